@@ -1,0 +1,86 @@
+//! Every bound by name: what a peer can make the gateway hold, do or wait for.
+//!
+//! A bound that an operator may change has its default here and its name in `config`; what happens at each
+//! bound is said beside it.
+
+/// One I/O buffer, in bytes. It holds a whole head, so a head never needs a second buffer.
+pub const BUFFER_BYTES: usize = 64 * 1024;
+/// Free buffers a core keeps for the next connection; more are given back to the allocator.
+pub const BUFFERS_POOLED_MAX: usize = 64;
+
+/// Default bound of a request or response head, in bytes. Over it: 431 to a client, 502 for an upstream.
+pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;
+/// Upper end of what an operator may set for a head, in bytes: half a buffer.
+pub const HEAD_BYTES_MAX: usize = BUFFER_BYTES / 2;
+/// Default bound of a request line, in bytes. Over it: 414.
+pub const REQUEST_LINE_BYTES_DEFAULT: usize = 8 * 1024;
+/// Header fields in one head. Over it: 431 to a client, 502 for an upstream.
+pub const FIELDS_MAX: usize = 100;
+/// Bytes of a chunk-size line, extensions and CRLF included. Over it: 400.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes of a trailer section, from the last chunk to the final CRLF. Over it: 400.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Interim (1xx) responses before the final head of one exchange. Over it: 502.
+pub const INTERIM_RESPONSES_MAX: usize = 16;
+/// Default bound of a request body, in bytes. Over it: 413.
+pub const BODY_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
+/// Body of a refused request that is read and thrown away so that the connection can go on, in bytes.
+/// Over it: the connection is closed.
+pub const REFUSED_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// How long a closing connection waits for the peer to take the answer, in milliseconds.
+pub const LINGER_MS: u64 = 1_000;
+/// Bytes that a closing connection reads and throws away while it lingers.
+pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A token longer than this is refused before any decoding, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// A verified subject longer than this is refused, in bytes.
+pub const SUBJECT_BYTES_MAX: usize = 256;
+/// Verified tokens that one core remembers. Over it: the older half is forgotten.
+pub const TOKENS_CACHED_MAX: usize = 8 * 1024;
+/// A token longer than this is verified every time and never remembered, in bytes.
+pub const TOKEN_CACHED_BYTES_MAX: usize = 2 * 1024;
+
+/// A request id taken over from a trusted proxy is at most this long, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Addresses read from `X-Forwarded-For`, from the right. Over it: the last one read is the client.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+
+/// Routes of one configuration.
+pub const ROUTES_MAX: usize = 1024;
+/// Upstreams of one configuration.
+pub const UPSTREAMS_MAX: usize = 256;
+/// Addresses that one upstream name may resolve to; further ones are ignored.
+pub const ADDRESSES_MAX: usize = 64;
+/// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.
+pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
+
+/// Connections taken from a listener's queue in one turn of a core.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Connections over the cap that are being told 503 at one time; further ones are closed at once.
+pub const REFUSALS_AT_ONCE: usize = 64;
+/// File descriptors a core needs besides its connections: ring, listener, mailbox, log, and room for
+/// what the process opens for a moment.
+pub const FDS_RESERVED: u64 = 64;
+
+/// How often a core looks at its deadlines, in milliseconds: the resolution of every timeout.
+pub const TICK_MS: u64 = 50;
+
+/// One core's access-log buffer, in bytes: full, it goes to the writer.
+pub const ACCESS_LOG_BUFFER_BYTES: usize = 64 * 1024;
+/// Access-log buffers on their way to the writer. Over it: lines are dropped and counted.
+pub const ACCESS_LOG_QUEUE: usize = 64;
+/// How long a line may wait in a core's buffer, in milliseconds.
+pub const ACCESS_LOG_FLUSH_MS: u64 = 100;
+
+/// Orders on their way to one core. The control thread waits when it is full.
+pub const ORDERS_QUEUED_MAX: usize = 64;
+/// Buckets that the in-memory limiter keeps before it looks for idle ones to forget.
+pub const MEMORY_BUCKETS_MAX: usize = 1_000_000;
+
+const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
+// The spans of a head are 16 bits wide.
+const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);
+const _: () = assert!(TRAILER_BYTES_MAX < BUFFER_BYTES && CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
+const _: () = assert!(TOKEN_CACHED_BYTES_MAX <= TOKEN_BYTES_MAX && TOKEN_BYTES_MAX < HEAD_BYTES_DEFAULT);
