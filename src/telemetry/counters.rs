@@ -1,0 +1,117 @@
+//! The numbers of one core, written by that core alone and read by the control thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with one writer. Adding is a load and a store: nobody else writes, so no atomic
+/// read-modify-write is needed, and a reader sees a value that was true a moment ago.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; wraps at 2^64 as Prometheus counters may.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes away: for the numbers that are gauges.
+    pub fn subtract(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $kind:ident $name:ident;)+) => {
+        /// The numbers of one core. One writer each: that core.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+            /// Final responses to clients by class: 1xx (never counted), 2xx, 3xx, 4xx, 5xx.
+            pub responses: [Counter; 5],
+        }
+
+        impl Counters {
+            /// Every number with its name, its Prometheus type and its help text.
+            pub fn each(&self, mut visit: impl FnMut(&'static str, &'static str, &'static str, u64)) {
+                $(visit(stringify!($name), stringify!($kind), concat!($($doc),+), self.$name.get());)+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections taken from the listener.
+    counter connections_accepted;
+    /// Connections that are open now.
+    gauge connections_open;
+    /// Connections over the cap, told 503 and closed.
+    counter connections_refused;
+    /// Times that accepting failed for want of file descriptors or memory.
+    counter accept_failures;
+    /// Request heads received, refused ones included.
+    counter requests;
+    /// Requests that are between head and last byte now.
+    gauge requests_in_flight;
+    /// Requests answered 429.
+    counter requests_limited;
+    /// Requests answered 401.
+    counter requests_unauthorized;
+    /// Requests that passed the limiter.
+    counter requests_admitted;
+    /// Exchanges that ended without a complete response reaching the client.
+    counter exchanges_aborted;
+    /// Tokens found in the cache of verified tokens.
+    counter token_cache_hits;
+    /// Tokens whose signature had to be checked.
+    counter token_cache_misses;
+    /// Connections opened to upstreams.
+    counter upstream_connects;
+    /// Connections to upstreams that could not be opened.
+    counter upstream_connect_failures;
+    /// Requests that went out on a connection that had been used before.
+    counter upstream_reuses;
+    /// Requests sent a second time because a reused connection had died.
+    counter upstream_retries;
+    /// Upstream responses that broke the protocol.
+    counter upstream_protocol_errors;
+    /// Idle connections in the upstream pools now.
+    gauge upstream_idle;
+    /// Access-log lines dropped because the sink was stuck.
+    counter access_log_lines_dropped;
+    /// Turns of the core's ticker: a core whose number stands still is down.
+    counter ticks;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_visited_once_by_name() {
+        let counters = Counters::default();
+        counters.requests.add(3);
+        let mut seen = Vec::new();
+        counters.each(|name, _, help, value| {
+            assert!(!help.is_empty(), "{name} has no help text");
+            seen.push((name, value));
+        });
+        assert_eq!(seen.iter().filter(|(name, _)| *name == "requests").collect::<Vec<_>>(), [&("requests", 3)]);
+    }
+
+    #[test]
+    fn a_gauge_goes_up_and_down() {
+        let gauge = Counter::default();
+        gauge.add(5);
+        gauge.subtract(2);
+        assert_eq!(gauge.get(), 3);
+    }
+}
