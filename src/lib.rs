@@ -2,6 +2,9 @@
 //!
 //! The modules in the order in which a request meets them; each uses only what stands below it.
 
+pub mod net;
 pub mod telemetry;
 pub mod config;
+pub mod sys;
+pub mod clock;
 pub mod limits;

@@ -1,0 +1,212 @@
+//! The one timeout helper: a wait ends with its future or with its deadline, whichever comes first.
+//!
+//! A deadline costs a slot in a table and no system call. The core's ticker calls [`Timers::tick`] every
+//! [`TICK_MS`](crate::limits::TICK_MS); that is the resolution of every timeout. What is timed is always a poll
+//! (see `net`), so a wait that is cut short has nothing in flight.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+use crate::clock;
+
+/// A deadline that never comes.
+pub const NEVER: u64 = u64::MAX;
+
+/// The deadline came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// The waits of one core that have a deadline.
+#[derive(Default)]
+pub struct Timers {
+    slots: RefCell<Slots>,
+    /// No deadline is earlier than this; it may be too early, never too late.
+    earliest_ms: Cell<u64>,
+}
+
+impl Timers {
+    /// No waits yet.
+    pub fn new() -> Timers {
+        Timers { slots: RefCell::default(), earliest_ms: Cell::new(NEVER) }
+    }
+
+    /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`.
+    pub async fn until<F: Future>(&self, at_ms: u64, future: F) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        let mut wait = Wait { timers: self, slot: None };
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            if at_ms != NEVER && clock::now_ms() >= at_ms {
+                return Poll::Ready(Err(Elapsed));
+            }
+            wait.arm(at_ms, context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until the coarse clock shows `at_ms`.
+    pub async fn sleep_until(&self, at_ms: u64) {
+        let _ = self.until(at_ms, pending::<()>()).await;
+    }
+
+    /// Wakes every wait whose deadline has come.
+    pub fn tick(&self, now_ms: u64) {
+        if now_ms < self.earliest_ms.get() {
+            return;
+        }
+        let mut earliest = NEVER;
+        for slot in &self.slots.borrow().taken {
+            let Some(waker) = &slot.waker else { continue };
+            if slot.at_ms <= now_ms {
+                waker.wake_by_ref();
+            } else {
+                earliest = earliest.min(slot.at_ms);
+            }
+        }
+        self.earliest_ms.set(earliest);
+    }
+
+    /// Wakes every wait, so that each looks at its circumstances again: the core begins to drain.
+    pub fn wake_all(&self) {
+        for slot in &self.slots.borrow().taken {
+            if let Some(waker) = &slot.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Waits that have a deadline now.
+    pub fn waiting(&self) -> usize {
+        let slots = self.slots.borrow();
+        slots.taken.len() - slots.free.len()
+    }
+}
+
+#[derive(Default)]
+struct Slots {
+    taken: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+struct Slot {
+    at_ms: u64,
+    waker: Option<Waker>,
+}
+
+/// One wait's slot, given back on drop.
+struct Wait<'t> {
+    timers: &'t Timers,
+    slot: Option<u32>,
+}
+
+impl Wait<'_> {
+    fn arm(&mut self, at_ms: u64, waker: &Waker) {
+        let mut slots = self.timers.slots.borrow_mut();
+        if let Some(slot) = self.slot {
+            let current = &mut slots.taken[slot as usize].waker;
+            if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
+                *current = Some(waker.clone());
+            }
+        } else {
+            let filled = Slot { at_ms, waker: Some(waker.clone()) };
+            self.slot = Some(match slots.free.pop() {
+                Some(slot) => {
+                    slots.taken[slot as usize] = filled;
+                    slot
+                }
+                None => {
+                    slots.taken.push(filled);
+                    slots.taken.len() as u32 - 1
+                }
+            });
+        }
+        // Also for a wait that was woken and waits on: the tick that woke it has forgotten its deadline.
+        self.timers.earliest_ms.set(self.timers.earliest_ms.get().min(at_ms));
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            let mut slots = self.timers.slots.borrow_mut();
+            slots.taken[slot as usize].waker = None;
+            slots.free.push(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::ready;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_ready_future_needs_no_slot() {
+        let timers = Timers::new();
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(pin!(timers.until(NEVER, ready(7))).poll(&mut context), Poll::Ready(Ok(7)));
+        assert_eq!(timers.waiting(), 0);
+    }
+
+    #[test]
+    fn a_tick_wakes_only_what_is_due() {
+        let timers = Timers::new();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = count.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let soon = clock::now_ms() + 1_000;
+        let mut first = Box::pin(timers.sleep_until(soon));
+        let mut second = Box::pin(timers.sleep_until(soon + 60_000));
+        assert!(first.as_mut().poll(&mut context).is_pending() && second.as_mut().poll(&mut context).is_pending());
+        timers.tick(soon - 1);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        timers.tick(soon);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        timers.wake_all();
+        assert_eq!(count.0.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_passed_deadline_ends_the_wait_and_a_dropped_wait_frees_its_slot() {
+        let timers = Timers::new();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(timers.until(clock::now_ms(), pending::<()>())).poll(&mut context).is_ready());
+        {
+            let mut wait = pin!(timers.until(clock::now_ms() + 10_000, pending::<()>()));
+            assert!(wait.as_mut().poll(&mut context).is_pending());
+            assert_eq!(timers.waiting(), 1);
+        }
+        assert_eq!(timers.waiting(), 0);
+    }
+
+    #[test]
+    fn a_wait_woken_early_is_still_woken_at_its_deadline() {
+        let timers = Timers::new();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = count.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let at = clock::now_ms() + 5_000;
+        let mut wait = pin!(timers.sleep_until(at));
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+        // A clock that ran ahead: the wait is woken, finds that its time has not come, and waits on.
+        timers.tick(at);
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+        timers.tick(at);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+}

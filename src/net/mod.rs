@@ -1,0 +1,18 @@
+//! Sockets, buffers, deadlines and listeners: where bytes and waiting live.
+//!
+//! Every wait is a *poll* on the ring, which owns no buffer; the bytes then move by a direct system call that
+//! never blocks. So a future that is dropped while it waits loses nothing and leaves nothing with the kernel,
+//! and an idle connection owns no memory but its task.
+
+pub mod buffer;
+pub mod deadline;
+pub mod listener;
+pub mod pace;
+pub mod sink;
+pub mod stream;
+
+pub use buffer::{Buffer, BufferPool};
+pub use deadline::{Elapsed, NEVER, Timers};
+pub use pace::Pace;
+pub use sink::Sink;
+pub use stream::Stream;

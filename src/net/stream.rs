@@ -1,0 +1,108 @@
+//! A connected stream socket: polls on the ring, bytes by direct calls that never block.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+
+use monoio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use crate::sys::fd_of;
+
+/// A connected stream socket. It may as well be a Unix socket: nothing here is particular to TCP, and the
+/// runtime's type is only used for its polls.
+pub struct Stream {
+    inner: TcpStream,
+}
+
+/// What a look at an idle connection shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// Open, and nothing has arrived.
+    Quiet,
+    /// Bytes are waiting to be read.
+    Bytes,
+    /// The peer has closed or reset it.
+    Closed,
+}
+
+impl Stream {
+    /// Takes over a connected socket that is in non-blocking mode. Errors: the runtime's registration.
+    pub fn new(socket: OwnedFd) -> io::Result<Stream> {
+        Ok(Stream { inner: TcpStream::from_std(socket.into())? })
+    }
+
+    /// Waits until there is something to read: bytes, the end, or an error.
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        // Not relaxed: on epoll, readiness that a call of ours has used up must be looked at again.
+        self.inner.readable(false)
+    }
+
+    /// Waits until a write would move at least one byte, or fail.
+    pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
+        self.inner.writable(false)
+    }
+
+    /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
+    pub fn try_recv(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT) {
+                Ok((_, n)) => return Ok(Some(n)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends what fits into the socket's buffer. `None`: nothing did.
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        loop {
+            match rustix::net::send(fd_of(&self.inner), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(n) => return Ok(Some(n)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends two pieces as one: a head and the body bytes that are there leave in one segment.
+    pub fn try_send_both(&self, first: &[u8], second: &[u8]) -> io::Result<Option<usize>> {
+        let pieces = [IoSlice::new(first), IoSlice::new(second)];
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        loop {
+            let mut control = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(fd_of(&self.inner), &pieces, &mut control, flags) {
+                Ok(n) => return Ok(Some(n)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks without reading.
+    pub fn liveness(&self) -> Liveness {
+        let mut byte = [0];
+        loop {
+            return match rustix::net::recv(
+                fd_of(&self.inner),
+                &mut byte[..],
+                RecvFlags::DONTWAIT | RecvFlags::PEEK,
+            ) {
+                Err(Errno::AGAIN) => Liveness::Quiet,
+                Err(Errno::INTR) => continue,
+                Ok((_, 1)) => Liveness::Bytes,
+                Ok(_) | Err(_) => Liveness::Closed,
+            };
+        }
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    pub fn shutdown_write(&self) {
+        // A peer that is gone already is as good as told.
+        let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Write);
+    }
+}
