@@ -2,6 +2,7 @@
 //!
 //! The modules in the order in which a request meets them; each uses only what stands below it.
 
+pub mod upstream;
 pub mod net;
 pub mod telemetry;
 pub mod config;

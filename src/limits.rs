@@ -8,6 +8,9 @@ pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Free buffers a core keeps for the next connection; more are given back to the allocator.
 pub const BUFFERS_POOLED_MAX: usize = 64;
 
+/// Free pairs of parsed heads a core keeps; more are given back to the allocator.
+pub const HEADS_POOLED_MAX: usize = 64;
+
 /// Default bound of a request or response head, in bytes. Over it: 431 to a client, 502 for an upstream.
 pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;
 /// Upper end of what an operator may set for a head, in bytes: half a buffer.
@@ -45,6 +48,9 @@ pub const TOKEN_CACHED_BYTES_MAX: usize = 2 * 1024;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Addresses read from `X-Forwarded-For`, from the right. Over it: the last one read is the client.
 pub const FORWARDED_HOPS_MAX: usize = 32;
+
+/// How often the wait for an upstream looks whether the client is still there, in milliseconds.
+pub const CLIENT_WATCH_MS: u64 = 1_000;
 
 /// Routes of one configuration.
 pub const ROUTES_MAX: usize = 1024;

@@ -25,7 +25,7 @@ impl BufferPool {
     /// An empty buffer: the one used last, which is most likely still in the CPU's cache.
     pub fn take(self: &Rc<Self>) -> Buffer {
         let bytes = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
-        Buffer { bytes, start: 0, end: 0, pool: self.clone() }
+        Buffer { bytes, start: 0, end: 0, generation: 0, pool: self.clone() }
     }
 
     /// Free buffers held now.
@@ -39,10 +39,34 @@ pub struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+    /// Changes whenever bytes move or are overwritten: what was consumed before is then gone.
+    generation: u32,
     pool: Rc<BufferPool>,
 }
 
+/// A place in a buffer to come back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    start: usize,
+    end: usize,
+    generation: u32,
+}
+
 impl Buffer {
+    /// Remembers what is filled now.
+    pub fn mark(&self) -> Mark {
+        Mark { start: self.start, end: self.end, generation: self.generation }
+    }
+
+    /// Takes back what was consumed since the mark. False: it is gone, because room was asked for since.
+    pub fn rewind(&mut self, mark: Mark) -> bool {
+        if self.generation != mark.generation {
+            return false;
+        }
+        (self.start, self.end) = (mark.start, mark.end);
+        true
+    }
+
     /// The bytes that were filled in and not yet consumed.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
@@ -81,6 +105,7 @@ impl Buffer {
     /// Room to fill. What is left moves to the front first if more than half of the buffer lies behind it:
     /// each byte moves at most once per half buffer.
     pub fn room(&mut self) -> &mut [u8] {
+        self.generation = self.generation.wrapping_add(1);
         if self.start > 0 && (self.start > self.bytes.len() / 2 || self.end == self.bytes.len()) {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -157,6 +182,21 @@ mod tests {
         buffer.put(b"abc");
         buffer.consume(3);
         assert_eq!(buffer.free(), BUFFER_BYTES);
+    }
+
+    #[test]
+    fn consumed_bytes_come_back_until_room_is_asked_for() {
+        let pool = BufferPool::new();
+        let mut buffer = pool.take();
+        buffer.put(b"abc");
+        let mark = buffer.mark();
+        buffer.consume(3);
+        assert!(buffer.rewind(mark));
+        assert_eq!(buffer.filled(), b"abc");
+        buffer.consume(1);
+        buffer.room();
+        assert!(!buffer.rewind(mark));
+        assert_eq!(buffer.filled(), b"bc");
     }
 
     #[test]

@@ -1,19 +1,32 @@
 //! A connected stream socket: polls on the ring, bytes by direct calls that never block.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 
 use monoio::net::TcpStream;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
+use crate::net::Timers;
 use crate::sys::fd_of;
 
 /// A connected stream socket. It may as well be a Unix socket: nothing here is particular to TCP, and the
 /// runtime's type is only used for its polls.
 pub struct Stream {
     inner: TcpStream,
+    /// The last read took all there was: ask the ring before the next one, it would find nothing.
+    drained: Cell<bool>,
+}
+
+/// Why nothing was read.
+#[derive(Debug)]
+pub enum RecvError {
+    /// The peer is gone.
+    Closed(io::Error),
+    /// Nothing came in time.
+    TimedOut,
 }
 
 /// What a look at an idle connection shows.
@@ -30,7 +43,12 @@ pub enum Liveness {
 impl Stream {
     /// Takes over a connected socket that is in non-blocking mode. Errors: the runtime's registration.
     pub fn new(socket: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream { inner: TcpStream::from_std(socket.into())? })
+        Ok(Stream { inner: TcpStream::from_std(socket.into())?, drained: Cell::new(true) })
+    }
+
+    /// Whether a connect that was under way has succeeded, once the socket is writable (connect(2)).
+    pub fn connected(&self) -> Result<(), Errno> {
+        sockopt::socket_error(fd_of(&self.inner))?
     }
 
     /// Waits until there is something to read: bytes, the end, or an error.
@@ -44,12 +62,34 @@ impl Stream {
         self.inner.writable(false)
     }
 
+    /// Reads what arrives until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte.
+    pub async fn recv(&self, into: &mut [u8], timers: &Timers, deadline_ms: u64) -> Result<usize, RecvError> {
+        loop {
+            if self.drained.get() {
+                match timers.until(deadline_ms, self.readable()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(RecvError::Closed(error)),
+                    Err(_) => return Err(RecvError::TimedOut),
+                }
+            }
+            if let Some(n) = self.try_recv(into).map_err(RecvError::Closed)? {
+                return Ok(n);
+            }
+        }
+    }
+
     /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
     pub fn try_recv(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT) {
-                Ok((_, n)) => return Ok(Some(n)),
-                Err(Errno::AGAIN) => return Ok(None),
+                Ok((_, n)) => {
+                    self.drained.set(n < into.len());
+                    return Ok(Some(n));
+                }
+                Err(Errno::AGAIN) => {
+                    self.drained.set(true);
+                    return Ok(None);
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

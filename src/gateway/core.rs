@@ -1,0 +1,144 @@
+//! What one core owns: everything that a request touches, shared with nobody.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::{Authenticator, Keys};
+use crate::config::Config;
+use crate::gateway::cors::CorsPolicy;
+use crate::gateway::health::Health;
+use crate::gateway::heads::HeadPool;
+use crate::gateway::record::RequestIds;
+use crate::http1::HeadLimits;
+use crate::limit::Limiter;
+use crate::net::{BufferPool, Pace, Timers};
+use crate::route::RouteTable;
+use crate::telemetry::{AccessLog, Counters};
+use crate::upstream::Upstream;
+
+/// One core's state. Everything of it lives on the core's thread; only the counters and the health are
+/// seen from elsewhere.
+pub struct Core {
+    /// What is in force.
+    pub config: Arc<Config>,
+    /// Where requests go.
+    pub routes: Arc<RouteTable>,
+    /// Who is asking.
+    pub authenticator: Authenticator,
+    /// May they.
+    pub limiter: Limiter,
+    /// Which browser origins may call.
+    pub cors: CorsPolicy,
+    /// The internal services, in the configuration's order.
+    pub upstreams: Vec<Upstream>,
+    /// Bounds of a request head.
+    pub head_limits: HeadLimits,
+    /// The configured waits, in milliseconds.
+    pub waits: Waits,
+    /// The waits with a deadline.
+    pub timers: Timers,
+    /// Free I/O buffers.
+    pub buffers: Rc<BufferPool>,
+    /// Free parsed heads.
+    pub heads: Rc<HeadPool>,
+    /// Request ids.
+    pub ids: RequestIds,
+    /// This core's numbers.
+    pub counters: Arc<Counters>,
+    /// This core's access-log buffer; `None`: no log.
+    pub access_log: Option<RefCell<AccessLog>>,
+    /// The process's readiness.
+    pub health: Arc<Health>,
+    /// No new request is waited for, and each response is the last on its connection.
+    pub draining: Cell<bool>,
+}
+
+/// The configured waits, in milliseconds.
+pub struct Waits {
+    /// For a whole request head.
+    pub request_head_ms: u64,
+    /// For the next request on a connection.
+    pub keep_alive_ms: u64,
+    /// For a client to move its body, or to take ours.
+    pub body_ms: u64,
+    /// For a response head, from the end of the request.
+    pub upstream_head_ms: u64,
+    /// For an upstream to send the next bytes, or to take ours.
+    pub upstream_idle_ms: u64,
+}
+
+/// What a core is made of that was prepared elsewhere.
+pub struct Parts {
+    /// What is in force.
+    pub config: Arc<Config>,
+    /// The routes, compiled.
+    pub routes: Arc<RouteTable>,
+    /// The keys, prepared.
+    pub keys: Arc<Keys>,
+    /// The limiter.
+    pub limiter: Limiter,
+    /// The core's numbers.
+    pub counters: Arc<Counters>,
+    /// The core's access log.
+    pub access_log: Option<AccessLog>,
+    /// The process's readiness.
+    pub health: Arc<Health>,
+}
+
+impl Core {
+    /// Puts a core together.
+    pub fn new(parts: Parts) -> Core {
+        let config = parts.config;
+        let (timeouts, sizes) = (&config.timeouts, &config.sizes);
+        let ms = |wait: Duration| wait.as_millis() as u64;
+        Core {
+            authenticator: Authenticator::new(parts.keys),
+            limiter: parts.limiter,
+            cors: CorsPolicy::new(&config.cors),
+            upstreams: config.upstreams.iter().map(|upstream| Upstream::new(upstream, &config)).collect(),
+            head_limits: HeadLimits {
+                head_bytes: sizes.head_bytes,
+                request_line_bytes: sizes.request_line_bytes,
+                fields: sizes.fields,
+            },
+            waits: Waits {
+                request_head_ms: ms(timeouts.request_head),
+                keep_alive_ms: ms(timeouts.keep_alive),
+                body_ms: ms(timeouts.body),
+                upstream_head_ms: ms(timeouts.upstream_head),
+                upstream_idle_ms: ms(timeouts.upstream_idle),
+            },
+            timers: Timers::new(),
+            buffers: BufferPool::new(),
+            heads: Rc::default(),
+            ids: RequestIds::new(),
+            counters: parts.counters,
+            access_log: parts.access_log.map(RefCell::new),
+            health: parts.health,
+            draining: Cell::new(false),
+            routes: parts.routes,
+            config,
+        }
+    }
+
+    /// The patience with a client that sends a body or takes one.
+    pub fn client_pace(&self) -> Pace {
+        Pace::new(self.waits.body_ms, self.config.sizes.body_rate_min)
+    }
+
+    /// The patience with an upstream.
+    pub fn upstream_pace(&self) -> Pace {
+        Pace::new(self.waits.upstream_idle_ms, 0)
+    }
+
+    /// Begins to drain: every wait looks at its circumstances again.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for upstream in &self.upstreams {
+            upstream.close_idle(&self.counters);
+        }
+        self.timers.wake_all();
+    }
+}

@@ -1,0 +1,122 @@
+//! The client's side of a connection: the next head, the rest of an unwanted body, the end.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+
+use crate::clock;
+use crate::gateway::core::Core;
+use crate::gateway::error::Failure;
+use crate::gateway::heads::LentHeads;
+use crate::http1::HeadScan;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
+use crate::net::stream::RecvError;
+use crate::net::{Buffer, Stream};
+
+/// A client's connection.
+pub struct Downstream {
+    /// The socket.
+    pub stream: Stream,
+    /// The other end of it.
+    pub peer: SocketAddr,
+    /// What has arrived and has not been used: the rest of a body, the next request. Never kept empty.
+    pub buffer: Option<Buffer>,
+    /// A request was served on it before.
+    served: bool,
+}
+
+/// What came instead of silence.
+pub enum Received {
+    /// A valid head; body bytes may be in the buffer.
+    Head(LentHeads),
+    /// Something that is not a valid head.
+    Refused(LentHeads, Failure),
+    /// Nobody is there any more, or nothing came in time, or the core drains.
+    Nothing,
+}
+
+impl Downstream {
+    /// A connection just accepted.
+    pub fn new(stream: Stream, peer: SocketAddr) -> Downstream {
+        Downstream { stream, peer, buffer: None, served: false }
+    }
+
+    /// Waits for the next head, without a buffer until its first byte is there.
+    pub async fn next_head(&mut self, core: &Core) -> Received {
+        let Some(mut buffer) = self.first_bytes(core).await else { return Received::Nothing };
+        self.served = true;
+        let deadline = clock::now_ms() + core.waits.request_head_ms;
+        let mut scan = HeadScan::default();
+        let failure = loop {
+            match scan.advance(buffer.filled(), &core.head_limits) {
+                Ok(Some(length)) => return self.parse(core, buffer, length),
+                Ok(None) => {}
+                Err(error) => break Failure::Request(error),
+            }
+            match self.stream.recv(buffer.room(), &core.timers, deadline).await {
+                Ok(0) | Err(RecvError::Closed(_)) => return Received::Nothing,
+                Ok(n) => buffer.fill(n),
+                Err(RecvError::TimedOut) => break Failure::HeadTimeout,
+            }
+        };
+        let mut heads = core.heads.take();
+        heads.request.clear();
+        Received::Refused(heads, failure)
+    }
+
+    fn parse(&mut self, core: &Core, mut buffer: Buffer, length: usize) -> Received {
+        let mut heads = core.heads.take();
+        let parsed = heads.request.parse(&buffer.filled()[..length], &core.head_limits);
+        buffer.consume(length);
+        self.buffer = Some(buffer).filter(|buffer| !buffer.is_empty());
+        match parsed {
+            Ok(()) => Received::Head(heads),
+            Err(error) => {
+                heads.request.clear();
+                Received::Refused(heads, Failure::Request(error))
+            }
+        }
+    }
+
+    /// The first bytes of a head. `None`: they will not come.
+    async fn first_bytes(&mut self, core: &Core) -> Option<Buffer> {
+        if let Some(buffer) = self.buffer.take() {
+            return Some(buffer);
+        }
+        let patience_ms = if self.served { core.waits.keep_alive_ms } else { core.waits.request_head_ms };
+        let deadline = clock::now_ms() + patience_ms;
+        loop {
+            let mut readable = pin!(self.stream.readable());
+            let or_drain = poll_fn(|context| match readable.as_mut().poll(context) {
+                Poll::Ready(ready) => Poll::Ready(ready.ok()),
+                Poll::Pending if core.draining.get() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            core.timers.until(deadline, or_drain).await.ok()??;
+            let mut buffer = core.buffers.take();
+            match self.stream.try_recv(buffer.room()) {
+                Ok(Some(0)) | Err(_) => return None,
+                Ok(Some(n)) => {
+                    buffer.fill(n);
+                    return Some(buffer);
+                }
+                Ok(None) => {}
+            }
+        }
+    }
+
+    /// Says that we are done and reads on for a bounded time, so that the answer is not lost to a reset.
+    pub async fn linger(&mut self, core: &Core) {
+        self.stream.shutdown_write();
+        let deadline = clock::now_ms() + LINGER_MS;
+        let mut waste = core.buffers.take();
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(n) = self.stream.recv(waste.room(), &core.timers, deadline).await {
+            left = left.saturating_sub(n as u64);
+            if n == 0 || left == 0 {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Every way an exchange can fail: whose fault, which answer.
+
+use crate::auth::Refusal;
+use crate::http1::HeadError;
+
+/// Why a request did not get its response. Which answer that means is decided in `reply`.
+#[derive(Debug)]
+pub enum Failure {
+    /// The client broke HTTP, in its head or in its body's framing.
+    Request(HeadError),
+    /// The client did not finish its head in time.
+    HeadTimeout,
+    /// The client did not keep its body moving.
+    BodyTimeout,
+    /// The body is over the route's bound.
+    BodyTooLarge,
+    /// `;parameters` in the path of a protected route.
+    PathParameters,
+    /// No valid credential for a protected route.
+    Credential(Refusal),
+    /// The bucket is empty; seconds until the next token.
+    Limited(u64),
+    /// No such route, and the client may know it.
+    NoRoute,
+    /// The route exists for these other methods.
+    MethodNotAllowed(Box<str>),
+    /// The route carries what this build does not serve.
+    NotImplemented,
+    /// No connection to the upstream.
+    Unreachable,
+    /// No connection to the upstream in time.
+    ConnectTimeout,
+    /// The upstream broke HTTP or went away before its response.
+    UpstreamProtocol,
+    /// No response head in time, or the upstream did not take the request.
+    UpstreamTimeout,
+    /// A connection used before was closed before any byte of a response: safe to send once more.
+    Stale,
+    /// The response had begun: it cannot be replaced, only cut short so that the client can tell.
+    Cut,
+    /// The client is gone: nobody is there to answer.
+    ClientGone,
+}
+
+impl Failure {
+    /// Status and machine-readable code of the answer.
+    pub fn answer(&self) -> (u16, &'static str) {
+        match self {
+            Failure::Request(error) => (error.status(), error.code()),
+            Failure::HeadTimeout => (408, "request_head_timeout"),
+            Failure::BodyTimeout => (408, "request_body_timeout"),
+            Failure::BodyTooLarge => (413, "body_too_large"),
+            Failure::PathParameters => (400, "path_parameters"),
+            Failure::Credential(refusal) => (401, refusal.code()),
+            Failure::Limited(_) => (429, "rate_limited"),
+            Failure::NoRoute => (404, "no_route"),
+            Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
+            Failure::NotImplemented => (501, "not_implemented"),
+            Failure::Unreachable | Failure::Stale => (502, "upstream_unreachable"),
+            Failure::ConnectTimeout => (504, "upstream_connect_timeout"),
+            Failure::UpstreamProtocol => (502, "upstream_protocol_error"),
+            Failure::UpstreamTimeout => (504, "upstream_timeout"),
+            Failure::Cut => (0, "response_cut"),
+            // As nginx records it. Nobody reads it.
+            Failure::ClientGone => (499, "client_gone"),
+        }
+    }
+
+    /// One sentence for the client.
+    pub fn detail(&self) -> &'static str {
+        match self {
+            Failure::Request(error) => error.detail(),
+            Failure::HeadTimeout => "The request head did not arrive in time.",
+            Failure::BodyTimeout => "The request body did not keep moving.",
+            Failure::BodyTooLarge => "The request body is larger than this route takes.",
+            Failure::PathParameters => "Path parameters are not accepted here.",
+            Failure::Credential(Refusal::Missing) => "A bearer token is required.",
+            Failure::Credential(Refusal::Expired) => "The bearer token has expired.",
+            Failure::Credential(_) => "The bearer token is not valid.",
+            Failure::Limited(_) => "Too many requests.",
+            Failure::NoRoute => "Nothing is here.",
+            Failure::MethodNotAllowed(_) => "The method is not allowed here.",
+            Failure::NotImplemented => "WebSocket tunnels are not available in this build.",
+            Failure::Unreachable | Failure::Stale => "The service could not be reached.",
+            Failure::ConnectTimeout => "The service did not accept the connection in time.",
+            Failure::UpstreamProtocol => "The service did not answer properly.",
+            Failure::UpstreamTimeout => "The service did not answer in time.",
+            Failure::Cut | Failure::ClientGone => "",
+        }
+    }
+}
+
+/// The reason phrase of a status the gateway may answer with.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

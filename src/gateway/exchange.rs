@@ -1,0 +1,192 @@
+//! One exchange, from its head to its access-log record.
+
+use crate::auth::{self, Identity, Refusal};
+use crate::clock;
+use crate::config::{Access, RouteKind};
+use crate::gateway::After;
+use crate::gateway::body::{Body, Encoding, Source};
+use crate::gateway::client::{accept_request_id, client_address};
+use crate::gateway::core::Core;
+use crate::gateway::downstream::Downstream;
+use crate::gateway::error::Failure;
+use crate::gateway::forward::forward;
+use crate::gateway::heads::{Heads, Request};
+use crate::gateway::local;
+use crate::gateway::record::{Record, RequestId};
+use crate::gateway::reply;
+use crate::http1::{FieldKind, Framing, ResponseHead};
+use crate::limit::{Bucket, Permit};
+use crate::limits::REFUSED_BODY_BYTES_MAX;
+use crate::route::{Match, RouteEntry};
+use crate::upstream::ConnectError;
+
+/// One request and all that belongs to it while it is served.
+pub struct Exchange<'c> {
+    /// The core that serves it.
+    pub core: &'c Core,
+    /// The client's connection.
+    pub downstream: &'c mut Downstream,
+    /// What was asked.
+    pub request: &'c Request,
+    /// What the upstream answered.
+    pub response: &'c mut ResponseHead,
+    /// The request's body.
+    pub body: Body,
+    /// What will be remembered.
+    pub record: Record<'c>,
+    /// The connection's other end is a trusted proxy.
+    pub is_peer_trusted: bool,
+}
+
+/// Serves the request whose head has arrived.
+pub async fn exchange<'c>(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> After {
+    let mut exchange = Exchange::begin(core, downstream, heads);
+    let after = match exchange.serve().await {
+        Ok(after) => after,
+        Err(failure) => reply::refuse(&mut exchange, failure).await,
+    };
+    exchange.finish();
+    after
+}
+
+/// Answers what came instead of a valid head.
+pub async fn refuse_head<'c>(
+    core: &'c Core,
+    downstream: &'c mut Downstream,
+    heads: &'c mut Heads,
+    failure: Failure,
+) -> After {
+    let mut exchange = Exchange::begin(core, downstream, heads);
+    let after = reply::refuse(&mut exchange, failure).await;
+    exchange.finish();
+    after
+}
+
+impl<'c> Exchange<'c> {
+    /// The steps in their order. Each one's evidence is the next one's argument.
+    async fn serve(&mut self) -> Result<After, Failure> {
+        if let Some(answered) = local::answer(self).await {
+            return Ok(answered);
+        }
+        let found = self.core.routes.find(self.request.method(), self.request.path());
+        let identified = self.identify(&found);
+        let permit = self.permit(&found, &identified).await?;
+        let identity = auth::authorize(found.access(), identified).map_err(Failure::Credential)?;
+        let route = self.route(found)?;
+        let upstream = &self.core.upstreams[route.route.upstream];
+        let lease = upstream.lease(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
+        match forward(self, &route.route, &identity, &permit, lease).await {
+            Err(Failure::Stale) => self.core.counters.upstream_retries.add(1),
+            ended => return ended,
+        }
+        let lease = upstream.lease_new(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
+        forward(self, &route.route, &identity, &permit, lease).await
+    }
+
+    fn begin(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> Exchange<'c> {
+        let Heads { request, response } = heads;
+        let forwarded_for = request.values(FieldKind::XForwardedFor);
+        let client = client_address(downstream.peer.ip(), &core.config.trusted_proxies, forwarded_for);
+        let adopted = request.only(FieldKind::XRequestId).filter(|id| client.peer_trusted && accept_request_id(id));
+        let id = adopted.map_or_else(|| core.ids.next_id(), RequestId::adopted);
+        let framing = request.head.framing;
+        let encoding = if framing == Framing::Chunked { Encoding::Chunked } else { Encoding::Raw };
+        let body = Body::new(framing, encoding, body_bytes_max(core.config.sizes.body_bytes), false);
+        let record = Record::begin(core, client.address, id);
+        let is_peer_trusted = client.peer_trusted;
+        Exchange { core, downstream, request, response, body, record, is_peer_trusted }
+    }
+
+    /// Who is asking. On a public route nobody looks.
+    fn identify(&mut self, found: &Match<'c>) -> Result<auth::User, Refusal> {
+        if found.access() == Access::Public {
+            return Err(Refusal::Missing);
+        }
+        let credentials = self.request.values(FieldKind::Authorization);
+        let identified = self.core.authenticator.identify(credentials, clock::unix_s(), &self.core.counters);
+        self.record.user = identified.as_ref().ok().cloned();
+        identified
+    }
+
+    /// May they: one token from one bucket.
+    async fn permit(&self, found: &Match<'c>, identified: &Result<auth::User, Refusal>) -> Result<Permit, Failure> {
+        let bucket = match (found.access(), identified) {
+            (Access::Public, _) => Bucket::Address(self.record.client),
+            (Access::Protected, Ok(user)) => Bucket::User(user.as_str()),
+            (Access::Protected, Err(_)) => Bucket::Bad(self.record.client),
+        };
+        let permit = self.core.limiter.take(bucket).await;
+        let permit = permit.map_err(|limited| Failure::Limited(limited.retry_after_s))?;
+        self.core.counters.requests_admitted.add(1);
+        Ok(permit)
+    }
+
+    /// Where to: only now may the client learn what there is.
+    fn route(&mut self, found: Match<'c>) -> Result<&'c RouteEntry, Failure> {
+        let route = match found {
+            Match::Route(route) => route,
+            Match::MethodNotAllowed { allow, .. } => return Err(Failure::MethodNotAllowed(allow.into())),
+            Match::Unknown => return Err(Failure::NoRoute),
+        };
+        self.record.route = Some(&route.route.name);
+        if route.route.kind == RouteKind::WebSocket {
+            return Err(Failure::NotImplemented);
+        }
+        if route.route.access == Access::Protected && self.request.head.target.has_parameters {
+            return Err(Failure::PathParameters);
+        }
+        let bytes_max = body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.config.sizes.body_bytes));
+        if matches!(self.request.head.framing, Framing::Length(length) if length > bytes_max) {
+            return Err(Failure::BodyTooLarge);
+        }
+        self.body.set_bytes_max(bytes_max);
+        self.body.set_trailers(route.route.trailers_forwarded);
+        Ok(route)
+    }
+
+    /// The client wants its connection to go on, and so do we.
+    pub fn may_keep_alive(&self) -> bool {
+        self.request.head.keep_alive && !self.core.draining.get()
+    }
+
+    /// Reads what is left of the request's body after its response, so that the next request can come.
+    pub async fn discard_rest(&mut self) -> After {
+        if self.body.is_complete() {
+            return After::KeepAlive;
+        }
+        if !self.body.is_intact() {
+            return After::Linger;
+        }
+        let core = self.core;
+        let buffer = self.downstream.buffer.get_or_insert_with(|| core.buffers.take());
+        let stream = &self.downstream.stream;
+        let mut source = Source { stream, timers: &core.timers, pace: core.client_pace(), client: None };
+        match source.discard(&mut self.body, buffer, REFUSED_BODY_BYTES_MAX).await {
+            Ok(true) => After::KeepAlive,
+            Ok(false) | Err(_) => After::Linger,
+        }
+    }
+
+    fn finish(mut self) {
+        // An idle connection keeps no buffer; one with the next request in it does.
+        self.downstream.buffer.take_if(|buffer| buffer.is_empty());
+        self.record.bytes_in = self.request.bytes().len() as u64 + self.body.bytes();
+        self.record.finish(self.core, self.request);
+    }
+}
+
+/// What the upstream is told about who is asking.
+pub fn user_of(identity: &Identity) -> Option<&str> {
+    identity.user().map(auth::User::as_str)
+}
+
+fn body_bytes_max(configured: u64) -> u64 {
+    if configured == 0 { u64::MAX } else { configured }
+}
+
+fn unreachable(error: ConnectError) -> Failure {
+    match error {
+        ConnectError::TimedOut => Failure::ConnectTimeout,
+        ConnectError::NoAddress | ConnectError::Failed(_) => Failure::Unreachable,
+    }
+}

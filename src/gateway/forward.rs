@@ -1,0 +1,252 @@
+//! A request to its upstream and the response back, both at once where the body takes its time.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use crate::auth::Identity;
+use crate::clock;
+use crate::config;
+use crate::gateway::After;
+use crate::gateway::body::{Body, BodyError, Encoding, Progress, Source};
+use crate::gateway::error::Failure;
+use crate::gateway::exchange::{Exchange, user_of};
+use crate::gateway::headers::{self, Context, Delivery};
+use crate::gateway::interim;
+use crate::gateway::response::{Arrived, Reading};
+use crate::http1::{Framing, Version};
+use crate::limit::Permit;
+use crate::net::{NEVER, Sink};
+use crate::upstream::Lease;
+
+/// Sends the request on the leased connection and brings its response to the client. The evidence of every
+/// step before is an argument: no request gets here without it.
+pub async fn forward(
+    exchange: &mut Exchange<'_>,
+    route: &config::Route,
+    identity: &Identity,
+    _permit: &Permit,
+    lease: Lease<'_>,
+) -> Result<After, Failure> {
+    let core = exchange.core;
+    exchange.record.endpoint = Some(lease.endpoint().clone());
+    exchange.record.connect_us = lease.connect_us();
+    exchange.record.reused = Some(lease.is_reused());
+
+    let mut out = core.buffers.take();
+    let context = Context {
+        core,
+        id: &exchange.record.id,
+        user: user_of(identity),
+        peer: exchange.downstream.peer.ip().to_canonical(),
+        is_peer_trusted: exchange.is_peer_trusted,
+    };
+    let authority = &core.upstreams[route.upstream].authority;
+    headers::compose_request(&mut out, exchange.request, route, authority, &context);
+
+    let client = &exchange.downstream.stream;
+    let buffer = exchange.downstream.buffer.get_or_insert_with(|| core.buffers.take());
+    let (mark, before) = (buffer.mark(), exchange.body.clone());
+    let begun_us = clock::now_us();
+    let mut sink = Sink::new(lease.stream(), &core.timers, out, core.upstream_pace());
+    let mut reading = Reading::new(core, lease.stream(), client, begun_us);
+    let delivered = {
+        let sent = send_first(&mut exchange.body, buffer, &mut sink).await?;
+        if sent == Sent::Partly && exchange.request.head.expect_continue {
+            interim::send_continue(core, client).await?;
+        }
+        let mut source = Source { stream: client, timers: &core.timers, pace: core.client_pace(), client: None };
+        let rest = pin!(source.pump(&mut exchange.body, buffer, &mut sink));
+        let mut upload = Upload { rest, sent, since_ms: clock::now_ms(), head_wait_ms: core.waits.upstream_head_ms };
+        deliver(exchange.request, exchange.response, &mut exchange.record, &mut reading, &mut upload).await
+    };
+    match delivered {
+        Err(Failure::Stale) => {
+            let is_safe = exchange.request.head.method.is_idempotent() || sink.sent() == 0;
+            drop(sink);
+            if lease.is_reused() && is_safe && buffer.rewind(mark) {
+                exchange.body = before;
+                return Err(Failure::Stale);
+            }
+            Err(Failure::UpstreamProtocol)
+        }
+        Err(failure) => Err(failure),
+        Ok(delivered) => {
+            drop(sink);
+            if delivered.upstream_may_go_on && exchange.body.is_complete() {
+                lease.give_back(&core.counters);
+            }
+            Ok(match delivered.keep_alive {
+                true => exchange.discard_rest().await,
+                // The client meant to go on, so more of it may be on its way.
+                false if exchange.request.head.keep_alive || !exchange.body.is_complete() => After::Linger,
+                false => After::Close,
+            })
+        }
+    }
+}
+
+/// What came of a response that reached the client.
+struct Delivered {
+    keep_alive: bool,
+    upstream_may_go_on: bool,
+}
+
+/// How far the request has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// To its last byte.
+    Wholly,
+    /// The rest of the body is still to come.
+    Partly,
+    /// The upstream takes no more of it; it may have answered all the same.
+    Abandoned,
+}
+
+/// The head and what has arrived of the body, in one write.
+async fn send_first(
+    body: &mut Body,
+    buffer: &mut crate::net::Buffer,
+    sink: &mut Sink<'_>,
+) -> Result<Sent, Failure> {
+    let progress = body.transfer(buffer, sink).await;
+    let sent = match progress {
+        Ok(progress) => sink.flush().await.map(|()| progress).map_err(BodyError::from),
+        Err(error) => Err(error),
+    };
+    match sent {
+        Ok(Progress::Complete) => Ok(Sent::Wholly),
+        Ok(Progress::Partial) => Ok(Sent::Partly),
+        Err(BodyError::SinkClosed) => Ok(Sent::Abandoned),
+        Err(error) => Err(upload_failure(error)),
+    }
+}
+
+/// The rest of the request's body, moving while the response is awaited and delivered.
+struct Upload<'u, F> {
+    rest: Pin<&'u mut F>,
+    sent: Sent,
+    /// When the request was sent, if it was.
+    since_ms: u64,
+    head_wait_ms: u64,
+}
+
+/// What came first.
+enum First<T> {
+    Other(T),
+    Upload,
+}
+
+impl<F: Future<Output = Result<(), BodyError>>> Upload<'_, F> {
+    /// Lets the upload go on while `other` is waited for. Ends with either, or with what the client did wrong.
+    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> Result<First<T>, Failure> {
+        let mut other = pin!(other);
+        poll_fn(|context| {
+            if let Poll::Ready(output) = other.as_mut().poll(context) {
+                return Poll::Ready(Ok(First::Other(output)));
+            }
+            if self.sent != Sent::Partly {
+                return Poll::Pending;
+            }
+            let Poll::Ready(ended) = self.rest.as_mut().poll(context) else { return Poll::Pending };
+            self.since_ms = clock::now_ms();
+            self.sent = match ended {
+                Ok(()) => Sent::Wholly,
+                Err(BodyError::SinkClosed) => Sent::Abandoned,
+                Err(error) => return Poll::Ready(Err(upload_failure(error))),
+            };
+            Poll::Ready(Ok(First::Upload))
+        })
+        .await
+    }
+
+    /// The same to the end of `other`. It must be a future that may be polled on after the upload's end.
+    async fn beside_all<T>(&mut self, other: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut other = pin!(other);
+        loop {
+            if let First::Other(output) = self.beside(other.as_mut()).await? {
+                return Ok(output);
+            }
+        }
+    }
+
+    /// A response head is due so long after the end of the request.
+    fn head_deadline_ms(&self) -> u64 {
+        match self.sent {
+            Sent::Partly => NEVER,
+            Sent::Wholly | Sent::Abandoned => self.since_ms + self.head_wait_ms,
+        }
+    }
+}
+
+/// Reads the response and sends it to the client.
+async fn deliver<F: Future<Output = Result<(), BodyError>>>(
+    request: &crate::gateway::heads::Request,
+    response: &mut crate::http1::ResponseHead,
+    record: &mut crate::gateway::record::Record<'_>,
+    reading: &mut Reading<'_>,
+    upload: &mut Upload<'_, F>,
+) -> Result<Delivered, Failure> {
+    let core = reading.core;
+    let length = loop {
+        let deadline = upload.head_deadline_ms();
+        match upload.beside(reading.head(response, deadline)).await? {
+            First::Upload => {}
+            First::Other(arrived) => match arrived? {
+                Arrived::Final(length) => break length,
+                Arrived::Interim(length) => interim::pass(core, request, response, reading, length).await?,
+            },
+        }
+    };
+    record.upstream_head_us = Some(clock::now_us() - reading.begun_us);
+    let framing = response.framing(request.head.method);
+    let is_11 = request.head.version == Version::Http11;
+    let has_end = matches!(framing, Framing::None | Framing::Length(_)) || is_11;
+    let keep_alive = request.head.keep_alive && !core.draining.get() && has_end;
+    let is_chunked = is_11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
+    let declared = if framing == Framing::None { response.declared() } else { framing };
+    let delivery = Delivery { request, id: &record.id, framing: declared, is_chunked, keep_alive };
+    let mut out = core.buffers.take();
+    let bytes = &reading.buffer.filled()[..length];
+    headers::compose_response(&mut out, core, response, bytes, &delivery);
+    reading.buffer.consume(length);
+
+    let encoding = if is_chunked { Encoding::Chunked } else { Encoding::Raw };
+    let mut body = Body::new(framing, encoding, u64::MAX, upload_trailers(is_chunked, record));
+    let mut sink = Sink::new(reading.client, &core.timers, out, core.client_pace());
+    let pumped = upload.beside_all(reading.source.pump(&mut body, &mut reading.buffer, &mut sink)).await;
+    record.bytes_out += sink.sent();
+    match pumped {
+        Ok(Ok(())) => record.status = response.status,
+        // Nothing of it has reached the client: there is still a choice.
+        Ok(Err(error)) if sink.sent() == 0 => return Err(download_failure(error)),
+        Err(failure) if sink.sent() == 0 => return Err(failure),
+        Ok(Err(_)) | Err(_) => {
+            record.status = response.status;
+            return Err(Failure::Cut);
+        }
+    }
+    let upstream_may_go_on = response.keep_alive && framing != Framing::UntilClose && reading.buffer.is_empty();
+    Ok(Delivered { keep_alive, upstream_may_go_on })
+}
+
+fn upload_failure(error: BodyError) -> Failure {
+    match error {
+        BodyError::Framing(_) | BodyError::SourceClosed | BodyError::ClientGone => match error {
+            BodyError::Framing(error) if !error.is_truncation() => Failure::Request(error),
+            _ => Failure::ClientGone,
+        },
+        BodyError::SourceTimedOut => Failure::BodyTimeout,
+        BodyError::TooLarge => Failure::BodyTooLarge,
+        BodyError::SinkTimedOut => Failure::UpstreamTimeout,
+        BodyError::SinkClosed => Failure::UpstreamProtocol,
+    }
+}
+
+fn download_failure(error: BodyError) -> Failure {
+    match error {
+        BodyError::SinkClosed | BodyError::SinkTimedOut | BodyError::ClientGone => Failure::ClientGone,
+        BodyError::SourceTimedOut => Failure::UpstreamTimeout,
+        BodyError::Framing(_) | BodyError::SourceClosed | BodyError::TooLarge => Failure::UpstreamProtocol,
+    }
+}

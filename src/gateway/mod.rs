@@ -1,0 +1,61 @@
+//! The life of a connection: heads one after the other, an exchange for each, and a decent end.
+
+pub mod body;
+pub mod client;
+pub mod core;
+pub mod cors;
+pub mod downstream;
+pub mod error;
+pub mod exchange;
+pub mod forward;
+pub mod headers;
+pub mod health;
+pub mod local;
+pub mod heads;
+pub mod interim;
+pub mod record;
+pub mod reply;
+pub mod response;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+pub use self::core::Core;
+use crate::net::Stream;
+use downstream::{Downstream, Received};
+
+/// Serves one client connection from its first byte to its close.
+pub async fn serve(core: Rc<Core>, stream: Stream, peer: SocketAddr) {
+    core.counters.connections_open.add(1);
+    let mut downstream = Downstream::new(stream, peer);
+    loop {
+        let after = match downstream.next_head(&core).await {
+            Received::Head(mut heads) => exchange::exchange(&core, &mut downstream, &mut heads).await,
+            Received::Refused(mut heads, failure) => {
+                exchange::refuse_head(&core, &mut downstream, &mut heads, failure).await
+            }
+            Received::Nothing => break,
+        };
+        match after {
+            After::KeepAlive => {}
+            After::Linger => {
+                downstream.linger(&core).await;
+                break;
+            }
+            After::Close => break,
+        }
+    }
+    core.counters.connections_open.subtract(1);
+}
+
+/// What becomes of the client's connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// Our answer is on its way while the client may still be sending: say that we are done, and read on for
+    /// a bounded time, because a reset would eat the answer (RFC 9112 §9.6).
+    Linger,
+    /// Nothing is left to say.
+    Close,
+}

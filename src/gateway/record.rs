@@ -1,0 +1,202 @@
+//! What is remembered of one exchange: counters, the access-log line, the request's id.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::auth::User;
+use crate::clock;
+use crate::gateway::core::Core;
+use crate::gateway::heads::Request;
+use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::telemetry::AccessRecord;
+use crate::upstream::Endpoint;
+
+/// What is remembered of one exchange while it runs.
+pub struct Record<'c> {
+    /// When it began, in µs of the monotonic clock.
+    begun_us: u64,
+    /// The client's address, after `X-Forwarded-For` of trusted proxies.
+    pub client: IpAddr,
+    /// The request's id.
+    pub id: RequestId,
+    /// The route's name.
+    pub route: Option<&'c str>,
+    /// Who asked.
+    pub user: Option<User>,
+    /// The final status sent; 0: none.
+    pub status: u16,
+    /// The code of our own error.
+    pub code: Option<&'static str>,
+    /// Head and body bytes from the client.
+    pub bytes_in: u64,
+    /// Head and body bytes to the client.
+    pub bytes_out: u64,
+    /// How long connecting to the upstream took.
+    pub connect_us: Option<u64>,
+    /// From the request's first byte upstream to the response's head.
+    pub upstream_head_us: Option<u64>,
+    /// Where the request went.
+    pub endpoint: Option<Endpoint>,
+    /// On a connection used before.
+    pub reused: Option<bool>,
+}
+
+impl<'c> Record<'c> {
+    /// The exchange begins: its head is here.
+    pub fn begin(core: &Core, client: IpAddr, id: RequestId) -> Record<'c> {
+        core.counters.requests.add(1);
+        core.counters.requests_in_flight.add(1);
+        Record {
+            begun_us: clock::now_us(),
+            client,
+            id,
+            route: None,
+            user: None,
+            status: 0,
+            code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            connect_us: None,
+            upstream_head_us: None,
+            endpoint: None,
+            reused: None,
+        }
+    }
+
+    /// The exchange is over: counted, and written into the core's log buffer.
+    pub fn finish(self, core: &Core, request: &Request) {
+        core.counters.requests_in_flight.subtract(1);
+        match self.status {
+            100..=599 => core.counters.responses[usize::from(self.status / 100) - 1].add(1),
+            _ => core.counters.exchanges_aborted.add(1),
+        }
+        let Some(log) = &core.access_log else { return };
+        let line = AccessRecord {
+            time_unix_us: clock::unix_us(),
+            request_id: self.id.text(),
+            client: self.client,
+            method: request.method(),
+            path: request.path(),
+            route: self.route,
+            user: self.user.as_ref().map(User::as_str),
+            status: self.status,
+            code: self.code,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            total_us: clock::now_us() - self.begun_us,
+            connect_us: self.connect_us,
+            upstream_head_us: self.upstream_head_us,
+            upstream: self.endpoint.as_ref().map(Endpoint::text),
+            reused: self.reused,
+        };
+        log.borrow_mut().record(&line, &core.counters);
+    }
+}
+
+/// A request's id: 32 hex digits of ours, or what a trusted proxy sent.
+#[derive(Clone)]
+pub struct RequestId {
+    bytes: [u8; REQUEST_ID_BYTES_MAX],
+    length: u8,
+}
+
+impl RequestId {
+    /// Takes over an id that was checked: 1–128 visible ASCII characters.
+    pub fn adopted(id: &[u8]) -> RequestId {
+        let mut bytes = [0; REQUEST_ID_BYTES_MAX];
+        bytes[..id.len()].copy_from_slice(id);
+        RequestId { bytes, length: id.len() as u8 }
+    }
+
+    /// The id.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    /// The id as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// Where a core's request ids come from: a fast generator seeded by the kernel. Ids are told apart by them
+/// and nothing is protected by them, so they need not be unpredictable.
+pub struct RequestIds {
+    state: Cell<[u64; 4]>,
+}
+
+impl Default for RequestIds {
+    fn default() -> RequestIds {
+        RequestIds::new()
+    }
+}
+
+impl RequestIds {
+    /// Seeded by the kernel.
+    pub fn new() -> RequestIds {
+        let mut seed = [0; 32];
+        // 256 bytes or less never come short and never wait after boot (getrandom(2)).
+        let _ = getrandom(&mut seed[..], GetRandomFlags::empty());
+        let word = |i: usize| seed[i * 8..][..8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        // The state must not be all zeros.
+        RequestIds { state: Cell::new([word(0) | 1, word(1), word(2), word(3)]) }
+    }
+
+    /// The next 128 bits as 32 hex digits.
+    pub fn next_id(&self) -> RequestId {
+        let mut bytes = [0; REQUEST_ID_BYTES_MAX];
+        bytes[..16].copy_from_slice(&self.next_hex());
+        bytes[16..32].copy_from_slice(&self.next_hex());
+        RequestId { bytes, length: 32 }
+    }
+
+    /// The next 64 bits as 16 hex digits, never all zeros (W3C Trace Context: an all-zero id is invalid).
+    pub fn next_hex(&self) -> [u8; 16] {
+        let word = self.next_word().max(1);
+        std::array::from_fn(|i| HEX[(word >> (60 - 4 * i)) as usize & 15])
+    }
+
+    /// xoshiro256++ (Blackman and Vigna, 2019).
+    fn next_word(&self) -> u64 {
+        let [mut a, mut b, mut c, mut d] = self.state.get();
+        let word = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
+        let shifted = b << 17;
+        c ^= a;
+        d ^= b;
+        b ^= c;
+        a ^= d;
+        c ^= shifted;
+        d = d.rotate_left(45);
+        self.state.set([a, b, c, d]);
+        word
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_are_32_hex_digits_and_do_not_repeat() {
+        let (ids, others) = (RequestIds::new(), RequestIds::new());
+        let mut seen = HashSet::new();
+        for _ in 0..10_000 {
+            for source in [&ids, &others] {
+                let id = source.next_id();
+                assert!(id.text().len() == 32 && id.text().bytes().all(|byte| HEX.contains(&byte)));
+                assert!(seen.insert(id.text().to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_generator_gives_the_published_sequence() {
+        let ids = RequestIds { state: Cell::new([1, 2, 3, 4]) };
+        assert_eq!([ids.next_word(), ids.next_word(), ids.next_word()], [41943041, 58720359, 3588806011781223]);
+    }
+}

@@ -1,0 +1,132 @@
+//! The gateway's own answers: the one place that turns a failure into bytes for the client.
+
+use crate::gateway::error::{self, Failure};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::headers;
+use crate::gateway::After;
+use crate::http1::{FieldKind, Framing, Method, push_decimal};
+use crate::limits::REFUSED_BODY_BYTES_MAX;
+use crate::net::{Buffer, Sink};
+
+/// An answer of our own.
+pub struct Answer<'a> {
+    /// Its status.
+    pub status: u16,
+    /// The body's media type.
+    pub content_type: &'static [u8],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Answers a failure, and decides what becomes of the connection.
+pub async fn refuse(exchange: &mut Exchange<'_>, failure: Failure) -> After {
+    let (status, code) = failure.answer();
+    exchange.record.code = Some(code);
+    match failure {
+        Failure::Cut => return After::Close,
+        Failure::ClientGone => {
+            exchange.record.status = status;
+            return After::Close;
+        }
+        Failure::Credential(_) => exchange.core.counters.requests_unauthorized.add(1),
+        Failure::Limited(_) => exchange.core.counters.requests_limited.add(1),
+        Failure::UpstreamProtocol => exchange.core.counters.upstream_protocol_errors.add(1),
+        _ => {}
+    }
+    let mut body = exchange.core.buffers.take();
+    compose_problem(&mut body, exchange, &failure);
+    let answer = Answer { status, content_type: b"application/problem+json", body: body.filled() };
+    let is_broken = matches!(
+        failure,
+        Failure::Request(_) | Failure::HeadTimeout | Failure::BodyTimeout | Failure::BodyTooLarge
+    );
+    send(exchange, &answer, !is_broken, |out| compose_extra(out, &failure)).await
+}
+
+/// Sends an answer. `may_continue`: the connection is in a known state after the rest of the request's body.
+pub async fn send(
+    exchange: &mut Exchange<'_>,
+    answer: &Answer<'_>,
+    may_continue: bool,
+    extra: impl FnOnce(&mut Buffer),
+) -> After {
+    let core = exchange.core;
+    let head = &exchange.request.head;
+    let keep_alive = may_continue && exchange.may_keep_alive() && is_drainable(exchange);
+    let mut out = core.buffers.take();
+    headers::compose_status(&mut out, answer.status, error::reason(answer.status).as_bytes());
+    headers::compose_date(&mut out);
+    if !answer.body.is_empty() {
+        headers::line(&mut out, b"Content-Type", answer.content_type);
+    }
+    if answer.status != 204 {
+        headers::line(&mut out, b"Content-Length", push_decimal(answer.body.len() as u64, &mut [0; 20]));
+    }
+    headers::line(&mut out, b"X-Request-Id", exchange.record.id.as_bytes());
+    if let Some(cors) = core.cors.answer(exchange.request.only(FieldKind::Origin)) {
+        cors.fields(|name, value| headers::line(&mut out, name, value));
+    }
+    extra(&mut out);
+    headers::compose_connection(&mut out, exchange.request, keep_alive);
+    out.put(b"\r\n");
+    if head.method != Method::Head {
+        out.put(answer.body);
+    }
+    exchange.record.status = answer.status;
+    let mut sink = Sink::new(&exchange.downstream.stream, &core.timers, out, core.client_pace());
+    let sent = sink.flush().await;
+    exchange.record.bytes_out += sink.sent();
+    match (sent, keep_alive) {
+        (Err(_), _) => After::Close,
+        (Ok(()), false) => After::Linger,
+        (Ok(()), true) => exchange.discard_rest().await,
+    }
+}
+
+/// What is left of the request's body is worth reading for the connection's sake.
+fn is_drainable(exchange: &Exchange<'_>) -> bool {
+    if exchange.body.is_complete() {
+        return true;
+    }
+    // A client that waits for 100 either sends its body or does not; nobody can know which (RFC 9110 §10.1.1).
+    if !exchange.body.is_intact() || exchange.request.head.expect_continue {
+        return false;
+    }
+    match exchange.request.head.framing {
+        Framing::Length(length) => length - exchange.body.bytes() <= REFUSED_BODY_BYTES_MAX,
+        _ => true,
+    }
+}
+
+/// RFC 9457, with the stable `code` and the request's id.
+fn compose_problem(out: &mut Buffer, exchange: &Exchange<'_>, failure: &Failure) {
+    let (status, code) = failure.answer();
+    out.put(b"{\"type\":\"about:blank\",\"title\":\"");
+    out.put(error::reason(status).as_bytes());
+    out.put(b"\",\"status\":");
+    out.put(push_decimal(u64::from(status), &mut [0; 20]));
+    out.put(b",\"code\":\"");
+    out.put(code.as_bytes());
+    out.put(b"\",\"detail\":\"");
+    out.put(failure.detail().as_bytes());
+    out.put(b"\",\"request_id\":\"");
+    // An adopted id may hold any visible character.
+    for byte in exchange.record.id.as_bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            out.put(b"\\");
+        }
+        out.put(&[*byte]);
+    }
+    out.put(b"\"}\n");
+}
+
+fn compose_extra(out: &mut Buffer, failure: &Failure) {
+    match failure {
+        // RFC 6750 §3: no error code where no credential was sent.
+        Failure::Credential(crate::auth::Refusal::Missing) => headers::line(out, b"WWW-Authenticate", b"Bearer"),
+        Failure::Credential(_) => headers::line(out, b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
+        Failure::Limited(seconds) => headers::line(out, b"Retry-After", push_decimal(*seconds, &mut [0; 20])),
+        Failure::MethodNotAllowed(allow) => headers::line(out, b"Allow", allow.as_bytes()),
+        _ => {}
+    }
+}

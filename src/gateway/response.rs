@@ -1,0 +1,80 @@
+//! Reading the head of an upstream's response: interim ones, then the final one.
+
+use crate::gateway::body::{BodyError, Source};
+use crate::gateway::core::Core;
+use crate::gateway::error::Failure;
+use crate::http1::{HeadScan, ResponseHead};
+use crate::limits::INTERIM_RESPONSES_MAX;
+use crate::net::{Buffer, Stream};
+
+/// The receiving side of an upstream connection during one exchange. What is known stays here and not in the
+/// futures, so a wait may be given up and begun anew with another deadline.
+pub struct Reading<'r> {
+    /// The core.
+    pub core: &'r Core,
+    /// The client, who may go away while we wait.
+    pub client: &'r Stream,
+    /// The upstream's socket.
+    pub source: Source<'r>,
+    /// What has arrived.
+    pub buffer: Buffer,
+    /// When the request began to leave, in µs.
+    pub begun_us: u64,
+    scan: HeadScan,
+    interim: usize,
+}
+
+/// What has arrived, at the front of the buffer.
+pub enum Arrived {
+    /// A 1xx head of this length.
+    Interim(usize),
+    /// The final head, of this length.
+    Final(usize),
+}
+
+impl<'r> Reading<'r> {
+    /// Nothing has arrived yet.
+    pub fn new(core: &'r Core, stream: &'r Stream, client: &'r Stream, begun_us: u64) -> Reading<'r> {
+        let source = Source { stream, timers: &core.timers, pace: core.upstream_pace(), client: Some(client) };
+        let buffer = core.buffers.take();
+        Reading { core, client, source, buffer, begun_us, scan: HeadScan::response(), interim: 0 }
+    }
+
+    /// Waits for the next head. Consuming it is the caller's.
+    pub async fn head(&mut self, head: &mut ResponseHead, deadline_ms: u64) -> Result<Arrived, Failure> {
+        let limits = &self.core.head_limits;
+        let length = loop {
+            match self.scan.advance(self.buffer.filled(), limits) {
+                Ok(Some(length)) => break length,
+                Ok(None) => {}
+                Err(_) => return Err(Failure::UpstreamProtocol),
+            }
+            match self.source.receive_until(&mut self.buffer, deadline_ms).await {
+                Ok(1..) => {}
+                // Not a byte of a response: perhaps the request was never seen.
+                Ok(0) | Err(BodyError::SourceClosed) if self.is_untouched() => return Err(Failure::Stale),
+                Err(BodyError::SourceTimedOut) => return Err(Failure::UpstreamTimeout),
+                Err(BodyError::ClientGone) => return Err(Failure::ClientGone),
+                Ok(0) | Err(_) => return Err(Failure::UpstreamProtocol),
+            }
+        };
+        self.scan = HeadScan::response();
+        let bytes = &mut self.buffer.filled_mut()[..length];
+        head.parse(bytes, limits).map_err(|_| Failure::UpstreamProtocol)?;
+        match head.status {
+            // We never ask to switch protocols here.
+            101 => Err(Failure::UpstreamProtocol),
+            100..=199 if self.interim == INTERIM_RESPONSES_MAX => Err(Failure::UpstreamProtocol),
+            100..=199 => {
+                self.interim += 1;
+                Ok(Arrived::Interim(length))
+            }
+            _ => Ok(Arrived::Final(length)),
+        }
+    }
+
+    /// The upstream has not said anything in this exchange.
+    fn is_untouched(&self) -> bool {
+        self.buffer.is_empty() && self.interim == 0
+    }
+}

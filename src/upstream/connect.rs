@@ -1,0 +1,122 @@
+//! Opening a connection to one address of an upstream.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use crate::clock;
+use crate::limits::TICK_MS;
+use crate::net::{Elapsed, Stream, Timers};
+
+/// Where one connection of an upstream leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A resolved address, with its text for records.
+    Tcp(SocketAddr, Arc<str>),
+    /// A socket in the file system, with its text for records.
+    Unix(Arc<Path>, Arc<str>),
+}
+
+impl Endpoint {
+    /// A TCP address.
+    pub fn tcp(address: SocketAddr) -> Endpoint {
+        Endpoint::Tcp(address, address.to_string().into())
+    }
+
+    /// A path in the file system.
+    pub fn unix(path: &Path) -> Endpoint {
+        Endpoint::Unix(path.into(), format!("unix:{}", path.display()).into())
+    }
+
+    /// As it stands in records.
+    pub fn text(&self) -> &str {
+        match self {
+            Endpoint::Tcp(_, text) | Endpoint::Unix(_, text) => text,
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// The upstream's name has not been resolved, or to nothing.
+    NoAddress,
+    /// Refused, unreachable, or we are out of ports or descriptors.
+    Failed(io::Error),
+    /// No answer in time.
+    TimedOut,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::NoAddress => f.write_str("the name has no address"),
+            ConnectError::Failed(error) => error.fmt(f),
+            ConnectError::TimedOut => f.write_str("no answer in time"),
+        }
+    }
+}
+
+/// Connects, at the latest when the coarse clock shows `deadline_ms`.
+pub async fn connect(endpoint: &Endpoint, timers: &Timers, deadline_ms: u64) -> Result<Stream, ConnectError> {
+    let failed = |errno: Errno| ConnectError::Failed(errno.into());
+    let (socket, begun) = begin(endpoint, timers, deadline_ms).await?;
+    let stream = match begun {
+        Begun::Connected => return Stream::new(socket).map_err(ConnectError::Failed),
+        Begun::Pending => Stream::new(socket).map_err(ConnectError::Failed)?,
+    };
+    match timers.until(deadline_ms, stream.writable()).await {
+        Ok(polled) => polled.map_err(ConnectError::Failed)?,
+        Err(Elapsed) => return Err(ConnectError::TimedOut),
+    }
+    // connect(2): after the socket has become writable, SO_ERROR says whether it is connected.
+    stream.connected().map_err(failed)?;
+    Ok(stream)
+}
+
+enum Begun {
+    Connected,
+    Pending,
+}
+
+async fn begin(endpoint: &Endpoint, timers: &Timers, deadline_ms: u64) -> Result<(OwnedFd, Begun), ConnectError> {
+    let failed = |errno: Errno| ConnectError::Failed(errno.into());
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let family = match endpoint {
+        Endpoint::Tcp(SocketAddr::V4(_), _) => AddressFamily::INET,
+        Endpoint::Tcp(SocketAddr::V6(_), _) => AddressFamily::INET6,
+        Endpoint::Unix(..) => AddressFamily::UNIX,
+    };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(failed)?;
+    if family != AddressFamily::UNIX {
+        sockopt::set_tcp_nodelay(socket.as_fd(), true).map_err(failed)?;
+    }
+    loop {
+        let begun = match endpoint {
+            Endpoint::Tcp(address, _) => rustix::net::connect(&socket, address),
+            Endpoint::Unix(path, _) => {
+                SocketAddrUnix::new(&**path).and_then(|address| rustix::net::connect(&socket, &address))
+            }
+        };
+        match begun {
+            Ok(()) => return Ok((socket, Begun::Connected)),
+            Err(Errno::INPROGRESS) => return Ok((socket, Begun::Pending)),
+            // A Unix socket whose backlog is full says so at once, and there is nothing to poll for.
+            Err(Errno::AGAIN) if family == AddressFamily::UNIX => {
+                let now = clock::now_ms();
+                if now >= deadline_ms {
+                    return Err(ConnectError::TimedOut);
+                }
+                timers.sleep_until(deadline_ms.min(now + TICK_MS)).await;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}
