@@ -72,3 +72,67 @@ fn user_at(verified: &Verified, now_unix_s: u64) -> Option<User> {
 /// The bound of one generation.
 const HALF: usize = TOKENS_CACHED_MAX / 2;
 const _: () = assert!(HALF > 0);
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Verified {
+        Verified { user: User(Rc::from("alice")), valid_from_unix_s, expires_unix_s }
+    }
+
+    fn name(n: usize) -> [u8; 8] {
+        n.to_be_bytes()
+    }
+
+    #[test]
+    fn an_entry_never_outlives_its_token() {
+        for retired in [false, true] {
+            let found = |now| {
+                let mut cache = Cache::new();
+                cache.insert(b"token", verified(10, 20));
+                (0..HALF * usize::from(retired)).for_each(|n| cache.insert(&name(n), verified(0, 99)));
+                assert_eq!(cache.old.contains_key(&b"token"[..]), retired);
+                cache.get(b"token", now).is_some()
+            };
+            assert_eq!([9, 10, 19, 20, 21, u64::MAX].map(found), [false, true, true, false, false, false]);
+        }
+    }
+
+    #[test]
+    fn only_the_whole_token_is_the_key() {
+        let mut cache = Cache::new();
+        cache.insert(b"token", verified(0, 20));
+        for other in [&b"toke"[..], b"token ", b"tokeN", b"", b"xtoken"] {
+            assert!(cache.get(other, 10).is_none());
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_under_a_flood_and_no_table_grows() {
+        let mut cache = Cache::new();
+        let room = cache.young.capacity();
+        for n in 0..3 * TOKENS_CACHED_MAX {
+            cache.insert(&name(n), verified(0, 20));
+            if n % 3 == 0 {
+                cache.get(&name(n / 2), 10);
+            }
+            assert!(cache.young.len() + cache.old.len() <= TOKENS_CACHED_MAX);
+        }
+        assert_eq!((cache.young.capacity(), cache.old.capacity()), (room, room));
+    }
+
+    #[test]
+    fn a_token_in_use_survives_the_flood_and_an_unused_one_does_not() {
+        let mut cache = Cache::new();
+        cache.insert(b"used", verified(0, 20));
+        cache.insert(b"unused", verified(0, 20));
+        for n in 0..2 * TOKENS_CACHED_MAX {
+            cache.insert(&name(n), verified(0, 20));
+            assert!(cache.get(b"used", 10).is_some());
+        }
+        assert!(cache.get(b"unused", 10).is_none());
+    }
+}

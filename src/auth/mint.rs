@@ -59,3 +59,50 @@ impl fmt::Display for MintError {
 }
 
 impl std::error::Error for MintError {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, jwt, verdict};
+    use super::*;
+    use crate::config::Secret;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn what_is_minted_verifies_for_its_life() {
+        let jwt = Jwt {
+            issuer: Some("https://id.example".to_owned()),
+            audience: Some("chat".to_owned()),
+            user_claim: "uid".to_owned(),
+            secrets: vec![Secret(vec![7; 32]), Secret(vec![8; 32])],
+            ..jwt()
+        };
+        let token = mint(&jwt, "alice", HOUR, NOW).unwrap();
+        assert_eq!(verdict(&jwt, &token, NOW + 3599).as_deref(), Ok("alice"));
+        assert!(verdict(&jwt, &token, NOW + 3600).is_err());
+        let first_alone = Jwt { secrets: jwt.secrets[..1].to_vec(), ..jwt.clone() };
+        assert!(verdict(&first_alone, &token, NOW).is_ok());
+    }
+
+    #[test]
+    fn mints_for_no_user_that_would_not_verify() {
+        for user in ["", "al ice", "alice\r\n", "älice", &"a".repeat(257)] {
+            assert_eq!(mint(&jwt(), user, HOUR, NOW), Err(MintError::User));
+        }
+    }
+
+    #[test]
+    fn mints_no_token_that_would_be_refused() {
+        let refused = |jwt: &Jwt, ttl| assert_eq!(mint(jwt, "alice", ttl, NOW), Err(MintError::Unverifiable));
+        refused(&jwt(), Duration::ZERO);
+        refused(&jwt(), Duration::from_millis(999));
+        refused(&jwt(), Duration::MAX);
+        refused(&Jwt { secrets: vec![], ..jwt() }, HOUR);
+        refused(&Jwt { secrets: vec![Secret(vec![])], ..jwt() }, HOUR);
+        refused(&Jwt { issuer: Some("x".repeat(9000)), ..jwt() }, HOUR);
+        for claim in ["exp", "iss"] {
+            let jwt = Jwt { user_claim: claim.to_owned(), issuer: Some("us".to_owned()), ..jwt() };
+            refused(&jwt, HOUR);
+        }
+    }
+}

@@ -167,3 +167,137 @@ fn after_spaces(mut bytes: &[u8]) -> &[u8] {
 }
 
 const SCHEME: &[u8] = b"bearer";
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{CLAIMS, HEADER, NOW, jwt, token};
+    use super::*;
+    use crate::config::{Jwt, Secret};
+
+    struct Asked {
+        authenticator: Authenticator,
+        counters: Counters,
+    }
+
+    impl Asked {
+        fn new() -> Self {
+            Self {
+                authenticator: Authenticator::new(Arc::new(Keys::new(&jwt()))),
+                counters: Counters::default(),
+            }
+        }
+
+        fn by(&self, fields: &[&str], now_unix_s: u64) -> Result<String, Refusal> {
+            let values = fields.iter().map(|field| field.as_bytes());
+            let user = self.authenticator.identify(values, now_unix_s, &self.counters)?;
+            Ok(user.as_str().to_owned())
+        }
+
+        fn hits_and_misses(&self) -> (u64, u64) {
+            (self.counters.token_cache_hits.get(), self.counters.token_cache_misses.get())
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case_with_spaces_behind_it() {
+        let token = token(HEADER, CLAIMS);
+        for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer    "] {
+            assert_eq!(Asked::new().by(&[&format!("{scheme}{token}")], NOW).as_deref(), Ok("alice"));
+        }
+    }
+
+    #[test]
+    fn no_bearer_token_is_a_missing_one() {
+        let token = token(HEADER, CLAIMS);
+        let (basic, longer) = (format!("Basic {token}"), format!("Bearers {token}"));
+        assert_eq!(Asked::new().by(&[], NOW), Err(Refusal::Missing));
+        for field in ["", " ", "Bearer", "Bearer ", "Bearer   ", "Bea", &basic, &longer, &token] {
+            assert_eq!(Asked::new().by(&[field], NOW), Err(Refusal::Missing), "{field}");
+        }
+    }
+
+    #[test]
+    fn tabs_commas_and_anything_around_the_token_are_refused() {
+        let token = token(HEADER, CLAIMS);
+        for field in [
+            format!("Bearer\t{token}"),
+            format!("Bearer \t{token}"),
+            format!("Bearer {token} "),
+            format!("Bearer {token}\t"),
+            format!("Bearer {token},"),
+            format!("Bearer {token}, Bearer {token}"),
+            format!("Bearer {token} {token}"),
+            format!("Bearer \"{token}\""),
+            format!("Bearer ={token}"),
+        ] {
+            assert_eq!(Asked::new().by(&[&field], NOW), Err(Refusal::Invalid), "{field}");
+        }
+    }
+
+    #[test]
+    fn refuses_two_authorization_fields() {
+        let field = format!("Bearer {}", token(HEADER, CLAIMS));
+        for fields in
+            [[field.as_str(), &field], [&field, "Basic eA=="], ["Basic eA==", &field], ["", &field], ["", ""]]
+        {
+            assert_eq!(Asked::new().by(&fields, NOW), Err(Refusal::Invalid));
+        }
+    }
+
+    #[test]
+    fn a_token_is_verified_once_and_remembered_until_it_expires() {
+        let asked = Asked::new();
+        let field = format!("Bearer {}", token(HEADER, CLAIMS));
+        assert!(asked.by(&[&field], NOW).is_ok());
+        assert!(asked.by(&[&field], NOW + 59).is_ok());
+        assert_eq!(asked.hits_and_misses(), (1, 1));
+        assert_eq!(asked.by(&[&field], NOW + 60), Err(Refusal::Expired));
+        assert_eq!(asked.hits_and_misses(), (1, 2));
+    }
+
+    #[test]
+    fn a_remembered_token_is_not_valid_before_nbf_when_the_clock_goes_back() {
+        let asked = Asked::new();
+        let field =
+            format!("Bearer {}", token(HEADER, r#"{"sub":"alice","exp":1800000060,"nbf":1800000000}"#));
+        assert!(asked.by(&[&field], NOW).is_ok());
+        assert_eq!(asked.by(&[&field], NOW - 1), Err(Refusal::Invalid));
+    }
+
+    #[test]
+    fn refusals_and_long_tokens_are_not_remembered() {
+        let asked = Asked::new();
+        let forged = format!("Bearer {}A", token(HEADER, CLAIMS));
+        let filler = "x".repeat(TOKEN_CACHED_BYTES_MAX);
+        let long = token(HEADER, format!(r#"{{"sub":"alice","exp":1800000060,"x":"{filler}"}}"#));
+        for field in [&forged, &forged, &format!("Bearer {long}"), &format!("Bearer {long}")] {
+            let _ = asked.by(&[field], NOW);
+        }
+        assert_eq!(asked.hits_and_misses(), (0, 4));
+    }
+
+    #[test]
+    fn new_keys_empty_the_cache() {
+        let asked = Asked::new();
+        let field = format!("Bearer {}", token(HEADER, CLAIMS));
+        assert!(asked.by(&[&field], NOW).is_ok());
+        let other = Jwt { secrets: vec![Secret(vec![9; 32])], ..jwt() };
+        asked.authenticator.replace_keys(Arc::new(Keys::new(&other)));
+        assert_eq!(asked.by(&[&field], NOW), Err(Refusal::Invalid));
+        asked.authenticator.replace_keys(Arc::new(Keys::new(&jwt())));
+        assert!(asked.by(&[&field], NOW).is_ok());
+        assert_eq!(asked.hits_and_misses(), (0, 3));
+    }
+
+    #[test]
+    fn a_protected_route_needs_a_user_and_a_public_one_has_none() {
+        let alice = || User(Rc::from("alice"));
+        let identity = authorize(Access::Protected, Ok(alice())).unwrap();
+        assert_eq!(identity.user().map(User::as_str), Some("alice"));
+        for refusal in [Refusal::Missing, Refusal::Invalid, Refusal::Expired] {
+            assert_eq!(authorize(Access::Protected, Err(refusal)).unwrap_err(), refusal);
+            assert!(authorize(Access::Public, Err(refusal)).unwrap().user().is_none());
+        }
+        assert!(authorize(Access::Public, Ok(alice())).unwrap().user().is_none());
+    }
+}
