@@ -199,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn splitting_alone_refuses_an_empty_part() {
+        assert!(split(b"a.b.c").is_ok());
+        for bad in [&b".b.c"[..], b"a..c", b"a.b.", b"a.b", b"a.b.c.", b"a.b.c.d"] {
+            assert_eq!(split(bad).unwrap_err(), Refusal::Invalid);
+        }
+    }
+
+    #[test]
     fn base64url_is_strict_in_every_part() {
         // Chosen so that the standard alphabet would show: `~` and `?` give `-` and `_`.
         let claims = r#"{"sub":"alice","exp":1800000060,"x":"~~~???>>>"}"#;
