@@ -2,6 +2,17 @@
 //!
 //! The modules in the order in which a request meets them; each uses only what stands below it.
 
+pub mod cli;
+pub mod demo;
+pub mod launch;
+pub mod worker;
+pub mod admin;
+pub mod control;
+pub mod gateway;
+pub mod http1;
+pub mod route;
+pub mod auth;
+pub mod limit;
 pub mod upstream;
 pub mod net;
 pub mod telemetry;

@@ -1,0 +1,344 @@
+//! What a token must claim, once its signature holds.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::json::{self, Json};
+use super::{Refusal, User, Verified};
+use crate::config::Jwt;
+use crate::limits::SUBJECT_BYTES_MAX;
+
+/// The rules of one configuration.
+pub(super) struct Rules {
+    issuer: Option<String>,
+    audience: Option<String>,
+    leeway: Duration,
+    user_claim: String,
+}
+
+impl Rules {
+    pub(super) fn new(jwt: &Jwt) -> Self {
+        Self {
+            issuer: jwt.issuer.clone(),
+            audience: jwt.audience.clone(),
+            leeway: jwt.leeway,
+            user_claim: jwt.user_claim.clone(),
+        }
+    }
+
+    /// Checks decoded claims. [`Refusal::Expired`] comes last: it promises that a new token would pass.
+    pub(super) fn check(&self, claims: &[u8], now_unix_s: u64) -> Result<Verified, Refusal> {
+        let claims = json::object(claims).ok_or(Refusal::Invalid)?;
+        let user = user(claims.get(&self.user_claim)).ok_or(Refusal::Invalid)?;
+        let expires_unix_s = self.expiry(claims.get("exp")).ok_or(Refusal::Invalid)?;
+        let valid_from_unix_s = self.start(claims.get("nbf")).ok_or(Refusal::Invalid)?;
+        let ours = self.issued_here(claims.get("iss")) && self.meant_for_us(claims.get("aud"));
+        if !ours || now_unix_s < valid_from_unix_s {
+            return Err(Refusal::Invalid);
+        }
+        if now_unix_s >= expires_unix_s {
+            return Err(Refusal::Expired);
+        }
+        Ok(Verified { user, valid_from_unix_s, expires_unix_s })
+    }
+
+    /// The first whole second at or after `exp` plus leeway: "the expiration time on or after which the JWT
+    /// MUST NOT be accepted" (RFC 7519 §4.1.4).
+    fn expiry(&self, exp: Option<&Json<'_>>) -> Option<u64> {
+        let end_ns = date_ns(exp?)? + self.leeway.as_nanos();
+        Some(whole_seconds(end_ns))
+    }
+
+    /// The first whole second at or after `nbf` minus leeway; 0 without `nbf`.
+    fn start(&self, nbf: Option<&Json<'_>>) -> Option<u64> {
+        let Some(nbf) = nbf else { return Some(0) };
+        Some(whole_seconds(date_ns(nbf)?.saturating_sub(self.leeway.as_nanos())))
+    }
+
+    fn issued_here(&self, iss: Option<&Json<'_>>) -> bool {
+        self.issuer.as_deref().is_none_or(|issuer| iss.and_then(Json::as_str) == Some(issuer))
+    }
+
+    /// `aud` is "an array of case-sensitive strings" or, "in the special case when the JWT has one audience",
+    /// "a single case-sensitive string" (RFC 7519 §4.1.3).
+    fn meant_for_us(&self, aud: Option<&Json<'_>>) -> bool {
+        let Some(audience) = self.audience.as_deref() else { return true };
+        match aud {
+            Some(Json::String(one)) => one == audience,
+            Some(Json::Array(many)) => {
+                many.iter().all(|item| item.as_str().is_some())
+                    && many.iter().any(|item| item.as_str() == Some(audience))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a name can be a user: what a header field, a Redis key and a log line can carry as it is.
+pub(super) fn is_user(name: &str) -> bool {
+    (1..=SUBJECT_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn user(claim: Option<&Json<'_>>) -> Option<User> {
+    let name = claim?.as_str().filter(|name| is_user(name))?;
+    Some(User(Rc::from(name)))
+}
+
+/// A NumericDate in nanoseconds: "the number of seconds from 1970-01-01T00:00:00Z UTC …, non-integer values
+/// can be represented" (RFC 7519 §2). A fraction is rounded up, so that none is lost; a double at today's
+/// dates is itself no finer than a quarter of a microsecond.
+fn date_ns(date: &Json<'_>) -> Option<u128> {
+    let (seconds, fraction) = match *date {
+        Json::Whole(seconds) if seconds <= DATE_MAX => (seconds, 0.0),
+        // Whole numbers up to 2^53 are exact in a double. The sign test refuses `-0`, too.
+        Json::Real(real) if real.is_sign_positive() && real <= DATE_MAX as f64 => {
+            (real.trunc() as u64, real.fract())
+        }
+        _ => return None,
+    };
+    Some(u128::from(seconds) * NS_PER_S + (fraction * NS_PER_S as f64).ceil() as u128)
+}
+
+fn whole_seconds(ns: u128) -> u64 {
+    u64::try_from(ns.div_ceil(NS_PER_S)).unwrap_or(u64::MAX)
+}
+
+/// The last date that is taken, in seconds: every whole number up to here is a double. It is some 285 million
+/// years ahead; who writes more has made a mistake.
+const DATE_MAX: u64 = 1 << 53;
+const NS_PER_S: u128 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{HEADER, NOW, jwt, token, verdict};
+    use super::*;
+
+    /// The verdict on correctly signed claims; `@` stands for a member that makes the rest valid.
+    fn claims(jwt: &Jwt, claims: &str, now_unix_s: u64) -> Result<String, Refusal> {
+        let claims = claims.replace('@', r#""sub":"alice""#);
+        verdict(jwt, token(HEADER, claims), now_unix_s)
+    }
+
+    #[track_caller]
+    fn refused(text: &str) {
+        assert_eq!(claims(&jwt(), text, NOW), Err(Refusal::Invalid), "{text}");
+    }
+
+    #[test]
+    fn a_token_expires_at_its_second_and_not_after_it() {
+        let text = r#"{@,"exp":1800000060}"#;
+        assert!(claims(&jwt(), text, 1_800_000_059).is_ok());
+        assert_eq!(claims(&jwt(), text, 1_800_000_060), Err(Refusal::Expired));
+        assert_eq!(claims(&jwt(), text, u64::MAX), Err(Refusal::Expired));
+        assert_eq!(claims(&jwt(), r#"{@,"exp":0}"#, NOW), Err(Refusal::Expired));
+    }
+
+    #[test]
+    fn a_fraction_of_exp_counts_exactly() {
+        for exp in ["1800000060.5", "1800000059.000001", "18000000595e-1", "1.8000000595E9"] {
+            let text = format!(r#"{{@,"exp":{exp}}}"#);
+            assert!(claims(&jwt(), &text, 1_800_000_059).is_ok(), "{exp}");
+            assert_eq!(claims(&jwt(), &text, 1_800_000_061), Err(Refusal::Expired), "{exp}");
+        }
+        assert!(claims(&jwt(), r#"{@,"exp":1800000059.5}"#, 1_800_000_059).is_ok());
+        assert_eq!(claims(&jwt(), r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(Refusal::Expired));
+        assert_eq!(claims(&jwt(), r#"{@,"exp":18e8}"#, NOW), Err(Refusal::Expired));
+    }
+
+    #[test]
+    fn exp_is_required_and_a_number() {
+        refused("{@}");
+        for exp in [
+            r#""1800000060""#,
+            r#""never""#,
+            "null",
+            "true",
+            "[1800000060]",
+            "{}",
+            r#"{"$serde_json::private::Number":"1800000060"}"#,
+        ] {
+            refused(&format!(r#"{{@,"exp":{exp}}}"#));
+        }
+        refused(r#"{@,"EXP":1800000060}"#);
+    }
+
+    #[test]
+    fn a_date_is_finite_not_negative_and_at_most_2_to_the_53() {
+        for wrong in [
+            "-1",
+            "-0",
+            "-0.0",
+            "-1e300",
+            "1e400",
+            "-1e400",
+            "1e308",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "9007199254740993",
+            "9007199254740994",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1e16",
+            "0x6b49d200",
+            "01800000060",
+            "+1800000060",
+            "1800000060.",
+            "1_800_000_060",
+        ] {
+            refused(&format!(r#"{{@,"exp":{wrong}}}"#));
+            refused(&format!(r#"{{@,"exp":1800000060,"nbf":{wrong}}}"#));
+        }
+        for right in ["9007199254740992", "1e15", "1800000060", "1800000060.0"] {
+            assert!(claims(&jwt(), &format!(r#"{{@,"exp":{right}}}"#), NOW).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn nbf_is_respected() {
+        let text = r#"{@,"exp":1800000060,"nbf":1800000010}"#;
+        assert_eq!(claims(&jwt(), text, 1_800_000_009), Err(Refusal::Invalid));
+        assert!(claims(&jwt(), text, 1_800_000_010).is_ok());
+        let fraction = r#"{@,"exp":1800000060,"nbf":1800000009.5}"#;
+        assert_eq!(claims(&jwt(), fraction, 1_800_000_009), Err(Refusal::Invalid));
+        assert!(claims(&jwt(), fraction, 1_800_000_010).is_ok());
+        for wrong in [r#""0""#, "null", "[]", "false"] {
+            refused(&format!(r#"{{@,"exp":1800000060,"nbf":{wrong}}}"#));
+        }
+    }
+
+    #[test]
+    fn leeway_widens_both_ends_and_nothing_more() {
+        let lenient = Jwt { leeway: Duration::from_secs(5), ..jwt() };
+        let text = r#"{@,"exp":1800000060,"nbf":1800000010}"#;
+        for (now, verdict) in [
+            (1_800_000_004, Err(Refusal::Invalid)),
+            (1_800_000_005, Ok("alice".to_owned())),
+            (1_800_000_064, Ok("alice".to_owned())),
+            (1_800_000_065, Err(Refusal::Expired)),
+        ] {
+            assert_eq!(claims(&lenient, text, now), verdict, "{now}");
+        }
+        let endless = Jwt { leeway: Duration::MAX, ..jwt() };
+        assert!(claims(&endless, text, NOW).is_ok());
+        let half = Jwt { leeway: Duration::from_millis(500), ..jwt() };
+        assert_eq!(claims(&half, r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(Refusal::Expired));
+        assert!(claims(&half, r#"{@,"exp":1800000059.6}"#, 1_800_000_060).is_ok());
+    }
+
+    #[test]
+    fn only_an_otherwise_valid_token_is_called_expired() {
+        for text in
+            [r#"{"exp":1}"#, r#"{"sub":"","exp":1}"#, r#"{@,"exp":1,"nbf":"x"}"#, r#"{@,"exp":1,"exp":1}"#]
+        {
+            refused(text);
+        }
+        let strict = Jwt { issuer: Some("us".to_owned()), ..jwt() };
+        assert_eq!(claims(&strict, r#"{@,"exp":1,"iss":"them"}"#, NOW), Err(Refusal::Invalid));
+        let mut forged = token(HEADER, r#"{"sub":"alice","exp":1}"#);
+        forged.replace_range(forged.rfind('.').unwrap() + 1.., &"A".repeat(43));
+        assert_eq!(verdict(&jwt(), forged, NOW), Err(Refusal::Invalid));
+    }
+
+    #[test]
+    fn claims_are_one_object_without_repeated_names_or_trailing_bytes() {
+        for text in [
+            r#"{@,"sub":"bob","exp":1800000060}"#,
+            r#"{@,"exp":1800000060,"exp":1800000060}"#,
+            r#"{@,"exp":1,"\u0065xp":1800000060}"#,
+            r#"{@,"exp":1800000060,"e\u0078p":1}"#,
+            r#"{@,"exp":1800000060,"a":{"b":1,"b":1}}"#,
+            r#"{@,"exp":1800000060,"a":[{"b":1,"\u0062":1}]}"#,
+            r#"{@,"exp":1800000060}}"#,
+            r#"{@,"exp":1800000060},{}"#,
+            "{@,\"exp\":1800000060}\n",
+            "\t{@,\"exp\":1800000060}",
+            r#"[{@,"exp":1800000060}]"#,
+            r#"{@,"exp":1800000060,}"#,
+            r#"{'sub':'alice','exp':1800000060}"#,
+            r#"{@,"exp":1800000060 /* */}"#,
+            r#"{@,"exp":1800000060,"x":"\ud800"}"#,
+            "{@,\"exp\":1800000060,\"x\":\"\n\"}",
+            "",
+        ] {
+            refused(text);
+        }
+        // An escape alone is no offence.
+        assert!(claims(&jwt(), r#"{@,"\u0065xp":1800000060}"#, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_subject_is_visible_ascii_of_bounded_length() {
+        for sub in [
+            r#""""#,
+            r#"" ""#,
+            r#""al ice""#,
+            r#""alice ""#,
+            r#""alice\r\nX-Internal-Role: admin""#,
+            r#""alice\n""#,
+            r#""alice\u0000""#,
+            r#""alice\u007f""#,
+            r#""al\tice""#,
+            r#""älice""#,
+            r#""\u00e4lice""#,
+            r#""\u202ealice""#,
+            "7",
+            "null",
+            r#"["alice"]"#,
+            r#"{"alice":1}"#,
+            "true",
+        ] {
+            refused(&format!(r#"{{"sub":{sub},"exp":1800000060}}"#));
+        }
+        refused(r#"{"exp":1800000060}"#);
+        refused(&format!(r#"{{"sub":"{}","exp":1800000060}}"#, "a".repeat(SUBJECT_BYTES_MAX + 1)));
+        for sub in ["!".to_owned(), "~".to_owned(), "a".repeat(SUBJECT_BYTES_MAX)] {
+            assert_eq!(claims(&jwt(), &format!(r#"{{"sub":"{sub}","exp":1800000060}}"#), NOW), Ok(sub));
+        }
+    }
+
+    #[test]
+    fn the_user_comes_from_the_configured_claim_alone() {
+        let other = Jwt { user_claim: "uid".to_owned(), ..jwt() };
+        assert_eq!(claims(&other, r#"{@,"uid":"bob","exp":1800000060}"#, NOW).as_deref(), Ok("bob"));
+        assert_eq!(claims(&other, r#"{@,"exp":1800000060}"#, NOW), Err(Refusal::Invalid));
+        let number = Jwt { user_claim: "exp".to_owned(), ..jwt() };
+        assert_eq!(claims(&number, r#"{@,"exp":1800000060}"#, NOW), Err(Refusal::Invalid));
+    }
+
+    #[test]
+    fn the_issuer_must_be_equal_when_configured() {
+        let strict = Jwt { issuer: Some("https://id.example".to_owned()), ..jwt() };
+        assert!(claims(&strict, r#"{@,"exp":1800000060,"iss":"https://id.example"}"#, NOW).is_ok());
+        for iss in ["", r#","iss":"https://id.example/""#, r#","iss":"HTTPS://id.example""#, r#","iss":null"#]
+        {
+            assert!(claims(&strict, &format!(r#"{{@,"exp":1800000060{iss}}}"#), NOW).is_err(), "{iss}");
+        }
+        let listed = r#"{@,"exp":1800000060,"iss":["https://id.example"]}"#;
+        assert_eq!(claims(&strict, listed, NOW), Err(Refusal::Invalid));
+        assert!(claims(&jwt(), listed, NOW).is_ok());
+    }
+
+    #[test]
+    fn the_audience_must_be_or_contain_ours_when_configured() {
+        let strict = Jwt { audience: Some("chat".to_owned()), ..jwt() };
+        for (aud, right) in [
+            (r#""chat""#, true),
+            (r#"["chat"]"#, true),
+            (r#"["mail","chat"]"#, true),
+            (r#""chatter""#, false),
+            (r#""mail chat""#, false),
+            (r#"["mail"]"#, false),
+            (r#"["chat",1]"#, false),
+            (r#"[["chat"]]"#, false),
+            (r#"{"chat":true}"#, false),
+            ("[]", false),
+            ("null", false),
+        ] {
+            let text = format!(r#"{{@,"exp":1800000060,"aud":{aud}}}"#);
+            assert_eq!(claims(&strict, &text, NOW).is_ok(), right, "{aud}");
+            assert!(claims(&jwt(), &text, NOW).is_ok(), "{aud}");
+        }
+        assert_eq!(claims(&strict, r#"{@,"exp":1800000060}"#, NOW), Err(Refusal::Invalid));
+    }
+}

@@ -1,0 +1,317 @@
+//! The shape of a token: three parts, strict base64url, and a header that may say little.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Refusal, json};
+use crate::limits::TOKEN_BYTES_MAX;
+
+/// A token cut at its dots, nothing decoded yet.
+///
+/// ```text
+/// eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.3bVw…
+/// └────── header ────┘ └───── claims ─────┘ └ signature
+/// └──────────────── signed ───────────────┘
+/// ```
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) signed: &'a [u8],
+    pub(super) header: &'a [u8],
+    pub(super) claims: &'a [u8],
+    pub(super) signature: &'a [u8],
+}
+
+/// Cuts a token into exactly three parts, none of them empty.
+pub(super) fn split(token: &[u8]) -> Result<Parts<'_>, Refusal> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(Refusal::Invalid);
+    }
+    let mut parts = token.split(|&byte| byte == b'.');
+    let (Some(header), Some(claims), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Refusal::Invalid);
+    };
+    if header.is_empty() || claims.is_empty() || signature.is_empty() {
+        return Err(Refusal::Invalid);
+    }
+    Ok(Parts { signed: &token[..header.len() + 1 + claims.len()], header, claims, signature })
+}
+
+/// Decodes one part. Each sequence of bytes has exactly one spelling: "Base64url Encoding … with all
+/// trailing '=' characters omitted … and without the inclusion of any line breaks, whitespace, or other
+/// additional characters" (RFC 7515 §2), and the unused bits of the last character are zero.
+pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Invalid)
+}
+
+/// The `alg` of a decoded header. It never *chooses* how a token is verified: a key has one algorithm, and a
+/// token that names another is not for that key.
+pub(super) fn algorithm(header: &[u8]) -> Result<String, Refusal> {
+    let header = json::object(header).ok_or(Refusal::Invalid)?;
+    if MEANING_CHANGERS.iter().any(|name| header.get(name).is_some()) {
+        return Err(Refusal::Invalid);
+    }
+    if header.get("typ").is_some_and(|typ| typ.as_str().is_none()) {
+        return Err(Refusal::Invalid);
+    }
+    let algorithm = header.get("alg").and_then(json::Json::as_str).ok_or(Refusal::Invalid)?;
+    Ok(algorithm.to_owned())
+}
+
+/// Header parameters that would change what the other parts mean. `crit`: "If any of the listed extension
+/// Header Parameters are not understood and supported by the recipient, then the JWS is invalid" (RFC 7515
+/// §4.1.11), and none is supported here. `b64` (RFC 7797), `enc` and `zip` (RFC 7516) say that the payload
+/// is no base64url of plain JSON.
+const MEANING_CHANGERS: [&str; 4] = ["crit", "b64", "enc", "zip"];
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+
+    use super::super::testing::{
+        CLAIMS, HEADER, NOW, SECRET, encode, jwt, sealed, signed_by, token, verdict,
+    };
+    use super::*;
+
+    #[track_caller]
+    fn refused(token: impl AsRef<[u8]>) {
+        assert_eq!(verdict(&jwt(), token.as_ref(), NOW), Err(Refusal::Invalid));
+    }
+
+    #[test]
+    fn takes_an_ordinary_token() {
+        assert_eq!(verdict(&jwt(), token(HEADER, CLAIMS), NOW).as_deref(), Ok("alice"));
+        // RFC 7515 appendix A.1 writes its header over two lines.
+        let spread = "{\"typ\":\"JWT\",\r\n \"alg\":\"HS256\"}";
+        assert_eq!(verdict(&jwt(), token(spread, CLAIMS), NOW).as_deref(), Ok("alice"));
+    }
+
+    #[test]
+    fn none_is_no_algorithm_in_any_case() {
+        for name in ["none", "None", "nOnE", "NONE", ""] {
+            let header = format!(r#"{{"alg":"{name}"}}"#);
+            refused(token(&header, CLAIMS));
+            refused(format!("{}.{}.", encode(&header), encode(CLAIMS)));
+            refused(format!("{}.{}", encode(&header), encode(CLAIMS)));
+        }
+    }
+
+    #[test]
+    fn takes_no_other_algorithm_with_the_same_secret() {
+        for (algorithm, name) in [(Algorithm::HS384, "HS384"), (Algorithm::HS512, "HS512")] {
+            for named in [name, "HS256"] {
+                let header = format!(r#"{{"alg":"{named}"}}"#);
+                let message = format!("{}.{}", encode(header), encode(CLAIMS));
+                refused(signed_by(&message, SECRET, algorithm));
+            }
+        }
+    }
+
+    #[test]
+    fn the_header_must_name_exactly_the_algorithm_of_the_key() {
+        for alg in [
+            r#""RS256""#,
+            r#""ES256""#,
+            r#""EdDSA""#,
+            r#""hs256""#,
+            r#""HS256 ""#,
+            r#"["HS256"]"#,
+            "256",
+            "null",
+        ] {
+            refused(token(format!(r#"{{"alg":{alg}}}"#), CLAIMS));
+        }
+        refused(token("{}", CLAIMS));
+        refused(token(r#"{"typ":"JWT"}"#, CLAIMS));
+        refused(token(r#"{"ALG":"HS256"}"#, CLAIMS));
+    }
+
+    #[test]
+    fn refuses_header_parameters_that_change_the_meaning() {
+        for parameter in [
+            r#""crit":["exp"]"#,
+            r#""crit":[]"#,
+            r#""crit":null"#,
+            r#""\u0063rit":["b64"]"#,
+            r#""b64":true"#,
+            r#""b64":false"#,
+            r#""zip":"DEF""#,
+            r#""enc":"A128GCM""#,
+            r#""typ":5"#,
+            r#""typ":null"#,
+        ] {
+            refused(token(format!(r#"{{"alg":"HS256",{parameter}}}"#), CLAIMS));
+        }
+        let hints = r#"{"alg":"HS256","kid":"1","jku":"https://evil.example/","typ":"at+jwt"}"#;
+        assert!(verdict(&jwt(), token(hints, CLAIMS), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_header_is_one_object_without_repeated_names_or_trailing_bytes() {
+        for header in [
+            r#"{"alg":"none","alg":"HS256"}"#,
+            r#"{"alg":"HS256","alg":"HS256"}"#,
+            r#"{"\u0061lg":"none","alg":"HS256"}"#,
+            r#"{"alg":"HS256","x":{"y":1,"y":2}}"#,
+            r#"{"alg":"HS256"}x"#,
+            r#"{"alg":"HS256"} "#,
+            r#" {"alg":"HS256"}"#,
+            r#"{"alg":"HS256"}{}"#,
+            "{\"alg\":\"HS256\"}\0",
+            "\u{feff}{\"alg\":\"HS256\"}",
+            r#"{"alg":"HS256",}"#,
+            r#"{"alg":"HS256""#,
+            r#"[{"alg":"HS256"}]"#,
+            r#""HS256""#,
+            "null",
+        ] {
+            refused(token(header, CLAIMS));
+        }
+        refused(token(b"{\"alg\":\"HS256\",\"x\":\"\xff\"}", CLAIMS));
+    }
+
+    #[test]
+    fn a_token_has_exactly_three_parts_and_none_is_empty() {
+        let good = token(HEADER, CLAIMS);
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        let (header, claims) = message.split_once('.').unwrap();
+        for bad in [
+            String::new(),
+            ".".to_owned(),
+            "..".to_owned(),
+            "...".to_owned(),
+            header.to_owned(),
+            message.to_owned(),
+            format!("{message}."),
+            format!("{good}."),
+            format!(".{good}"),
+            format!("{good}.{signature}"),
+            format!("{header}..{claims}.{signature}"),
+            sealed(&format!("{header}.")),
+            sealed(&format!(".{claims}")),
+            sealed("."),
+            sealed(&format!("{header}.{claims}.{claims}")),
+            sealed(header),
+        ] {
+            refused(bad);
+        }
+    }
+
+    #[test]
+    fn splitting_alone_refuses_an_empty_part() {
+        assert!(split(b"a.b.c").is_ok());
+        for bad in [&b".b.c"[..], b"a..c", b"a.b.", b"a.b", b"a.b.c.", b"a.b.c.d"] {
+            assert_eq!(split(bad).unwrap_err(), Refusal::Invalid);
+        }
+    }
+
+    #[test]
+    fn base64url_is_strict_in_every_part() {
+        // Chosen so that the standard alphabet would show: `~` and `?` give `-` and `_`.
+        let claims = r#"{"sub":"alice","exp":1800000060,"x":"~~~???>>>"}"#;
+        let good = token(HEADER, claims);
+        assert!(verdict(&jwt(), &good, NOW).is_ok());
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        let (header, claims) = message.split_once('.').unwrap();
+        assert!(claims.contains('_') || claims.contains('-'));
+        for (header, claims) in [
+            (format!("{header}="), claims.to_owned()),
+            (format!("{header}=="), claims.to_owned()),
+            (format!("{header} "), claims.to_owned()),
+            (format!("{header}\n"), claims.to_owned()),
+            (format!("{header}A"), claims.to_owned()),
+            (header.to_owned(), format!("{claims}=")),
+            (header.to_owned(), format!("{claims}==")),
+            (header.to_owned(), format!(" {claims}")),
+            (header.to_owned(), format!("{claims}%3D")),
+            (header.to_owned(), claims.replace('-', "+").replace('_', "/")),
+        ] {
+            refused(sealed(&format!("{header}.{claims}")));
+        }
+        for bad in ["=", "==", " ", "\r\n", "\t", "\0", "A", "AAAA"] {
+            refused(format!("{message}.{signature}{bad}"));
+        }
+        refused(format!("{message}. {signature}"));
+        refused(format!("{message}.{}", &signature[1..]));
+        refused(format!("{message}.{}", &signature[..signature.len() - 1]));
+        refused(format!(" {good}"));
+    }
+
+    #[test]
+    fn the_last_character_has_no_bits_to_spare() {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        // 32 bytes of signature leave two bits unused in the last character: only one of four spellings counts.
+        let good = token(HEADER, CLAIMS).into_bytes();
+        let mut accepted = 0;
+        for &last in ALPHABET {
+            let mut other = good.clone();
+            *other.last_mut().unwrap() = last;
+            accepted += usize::from(verdict(&jwt(), &other, NOW).is_ok());
+        }
+        assert_eq!(accepted, 1);
+        assert!(
+            decode(b"QQ").is_ok()
+                && decode(b"QR").is_err()
+                && decode(b"QUE").is_ok()
+                && decode(b"QUF").is_err()
+        );
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_is_refused() {
+        let good = token(HEADER, CLAIMS).into_bytes();
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                refused(bad);
+            }
+        }
+    }
+
+    #[test]
+    fn cut_anywhere_a_token_is_refused() {
+        let good = token(HEADER, CLAIMS);
+        for at in 0..good.len() {
+            refused(&good[..at]);
+            if at > 0 {
+                refused(&good[at..]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_size_bound_is_exact_and_comes_before_decoding() {
+        let sized = |filler: usize| {
+            let filler = "x".repeat(filler);
+            token(HEADER, format!(r#"{{"sub":"alice","exp":1800000060,"x":"{filler}"}}"#))
+        };
+        let longest = (5000..7000).map(sized).rfind(|token| token.len() <= TOKEN_BYTES_MAX).unwrap();
+        assert!(longest.len() > TOKEN_BYTES_MAX - 4);
+        assert!(verdict(&jwt(), &longest, NOW).is_ok());
+        refused(sized(7000));
+        assert!(split(&vec![b'.'; TOKEN_BYTES_MAX + 1]).is_err());
+        assert!(split(format!("{}.b.c", "a".repeat(TOKEN_BYTES_MAX - 4)).as_bytes()).is_ok());
+        assert!(split(format!("{}.b.c", "a".repeat(TOKEN_BYTES_MAX - 3)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_recursed_into() {
+        for deep in
+            ["[".repeat(4000), r#"{"a":"#.repeat(900), format!("{}{}", "[".repeat(1500), "]".repeat(1500))]
+        {
+            refused(token(format!(r#"{{"alg":"HS256","x":{deep}}}"#), CLAIMS));
+            refused(token(HEADER, format!(r#"{{"sub":"alice","exp":1800000060,"x":{deep}}}"#)));
+        }
+    }
+
+    #[test]
+    fn thousands_of_names_in_an_unsigned_header_cost_no_quadratic_time() {
+        let names: Vec<String> = (0..800).map(|n| format!(r#""{n:x}":1"#)).collect();
+        let header = format!(r#"{{"alg":"HS256",{}}}"#, names.join(","));
+        let started = std::time::Instant::now();
+        (0..100).for_each(|_| drop(algorithm(header.as_bytes()).unwrap()));
+        assert!(started.elapsed() < std::time::Duration::from_secs(2));
+    }
+}
