@@ -2,7 +2,7 @@
 //!
 //! The modules in the order in which a request meets them; each uses only what stands below it.
 
-pub mod config;
 pub mod demo;
-pub mod limits;
 pub mod telemetry;
+pub mod config;
+pub mod limits;

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use http::Method;
-use monoio::net::{TcpListener, TcpStream};
+use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 
 use super::answer::Outgoing;
@@ -49,70 +49,57 @@ pub struct Backends {
 /// Starts the backends on ports of the kernel's choice; they run until the process ends. Every call
 /// starts five more, with a state of their own. An error: no socket, no thread, or neither io_uring nor epoll.
 pub fn start(mint: TokenMint) -> io::Result<Backends> {
-    let (auth, auth_addr) = listen()?;
-    let (message, message_addr) = listen()?;
-    let (delivery, delivery_addr) = listen()?;
-    let (profile, profile_addr) = listen()?;
-    let (conversation, conversation_addr) = listen()?;
-    let listeners = vec![
-        (Backend::Auth, auth),
-        (Backend::Message, message),
-        (Backend::Delivery, delivery),
-        (Backend::Profile, profile),
-        (Backend::Conversation, conversation),
-    ];
     let (started, outcome) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("demo-backends".into())
-        .spawn(move || run(listeners, Services::new(mint), &started))?;
-    outcome.recv().map_err(|_| io::Error::other("the demo's thread ended while it started"))??;
-    Ok(Backends {
-        auth: auth_addr,
-        message: message_addr,
-        delivery: delivery_addr,
-        profile: profile_addr,
-        conversation: conversation_addr,
-    })
+        .spawn(move || run(Services::new(mint), &started))?;
+    outcome.recv().map_err(|_| io::Error::other("the demo's thread ended while it started"))?
 }
 
-type Listeners = Vec<(Backend, std::net::TcpListener)>;
-
-fn listen() -> io::Result<(std::net::TcpListener, SocketAddr)> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // The epoll driver tries first and waits only when told to.
-    listener.set_nonblocking(true)?;
-    let addr = listener.local_addr()?;
-    Ok((listener, addr))
-}
+/// Says once where the backends are, or why they are nowhere.
+type Started = mpsc::SyncSender<io::Result<Backends>>;
 
 /// The thread. A kernel that has io_uring but gives us no ring (RLIMIT_MEMLOCK, before Linux 5.12) gets epoll.
-fn run(listeners: Listeners, services: Services, started: &mpsc::SyncSender<io::Result<()>>) {
+fn run(services: Services, started: &Started) {
     if let Ok(mut runtime) = RuntimeBuilder::<FusionDriver>::new().enable_timer().build() {
-        return runtime.block_on(serve(listeners, services, started));
+        return runtime.block_on(serve(services, started));
     }
     match RuntimeBuilder::<LegacyDriver>::new().enable_timer().build() {
-        Ok(mut runtime) => runtime.block_on(serve(listeners, services, started)),
+        Ok(mut runtime) => runtime.block_on(serve(services, started)),
         Err(error) => drop(started.send(Err(error))),
     }
 }
 
-async fn serve(listeners: Listeners, services: Services, started: &mpsc::SyncSender<io::Result<()>>) {
+async fn serve(services: Services, started: &Started) {
     let services = Rc::new(RefCell::new(services));
-    let tasks: io::Result<Vec<_>> = listeners
-        .into_iter()
-        .map(|(backend, listener)| {
-            let listener = TcpListener::from_std(listener)?;
-            Ok(monoio::spawn(accept(listener, backend, services.clone())))
-        })
-        .collect();
-    let (tasks, outcome) = match tasks {
-        Ok(tasks) => (tasks, Ok(())),
-        Err(error) => (Vec::new(), Err(error)),
-    };
-    let _ = started.send(outcome);
-    for task in tasks {
-        task.await;
+    match listen_all(&services) {
+        Ok(backends) => {
+            let _ = started.send(Ok(backends));
+            // The thread belongs to the accept loops now, for as long as the process lives.
+            std::future::pending::<()>().await;
+        }
+        Err(error) => drop(started.send(Err(error))),
     }
+}
+
+fn listen_all(services: &Rc<RefCell<Services>>) -> io::Result<Backends> {
+    Ok(Backends {
+        auth: listen(Backend::Auth, services)?,
+        message: listen(Backend::Message, services)?,
+        delivery: listen(Backend::Delivery, services)?,
+        profile: listen(Backend::Profile, services)?,
+        conversation: listen(Backend::Conversation, services)?,
+    })
+}
+
+/// Bound by monoio, inside the runtime: only it knows whether its driver wants a listener that blocks.
+fn listen(backend: Backend, services: &Rc<RefCell<Services>>) -> io::Result<SocketAddr> {
+    // Not shared: with SO_REUSEPORT, monoio's default, another process of this user could join the port.
+    let alone = ListenerOpts::new().reuse_port(false);
+    let listener = TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, 0), &alone)?;
+    let addr = listener.local_addr()?;
+    monoio::spawn(accept(listener, backend, services.clone()));
+    Ok(addr)
 }
 
 async fn accept(listener: TcpListener, backend: Backend, services: Rc<RefCell<Services>>) {
