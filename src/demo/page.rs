@@ -1,0 +1,28 @@
+//! What `demo` prints: three `curl` lines that work when pasted in order.
+
+/// Log in, call a protected route with the token, see a 401. One command per line, each ending in a newline;
+/// they need `curl` and `sed`, nothing else. `port` is the gateway's.
+pub fn curl_lines(port: u16) -> String {
+    let login = format!(
+        r#"TOKEN=$(curl -s localhost:{port}/api/v1/auth/login -d '{{"user":"alice","password":"wonderland"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')"#
+    );
+    let protected = format!(r#"curl -i -H "Authorization: Bearer $TOKEN" localhost:{port}/api/v1/users/me"#);
+    let refused = format!("curl -i localhost:{port}/api/v1/users/me");
+    format!("{login}\n{protected}\n{refused}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_three_lines_for_the_port() {
+        let lines = curl_lines(8081);
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.contains("localhost:8081/api/v1/")));
+        assert!(lines[0].starts_with("TOKEN=$(curl -s ") && lines[0].ends_with(r#"\([^"]*\)".*/\1/')"#));
+        assert!(lines[0].contains(r#"-d '{"user":"alice","password":"wonderland"}'"#));
+        assert!(lines[1].contains("Bearer $TOKEN") && !lines[2].contains("Bearer"));
+    }
+}
