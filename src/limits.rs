@@ -56,6 +56,12 @@ pub const CLIENT_WATCH_MS: u64 = 1_000;
 pub const ROUTES_MAX: usize = 1024;
 /// Upstreams of one configuration.
 pub const UPSTREAMS_MAX: usize = 256;
+/// CPUs that a choice of cores may name: what one affinity mask holds.
+pub const CPUS_MAX: usize = 1024;
+/// Items of one configured list: trusted networks, origins.
+pub const LISTED_MAX: usize = 1024;
+/// A file that holds a secret or the configuration, in bytes. Over it: a refusal to start.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Addresses that one upstream name may resolve to; further ones are ignored.
 pub const ADDRESSES_MAX: usize = 64;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.

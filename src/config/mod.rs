@@ -1,7 +1,16 @@
 //! What the configuration means: valid by construction, the same for every core.
 //!
-//! What was *written* (flags, environment, file) is [`file::Written`]; [`lower`] turns it into [`Config`] and
+//! What was *written* (flags, environment, file) is [`file::Written`]; [`lower()`] turns it into [`Config`] and
 //! reports every mistake at once, each with its key.
+
+mod address;
+mod describe;
+pub mod file;
+pub mod lower;
+pub mod mistake;
+mod routes;
+mod stray;
+pub mod value;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +18,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use describe::describe;
+pub use file::Written;
+pub use lower::{Lowered, load, load_over, lower};
+pub use mistake::Mistakes;
+pub(crate) use routes::method;
+pub use stray::stray_names;
 
 /// Everything that is in force. Immutable; a reload makes a new one.
 #[derive(Debug, Clone)]

@@ -1,0 +1,216 @@
+//! What `check` prints: everything that is in force.
+
+use std::fmt::Write;
+
+use super::lower::SECRET_BYTES_SAFE;
+use super::value::{show_duration, show_size};
+use super::{Access, AccessLog, Config, CoreChoice, Cors, LimitStore, Route, RouteKind, Secret, address};
+
+/// Every setting in force, in columns, with units. Of secrets only how many there are and whether they are long
+/// enough.
+#[must_use]
+pub fn describe(config: &Config) -> String {
+    let mut text = String::new();
+    for (heading, settings) in sections(config) {
+        let rows = settings.into_iter().map(|(key, value)| vec![key.to_owned(), value]).collect();
+        section(&mut text, heading, rows);
+    }
+    let upstreams = config.upstreams.iter();
+    section(
+        &mut text,
+        "Upstreams",
+        upstreams.map(|u| vec![u.name.clone(), address::show_upstream(u)]).collect(),
+    );
+    let heads =
+        ["NAME", "ACCESS", "KIND", "METHODS", "PATHS", "UPSTREAM", "BESIDES"].map(str::to_owned).to_vec();
+    let routes = config.routes.iter().map(|route| route_row(config, route));
+    section(&mut text, "Routes", std::iter::once(heads).chain(routes).collect());
+    text
+}
+
+/// The settings, by the headings of `--help`.
+fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+    let Config { listen, jwt, rate_limit, timeouts, sizes, .. } = config;
+    vec![
+        (
+            "Listening",
+            vec![
+                ("PORT", listen.port.to_string()),
+                ("BIND", listen.bind.map_or_else(|| "every address".to_owned(), |bind| bind.to_string())),
+                ("ADMIN_ADDR", config.admin_addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string())),
+                ("TRUSTED_PROXIES", joined(&config.trusted_proxies)),
+                ("CORS_ALLOWED_ORIGINS", show_cors(&config.cors)),
+            ],
+        ),
+        (
+            "Process",
+            vec![
+                ("CORES", show_cores(&config.cores)),
+                ("MAX_CONNECTIONS", show_connections(config.connections_max)),
+                ("REQUIRE_IO_URING", config.io_uring_required.to_string()),
+                ("ACCESS_LOG", show_access_log(&config.access_log)),
+                ("SHUTDOWN_DELAY", show_duration(timeouts.shutdown_delay)),
+                ("SHUTDOWN_TIMEOUT", show_duration(timeouts.shutdown)),
+            ],
+        ),
+        (
+            "Tokens",
+            vec![
+                ("JWT_SECRET", show_secrets(&jwt.secrets)),
+                ("JWT_ISSUER", shown_or(jwt.issuer.as_deref(), "not checked")),
+                ("JWT_AUDIENCE", shown_or(jwt.audience.as_deref(), "not checked")),
+                ("JWT_LEEWAY", show_duration(jwt.leeway)),
+                ("JWT_USER_CLAIM", jwt.user_claim.clone()),
+            ],
+        ),
+        (
+            "Rate limit",
+            vec![
+                ("RATE_LIMIT_RPS", format!("{} requests/s", rate_limit.rate)),
+                ("RATE_LIMIT_BURST", format!("{} requests", rate_limit.burst)),
+                ("RATE_LIMIT_STORE", show_store(rate_limit.store).to_owned()),
+                ("REDIS_ADDR", show_redis(config)),
+            ],
+        ),
+        (
+            "Upstream connections",
+            vec![
+                ("UPSTREAM_CONNECT_TIMEOUT", show_duration(timeouts.upstream_connect)),
+                ("UPSTREAM_HEAD_TIMEOUT", show_duration(timeouts.upstream_head)),
+                ("UPSTREAM_IDLE_TIMEOUT", show_duration(timeouts.upstream_idle)),
+                ("UPSTREAM_KEEP_ALIVE", show_duration(timeouts.upstream_keep_alive)),
+                ("UPSTREAM_IDLE_CONNECTIONS", format!("{} per upstream and core", sizes.upstream_idle)),
+                ("DNS_REFRESH", show_duration(timeouts.dns_refresh)),
+            ],
+        ),
+        (
+            "Clients",
+            vec![
+                ("REQUEST_HEAD_TIMEOUT", show_duration(timeouts.request_head)),
+                ("KEEP_ALIVE_TIMEOUT", show_duration(timeouts.keep_alive)),
+                ("BODY_TIMEOUT", show_duration(timeouts.body)),
+                ("BODY_MIN_RATE", show_bound(sizes.body_rate_min, "no floor", "/s")),
+                ("BODY_MAX_BYTES", show_bound(sizes.body_bytes, "no bound", "")),
+                ("HEAD_MAX_BYTES", show_bound(sizes.head_bytes as u64, "0", "")),
+                ("HEAD_MAX_FIELDS", format!("{} fields", sizes.fields)),
+                ("REQUEST_LINE_MAX_BYTES", show_bound(sizes.request_line_bytes as u64, "0", "")),
+            ],
+        ),
+    ]
+}
+
+/// One line of the table of routes.
+fn route_row(config: &Config, route: &Route) -> Vec<String> {
+    let access = match route.access {
+        Access::Public => "public",
+        Access::Protected => "protected",
+    };
+    let kind = match route.kind {
+        RouteKind::Http => "http",
+        RouteKind::WebSocket => "websocket",
+    };
+    let methods = if route.methods.is_empty() { "any".to_owned() } else { route.methods.join(",") };
+    let upstream = config.upstreams.get(route.upstream).map_or("?", |upstream| upstream.name.as_str());
+    let mut besides = Vec::new();
+    if !route.authorization_forwarded {
+        besides.push("Authorization stays here".to_owned());
+    }
+    if route.trailers_forwarded {
+        besides.push("trailers pass".to_owned());
+    }
+    if let Some(bytes) = route.body_bytes_max {
+        besides.push(format!("body {}", show_bound(bytes, "without bound", "")));
+    }
+    let paths = route.paths.join(" ");
+    vec![route.name.clone(), access.into(), kind.into(), methods, paths, upstream.into(), besides.join(", ")]
+}
+
+/// A heading and its rows, in columns as wide as their widest cell.
+fn section(text: &mut String, heading: &str, rows: Vec<Vec<String>>) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line_break = if text.is_empty() { "" } else { "\n" };
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{line_break}{heading}");
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
+    }
+}
+
+fn show_secrets(secrets: &[Secret]) -> String {
+    let short = secrets.iter().filter(|secret| secret.0.len() < SECRET_BYTES_SAFE).count();
+    let count = if secrets.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", secrets.len()) };
+    match short {
+        0 => format!("{count}, {SECRET_BYTES_SAFE} bytes or longer"),
+        _ if short == secrets.len() => format!("{count}, TOO SHORT (under {SECRET_BYTES_SAFE} bytes)"),
+        _ => format!("{count}, {short} of them TOO SHORT (under {SECRET_BYTES_SAFE} bytes)"),
+    }
+}
+
+fn show_redis(config: &Config) -> String {
+    let addr = address::show_redis(&config.redis_addr);
+    if config.rate_limit.store == LimitStore::Redis { addr } else { format!("{addr} (not used)") }
+}
+
+fn show_store(store: LimitStore) -> &'static str {
+    match store {
+        LimitStore::Redis => "redis",
+        LimitStore::Memory => "memory",
+        LimitStore::Off => "off",
+    }
+}
+
+fn show_cores(cores: &CoreChoice) -> String {
+    match cores {
+        CoreChoice::All => "all".to_owned(),
+        CoreChoice::Count(1) => "1 core".to_owned(),
+        CoreChoice::Count(count) => format!("{count} cores"),
+        CoreChoice::List(cpus) => format!("CPUs {}", joined(cpus)),
+    }
+}
+
+fn show_connections(connections_max: Option<usize>) -> String {
+    match connections_max {
+        Some(count) => format!("{count} per core"),
+        None => "from the limit of open files".to_owned(),
+    }
+}
+
+fn show_cors(cors: &Cors) -> String {
+    match cors {
+        Cors::Off => "none".to_owned(),
+        Cors::Any => "*".to_owned(),
+        Cors::Origins(origins) => joined(origins),
+    }
+}
+
+fn show_access_log(log: &AccessLog) -> String {
+    match log {
+        AccessLog::Off => "off".to_owned(),
+        AccessLog::Stdout => "stdout".to_owned(),
+        AccessLog::File(path) => path.display().to_string(),
+    }
+}
+
+fn show_bound(bytes: u64, zero: &str, unit: &str) -> String {
+    match bytes {
+        0 => zero.to_owned(),
+        _ if bytes.is_multiple_of(1024) => format!("{}{unit}", show_size(bytes)),
+        _ => format!("{bytes} bytes{unit}"),
+    }
+}
+
+fn shown_or(text: Option<&str>, none: &str) -> String {
+    text.unwrap_or(none).to_owned()
+}
+
+fn joined<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

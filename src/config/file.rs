@@ -1,0 +1,464 @@
+//! What was written: one value per key, as text, wherever it stands: a flag, the environment or a file.
+//!
+//! The same struct is what clap fills and what the file is read into, so that a key exists once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::mistake::Mistakes;
+use crate::limits;
+
+/// One key: its names and what holds when nobody writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its environment variable; in a file, the same in lower case.
+    pub env: &'static str,
+    /// Its id in clap and its key in a file.
+    pub field: &'static str,
+    /// The value in force when it is not written; `None`: none.
+    pub default: Option<&'static str>,
+}
+
+/// A default, or none.
+macro_rules! perhaps {
+    () => {
+        None::<&'static str>
+    };
+    ($default:literal) => {
+        Some($default)
+    };
+}
+
+/// Makes [`Written`] and everything that must know each of its keys.
+macro_rules! written {
+    ($($heading:literal { $(
+        $(#[$meta:meta])*
+        $field:ident: $env:literal, $form:tt, $value_name:literal $(= $default:literal)?;
+    )* })*) => {
+        /// What was written in one place.
+        ///
+        /// Every scalar is text here, whatever the file made of it; [`super::lower()`] gives it its meaning.
+        #[derive(Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Written {
+            $($(
+                #[arg(long, env = $env, global = true, value_name = $value_name)]
+                #[arg(help_heading = $heading, hide_env_values = true)]
+                #[serde(deserialize_with = $form)]
+                $(#[$meta])*
+                pub $field: Option<String>,
+            )*)*
+            /// Upstreams by name; in a file only.
+            #[arg(skip)]
+            pub upstreams: BTreeMap<String, WrittenUpstream>,
+            /// Routes in the order written; in a file only.
+            #[arg(skip)]
+            pub route: Vec<WrittenRoute>,
+            /// Where each key of a file stands (`gateway.toml:12`), by environment name.
+            #[arg(skip)]
+            #[serde(skip)]
+            pub places: BTreeMap<&'static str, String>,
+        }
+
+        impl Written {
+            /// Every key that has a flag, in the order of `--help`.
+            pub const KEYS: &[Key] = &[$($(
+                Key { env: $env, field: stringify!($field), default: perhaps!($($default)?) },
+            )*)*];
+
+            /// The value of a key by its environment name.
+            ///
+            /// # Panics
+            /// When there is no such key.
+            #[must_use]
+            pub fn get(&self, env: &str) -> Option<&str> {
+                match env {
+                    $($($env => self.$field.as_deref(),)*)*
+                    _ => panic!("{env} is not a key"),
+                }
+            }
+
+            /// What stands here, and in `other` for what does not: the layers of flag, environment, file and
+            /// default are laid over each other with it. Routes and upstreams come from one place, never mixed.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                let (upstreams, route) = if self.route.is_empty() && self.upstreams.is_empty() {
+                    (other.upstreams, other.route)
+                } else {
+                    (self.upstreams, self.route)
+                };
+                let mut places = self.places;
+                $($(
+                    if self.$field.is_none() && let Some(place) = other.places.get($env) {
+                        places.insert($env, place.clone());
+                    }
+                )*)*
+                Self {
+                    $($($field: self.$field.or(other.$field),)*)*
+                    upstreams,
+                    route,
+                    places,
+                }
+            }
+
+            /// What holds when nobody writes anything.
+            #[must_use]
+            pub fn defaults() -> Self {
+                Self {
+                    $($($field: perhaps!($($default)?).map(str::to_owned),)*)*
+                    ..Self::default()
+                }
+            }
+        }
+    };
+}
+
+written! {
+    "Listening" {
+        /// Port of the public listener; 0: one the kernel chooses
+        port: "PORT", "scalar", "PORT" = "8080";
+        /// Address of the public listener; unset: every address, IPv6 too where the host has it
+        bind: "BIND", "scalar", "ADDRESS";
+        /// Listener of health and metrics, or off
+        admin_addr: "ADMIN_ADDR", "scalar", "ADDRESS:PORT" = "127.0.0.1:9901";
+        /// Peers whose forwarding headers are believed: networks or addresses, comma-separated
+        trusted_proxies: "TRUSTED_PROXIES", "list", "CIDR,…" = "none";
+        /// Browser origins that may call, comma-separated; * for any, without credentials
+        cors_allowed_origins: "CORS_ALLOWED_ORIGINS", "list", "ORIGIN,…" = "none";
+    }
+    "Process" {
+        /// File with any of these settings, and with the upstreams and routes of another system (TOML)
+        #[arg(long = "config", alias = "config-file")]
+        #[serde(skip)]
+        config_file: "CONFIG_FILE", "scalar", "PATH";
+        /// CPUs that get a core: all, a count, or a list such as 0-3,8
+        cores: "CORES", "list", "CPUS" = "all";
+        /// Connections per core; unset: from the limit of open files
+        max_connections: "MAX_CONNECTIONS", "scalar", "COUNT";
+        /// Refuse to start where io_uring is not available: true or false
+        require_io_uring: "REQUIRE_IO_URING", "scalar", "BOOL" = "false";
+        /// Where access-log lines go: off, stdout or a path
+        access_log: "ACCESS_LOG", "scalar", "SINK" = "stdout";
+        /// From failing readiness to closing the listeners
+        shutdown_delay: "SHUTDOWN_DELAY", "scalar", "DURATION" = "0s";
+        /// From closing the listeners to cutting off what is left
+        shutdown_timeout: "SHUTDOWN_TIMEOUT", "scalar", "DURATION" = "15s";
+    }
+    "Tokens" {
+        /// HS256 secret that signs and verifies (a flag is visible to every user of the host)
+        jwt_secret: "JWT_SECRET", "scalar", "SECRET";
+        /// File with that secret, in place of it
+        jwt_secret_file: "JWT_SECRET_FILE", "scalar", "PATH";
+        /// Secret that still verifies, for rotation
+        jwt_secret_previous: "JWT_SECRET_PREVIOUS", "scalar", "SECRET";
+        /// File with that secret, in place of it
+        jwt_secret_previous_file: "JWT_SECRET_PREVIOUS_FILE", "scalar", "PATH";
+        /// What iss must be; unset: not checked
+        jwt_issuer: "JWT_ISSUER", "scalar", "ISSUER";
+        /// What aud must be or contain; unset: not checked
+        jwt_audience: "JWT_AUDIENCE", "scalar", "AUDIENCE";
+        /// Allowed clock difference for exp and nbf
+        jwt_leeway: "JWT_LEEWAY", "scalar", "DURATION" = "0s";
+        /// Claim that names the user
+        jwt_user_claim: "JWT_USER_CLAIM", "scalar", "CLAIM" = "sub";
+    }
+    "Rate limit" {
+        /// Requests per second of one bucket, fractions allowed; 0: nothing passes
+        rate_limit_rps: "RATE_LIMIT_RPS", "scalar", "RATE" = "10";
+        /// Capacity of one bucket, in requests
+        rate_limit_burst: "RATE_LIMIT_BURST", "scalar", "COUNT" = "20";
+        /// Who keeps the buckets: redis, memory or off
+        rate_limit_store: "RATE_LIMIT_STORE", "scalar", "STORE" = "redis";
+        /// Where Redis is: host:port, redis://… or unix:/path
+        redis_addr: "REDIS_ADDR", "scalar", "REDIS" = "localhost:6379";
+    }
+    "Upstreams" {
+        /// The service that registers users and logs them in
+        upstream_auth_url: "UPSTREAM_AUTH_URL", "scalar", "URL" = "http://auth:5001";
+        /// The service of messages
+        upstream_message_url: "UPSTREAM_MESSAGE_URL", "scalar", "URL" = "http://message:5002";
+        /// The service of WebSockets
+        upstream_delivery_url: "UPSTREAM_DELIVERY_URL", "scalar", "URL" = "http://delivery:5003";
+        /// The service of users
+        upstream_profile_url: "UPSTREAM_PROFILE_URL", "scalar", "URL" = "http://profile:5004";
+        /// The service of conversations
+        upstream_conversation_url: "UPSTREAM_CONVERSATION_URL", "scalar", "URL" = "http://conversation:5005";
+        /// Connecting to an upstream
+        upstream_connect_timeout: "UPSTREAM_CONNECT_TIMEOUT", "scalar", "DURATION" = "2s";
+        /// From the end of a request to the head of its response
+        upstream_head_timeout: "UPSTREAM_HEAD_TIMEOUT", "scalar", "DURATION" = "30s";
+        /// Between bytes of a response, and of a request that an upstream does not take
+        upstream_idle_timeout: "UPSTREAM_IDLE_TIMEOUT", "scalar", "DURATION" = "30s";
+        /// How long a pooled connection may be idle
+        upstream_keep_alive: "UPSTREAM_KEEP_ALIVE", "scalar", "DURATION" = "60s";
+        /// Idle connections kept per upstream and core
+        upstream_idle_connections: "UPSTREAM_IDLE_CONNECTIONS", "scalar", "COUNT" = "256";
+        /// Between resolutions of an upstream's name
+        dns_refresh: "DNS_REFRESH", "scalar", "DURATION" = "30s";
+    }
+    "Clients" {
+        /// From the first byte of a request head to its last
+        request_head_timeout: "REQUEST_HEAD_TIMEOUT", "scalar", "DURATION" = "10s";
+        /// How long a connection may be idle between requests
+        keep_alive_timeout: "KEEP_ALIVE_TIMEOUT", "scalar", "DURATION" = "75s";
+        /// How long a body may stand still, in either direction
+        body_timeout: "BODY_TIMEOUT", "scalar", "DURATION" = "30s";
+        /// Bytes per second that a body must average; 0: no floor
+        body_min_rate: "BODY_MIN_RATE", "scalar", "SIZE" = "1KiB";
+        /// A request body; 0: no bound
+        body_max_bytes: "BODY_MAX_BYTES", "scalar", "SIZE" = "10MiB";
+        /// A request or response head
+        head_max_bytes: "HEAD_MAX_BYTES", "scalar", "SIZE" = "32KiB";
+        /// Header fields of one head
+        head_max_fields: "HEAD_MAX_FIELDS", "scalar", "COUNT" = "100";
+        /// A request line
+        request_line_max_bytes: "REQUEST_LINE_MAX_BYTES", "scalar", "SIZE" = "8KiB";
+    }
+}
+
+/// `[upstreams.NAME]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenUpstream {
+    /// Where it listens: `http://host:port` or `http+unix://%2Fpath`.
+    pub url: String,
+    /// Where it stands (`gateway.toml:12`).
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// One `[[route]]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenRoute {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// Methods it takes; absent: any.
+    pub methods: Option<Vec<String>>,
+    /// Path patterns.
+    pub paths: Vec<String>,
+    /// Name of an upstream.
+    pub upstream: String,
+    /// `public` or `protected`; absent: protected.
+    #[serde(default, deserialize_with = "scalar")]
+    pub access: Option<String>,
+    /// `http` or `websocket`; absent: http.
+    #[serde(default, deserialize_with = "scalar")]
+    pub kind: Option<String>,
+    /// Whether the client's `Authorization` goes upstream; absent: true.
+    #[serde(default, deserialize_with = "scalar")]
+    pub forward_authorization: Option<String>,
+    /// Whether trailer fields pass; absent: false.
+    #[serde(default, deserialize_with = "scalar")]
+    pub forward_trailers: Option<String>,
+    /// Its own bound of a request body; absent: that of `BODY_MAX_BYTES`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub body_max_bytes: Option<String>,
+    /// Where it stands (`gateway.toml:12`).
+    #[serde(skip)]
+    pub place: String,
+}
+
+impl fmt::Debug for Written {
+    /// The keys that are written, without their values: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = Self::KEYS.iter().map(|key| key.env).filter(|env| self.get(env).is_some());
+        f.debug_set().entries(keys).finish()
+    }
+}
+
+impl Written {
+    /// Reads a file. Broken syntax is one mistake; otherwise every entry is judged by itself, so that one
+    /// mistake does not hide the next.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its form. The values are looked at when they are lowered.
+    pub fn from_file(path: &Path) -> Result<Self, Mistakes> {
+        let bytes = read_regular(path).map_err(|why| Mistakes::one("CONFIG_FILE", &why))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Mistakes::one("CONFIG_FILE", &format!("{} is not UTF-8", path.display())))?;
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
+        Self::from_toml(&text, &name)
+    }
+
+    /// Reads the text of a file; `name` is what its mistakes call it.
+    ///
+    /// # Errors
+    /// As [`Written::from_file`].
+    pub fn from_toml(text: &str, name: &str) -> Result<Self, Mistakes> {
+        let place = |offset: usize| {
+            let line = 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+            format!("{name}:{line}")
+        };
+        // `message()` and never the whole error: that one shows the source line, which may hold a secret.
+        let table = DeTable::parse(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            Mistakes::one(&place(start), &one_line(error.message()))
+        })?;
+
+        let mut whole = Self::default();
+        let mut mistakes = Mistakes::default();
+        for (offset, entry) in entries(table.into_inner()) {
+            let entry = toml::Deserializer::from(Spanned::new(0..text.len(), entry));
+            match Self::deserialize(entry) {
+                Ok(entry) => whole.take_entry(entry, &place(offset)),
+                Err(error) => {
+                    // A missing field has the span of the whole table; its first line is what helps.
+                    let start = error.span().map_or(offset, |span| span.start).max(offset);
+                    mistakes.add(&place(start), &one_line(&without_the_list(error.message())));
+                }
+            }
+        }
+        mistakes.none_or(whole)
+    }
+
+    /// Takes over one entry of a file.
+    fn take_entry(&mut self, mut entry: Self, place: &str) {
+        for (name, upstream) in std::mem::take(&mut entry.upstreams) {
+            self.upstreams.insert(name, WrittenUpstream { place: place.to_owned(), ..upstream });
+        }
+        for route in std::mem::take(&mut entry.route) {
+            self.route.push(WrittenRoute { place: place.to_owned(), ..route });
+        }
+        let keys = Self::KEYS.iter().map(|key| key.env).filter(|env| entry.get(env).is_some());
+        entry.places = keys.map(|env| (env, place.to_owned())).collect();
+        *self = std::mem::take(self).or(entry);
+    }
+}
+
+/// The bytes of a regular file of a bounded size, or why not.
+pub(super) fn read_regular(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+    // Looked at before it is opened: opening a FIFO would wait for a writer.
+    let found = std::fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(format!("{} is not a regular file", path.display()));
+    }
+    if found.len() > limits::CONFIG_FILE_BYTES_MAX {
+        return Err(format!("{} is over {} bytes", path.display(), limits::CONFIG_FILE_BYTES_MAX));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+/// The table cut into tables of one entry each, a route and an upstream being entries too, in the order of the
+/// file, each with its offset.
+fn entries(table: DeTable<'_>) -> Vec<(usize, DeTable<'_>)> {
+    let mut entries = Vec::new();
+    for (key, value) in table {
+        let span = value.span();
+        match (key.get_ref().as_ref(), value.into_inner()) {
+            ("route", DeValue::Array(routes)) => {
+                for route in routes {
+                    let (start, span) = (route.span().start, route.span());
+                    let routes = DeValue::Array([route].into_iter().collect());
+                    entries.push((start, single(key.clone(), Spanned::new(span, routes))));
+                }
+            }
+            ("upstreams", DeValue::Table(upstreams)) => {
+                for (name, upstream) in upstreams {
+                    let start = name.span().start;
+                    let upstreams = DeValue::Table(single(name, upstream));
+                    entries.push((start, single(key.clone(), Spanned::new(span.clone(), upstreams))));
+                }
+            }
+            (_, value) => entries.push((key.span().start, single(key, Spanned::new(span, value)))),
+        }
+    }
+    entries.sort_by_key(|(offset, _)| *offset);
+    entries
+}
+
+/// A table of one entry.
+fn single<'a>(key: Spanned<DeString<'a>>, value: Spanned<DeValue<'a>>) -> DeTable<'a> {
+    let mut table = DeTable::new();
+    table.insert(key, value);
+    table
+}
+
+/// serde lists every key there is after an unknown one; the documentation does that better.
+fn without_the_list(message: &str) -> String {
+    match message.split_once(", expected one of ") {
+        Some((what, _)) if what.starts_with("unknown field") => what.replace("unknown field", "unknown key"),
+        _ => message.to_owned(),
+    }
+}
+
+/// The same on one line.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A string, number or boolean as text.
+fn scalar<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_any(Text { list: false }).map(Some)
+}
+
+/// The same, or an array of them, joined by commas.
+fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_any(Text { list: true }).map(Some)
+}
+
+/// Takes any scalar as text.
+struct Text {
+    /// An array of scalars will do too.
+    list: bool,
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.list {
+            "a string, a number or an array of them"
+        } else {
+            "a string, number or boolean"
+        })
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<String, A::Error> {
+        if !self.list {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self));
+        }
+        let mut texts = Vec::new();
+        while let Some(Item(text)) = items.next_element()? {
+            texts.push(text);
+        }
+        Ok(texts.join(","))
+    }
+}
+
+/// One element of a list.
+struct Item(String);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Text { list: false }).map(Item)
+    }
+}

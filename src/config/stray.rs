@@ -1,0 +1,90 @@
+//! Environment variables that look like ours and are not.
+
+use super::Written;
+
+/// A warning for each name that is probably a misspelt key: it differs from one by a letter or two, or by
+/// case, or it begins as only ours do.
+pub fn stray_names(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut warnings: Vec<String> = names.into_iter().filter_map(|name| stray(&name)).collect();
+    warnings.sort_unstable();
+    warnings
+}
+
+/// The warning for one name, if it deserves one.
+fn stray(name: &str) -> Option<String> {
+    if Written::KEYS.iter().any(|key| key.env == name) || name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let upper = name.to_ascii_uppercase();
+    let nearest = Written::KEYS.iter().map(|key| (distance(&upper, key.env), key.env)).min()?;
+    // Short names are near to everything, and other programs have short names.
+    let near = nearest.0 == 0 || (nearest.0 <= LETTERS_MAX && name.len() >= NAME_BYTES_MIN);
+    let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    match (near, ours) {
+        (true, _) => Some(format!("{name} is set but is not a setting; is {} meant?", nearest.1)),
+        (false, true) => Some(format!("{name} is set but is not a setting")),
+        (false, false) => None,
+    }
+}
+
+/// How many letters must be put in, taken out or replaced to make one of the other (Levenshtein 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Beginnings that are ours. `REDIS_` is not among them: container platforms set `REDIS_PORT` and the like.
+const PREFIXES: [&str; 6] = ["JWT_", "UPSTREAM_", "RATE_LIMIT_", "CORS_", "SHUTDOWN_", "TRUSTED_PROX"];
+/// Letters that a misspelt name may be wrong by.
+const LETTERS_MAX: usize = 2;
+/// Bytes from which on a name is compared by its letters.
+const NAME_BYTES_MIN: usize = 8;
+/// Bytes of a name that is compared at all.
+const NAME_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(names: &[&str]) -> Vec<String> {
+        stray_names(names.iter().map(ToString::to_string))
+    }
+
+    #[test]
+    fn warns_of_names_that_resemble_ours() {
+        assert_eq!(
+            warnings(&[
+                "JWT_SECERT",
+                "RATE_LIMIT_PER_SECOND",
+                "REDIS_ADDRESS",
+                "jwt_issuer",
+                "SHUTDOWN_TIMOUT"
+            ]),
+            [
+                "JWT_SECERT is set but is not a setting; is JWT_SECRET meant?",
+                "RATE_LIMIT_PER_SECOND is set but is not a setting",
+                "SHUTDOWN_TIMOUT is set but is not a setting; is SHUTDOWN_TIMEOUT meant?",
+                "jwt_issuer is set but is not a setting; is JWT_ISSUER meant?",
+            ]
+        );
+    }
+
+    #[test]
+    fn is_silent_about_our_names_and_other_programs() {
+        let keys: Vec<_> = Written::KEYS.iter().map(|key| key.env).collect();
+        assert_eq!(warnings(&keys), [""; 0]);
+        assert_eq!(
+            warnings(&["PATH", "HOME", "REDIS_PORT", "REDIS_HOST", "LANG", "PORTS", "CORE", "HOSTNAME"]),
+            [""; 0]
+        );
+    }
+}
