@@ -75,6 +75,19 @@ pub const REFUSALS_AT_ONCE: usize = 64;
 /// what the process opens for a moment.
 pub const FDS_RESERVED: u64 = 64;
 
+/// Submission entries of a core's ring; when it is full, the core submits and goes on.
+pub const RING_ENTRIES: u32 = 1024;
+/// A core whose ticker has not turned for so long is down, in milliseconds.
+pub const CORE_STALL_MS: u64 = 5_000;
+/// How long the start waits for the first resolution of the upstreams' names, in milliseconds.
+pub const FIRST_RESOLUTION_MS: u64 = 2_000;
+/// Connections to the admin listener at one time; further ones are closed at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// How long an admin connection may take for a request, in milliseconds.
+pub const ADMIN_TIMEOUT_MS: u64 = 10_000;
+/// Lines of the program's own log on their way to standard error. Over it: lines are dropped and counted.
+pub const LOG_LINES_QUEUED_MAX: usize = 1024;
+
 /// How often a core looks at its deadlines, in milliseconds: the resolution of every timeout.
 pub const TICK_MS: u64 = 50;
 

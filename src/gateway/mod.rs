@@ -24,9 +24,8 @@ pub use self::core::Core;
 use crate::net::Stream;
 use downstream::{Downstream, Received};
 
-/// Serves one client connection from its first byte to its close.
+/// Serves one client connection from its first byte to its close. Whoever accepted it has counted it.
 pub async fn serve(core: Rc<Core>, stream: Stream, peer: SocketAddr) {
-    core.counters.connections_open.add(1);
     let mut downstream = Downstream::new(stream, peer);
     loop {
         let after = match downstream.next_head(&core).await {

@@ -1,12 +1,16 @@
 //! The gateway's own answers: the one place that turns a failure into bytes for the client.
 
+use std::net::SocketAddr;
+
 use crate::gateway::error::{self, Failure};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::headers;
-use crate::gateway::After;
+use crate::gateway::record::RequestId;
+use crate::gateway::{After, Core};
+use crate::gateway::downstream::Downstream;
 use crate::http1::{FieldKind, Framing, Method, push_decimal};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
-use crate::net::{Buffer, Sink};
+use crate::net::{Buffer, Sink, Stream};
 
 /// An answer of our own.
 pub struct Answer<'a> {
@@ -83,6 +87,24 @@ pub async fn send(
     }
 }
 
+/// Tells a connection over the cap that there is no room, and closes it.
+pub async fn overloaded(core: &Core, stream: Stream, peer: SocketAddr) {
+    let mut out = core.buffers.take();
+    headers::compose_status(&mut out, 503, error::reason(503).as_bytes());
+    headers::compose_date(&mut out);
+    out.put(b"Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\n");
+    let id = core.ids.next_id();
+    let mut body = core.buffers.take();
+    put_problem(&mut body, (503, "overloaded"), "The gateway has no room for another connection.", &id);
+    headers::line(&mut out, b"X-Request-Id", id.as_bytes());
+    headers::line(&mut out, b"Content-Length", push_decimal(body.len() as u64, &mut [0; 20]));
+    out.put(b"\r\n");
+    out.put(body.filled());
+    if Sink::new(&stream, &core.timers, out, core.client_pace()).flush().await.is_ok() {
+        Downstream::new(stream, peer).linger(core).await;
+    }
+}
+
 /// What is left of the request's body is worth reading for the connection's sake.
 fn is_drainable(exchange: &Exchange<'_>) -> bool {
     if exchange.body.is_complete() {
@@ -98,9 +120,12 @@ fn is_drainable(exchange: &Exchange<'_>) -> bool {
     }
 }
 
-/// RFC 9457, with the stable `code` and the request's id.
 fn compose_problem(out: &mut Buffer, exchange: &Exchange<'_>, failure: &Failure) {
-    let (status, code) = failure.answer();
+    put_problem(out, failure.answer(), failure.detail(), &exchange.record.id);
+}
+
+/// RFC 9457, with the stable `code` and the request's id.
+fn put_problem(out: &mut Buffer, (status, code): (u16, &str), detail: &str, id: &RequestId) {
     out.put(b"{\"type\":\"about:blank\",\"title\":\"");
     out.put(error::reason(status).as_bytes());
     out.put(b"\",\"status\":");
@@ -108,10 +133,10 @@ fn compose_problem(out: &mut Buffer, exchange: &Exchange<'_>, failure: &Failure)
     out.put(b",\"code\":\"");
     out.put(code.as_bytes());
     out.put(b"\",\"detail\":\"");
-    out.put(failure.detail().as_bytes());
+    out.put(detail.as_bytes());
     out.put(b"\",\"request_id\":\"");
     // An adopted id may hold any visible character.
-    for byte in exchange.record.id.as_bytes() {
+    for byte in id.as_bytes() {
         if matches!(byte, b'"' | b'\\') {
             out.put(b"\\");
         }

@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod deadline;
 pub mod listener;
 pub mod pace;
+pub mod runtime;
 pub mod sink;
 pub mod stream;
 

@@ -1,0 +1,162 @@
+//! The operator's window: health and metrics, on the control thread, read-only, as strict as the public port.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::gateway::health::{Health, Readiness};
+use crate::http1::{Framing, HeadLimits, HeadScan, Method, RequestHead};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS, LINGER_MS};
+use crate::net::listener::Listener;
+use crate::net::runtime::Driver;
+use crate::net::{Buffer, BufferPool, Pace, Sink, Stream, Timers};
+use crate::telemetry::{Counters, prometheus};
+
+/// What the window shows.
+pub struct Admin {
+    /// The process's readiness.
+    pub health: Arc<Health>,
+    /// Each core's CPU, driver and numbers.
+    pub cores: Vec<(usize, Driver, Arc<Counters>)>,
+    /// The waits of the control thread.
+    pub timers: Rc<Timers>,
+    /// Its buffers.
+    pub buffers: Rc<BufferPool>,
+}
+
+/// Serves the admin listener for as long as the runtime runs.
+pub async fn serve(admin: Rc<Admin>, listener: OwnedFd) -> std::io::Result<()> {
+    let listener = Listener::new(listener)?;
+    let open: Rc<Cell<usize>> = Rc::default();
+    loop {
+        listener.readable().await?;
+        match listener.try_accept() {
+            Ok(Some((stream, peer))) if open.get() < ADMIN_CONNECTIONS_MAX => {
+                open.set(open.get() + 1);
+                let (admin, open) = (admin.clone(), open.clone());
+                monoio::spawn(async move {
+                    converse(&admin, stream, peer).await;
+                    open.set(open.get() - 1);
+                });
+            }
+            Ok(_) => {}
+            // Out of descriptors, mostly: this window waits like any other listener.
+            Err(_) => admin.timers.sleep_until(clock::now_ms() + 100).await,
+        }
+    }
+}
+
+/// Requests one after the other, until the client closes, errs or dawdles.
+async fn converse(admin: &Admin, stream: Stream, _peer: SocketAddr) {
+    let mut buffer = admin.buffers.take();
+    let mut head = RequestHead::default();
+    while let Some(answer) = next(admin, &stream, &mut buffer, &mut head).await {
+        let keep_alive = answer.keep_alive;
+        if send(admin, &stream, answer).await.is_none() {
+            return;
+        }
+        if !keep_alive {
+            stream.shutdown_write();
+            let deadline = clock::now_ms() + LINGER_MS;
+            let _ = stream.recv(buffer.room(), &admin.timers, deadline).await;
+            return;
+        }
+    }
+}
+
+struct Answer {
+    status: u16,
+    reason: &'static str,
+    content_type: &'static str,
+    body: String,
+    keep_alive: bool,
+    is_head: bool,
+}
+
+/// Waits for a request and finds its answer. `None`: nobody is there any more.
+async fn next(admin: &Admin, stream: &Stream, buffer: &mut Buffer, head: &mut RequestHead) -> Option<Answer> {
+    let limits = HeadLimits::default();
+    let deadline = clock::now_ms() + ADMIN_TIMEOUT_MS;
+    let mut scan = HeadScan::default();
+    loop {
+        let broken = match scan.advance(buffer.filled(), &limits) {
+            Ok(None) => {
+                let n = stream.recv(buffer.room(), &admin.timers, deadline).await.ok().filter(|n| *n > 0)?;
+                buffer.fill(n);
+                continue;
+            }
+            Ok(Some(length)) => {
+                let parsed = head.parse(&mut buffer.filled_mut()[..length], &limits);
+                let answer = parsed.map(|()| admin.answer(head, &buffer.filled()[..length]));
+                buffer.consume(length);
+                match answer {
+                    Ok(answer) => return Some(answer),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        let body = format!("{}\n", broken.detail());
+        let content_type = "text/plain; charset=utf-8";
+        let (status, reason) = (broken.status(), "Refused");
+        return Some(Answer { status, reason, content_type, body, keep_alive: false, is_head: false });
+    }
+}
+
+impl Admin {
+    fn answer(&self, head: &RequestHead, bytes: &[u8]) -> Answer {
+        let is_read = matches!(head.method, Method::Get | Method::Head);
+        let text = "text/plain; charset=utf-8";
+        let metrics = "text/plain; version=0.0.4; charset=utf-8";
+        let (status, reason, content_type, body) = match head.target.path(bytes) {
+            b"/healthz" | b"/readyz" | b"/metrics" if !is_read => (405, "Method Not Allowed", text, "GET only\n".into()),
+            b"/healthz" => (200, "OK", text, "ok\n".into()),
+            b"/readyz" => match self.health.get() {
+                Readiness::Ready => (200, "OK", text, self.readiness()),
+                _ => (503, "Service Unavailable", text, self.readiness()),
+            },
+            b"/metrics" => (200, "OK", metrics, self.metrics()),
+            _ => (404, "Not Found", text, "not found\n".into()),
+        };
+        // A body is nothing to wait for here.
+        let keep_alive = head.keep_alive && head.framing == Framing::None;
+        Answer { status, reason, content_type, body, keep_alive, is_head: head.method == Method::Head }
+    }
+
+    fn readiness(&self) -> String {
+        let mut text = format!("{}\n", self.health.get().text());
+        for (index, (cpu, driver, _)) in self.cores.iter().enumerate() {
+            text.push_str(&format!("core {index}: cpu {cpu}, {driver}\n"));
+        }
+        text
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        let numbers: Vec<(usize, Arc<Counters>)> =
+            self.cores.iter().map(|(cpu, _, counters)| (*cpu, counters.clone())).collect();
+        let drivers: Vec<(usize, String)> =
+            self.cores.iter().enumerate().map(|(index, (_, driver, _))| (index, driver.to_string())).collect();
+        prometheus::render(&numbers, &drivers, &mut text);
+        text
+    }
+}
+
+async fn send(admin: &Admin, stream: &Stream, answer: Answer) -> Option<()> {
+    let Answer { status, reason, content_type, body, keep_alive, is_head } = answer;
+    let connection = if keep_alive { "" } else { "Connection: close\r\n" };
+    let allow = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n{allow}{connection}\r\n"
+    );
+    let mut sink = Sink::new(stream, &admin.timers, admin.buffers.take(), Pace::new(ADMIN_TIMEOUT_MS, 0));
+    sink.gather(head.as_bytes()).await.ok()?;
+    if !is_head {
+        sink.write(body.as_bytes()).await.ok()?;
+    }
+    sink.flush().await.ok()
+}

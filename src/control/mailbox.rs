@@ -1,0 +1,85 @@
+//! Orders from the control thread to one core: a channel for the values, a socket pair as the doorbell that
+//! the core hears on its ring.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+
+use crate::limits::ORDERS_QUEUED_MAX;
+use crate::net::{NEVER, Stream, Timers};
+use crate::upstream::Endpoint;
+
+/// What a core is told.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// An upstream has these addresses now.
+    Endpoints(usize, Arc<[Endpoint]>),
+    /// Stop listening, let what is in flight end, keep nothing alive.
+    Drain,
+    /// End, whatever is in flight.
+    Stop,
+}
+
+/// The sending side.
+pub struct Postbox {
+    orders: Sender<Order>,
+    bell: OwnedFd,
+}
+
+/// The core's side.
+pub struct Mailbox {
+    orders: Receiver<Order>,
+    bell: OwnedFd,
+}
+
+/// The core's side on its own thread.
+pub struct OpenMailbox {
+    orders: Receiver<Order>,
+    bell: Stream,
+}
+
+/// Both sides of one core's mailbox. Errors: no file descriptors.
+pub fn mailbox() -> io::Result<(Postbox, Mailbox)> {
+    let (sender, receiver) = bounded(ORDERS_QUEUED_MAX);
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (near, far) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    Ok((Postbox { orders: sender, bell: near }, Mailbox { orders: receiver, bell: far }))
+}
+
+impl Postbox {
+    /// Leaves an order and rings. False: the core has not taken its orders for a second, or is gone; whoever
+    /// repeats orders (names) need not mind.
+    pub fn send(&self, order: Order) -> bool {
+        let left = self.orders.send_timeout(order, Duration::from_secs(1)).is_ok();
+        // A bell that cannot take another byte is ringing already.
+        let _ = rustix::net::send(&self.bell, b"!", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        left
+    }
+}
+
+impl Mailbox {
+    /// Registers the bell with the runtime of this thread.
+    pub fn open(self) -> io::Result<OpenMailbox> {
+        Ok(OpenMailbox { orders: self.orders, bell: Stream::new(self.bell)? })
+    }
+}
+
+impl OpenMailbox {
+    /// Waits for the next order. `None`: the control thread is gone.
+    pub async fn next(&self, timers: &Timers) -> Option<Order> {
+        loop {
+            if let Ok(order) = self.orders.try_recv() {
+                return Some(order);
+            }
+            let mut rings = [0; ORDERS_QUEUED_MAX];
+            match self.bell.recv(&mut rings, timers, NEVER).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The runtime of one thread: the best ring that the kernel grants, else epoll.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+
+use crate::limits::RING_ENTRIES;
+
+/// How a thread waits for its sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring with `COOP_TASKRUN`: completions do not interrupt the thread (Linux 5.19).
+    TunedRing,
+    /// io_uring without flags.
+    PlainRing,
+    /// epoll: io_uring is refused here (seccomp, `kernel.io_uring_disabled`, memlock, an old kernel).
+    Epoll,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Driver::TunedRing => "io_uring",
+            Driver::PlainRing => "io_uring_plain",
+            Driver::Epoll => "epoll",
+        })
+    }
+}
+
+/// A runtime, to be used on the thread that built it.
+pub enum ThreadRuntime {
+    /// On a ring.
+    Ring(Box<Runtime<TimeDriver<IoUringDriver>>>),
+    /// On epoll.
+    Epoll(Box<Runtime<TimeDriver<LegacyDriver>>>),
+}
+
+impl ThreadRuntime {
+    /// Tries the drivers from the best down. `is_ring_wanted` false: epoll at once.
+    /// Errors: not even epoll works.
+    pub fn build(is_ring_wanted: bool) -> io::Result<(ThreadRuntime, Driver)> {
+        let mut tuned = io_uring::IoUring::builder();
+        tuned.setup_coop_taskrun();
+        let plain = io_uring::IoUring::builder();
+        for (flags, driver) in [(tuned, Driver::TunedRing), (plain, Driver::PlainRing)] {
+            if !is_ring_wanted {
+                break;
+            }
+            let builder = RuntimeBuilder::<TimeDriver<IoUringDriver>>::new();
+            if let Ok(runtime) = builder.with_entries(RING_ENTRIES).uring_builder(flags).build() {
+                return Ok((ThreadRuntime::Ring(Box::new(runtime)), driver));
+            }
+        }
+        let runtime = RuntimeBuilder::<TimeDriver<LegacyDriver>>::new().build()?;
+        Ok((ThreadRuntime::Epoll(Box::new(runtime)), Driver::Epoll))
+    }
+
+    /// Runs the future and all that it spawns, until it ends.
+    pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        match self {
+            ThreadRuntime::Ring(runtime) => runtime.block_on(future),
+            ThreadRuntime::Epoll(runtime) => runtime.block_on(future),
+        }
+    }
+}

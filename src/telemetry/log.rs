@@ -1,0 +1,100 @@
+//! The program's own log on standard error, written by a thread of its own: a terminal or a pipe that takes
+//! nothing must not stop a core.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::limits::LOG_LINES_QUEUED_MAX;
+
+/// Lines on their way to standard error.
+#[derive(Clone)]
+pub struct Log {
+    lines: Sender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(Sender<()>),
+}
+
+impl Log {
+    /// Makes this the program's log. `RUST_LOG` filters it; default `info`. Errors: no thread.
+    pub fn install() -> io::Result<Log> {
+        let (lines, queue) = bounded(LOG_LINES_QUEUED_MAX);
+        let log = Log { lines, dropped: Arc::default() };
+        let dropped = log.dropped.clone();
+        thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&queue, &dropped))?;
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_target(false).init();
+        Ok(log)
+    }
+
+    /// Waits until everything said so far is written, at most a second.
+    pub fn flush(&self) {
+        let (done, is_done) = bounded(1);
+        if self.lines.send_timeout(Message::Flush(done), FLUSH_MAX).is_ok() {
+            let _ = is_done.recv_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { log: self, bytes: Vec::new() }
+    }
+}
+
+/// One line while it is written.
+pub struct Line<'a> {
+    log: &'a Log,
+    bytes: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if self.log.lines.try_send(Message::Line(std::mem::take(&mut self.bytes))).is_err() {
+            self.log.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
+    for message in queue {
+        let mut out = io::stderr().lock();
+        // There is nobody to tell that standard error is gone.
+        let _ = match message {
+            Message::Line(line) => out.write_all(&line),
+            Message::Flush(done) => {
+                let _ = done.send(());
+                continue;
+            }
+        };
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(out, "{lost} log lines were dropped: standard error took none");
+        }
+    }
+}
+
+const FLUSH_MAX: Duration = Duration::from_secs(1);

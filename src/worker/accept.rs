@@ -1,0 +1,110 @@
+//! Taking connections from the core's listener.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tracing::warn;
+
+use crate::clock;
+use crate::gateway::{self, Core, reply};
+use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use crate::net::Stream;
+use crate::net::listener::{AcceptError, Listener};
+
+/// Accepts until the core drains. Then what waits in the queue is taken too, and only then does the listener
+/// close: closing it would reset those connections.
+pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) {
+    let door = Door { core, connections_max, refusals: Rc::default() };
+    let mut exhausted = Exhausted::default();
+    loop {
+        let is_last = door.core.draining.get();
+        match door.take_waiting(&listener) {
+            Taken::Everything if is_last => return,
+            Taken::Everything => {
+                let look_again = clock::now_ms() + LOOK_AGAIN_MS;
+                let _ = door.core.timers.until(look_again, listener.readable()).await;
+            }
+            // The others get their turn; the poll completes at once.
+            Taken::Enough => {
+                let _ = listener.readable().await;
+            }
+            Taken::Failed(error) => {
+                exhausted.say(&error);
+                door.core.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
+            }
+        }
+    }
+}
+
+struct Door {
+    core: Rc<Core>,
+    connections_max: usize,
+    /// Connections that are being told that there is no room.
+    refusals: Rc<Cell<usize>>,
+}
+
+enum Taken {
+    Everything,
+    Enough,
+    Failed(std::io::Error),
+}
+
+impl Door {
+    fn take_waiting(&self, listener: &Listener) -> Taken {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match listener.try_accept() {
+                Ok(Some((stream, peer))) => self.admit(stream, peer),
+                Ok(None) => return Taken::Everything,
+                Err(AcceptError::Dropped(_)) => {}
+                Err(AcceptError::Exhausted(error)) => {
+                    self.core.counters.accept_failures.add(1);
+                    return Taken::Failed(error);
+                }
+            }
+        }
+        Taken::Enough
+    }
+
+    fn admit(&self, stream: Stream, peer: SocketAddr) {
+        let counters = &self.core.counters;
+        counters.connections_accepted.add(1);
+        if counters.connections_open.get() < self.connections_max as u64 {
+            counters.connections_open.add(1);
+            monoio::spawn(gateway::serve(self.core.clone(), stream, peer));
+            return;
+        }
+        counters.connections_refused.add(1);
+        if self.refusals.get() < REFUSALS_AT_ONCE {
+            self.refusals.set(self.refusals.get() + 1);
+            let (core, refusals) = (self.core.clone(), self.refusals.clone());
+            monoio::spawn(async move {
+                reply::overloaded(&core, stream, peer).await;
+                refusals.set(refusals.get() - 1);
+            });
+        }
+    }
+}
+
+/// Says once a minute that there is no room for more sockets.
+#[derive(Default)]
+struct Exhausted {
+    said_ms: Option<u64>,
+}
+
+impl Exhausted {
+    fn say(&mut self, error: &std::io::Error) {
+        let now_ms = clock::now_ms();
+        if self.said_ms.is_none_or(|said_ms| now_ms - said_ms >= SAY_AGAIN_MS) {
+            self.said_ms = Some(now_ms);
+            warn!(%error, backoff_ms = BACKOFF_MS, "cannot accept connections: raise the limit of open files");
+        }
+    }
+}
+
+/// The pause after running out of file descriptors or memory, in milliseconds.
+const BACKOFF_MS: u64 = 100;
+/// How often that is said, in milliseconds.
+const SAY_AGAIN_MS: u64 = 60_000;
+/// A poll that has gone wrong is begun anew, in milliseconds.
+const LOOK_AGAIN_MS: u64 = 10_000;

@@ -1,0 +1,71 @@
+//! The body of one core: it accepts, ticks, and obeys orders.
+
+pub mod accept;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::clock;
+use crate::control::{Mailbox, Order};
+use crate::gateway::Core;
+use crate::gateway::core::Parts;
+use crate::limits::{ACCESS_LOG_FLUSH_MS, TICK_MS};
+use crate::net::listener::Listener;
+
+/// What one core is given to work with.
+pub struct Assignment {
+    /// What the core is made of.
+    pub parts: Parts,
+    /// Its listening socket.
+    pub listener: OwnedFd,
+    /// Its orders.
+    pub mailbox: Mailbox,
+    /// Connections it may hold.
+    pub connections_max: usize,
+}
+
+/// Runs one core until it is told to stop. Errors: its sockets cannot be registered with the runtime.
+pub async fn run(assignment: Assignment) -> io::Result<()> {
+    let listener = Listener::new(assignment.listener)?;
+    let mailbox = assignment.mailbox.open()?;
+    let core = Rc::new(Core::new(assignment.parts));
+    monoio::spawn(tick(core.clone()));
+    monoio::spawn(accept::accept(core.clone(), listener, assignment.connections_max));
+    while let Some(order) = mailbox.next(&core.timers).await {
+        match order {
+            Order::Endpoints(upstream, endpoints) => core.upstreams[upstream].replace_endpoints(endpoints),
+            Order::Drain => core.drain(),
+            Order::Stop => break,
+        }
+    }
+    if let Some(log) = &core.access_log {
+        log.borrow_mut().flush(&core.counters);
+    }
+    Ok(())
+}
+
+/// The core's clockwork: deadlines at every tick, the access log and the pools now and then.
+async fn tick(core: Rc<Core>) {
+    let (mut flushed_ms, mut swept_ms) = (0, 0);
+    loop {
+        monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+        let now_ms = clock::now_ms();
+        core.timers.tick(now_ms);
+        core.counters.ticks.add(1);
+        if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {
+            flushed_ms = now_ms;
+            if let Some(log) = &core.access_log {
+                log.borrow_mut().flush(&core.counters);
+            }
+        }
+        if now_ms - swept_ms >= SWEEP_MS {
+            swept_ms = now_ms;
+            core.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms, &core.counters));
+        }
+    }
+}
+
+/// How often idle upstream connections are looked at, in milliseconds.
+const SWEEP_MS: u64 = 1_000;
