@@ -1,0 +1,4 @@
+//! The life of a request.
+
+pub mod client;
+pub mod cors;
