@@ -2,6 +2,9 @@
 //!
 //! The modules in the order in which a request meets them; each uses only what stands below it.
 
-pub mod telemetry;
 pub mod config;
+pub mod gateway;
+pub mod limit;
 pub mod limits;
+pub mod route;
+pub mod telemetry;
