@@ -220,16 +220,16 @@ fn insert_mistake(
     draft: &Draft,
     drafts: &BTreeMap<String, Draft>,
 ) -> String {
-    let owner = |draft: &Draft| draft.routes.first().map_or("", |&at| all[at].name.as_str()).to_owned();
+    let owner = |draft: &Draft| all[draft.routes[0]].name.as_str();
     let (name, written) = (owner(draft), &draft.written);
-    if let InsertError::Conflict { with } = error {
-        if let Some(other) = drafts.get(with) {
-            let (other_name, other) = (owner(other), &other.written);
-            return format!(
-                "route \"{name}\": path \"{written}\" conflicts with \"{other}\" of route \"{other_name}\": \
-                 {{parameter}} and * cannot share a segment"
-            );
-        }
+    if let InsertError::Conflict { with } = error
+        && let Some(other) = drafts.get(with)
+    {
+        let (other_name, other) = (owner(other), &other.written);
+        return format!(
+            "route \"{name}\": path \"{written}\" conflicts with \"{other}\" of route \"{other_name}\": \
+             {{parameter}} and * cannot share a segment"
+        );
     }
     format!("route \"{name}\": path \"{written}\": {error}")
 }

@@ -1,4 +1,5 @@
-//! Which browser origins may call: the CORS protocol of the Fetch standard (§3.3).
+//! Which browser origins may call: the CORS protocol of the Fetch standard
+//! (<https://fetch.spec.whatwg.org/#http-cors-protocol>, a living text: its parts are named here by title).
 //!
 //! The gateway answers preflights itself: a browser sends them without a token, so no protected route could.
 
@@ -26,7 +27,7 @@ pub struct Allowed<'p> {
     pub credentials: bool,
 }
 
-/// A preflight (Fetch §4.8) that the gateway answers: 204 with [`Preflight::fields`].
+/// A preflight ("CORS-preflight fetch") that the gateway answers: 204 with [`Preflight::fields`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preflight<'a> {
     /// `None`: the origin may not call. The answer is the same without permission, which is what a browser
@@ -53,7 +54,7 @@ impl CorsPolicy {
     /// What a response may say to this `Origin`; compared byte for byte, as browsers serialize it.
     ///
     /// `*` is said to requests without an origin too, so that a cached response serves a later one with
-    /// (Fetch §3.3.4, "CORS protocol and HTTP caches"); and never with credentials (§3.3.5).
+    /// ("CORS protocol and HTTP caches"); and never with credentials ("CORS protocol and credentials").
     pub fn answer(&self, origin: Option<&[u8]>) -> Option<Allowed<'_>> {
         match &self.0 {
             Policy::Off => None,
@@ -68,8 +69,8 @@ impl CorsPolicy {
 
     /// Gives each field that an ordinary response gets to `put`, as name and value.
     ///
-    /// `Vary` is said to every request, allowed or not, where the answer depends on the origin (Fetch
-    /// §3.3.4). What an upstream says about these fields itself has to be taken out: they must not be there
+    /// `Vary` is said to every request, allowed or not, where the answer depends on the origin
+    /// ("CORS protocol and HTTP caches"). What an upstream says about these fields itself has to be taken out: they must not be there
     /// twice.
     pub fn response_fields(&self, origin: Option<&[u8]>, put: &mut impl FnMut(&'static str, &[u8])) {
         if matches!(self.0, Policy::Origins(_)) {
@@ -86,7 +87,7 @@ impl CorsPolicy {
     ///
     /// `requested_headers` is the value of `Access-Control-Request-Headers`. It is repeated if it is a list
     /// of tokens of bounded length: permission to send a field is no permission to use it, and `*` does not
-    /// cover `Authorization` (Fetch §3.3.3).
+    /// cover `Authorization` (a "CORS non-wildcard request-header name").
     pub fn preflight<'a>(
         &'a self,
         method: &[u8],

@@ -277,6 +277,17 @@ mod tests {
     }
 
     #[test]
+    fn cores_that_share_a_bucket_admit_its_burst_and_no_more() {
+        let limiter = MemoryLimiter::new(1e-6, 1000);
+        let admitted: usize = std::thread::scope(|scope| {
+            let core = || (0..1000).filter(|_| limiter.take(&Bucket::User("a")).is_ok()).count();
+            let cores = [0; 4].map(|_| scope.spawn(core));
+            cores.into_iter().map(|core| core.join().unwrap()).sum()
+        });
+        assert_eq!((admitted, limiter.len()), (1000, 1));
+    }
+
+    #[test]
     fn forgets_full_buckets_at_the_bound() {
         let (limiter, clock) = limiter(1.0, 1, 100);
         for n in 0..100 {

@@ -9,6 +9,8 @@ pub use bucket::{Bucket, KeyBuf};
 pub use memory::MemoryLimiter;
 
 use crate::config::{LimitStore, RateLimit};
+#[cfg(doc)]
+use crate::limits::RETRY_AFTER_MAX_S;
 
 /// Who keeps the buckets. A core's own handle on it; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -27,7 +29,8 @@ pub struct Permit(());
 /// The bucket is empty: 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
-    /// Whole seconds until the next token, rounded up, at least 1: the value of `Retry-After`.
+    /// Whole seconds until the next token, rounded up, from 1 to [`RETRY_AFTER_MAX_S`]: the value of
+    /// `Retry-After`.
     pub retry_after_s: u64,
 }
 
@@ -55,7 +58,8 @@ impl Limiter {
         }
     }
 
-    /// Forgets buckets that are full again: for the control thread, now and then.
+    /// Forgets buckets that are full again: for the control thread, every ten seconds or so, so that no core
+    /// ever has to.
     pub fn tidy(&self) {
         match self {
             Self::Off => {}

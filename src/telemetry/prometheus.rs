@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::{Counter, Counters};
+use super::Counters;
 
 /// A number of the process rather than of a core.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,7 @@ pub fn render(
     for (cpu, counters) in &cores {
         // Interim responses are never counted.
         for (class, count) in CLASSES.iter().zip(&counters.responses).skip(1) {
-            sample(out, "responses", "counter", &[("core", cpu), ("class", class)], Counter::get(count));
+            sample(out, "responses", "counter", &[("core", cpu), ("class", class)], count.get());
         }
     }
 
