@@ -5,7 +5,7 @@
 //! would take it: `GET /api/v1/auth/login` must not slip to the routes of `/api/v1/auth/*` because only `POST`
 //! was given a route of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use matchit::{InsertError, Router};
 
@@ -15,6 +15,8 @@ use crate::config::{Access, Route};
 #[derive(Debug, Clone)]
 pub struct RouteTable {
     entries: Vec<RouteEntry>,
+    /// Paths without parameter: they win over every pattern with one.
+    exact: HashMap<String, Pattern>,
     patterns: Router<Pattern>,
 }
 
@@ -66,10 +68,13 @@ impl RouteTable {
     pub fn new(routes: &[Route]) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let drafts = drafts(routes, &mut mistakes);
-        let mut patterns = Router::new();
+        let (mut exact, mut patterns) = (HashMap::new(), Router::new());
         for (pattern, draft) in &drafts {
             mistakes.extend(contested_methods(routes, draft));
-            if let Err(error) = patterns.insert(pattern.clone(), Pattern::new(routes, &draft.routes)) {
+            let value = Pattern::new(routes, &draft.routes);
+            if !pattern.contains('{') {
+                exact.insert(pattern.clone(), value);
+            } else if let Err(error) = patterns.insert(pattern.clone(), value) {
                 mistakes.push(insert_mistake(&error, routes, draft, &drafts));
             }
         }
@@ -81,18 +86,24 @@ impl RouteTable {
             .enumerate()
             .map(|(index, route)| RouteEntry { index, route: route.clone() })
             .collect();
-        Ok(Self { entries, patterns })
+        Ok(Self { entries, exact, patterns })
     }
 
     /// The route of a request. The method as sent; the path canonical and without its query: the bytes that
     /// are forwarded, compared as they are, case included.
     ///
-    /// Allocates nothing unless a pattern has more than three parameters (matchit's array of them is that
-    /// long).
+    /// Allocates nothing for exact paths, nor for patterns with at most three parameters of which none
+    /// competes with static text (`/a/{x}/b` beside `/a/c/{y}`): for those matchit keeps lists on the heap.
+    /// That it would for `/a/b` beside `/a/*` is why exact paths are looked up first.
     pub fn find<'t>(&'t self, method: &[u8], path: &[u8]) -> Match<'t> {
         let Ok(path) = std::str::from_utf8(path) else { return Match::Unknown };
-        let Ok(found) = self.patterns.at(path) else { return Match::Unknown };
-        let pattern: &'t Pattern = found.value;
+        let pattern = match self.exact.get(path) {
+            Some(pattern) => pattern,
+            None => match self.patterns.at(path) {
+                Ok(found) => found.value,
+                Err(_) => return Match::Unknown,
+            },
+        };
         match pattern.route_of(&self.entries, method) {
             Some(entry) => Match::Route(entry),
             None => Match::MethodNotAllowed { allow: &pattern.allow, access: pattern.access },
