@@ -101,7 +101,7 @@ impl AccessLogWriter {
         let dropped = Arc::new(Counter::default());
         let count = Arc::clone(&dropped);
         thread::Builder::new().name("access-log".into()).spawn(move || {
-            run(sink, &batches, &used, &ordered, &count);
+            run(sink, batches, &used, &ordered, &count);
             drop(running);
         })?;
         Ok(Some(Self { full, empty, orders, done, dropped }))

@@ -42,10 +42,11 @@ enum Health {
     Torn,
 }
 
-/// The writer's thread: until it is told to finish, or nobody is left.
+/// The writer's thread: until it is told to finish, or nobody is left. It owns the queue's end, so a core that
+/// comes later is refused rather than queued for nobody.
 pub(super) fn run(
     mut sink: Sink,
-    batches: &Receiver<Batch>,
+    batches: Receiver<Batch>,
     used: &Sender<Vec<u8>>,
     orders: &Receiver<Order>,
     dropped: &Counter,
