@@ -97,11 +97,21 @@ pub const ACCESS_LOG_BUFFER_BYTES: usize = 64 * 1024;
 pub const ACCESS_LOG_QUEUE: usize = 64;
 /// How long a line may wait in a core's buffer, in milliseconds.
 pub const ACCESS_LOG_FLUSH_MS: u64 = 100;
+/// Room for one more line that a core's buffer keeps, in bytes: with less it goes to the writer.
+pub const ACCESS_LOG_LINE_BYTES: usize = 4 * 1024;
+/// How long the end of the process waits for the access log's last lines, in milliseconds. Over it: they
+/// are lost.
+pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
 /// Orders on their way to one core. The control thread waits when it is full.
 pub const ORDERS_QUEUED_MAX: usize = 64;
-/// Buckets that the in-memory limiter keeps before it looks for idle ones to forget.
+/// Buckets that the in-memory limiter keeps before it looks for full ones to forget. With hardly a full one
+/// among them: all are forgotten, so every bucket is full again.
 pub const MEMORY_BUCKETS_MAX: usize = 1_000_000;
+/// The longest `Retry-After` of a refused request, in seconds; it stands where the rate is 0.
+pub const RETRY_AFTER_MAX_S: u64 = 3_600;
+/// Requested header names that the answer to a preflight repeats, in bytes. Over it: a fixed list.
+pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // The spans of a head are 16 bits wide.
@@ -109,3 +119,4 @@ const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_BYTES_MAX < BUFFER_BYTES && CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(TOKEN_CACHED_BYTES_MAX <= TOKEN_BYTES_MAX && TOKEN_BYTES_MAX < HEAD_BYTES_DEFAULT);
+const _: () = assert!(ACCESS_LOG_LINE_BYTES < ACCESS_LOG_BUFFER_BYTES);

@@ -1,5 +1,11 @@
 //! What a core tells about itself: counters, and one access-log line per exchange.
 
+pub mod access_log;
+pub mod access_record;
+mod access_sink;
 pub mod counters;
+pub mod prometheus;
 
+pub use access_log::{AccessLog, AccessLogWriter};
+pub use access_record::AccessRecord;
 pub use counters::{Counter, Counters};

@@ -1,0 +1,309 @@
+//! The access log: each core fills a buffer of its own, one thread writes full buffers to the sink.
+//!
+//! ```text
+//! core 0: record ─► buffer ─┐ bounded queue            ┌─► stdout or file
+//! core 1: record ─► buffer ─┴──────────────► writer ───┤
+//!            ▲                                         │
+//!            └───────────── empty buffers ◄────────────┘
+//! ```
+//!
+//! Only the writer waits for the sink. While it does, cores fill the queue, then their buffers, then drop
+//! lines and count them.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::access_sink::{Order, Sink, run};
+use super::{AccessRecord, Counter, Counters};
+use crate::config;
+use crate::limits::{ACCESS_LOG_BUFFER_BYTES, ACCESS_LOG_FINISH_MS, ACCESS_LOG_LINE_BYTES, ACCESS_LOG_QUEUE};
+
+/// One core's end of the access log.
+#[derive(Debug)]
+pub struct AccessLog {
+    buffer: Batch,
+    full: Sender<Batch>,
+    empty: Receiver<Vec<u8>>,
+}
+
+/// Whole lines, and how many.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lines: u64,
+}
+
+/// The thread that owns the sink. Dropping it leaves the thread to write what is queued for as long as the
+/// process and a core's end live; [`finish`](Self::finish) is the orderly end.
+#[derive(Debug)]
+pub struct AccessLogWriter {
+    full: Sender<Batch>,
+    empty: Receiver<Vec<u8>>,
+    orders: Sender<Order>,
+    done: Receiver<()>,
+    dropped: Arc<Counter>,
+}
+
+impl AccessLog {
+    /// Appends one line to this core's buffer. Never waits; a line that finds no room is dropped and counted.
+    pub fn record(&mut self, record: &AccessRecord<'_>, counters: &Counters) {
+        if !self.has_room() {
+            self.flush(counters);
+        }
+        if !self.has_room() {
+            counters.access_log_lines_dropped.add(1);
+            return;
+        }
+        record.write_json(&mut self.buffer.bytes);
+        self.buffer.lines += 1;
+        if !self.has_room() {
+            self.flush(counters);
+        }
+    }
+
+    /// Hands what is there to the writer; for the core's ticker. While the queue is full, the lines stay.
+    pub fn flush(&mut self, counters: &Counters) {
+        if self.buffer.lines == 0 || self.full.is_full() {
+            return;
+        }
+        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(ACCESS_LOG_BUFFER_BYTES));
+        let batch = std::mem::replace(&mut self.buffer, Batch { bytes: next, lines: 0 });
+        let Err(refused) = self.full.try_send(batch) else { return };
+        if refused.is_full() {
+            // Another core was faster: the lines wait here.
+            self.buffer = refused.into_inner();
+        } else {
+            // The writer has finished.
+            counters.access_log_lines_dropped.add(refused.into_inner().lines);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.buffer.bytes.len() + ACCESS_LOG_LINE_BYTES <= ACCESS_LOG_BUFFER_BYTES
+    }
+}
+
+impl AccessLogWriter {
+    /// Opens the sink and starts the thread; `None` if the log is off.
+    ///
+    /// # Errors
+    /// If the file cannot be opened (a FIFO: if nobody reads it), or no thread can be started.
+    pub fn start(log: &config::AccessLog) -> io::Result<Option<Self>> {
+        let Some(sink) = Sink::open(log)? else { return Ok(None) };
+        let (full, batches) = bounded(ACCESS_LOG_QUEUE);
+        let (used, empty) = bounded(ACCESS_LOG_QUEUE);
+        let (orders, ordered) = bounded(4);
+        let (running, done) = bounded(0);
+        let dropped = Arc::new(Counter::default());
+        let count = Arc::clone(&dropped);
+        thread::Builder::new().name("access-log".into()).spawn(move || {
+            run(sink, batches, &used, &ordered, &count);
+            drop(running);
+        })?;
+        Ok(Some(Self { full, empty, orders, done, dropped }))
+    }
+
+    /// A core's end.
+    pub fn core_log(&self) -> AccessLog {
+        let buffer = Batch { bytes: Vec::with_capacity(ACCESS_LOG_BUFFER_BYTES), lines: 0 };
+        AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone() }
+    }
+
+    /// Opens the file anew, after a rotation has moved it away. Nothing happens if it is not a file or an
+    /// earlier order still waits for a stuck sink.
+    pub fn reopen(&self) {
+        let _ = self.orders.try_send(Order::Reopen);
+    }
+
+    /// Lines that the sink did not take, besides those that cores dropped.
+    pub fn lines_dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    /// Writes what is queued, then ends the thread. Call it when the cores have flushed for the last time.
+    ///
+    /// Waits at most [`ACCESS_LOG_FINISH_MS`]; `false`: the sink was still stuck, and the last lines go down
+    /// with the process.
+    pub fn finish(self) -> bool {
+        let Self { full, orders, done, .. } = self;
+        drop(full);
+        // No room only if earlier orders wait for a stuck sink; the thread ends without cores just as well.
+        let _ = orders.try_send(Order::Finish);
+        drop(orders);
+        let waited = done.recv_timeout(Duration::from_millis(ACCESS_LOG_FINISH_MS));
+        // Nothing is ever sent: the error is the end of the time, or of the thread, which drops its side.
+        matches!(waited, Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access_record::tests::record;
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::time::Instant;
+
+    /// A path of this test's own, gone with it.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("realchat-log-{}-{name}", std::process::id()));
+            let _ = fs::remove_file(&path);
+            Self(path)
+        }
+
+        fn writer(&self) -> AccessLogWriter {
+            AccessLogWriter::start(&config::AccessLog::File(self.0.clone())).unwrap().unwrap()
+        }
+
+        fn lines(&self) -> Vec<String> {
+            fs::read_to_string(&self.0).unwrap().lines().map(String::from).collect()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    fn eventually(what: &str, condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn off_starts_nothing() {
+        assert!(AccessLogWriter::start(&config::AccessLog::Off).unwrap().is_none());
+    }
+
+    #[test]
+    fn every_line_of_every_core_arrives_whole() {
+        let (scratch, counters) = (Scratch::new("whole"), Counters::default());
+        let writer = scratch.writer();
+        let mut logs = [writer.core_log(), writer.core_log()];
+        for _ in 0..2_000 {
+            for log in &mut logs {
+                log.record(&record(), &counters);
+            }
+            // No core outruns the disk in this test.
+            eventually("the queue empties", || writer.full.len() < ACCESS_LOG_QUEUE / 2);
+        }
+        logs.iter_mut().for_each(|log| log.flush(&counters));
+        drop(logs);
+        assert!(writer.finish());
+        let lines = scratch.lines();
+        assert_eq!(lines.len(), 4_000);
+        assert!(lines.iter().all(|line| line == &lines[0] && line.starts_with('{') && line.ends_with('}')));
+        assert_eq!(counters.access_log_lines_dropped.get(), 0);
+    }
+
+    #[test]
+    fn buffers_come_back() {
+        let (scratch, counters) = (Scratch::new("reuse"), Counters::default());
+        let writer = scratch.writer();
+        let mut log = writer.core_log();
+        let mut addresses = std::collections::HashSet::new();
+        for _ in 0..50 {
+            addresses.insert(log.buffer.bytes.as_ptr());
+            log.record(&record(), &counters);
+            log.flush(&counters);
+            eventually("the writer gives the buffer back", || !writer.empty.is_empty());
+        }
+        assert!(addresses.len() <= 2, "{} buffers", addresses.len());
+        assert!(writer.finish());
+    }
+
+    #[test]
+    fn a_file_is_appended_to_and_readable_by_its_group_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let (scratch, counters) = (Scratch::new("append"), Counters::default());
+        for _ in 0..2 {
+            let writer = scratch.writer();
+            let mut log = writer.core_log();
+            log.record(&record(), &counters);
+            log.flush(&counters);
+            assert!(writer.finish());
+        }
+        assert_eq!(scratch.lines().len(), 2);
+        assert_eq!(fs::metadata(&scratch.0).unwrap().permissions().mode() & 0o027, 0);
+    }
+
+    #[test]
+    fn a_rotated_file_is_opened_anew() {
+        let (scratch, moved) = (Scratch::new("rotate"), Scratch::new("rotated"));
+        let (writer, counters) = (scratch.writer(), Counters::default());
+        let mut log = writer.core_log();
+        log.record(&record(), &counters);
+        log.flush(&counters);
+        eventually("the first line is written", || scratch.lines().len() == 1);
+        fs::rename(&scratch.0, &moved.0).unwrap();
+        writer.reopen();
+        eventually("the file is there again", || scratch.0.exists());
+        log.record(&record(), &counters);
+        log.flush(&counters);
+        assert!(writer.finish());
+        assert_eq!((scratch.lines().len(), moved.lines().len()), (1, 1));
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_nothing_else() {
+        let full_disk = config::AccessLog::File("/dev/full".into());
+        let (writer, counters) = (AccessLogWriter::start(&full_disk).unwrap().unwrap(), Counters::default());
+        let mut log = writer.core_log();
+        for _ in 0..3 {
+            log.record(&record(), &counters);
+            log.record(&record(), &counters);
+            log.flush(&counters);
+        }
+        eventually("the lines are counted", || writer.lines_dropped() == 6);
+        assert!(writer.finish());
+    }
+
+    #[test]
+    fn a_stuck_sink_drops_lines_and_never_the_end() {
+        let (scratch, counters) = (Scratch::new("fifo"), Counters::default());
+        let (path, fifo) = (&scratch.0, rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(rustix::fs::CWD, path, fifo, 0o600.into(), 0).unwrap();
+        let error = AccessLogWriter::start(&config::AccessLog::File(path.clone())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()), "nobody reads");
+
+        let _unread = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let writer = scratch.writer();
+        let mut log = writer.core_log();
+        let room = (ACCESS_LOG_QUEUE + 4) * ACCESS_LOG_BUFFER_BYTES;
+        let lines = room / 200;
+        let start = Instant::now();
+        for _ in 0..lines {
+            log.record(&record(), &counters);
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "a core waited");
+        let dropped = counters.access_log_lines_dropped.get();
+        assert!(dropped > 0 && dropped < lines as u64, "{dropped} of {lines}");
+        assert!(log.buffer.bytes.len() <= ACCESS_LOG_BUFFER_BYTES);
+
+        let start = Instant::now();
+        assert!(!writer.finish());
+        assert!(start.elapsed() < Duration::from_millis(2 * ACCESS_LOG_FINISH_MS));
+    }
+
+    #[test]
+    fn a_core_outlives_the_writer() {
+        let (scratch, counters) = (Scratch::new("outlive"), Counters::default());
+        let writer = scratch.writer();
+        let mut log = writer.core_log();
+        assert!(writer.finish());
+        log.record(&record(), &counters);
+        log.flush(&counters);
+        assert_eq!(counters.access_log_lines_dropped.get(), 1);
+    }
+}

@@ -1,0 +1,293 @@
+//! One exchange as one line of JSON.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+/// What the access log says about one exchange. Fields that are `None` are left out of the line.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessRecord<'a> {
+    /// When the exchange began: Unix time in µs.
+    pub time_us: u64,
+    /// The request id, ours or a trusted proxy's.
+    pub request_id: &'a [u8],
+    /// The client behind trusted proxies.
+    pub client: IpAddr,
+    /// The method as sent.
+    pub method: &'a [u8],
+    /// The path *without* its query: queries carry tokens.
+    pub path: &'a [u8],
+    /// The name of the route.
+    pub route: Option<&'a str>,
+    /// The verified subject.
+    pub user: Option<&'a str>,
+    /// The status the client was sent.
+    pub status: u16,
+    /// The code of our own error, if the answer was ours.
+    pub code: Option<&'a str>,
+    /// Body bytes from the client.
+    pub bytes_in: u64,
+    /// Body bytes to the client.
+    pub bytes_out: u64,
+    /// From the head's first byte to the response's last, in µs.
+    pub total_us: u64,
+    /// Connecting to the upstream, in µs; `None` if nothing was connected.
+    pub connect_us: Option<u64>,
+    /// From the end of the request to the upstream's head, in µs.
+    pub upstream_head_us: Option<u64>,
+    /// The upstream's address.
+    pub upstream: Option<&'a str>,
+    /// The upstream connection had been used before.
+    pub reused: Option<bool>,
+}
+
+impl AccessRecord<'_> {
+    /// Appends the record and a line feed.
+    ///
+    /// The line is always valid JSON (RFC 8259) and valid UTF-8, whatever a client sent: bytes that are not
+    /// UTF-8 become `\ufffd`, control characters (C1 too: terminals obey them) become `\u00XX`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"time\":\"");
+        write_time(out, self.time_us);
+        out.push(b'"');
+        text(out, b"request_id", self.request_id);
+        out.extend_from_slice(b",\"client\":\"");
+        write!(out, "{}\"", self.client).expect("a Vec takes everything");
+        text(out, b"method", self.method);
+        text(out, b"path", self.path);
+        let optional = |out: &mut Vec<u8>, name, value: Option<&str>| {
+            if let Some(value) = value {
+                text(out, name, value.as_bytes());
+            }
+        };
+        optional(out, b"route", self.route);
+        optional(out, b"user", self.user);
+        number(out, b"status", self.status.into());
+        optional(out, b"code", self.code);
+        number(out, b"bytes_in", self.bytes_in);
+        number(out, b"bytes_out", self.bytes_out);
+        number(out, b"total_us", self.total_us);
+        if let Some(us) = self.connect_us {
+            number(out, b"connect_us", us);
+        }
+        if let Some(us) = self.upstream_head_us {
+            number(out, b"upstream_head_us", us);
+        }
+        optional(out, b"upstream", self.upstream);
+        if let Some(reused) = self.reused {
+            key(out, b"reused");
+            out.extend_from_slice(if reused { b"true" } else { b"false" });
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn key(out: &mut Vec<u8>, name: &[u8]) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"\":");
+}
+
+fn text(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    key(out, name);
+    out.push(b'"');
+    // Nearly every value is one plain run.
+    let plain = value.iter().position(|&byte| !is_plain(byte)).unwrap_or(value.len());
+    out.extend_from_slice(&value[..plain]);
+    if plain < value.len() {
+        escape(out, &value[plain..]);
+    }
+    out.push(b'"');
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+#[cold]
+fn escape(out: &mut Vec<u8>, value: &[u8]) {
+    for chunk in value.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+                _ if c.is_control() => {
+                    write!(out, "\\u{:04x}", u32::from(c)).expect("a Vec takes everything");
+                }
+                _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+}
+
+fn number(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    key(out, name);
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// RFC 3339 in UTC: `2026-01-31T23:59:59.000001Z`.
+fn write_time(out: &mut Vec<u8>, unix_us: u64) {
+    let (seconds, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    decimal(out, year, 4, b'-');
+    decimal(out, month, 2, b'-');
+    decimal(out, day, 2, b'T');
+    decimal(out, second / 3600, 2, b':');
+    decimal(out, second / 60 % 60, 2, b':');
+    decimal(out, second % 60, 2, b'.');
+    decimal(out, us, 6, b'Z');
+}
+
+/// Exactly so many digits, and what stands behind them.
+fn decimal(out: &mut Vec<u8>, value: u64, width: usize, behind: u8) {
+    let mut digits = [b'0'; 7];
+    let mut rest = value;
+    for digit in digits[..width].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    digits[width] = behind;
+    out.extend_from_slice(&digits[..=width]);
+}
+
+/// Days since 1970 to year, month, day: Howard Hinnant's `civil_from_days`
+/// (<https://howardhinnant.github.io/date_algorithms.html>), whose years begin in March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    pub(in crate::telemetry) fn record() -> AccessRecord<'static> {
+        AccessRecord {
+            time_us: 1_769_903_999_000_001,
+            request_id: b"r-1",
+            client: IpAddr::from([192, 0, 2, 1]),
+            method: b"GET",
+            path: b"/api/v1/users/7",
+            route: Some("users"),
+            user: Some("u-7"),
+            status: 200,
+            code: None,
+            bytes_in: 0,
+            bytes_out: u64::MAX,
+            total_us: 1234,
+            connect_us: None,
+            upstream_head_us: Some(900),
+            upstream: Some("10.0.0.4:5004"),
+            reused: Some(true),
+        }
+    }
+
+    fn line(record: &AccessRecord<'_>) -> String {
+        let mut out = Vec::new();
+        record.write_json(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn writes_one_line_with_every_field_that_is_known() {
+        assert_eq!(
+            line(&record()),
+            "{\"time\":\"2026-01-31T23:59:59.000001Z\",\"request_id\":\"r-1\",\"client\":\"192.0.2.1\",\
+             \"method\":\"GET\",\"path\":\"/api/v1/users/7\",\"route\":\"users\",\"user\":\"u-7\",\
+             \"status\":200,\"bytes_in\":0,\"bytes_out\":18446744073709551615,\"total_us\":1234,\
+             \"upstream_head_us\":900,\"upstream\":\"10.0.0.4:5004\",\"reused\":true}\n"
+        );
+        let bare = AccessRecord {
+            route: None,
+            user: None,
+            code: Some("no_route"),
+            upstream_head_us: None,
+            connect_us: Some(0),
+            upstream: None,
+            reused: None,
+            client: "2001:db8::1".parse().unwrap(),
+            ..record()
+        };
+        let value: Value = serde_json::from_str(&line(&bare)).unwrap();
+        assert_eq!(value["code"], "no_route");
+        assert_eq!(value["client"], "2001:db8::1");
+        assert_eq!(value["connect_us"], 0);
+        assert!(value.get("route").is_none() && value.get("reused").is_none());
+    }
+
+    #[test]
+    fn no_client_can_break_out_of_its_string() {
+        for (sent, read) in [
+            (&b"/a\",\"status\":999,\"x\":\""[..], "/a\",\"status\":999,\"x\":\""),
+            (b"/a\\", "/a\\"),
+            (b"/a\\\"", "/a\\\""),
+            (b"/a\r\n{\"forged\":1}", "/a\r\n{\"forged\":1}"),
+            (b"/\0\x1b[2J\x7f", "/\0\u{1b}[2J\u{7f}"),
+            (b"/\xc2\x9b2J", "/\u{9b}2J"),
+            (b"/\xff\xc3", "/\u{fffd}\u{fffd}"),
+            (b"/\xe2\x82", "/\u{fffd}"),
+            (b"/\xed\xa0\x80x", "/\u{fffd}\u{fffd}\u{fffd}x"),
+            ("/é€😀\u{2028}".as_bytes(), "/é€😀\u{2028}"),
+            (b"", ""),
+        ] {
+            let user = String::from_utf8_lossy(sent).into_owned();
+            let hostile =
+                AccessRecord { path: sent, method: sent, request_id: sent, user: Some(&user), ..record() };
+            let line = line(&hostile);
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+            let value: Value = serde_json::from_str(&line).unwrap();
+            for name in ["path", "method", "request_id", "user"] {
+                assert_eq!(value[name], read, "{name} of {sent:?}");
+            }
+            assert_eq!(value["status"], 200);
+            assert!(value.get("forged").is_none() && value.get("x").is_none());
+        }
+    }
+
+    #[test]
+    fn every_byte_gives_a_line_that_parses() {
+        for byte in 0..=255_u8 {
+            let path = [b'/', byte, b'x'];
+            let value: Value =
+                serde_json::from_str(&line(&AccessRecord { path: &path, ..record() })).unwrap();
+            assert!(value["path"].as_str().unwrap().ends_with('x'), "{byte}");
+        }
+    }
+
+    #[test]
+    fn time_is_rfc_3339() {
+        for (unix_us, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (951_868_799_999_999, "2000-02-29T23:59:59.999999Z"),
+            (1_709_164_800_000_000, "2024-02-29T00:00:00.000000Z"),
+            (1_735_689_599_000_000, "2024-12-31T23:59:59.000000Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            let mut out = Vec::new();
+            write_time(&mut out, unix_us);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+}
