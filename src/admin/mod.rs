@@ -136,11 +136,9 @@ impl Admin {
 
     fn metrics(&self) -> String {
         let mut text = String::new();
-        let numbers: Vec<(usize, Arc<Counters>)> =
-            self.cores.iter().map(|(cpu, _, counters)| (*cpu, counters.clone())).collect();
-        let drivers: Vec<(usize, String)> =
-            self.cores.iter().enumerate().map(|(index, (_, driver, _))| (index, driver.to_string())).collect();
-        prometheus::render(&numbers, &drivers, &mut text);
+        let numbers: Vec<_> = self.cores.iter().map(|(cpu, _, counters)| (*cpu, counters.clone())).collect();
+        let drivers: Vec<_> = self.cores.iter().map(|(cpu, driver, _)| (*cpu, driver.text())).collect();
+        prometheus::render(&numbers, &drivers, &[], &mut text);
         text
     }
 }

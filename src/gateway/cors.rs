@@ -67,6 +67,11 @@ impl CorsPolicy {
         }
     }
 
+    /// The gateway speaks for its upstreams in these matters.
+    pub fn is_on(&self) -> bool {
+        self.0 != Policy::Off
+    }
+
     /// Gives each field that an ordinary response gets to `put`, as name and value.
     ///
     /// `Vary` is said to every request, allowed or not, where the answer depends on the origin

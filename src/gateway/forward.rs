@@ -14,7 +14,7 @@ use crate::gateway::exchange::{Exchange, user_of};
 use crate::gateway::headers::{self, Context, Delivery};
 use crate::gateway::interim;
 use crate::gateway::response::{Arrived, Reading};
-use crate::http1::{Framing, Version};
+use crate::http1::{Framing, HeadError, Version};
 use crate::limit::Permit;
 use crate::net::{NEVER, Sink};
 use crate::upstream::Lease;
@@ -44,6 +44,7 @@ pub async fn forward(
     let authority = &core.upstreams[route.upstream].authority;
     headers::compose_request(&mut out, exchange.request, route, authority, &context);
 
+    let trailers = route.trailers_forwarded;
     let client = &exchange.downstream.stream;
     let buffer = exchange.downstream.buffer.get_or_insert_with(|| core.buffers.take());
     let (mark, before) = (buffer.mark(), exchange.body.clone());
@@ -58,7 +59,7 @@ pub async fn forward(
         let mut source = Source { stream: client, timers: &core.timers, pace: core.client_pace(), client: None };
         let rest = pin!(source.pump(&mut exchange.body, buffer, &mut sink));
         let mut upload = Upload { rest, sent, since_ms: clock::now_ms(), head_wait_ms: core.waits.upstream_head_ms };
-        deliver(exchange.request, exchange.response, &mut exchange.record, &mut reading, &mut upload).await
+        deliver(exchange.request, exchange.response, &mut exchange.record, &mut reading, &mut upload, trailers).await
     };
     match delivered {
         Err(Failure::Stale) => {
@@ -186,6 +187,7 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
     record: &mut crate::gateway::record::Record<'_>,
     reading: &mut Reading<'_>,
     upload: &mut Upload<'_, F>,
+    trailers: bool,
 ) -> Result<Delivered, Failure> {
     let core = reading.core;
     let length = loop {
@@ -204,15 +206,20 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
     let has_end = matches!(framing, Framing::None | Framing::Length(_)) || is_11;
     let keep_alive = request.head.keep_alive && !core.draining.get() && has_end;
     let is_chunked = is_11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
-    let declared = if framing == Framing::None { response.declared() } else { framing };
-    let delivery = Delivery { request, id: &record.id, framing: declared, is_chunked, keep_alive };
+    let said = match (is_chunked, response.declared) {
+        (true, _) => Framing::Chunked,
+        // Also for HEAD and 304, which say what they would have sent; RFC 9110 §8.6 forbids it for 204.
+        (false, Framing::Length(length)) if response.status != 204 => Framing::Length(length),
+        (false, _) => Framing::None,
+    };
+    let delivery = Delivery { request, id: &record.id, framing: said, keep_alive };
     let mut out = core.buffers.take();
     let bytes = &reading.buffer.filled()[..length];
     headers::compose_response(&mut out, core, response, bytes, &delivery);
     reading.buffer.consume(length);
 
     let encoding = if is_chunked { Encoding::Chunked } else { Encoding::Raw };
-    let mut body = Body::new(framing, encoding, u64::MAX, upload_trailers(is_chunked, record));
+    let mut body = Body::new(framing, encoding, u64::MAX, trailers);
     let mut sink = Sink::new(reading.client, &core.timers, out, core.client_pace());
     let pumped = upload.beside_all(reading.source.pump(&mut body, &mut reading.buffer, &mut sink)).await;
     record.bytes_out += sink.sent();
@@ -232,10 +239,10 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
 
 fn upload_failure(error: BodyError) -> Failure {
     match error {
-        BodyError::Framing(_) | BodyError::SourceClosed | BodyError::ClientGone => match error {
-            BodyError::Framing(error) if !error.is_truncation() => Failure::Request(error),
-            _ => Failure::ClientGone,
-        },
+        BodyError::Framing(HeadError::BodyIncomplete) | BodyError::SourceClosed | BodyError::ClientGone => {
+            Failure::ClientGone
+        }
+        BodyError::Framing(error) => Failure::Request(error),
         BodyError::SourceTimedOut => Failure::BodyTimeout,
         BodyError::TooLarge => Failure::BodyTooLarge,
         BodyError::SinkTimedOut => Failure::UpstreamTimeout,

@@ -129,10 +129,8 @@ pub struct Delivery<'a> {
     pub request: &'a Request,
     /// Its id.
     pub id: &'a RequestId,
-    /// The length that the upstream declared, also where there is no body (HEAD, 304).
+    /// What the head says of the body, also where there is none (HEAD, 304).
     pub framing: Framing,
-    /// The body leaves in chunks.
-    pub is_chunked: bool,
     /// The connection stays open after it.
     pub keep_alive: bool,
 }
@@ -140,25 +138,21 @@ pub struct Delivery<'a> {
 /// Writes the head that goes to the client.
 pub fn compose_response(out: &mut Buffer, core: &Core, head: &ResponseHead, bytes: &[u8], delivery: &Delivery<'_>) {
     compose_status(out, head.status, head.reason.of(bytes));
-    let cors = core.cors.answer(delivery.request.only(FieldKind::Origin));
+    let has_cors = core.cors.is_on();
     let mut has_date = false;
     for field in &head.fields {
         has_date |= field.kind == FieldKind::Date;
-        if passes_downstream(field) && !(cors.is_some() && field.kind == FieldKind::AccessControlResponse) {
+        if passes_downstream(field) && !(has_cors && field.kind == FieldKind::AccessControlResponse) {
             line(out, field.name.of(bytes), field.value.of(bytes));
         }
     }
     if !has_date {
         compose_date(out);
     }
-    if let Some(cors) = cors {
-        cors.fields(|name, value| line(out, name, value));
-    }
+    let origin = delivery.request.only(FieldKind::Origin);
+    core.cors.response_fields(origin, &mut |name, value| line(out, name.as_bytes(), value));
     line(out, b"X-Request-Id", delivery.id.as_bytes());
-    match delivery.is_chunked {
-        true => out.put(b"Transfer-Encoding: chunked\r\n"),
-        false => compose_framing(out, delivery.framing),
-    }
+    compose_framing(out, delivery.framing);
     compose_connection(out, delivery.request, delivery.keep_alive);
     out.put(b"\r\n");
 }

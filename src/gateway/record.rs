@@ -74,8 +74,8 @@ impl<'c> Record<'c> {
         }
         let Some(log) = &core.access_log else { return };
         let line = AccessRecord {
-            time_unix_us: clock::unix_us(),
-            request_id: self.id.text(),
+            time_us: clock::unix_us(),
+            request_id: self.id.as_bytes(),
             client: self.client,
             method: request.method(),
             path: request.path(),
@@ -113,11 +113,6 @@ impl RequestId {
     /// The id.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
-    }
-
-    /// The id as text.
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -188,8 +183,8 @@ mod tests {
         for _ in 0..10_000 {
             for source in [&ids, &others] {
                 let id = source.next_id();
-                assert!(id.text().len() == 32 && id.text().bytes().all(|byte| HEX.contains(&byte)));
-                assert!(seen.insert(id.text().to_owned()));
+                assert!(id.as_bytes().len() == 32 && id.as_bytes().iter().all(|byte| HEX.contains(byte)));
+                assert!(seen.insert(id.as_bytes().to_owned()));
             }
         }
     }

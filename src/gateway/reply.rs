@@ -67,8 +67,9 @@ pub async fn send(
         headers::line(&mut out, b"Content-Length", push_decimal(answer.body.len() as u64, &mut [0; 20]));
     }
     headers::line(&mut out, b"X-Request-Id", exchange.record.id.as_bytes());
-    if let Some(cors) = core.cors.answer(exchange.request.only(FieldKind::Origin)) {
-        cors.fields(|name, value| headers::line(&mut out, name, value));
+    let origin = exchange.request.only(FieldKind::Origin);
+    if answer.status != 204 {
+        core.cors.response_fields(origin, &mut |name, value| headers::line(&mut out, name.as_bytes(), value));
     }
     extra(&mut out);
     headers::compose_connection(&mut out, exchange.request, keep_alive);

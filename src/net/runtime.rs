@@ -20,13 +20,20 @@ pub enum Driver {
     Epoll,
 }
 
-impl fmt::Display for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Driver {
+    /// As it stands in the log, in `/readyz` and in metrics.
+    pub fn text(self) -> &'static str {
+        match self {
             Driver::TunedRing => "io_uring",
             Driver::PlainRing => "io_uring_plain",
             Driver::Epoll => "epoll",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

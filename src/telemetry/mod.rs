@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod access_record;
 mod access_sink;
 pub mod counters;
+pub mod log;
 pub mod prometheus;
 
 pub use access_log::{AccessLog, AccessLogWriter};
