@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::file::Key;
 use crate::config::{Written, value};
 use crate::limits;
 
@@ -84,15 +86,16 @@ struct Line {
 /// The command with each default in its help. clap itself must not know them: a default that it filled in would
 /// win over the file.
 fn command() -> clap::Command {
-    let mut command = Line::command();
-    for key in Written::KEYS {
-        let Some(default) = key.default else { continue };
-        command = command.mut_arg(key.field, |arg| {
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            arg.help(format!("{help} [default: {default}]"))
-        });
-    }
-    command
+    Line::command().mut_args(|arg| {
+        let key = Written::KEYS.iter().find(|key| arg.get_id() == key.field);
+        match (key.and_then(|key| key.default), arg.get_help()) {
+            (Some(default), Some(help)) => {
+                let help = format!("{help} [default: {default}]");
+                arg.help(help)
+            }
+            _ => arg,
+        }
+    })
 }
 
 /// clap's answer as ours: a mistake becomes one line, with its hint behind it.
@@ -107,6 +110,16 @@ fn ending(error: &clap::Error) -> Ending {
     let line = telling.collect::<Vec<_>>().join(" ");
     let line = line.replace(" tip: ", "; ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        // clap does not say where; it is told as far as it can be found out.
+        let broken = |key: &&Key| std::env::var_os(key.env).is_some_and(|value| value.to_str().is_none());
+        let names: Vec<_> = Written::KEYS.iter().filter(broken).map(|key| key.env).collect();
+        let names = if names.is_empty() { "an argument".to_owned() } else { names.join(", ") };
+        return Ending {
+            code: 2,
+            text: format!("realchat-gateway: {names}: is not valid UTF-8 (see --help)\n"),
+        };
+    }
     Ending { code: 2, text: format!("realchat-gateway: {line} (see --help)\n") }
 }
 
@@ -136,3 +149,172 @@ const TTL_MAX: Duration = Duration::from_secs(365 * 86_400);
 const AFTER_HELP: &str = "\
 A flag wins over its environment variable, that over the file of --config, and that over the default.
 Durations have a unit (500ms, 10s, 5m, 1h); sizes are bytes or have one (64KiB, 10MiB).";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Invocation, Ending> {
+        parse(std::iter::once("realchat-gateway").chain(line.split_whitespace()))
+    }
+
+    fn mistake(line: &str) -> String {
+        let ending = read(line).unwrap_err();
+        assert_eq!(ending.code, 2, "{line}");
+        assert_eq!(ending.text.lines().count(), 1, "{}", ending.text);
+        ending.text
+    }
+
+    /// Set where a test runs again in a process of its own.
+    const CHILD: &str = "GATEWAY_TEST_CHILD";
+
+    #[test]
+    fn the_definition_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn runs_without_a_subcommand() {
+        assert_eq!(read("").unwrap().command, Command::Run);
+        assert_eq!(read("--port 1").unwrap().command, Command::Run);
+        assert_eq!(read("run").unwrap().command, Command::Run);
+    }
+
+    #[test]
+    fn flags_stand_before_or_behind_the_subcommand() {
+        for line in ["check --port 1", "--port 1 check", "check --port=1", "--bind ::1 check --port 1"] {
+            let invocation = read(line).unwrap();
+            assert_eq!(
+                (invocation.command, invocation.written.port.as_deref()),
+                (Command::Check, Some("1")),
+                "{line}"
+            );
+        }
+        assert_eq!(read("--port 1 check --bind ::1").unwrap().written.port.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn reads_what_to_explain_and_whose_token() {
+        let explain = Command::Explain { method: "GET".into(), path: "/ws".into() };
+        assert_eq!(read("explain GET /ws").unwrap().command, explain);
+        let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
+        assert_eq!(read("token --user u-1").unwrap().command, token(3600));
+        assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));
+        assert_eq!(read("demo --access-log off").unwrap().command, Command::Demo);
+    }
+
+    #[test]
+    fn every_setting_has_its_flag_and_variable() {
+        let command = command();
+        let args: Vec<_> = command.get_arguments().filter(|arg| arg.get_env().is_some()).collect();
+        assert_eq!(args.len(), Written::KEYS.len());
+        for (arg, key) in args.iter().zip(Written::KEYS) {
+            let flag =
+                if key.env == "CONFIG_FILE" { "config".to_owned() } else { key.field.replace('_', "-") };
+            assert_eq!(
+                (arg.get_long(), arg.get_env()),
+                (Some(flag.as_str()), Some(std::ffi::OsStr::new(key.env)))
+            );
+            assert!(arg.is_hide_env_values_set() && arg.is_global_set() && arg.get_help_heading().is_some());
+            assert!(arg.get_default_values().is_empty(), "a default here would win over the file");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_one_line_with_the_hint_at_the_end() {
+        assert_eq!(
+            mistake("--prot 1"),
+            "realchat-gateway: unexpected argument '--prot' found; a similar argument exists: '--port' (see --help)\n"
+        );
+        for line in [
+            "serve",
+            "--port",
+            "explain",
+            "explain GET",
+            "explain get /x",
+            "explain GET x",
+            "token",
+            "token --user",
+            "token --user ü",
+            "token --user a --ttl 5x",
+            "token --user a --ttl 0s",
+            "check extra",
+            "--port 1 --port 2",
+        ] {
+            let _ = mistake(line);
+        }
+        assert!(mistake("explain get /x").contains("upper case"));
+        assert!(mistake("token --user a --ttl 5x").contains("is not a duration"));
+        assert!(!mistake("--jwt-secrte=hunter2").contains("hunter2"));
+    }
+
+    #[test]
+    fn help_and_version_are_no_mistakes() {
+        let help = read("--help").unwrap_err();
+        assert_eq!(help.code, 0);
+        for text in ["Listening:", "Tokens:", "[env: PORT]", "[default: 8080]", "token", "--config <PATH>"] {
+            assert!(help.text.contains(text), "{text}\n{}", help.text);
+        }
+        let version = read("--version").unwrap_err();
+        assert_eq!(
+            (version.code, version.text),
+            (0, format!("realchat-gateway {}\n", env!("CARGO_PKG_VERSION")))
+        );
+        assert_eq!(read("check --help").unwrap_err().code, 0);
+    }
+
+    /// Variables are given to a process of their own: those of this one are shared by every test.
+    #[test]
+    fn flags_win_over_the_environment() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cli::tests::in_an_environment", "--nocapture"])
+            .env_clear()
+            .env(CHILD, "")
+            .envs([("PORT", "2"), ("BIND", "::1"), ("JWT_LEEWAY", ""), ("JWT_SECRET", "hunter2")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
+
+    #[test]
+    fn in_an_environment() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        for line in ["--port 1", "--port 1 check", "check --port 1"] {
+            let written = read(line).unwrap().written;
+            assert_eq!(
+                (written.port.as_deref(), written.bind.as_deref()),
+                (Some("1"), Some("::1")),
+                "{line}"
+            );
+            assert_eq!(written.jwt_leeway.as_deref(), Some(""), "an empty variable is a mistake, told later");
+            assert_eq!(written.cores, None);
+        }
+        let help = read("--help").unwrap_err().text;
+        assert!(help.contains("JWT_SECRET") && !help.contains("hunter2"));
+    }
+
+    #[test]
+    fn names_a_variable_that_is_not_utf8() {
+        use std::os::unix::ffi::OsStringExt;
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cli::tests::in_a_broken_environment", "--nocapture"])
+            .env_clear()
+            .env(CHILD, "")
+            .env("JWT_SECRET", OsString::from_vec(b"hunter2\xff".to_vec()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
+
+    #[test]
+    fn in_a_broken_environment() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        assert_eq!(mistake(""), "realchat-gateway: JWT_SECRET: is not valid UTF-8 (see --help)\n");
+    }
+}

@@ -1,6 +1,6 @@
 //! Where other services are: upstream URLs and the address of Redis.
 
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::value::{Parsed, count, host_and_port, quoted};
@@ -27,7 +27,7 @@ pub(super) fn show_upstream(upstream: &Upstream) -> String {
         UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
         UpstreamAddress::Tcp { host, port } => format!("http://{host}:{port}"),
         UpstreamAddress::Unix(path) => {
-            format!("http+unix://{}", path.display().to_string().replace('/', "%2F"))
+            format!("http+unix://{}", percent_encoded(path.as_os_str().as_bytes()))
         }
     }
 }
@@ -36,8 +36,11 @@ pub(super) fn show_upstream(upstream: &Upstream) -> String {
 /// error if it may hold a password.
 pub(super) fn redis(value: &str) -> Parsed<String> {
     let wrong = |why: &str| Err(format!("{} {why}", shown(value)));
+    if value.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return wrong("has white space or a control character in it");
+    }
     if let Some(path) = value.strip_prefix("unix:") {
-        let absolute = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');
+        let absolute = path.starts_with('/') && !path.ends_with('/');
         return if absolute { Ok(value.to_owned()) } else { wrong("is not unix: and an absolute path") };
     }
     if value.starts_with("rediss://") {
@@ -114,6 +117,14 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
         decoded.push(byte);
     }
     Some(decoded)
+}
+
+/// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
+fn percent_encoded(bytes: &[u8]) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded =
+        bytes.iter().map(|&b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") });
+    encoded.collect()
 }
 
 /// The value of a hexadecimal digit.
@@ -247,7 +258,9 @@ mod tests {
 
     #[test]
     fn shows_upstreams_as_they_would_be_written() {
-        for url in ["http://auth:5001", "http://[::1]:80", "http+unix://%2Frun%2Fa.sock"] {
+        for url in
+            ["http://auth:5001", "http://[::1]:80", "http+unix://%2Frun%2Fa.sock", "http+unix://%2Fa%25b%0A"]
+        {
             assert_eq!(show_upstream(&upstream("a", url).unwrap()), url);
         }
     }

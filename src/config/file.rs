@@ -274,49 +274,56 @@ impl fmt::Debug for Written {
 }
 
 impl Written {
-    /// Reads a file. Broken syntax is one mistake; otherwise every entry is judged by itself, so that one
-    /// mistake does not hide the next.
-    ///
-    /// # Errors
-    /// Everything that is wrong with its form. The values are looked at when they are lowered.
-    pub fn from_file(path: &Path) -> Result<Self, Mistakes> {
-        let bytes = read_regular(path).map_err(|why| Mistakes::one("CONFIG_FILE", &why))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Mistakes::one("CONFIG_FILE", &format!("{} is not UTF-8", path.display())))?;
-        let name =
-            path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
-        Self::from_toml(&text, &name)
+    /// Reads a file. What is wrong with its form goes to `mistakes`, the rest is kept: one mistake does not hide
+    /// the next. The values are judged when they are lowered.
+    #[must_use]
+    pub fn from_file(path: &Path, mistakes: &mut Mistakes) -> Self {
+        let text = read_regular(path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", path.display()))
+        });
+        match text {
+            Ok(text) => {
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                Self::from_toml(&text, &name.to_string_lossy(), mistakes)
+            }
+            Err(why) => {
+                mistakes.add("CONFIG_FILE", &why);
+                Self::default()
+            }
+        }
     }
 
-    /// Reads the text of a file; `name` is what its mistakes call it.
-    ///
-    /// # Errors
-    /// As [`Written::from_file`].
-    pub fn from_toml(text: &str, name: &str) -> Result<Self, Mistakes> {
+    /// Reads the text of a file; `name` is what mistakes call it. Otherwise as [`Written::from_file`].
+    #[must_use]
+    pub fn from_toml(text: &str, name: &str, mistakes: &mut Mistakes) -> Self {
         let place = |offset: usize| {
             let line = 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
             format!("{name}:{line}")
         };
-        // `message()` and never the whole error: that one shows the source line, which may hold a secret.
-        let table = DeTable::parse(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            Mistakes::one(&place(start), &one_line(error.message()))
-        })?;
-
         let mut whole = Self::default();
-        let mut mistakes = Mistakes::default();
-        for (offset, entry) in entries(table.into_inner()) {
-            let entry = toml::Deserializer::from(Spanned::new(0..text.len(), entry));
-            match Self::deserialize(entry) {
+        // `message()` and never the whole error: that one shows the source line, which may hold a secret.
+        let table = match DeTable::parse(text) {
+            Ok(table) => table.into_inner(),
+            Err(error) => {
+                let place = place(error.span().map_or(0, |span| span.start));
+                mistakes.add(&format!("CONFIG_FILE ({place})"), &one_line(error.message()));
+                return whole;
+            }
+        };
+        for Entry { offset, key, table } in entries(table) {
+            match Self::deserialize(toml::Deserializer::from(Spanned::new(0..text.len(), table))) {
                 Ok(entry) => whole.take_entry(entry, &place(offset)),
                 Err(error) => {
                     // A missing field has the span of the whole table; its first line is what helps.
                     let start = error.span().map_or(offset, |span| span.start).max(offset);
-                    mistakes.add(&place(start), &one_line(&without_the_list(error.message())));
+                    mistakes.add(
+                        &format!("{} ({})", one_line(&key), place(start)),
+                        &one_line(&in_our_words(error.message())),
+                    );
                 }
             }
         }
-        mistakes.none_or(whole)
+        whole
     }
 
     /// Takes over one entry of a file.
@@ -347,31 +354,46 @@ pub(super) fn read_regular(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(unreadable)
 }
 
-/// The table cut into tables of one entry each, a route and an upstream being entries too, in the order of the
-/// file, each with its offset.
-fn entries(table: DeTable<'_>) -> Vec<(usize, DeTable<'_>)> {
+/// One entry of a file, as a table of its own.
+struct Entry<'a> {
+    /// Where it begins, in bytes.
+    offset: usize,
+    /// What a mistake calls it.
+    key: String,
+    table: DeTable<'a>,
+}
+
+/// The table cut into its entries, a route and an upstream being entries too, in the order of the file.
+fn entries(table: DeTable<'_>) -> Vec<Entry<'_>> {
     let mut entries = Vec::new();
     for (key, value) in table {
         let span = value.span();
-        match (key.get_ref().as_ref(), value.into_inner()) {
+        let name = key.get_ref().clone().into_owned();
+        match (name.as_str(), value.into_inner()) {
             ("route", DeValue::Array(routes)) => {
                 for route in routes {
-                    let (start, span) = (route.span().start, route.span());
-                    let routes = DeValue::Array([route].into_iter().collect());
-                    entries.push((start, single(key.clone(), Spanned::new(span, routes))));
+                    let (offset, span) = (route.span().start, route.span());
+                    let routes = Spanned::new(span, DeValue::Array([route].into_iter().collect()));
+                    entries.push(Entry { offset, key: name.clone(), table: single(key.clone(), routes) });
                 }
             }
             ("upstreams", DeValue::Table(upstreams)) => {
-                for (name, upstream) in upstreams {
-                    let start = name.span().start;
-                    let upstreams = DeValue::Table(single(name, upstream));
-                    entries.push((start, single(key.clone(), Spanned::new(span.clone(), upstreams))));
+                for (upstream, value) in upstreams {
+                    let (offset, full_name) =
+                        (upstream.span().start, format!("{name}.{}", upstream.get_ref()));
+                    let upstreams = Spanned::new(span.clone(), DeValue::Table(single(upstream, value)));
+                    entries.push(Entry { offset, key: full_name, table: single(key.clone(), upstreams) });
                 }
             }
-            (_, value) => entries.push((key.span().start, single(key, Spanned::new(span, value)))),
+            (_, value) => {
+                let known = Written::KEYS.iter().find(|key| key.field == name && key.env != "CONFIG_FILE");
+                let subject = known.map_or(name, |known| known.env.to_owned());
+                let table = single(key.clone(), Spanned::new(span, value));
+                entries.push(Entry { offset: key.span().start, key: subject, table });
+            }
         }
     }
-    entries.sort_by_key(|(offset, _)| *offset);
+    entries.sort_by_key(|entry| entry.offset);
     entries
 }
 
@@ -383,10 +405,12 @@ fn single<'a>(key: Spanned<DeString<'a>>, value: Spanned<DeValue<'a>>) -> DeTabl
 }
 
 /// serde lists every key there is after an unknown one; the documentation does that better.
-fn without_the_list(message: &str) -> String {
-    match message.split_once(", expected one of ") {
-        Some((what, _)) if what.starts_with("unknown field") => what.replace("unknown field", "unknown key"),
-        _ => message.to_owned(),
+fn in_our_words(message: &str) -> String {
+    match message.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", expected")) {
+        Some((field, _)) => format!("{field} is not a key of a configuration file"),
+        None => {
+            message.replace("missing field", "has no key").replace("expected a sequence", "expected an array")
+        }
     }
 }
 
@@ -460,5 +484,109 @@ struct Item(String);
 impl<'de> Deserialize<'de> for Item {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(Text { list: false }).map(Item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Written, String) {
+        let mut mistakes = Mistakes::default();
+        let written = Written::from_toml(text, "gateway.toml", &mut mistakes);
+        (written, mistakes.to_string())
+    }
+
+    #[test]
+    fn takes_numbers_booleans_and_lists_as_text() {
+        let (written, mistakes) = read(
+            "port = 8081\nrate_limit_rps = 2.5\nrequire_io_uring = true\njwt_leeway = '5s'\n\
+             cores = [0, 1]\ntrusted_proxies = ['10.0.0.0/8', '::1']\n",
+        );
+        assert_eq!(mistakes, "");
+        for (key, text) in [
+            ("PORT", "8081"),
+            ("RATE_LIMIT_RPS", "2.5"),
+            ("REQUIRE_IO_URING", "true"),
+            ("JWT_LEEWAY", "5s"),
+            ("CORES", "0,1"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+        ] {
+            assert_eq!(written.get(key), Some(text), "{key}");
+        }
+        assert_eq!(written.places["JWT_LEEWAY"], "gateway.toml:4");
+    }
+
+    #[test]
+    fn reads_upstreams_and_routes_with_their_place() {
+        let (written, mistakes) = read(
+            "[upstreams.orders]\nurl = 'http://orders'\n\n[[route]]\nname = 'orders'\npaths = ['/orders']\n\
+             upstream = 'orders'\nbody_max_bytes = 1024\nforward_trailers = true\n",
+        );
+        assert_eq!(mistakes, "");
+        assert_eq!(written.upstreams["orders"].place, "gateway.toml:1");
+        let route = &written.route[0];
+        assert_eq!((route.place.as_str(), route.body_max_bytes.as_deref()), ("gateway.toml:4", Some("1024")));
+        assert_eq!(route.forward_trailers.as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn tells_every_mistake_of_form_with_its_line_and_keeps_the_rest() {
+        let (written, mistakes) = read(
+            "prot = 1\nport = [1]\nbind = '::1'\nconfig_file = 'x'\n[upstreams.a]\nuri = 'http://a'\n\
+             [[route]]\nname = 'a'\nupstream = 'a'\n[[route]]\nname = 'b'\npaths = '/b'\nupstream = 'a'\n",
+        );
+        let expected = [
+            "prot (gateway.toml:1): `prot` is not a key of a configuration file",
+            "PORT (gateway.toml:2): invalid type: sequence, expected a string, number or boolean",
+            "config_file (gateway.toml:4): `config_file` is not a key of a configuration file",
+            "upstreams.a (gateway.toml:6): `uri` is not a key of a configuration file",
+            "route (gateway.toml:7): has no key `paths`",
+            "route (gateway.toml:12): invalid type: string \"/b\", expected an array",
+        ];
+        assert_eq!(mistakes.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(written.get("BIND"), Some("::1"));
+    }
+
+    #[test]
+    fn tells_broken_syntax_without_showing_the_line() {
+        let (written, mistakes) = read("port = 1\njwt_secret = \"hunter2\n");
+        assert!(mistakes.starts_with("CONFIG_FILE (gateway.toml:2): "), "{mistakes}");
+        assert!(!mistakes.contains("hunter2") && !mistakes.contains('\n'), "{mistakes}");
+        assert_eq!(written, Written::default());
+    }
+
+    #[test]
+    fn refuses_files_that_are_not_regular_or_not_there() {
+        for path in ["/dev/null", "/", "/does/not/exist"] {
+            let mut mistakes = Mistakes::default();
+            let _ = Written::from_file(Path::new(path), &mut mistakes);
+            assert!(mistakes.name("CONFIG_FILE") && mistakes.to_string().contains(path), "{mistakes}");
+        }
+    }
+
+    #[test]
+    fn the_nearer_layer_wins() {
+        let (file, _) = read("port = 2\nbind = '::1'\n");
+        let args = Written { port: Some("1".to_owned()), ..Written::default() };
+        let merged = args.or(file).or(Written::defaults());
+        assert_eq!(merged.get("PORT"), Some("1"));
+        assert_eq!(merged.get("BIND"), Some("::1"));
+        assert_eq!(merged.get("JWT_USER_CLAIM"), Some("sub"));
+        assert_eq!(merged.places.get("BIND").map(String::as_str), Some("gateway.toml:2"));
+        assert_eq!(merged.places.get("PORT"), None, "the file's place would be wrong for the flag's value");
+    }
+
+    #[test]
+    fn never_prints_a_value_for_debugging() {
+        let written = Written { jwt_secret: Some("hunter2".to_owned()), ..Written::default() };
+        assert_eq!(format!("{written:?}"), "{\"JWT_SECRET\"}");
+    }
+
+    #[test]
+    fn names_keys_alike_everywhere() {
+        for key in Written::KEYS {
+            assert_eq!(key.env.to_lowercase(), key.field);
+        }
     }
 }

@@ -40,17 +40,21 @@ pub fn load_over(args: Written, defaults: impl FnOnce(&Written) -> Written) -> R
     let mut mistakes = Mistakes::default();
     let file = match args.config_file.as_deref() {
         None | Some("") => Written::default(),
-        // What is wrong with the form of the file does not hide what is wrong with flags and environment.
-        Some(path) => Written::from_file(Path::new(path)).unwrap_or_else(|wrong| {
-            mistakes.extend(wrong);
-            Written::default()
-        }),
+        Some(path) => Written::from_file(Path::new(path), &mut mistakes),
     };
+    if args.config_file.as_deref() == Some("") {
+        mistakes.add("CONFIG_FILE", &is_empty("CONFIG_FILE"));
+    }
     let defaults = defaults(&args.clone().or(file.clone()));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut lowered =
-        Layers { layers: [args, file, defaults], mistakes, warnings: stray::stray_names(names) };
+    let strays = stray::stray_names(names);
+    let mut lowered = Layers { layers: [args, file, defaults], mistakes, warnings: strays.clone() };
     let config = lowered.config();
+    // `JWT_SECRET: is missing` is half of the truth where `JWT_SECERT` is set.
+    if lowered.mistakes.count() > 0 {
+        let strays = strays.iter().filter_map(|warning| warning.split_once(": "));
+        strays.for_each(|(name, what)| lowered.mistakes.add(name, what));
+    }
     lowered.mistakes.none_or(Lowered { config, warnings: lowered.warnings })
 }
 
@@ -108,7 +112,10 @@ impl Layers {
 
     fn jwt(&mut self) -> Jwt {
         let current = self.secret("JWT_SECRET", "JWT_SECRET_FILE");
-        if current.is_none() && !self.mistakes.name("JWT_SECRET") && !self.mistakes.name("JWT_SECRET_FILE") {
+        // It may stand in a file that cannot be read.
+        let explained =
+            ["JWT_SECRET", "JWT_SECRET_FILE", "CONFIG_FILE"].iter().any(|key| self.mistakes.name(key));
+        if current.is_none() && !explained {
             self.mistakes.add("JWT_SECRET", "is missing (set it, or JWT_SECRET_FILE)");
         }
         let previous = self.secret("JWT_SECRET_PREVIOUS", "JWT_SECRET_PREVIOUS_FILE");

@@ -10,6 +10,8 @@ pub mod lower;
 pub mod mistake;
 mod routes;
 mod stray;
+#[cfg(test)]
+mod tests;
 pub mod value;
 
 use std::fmt;

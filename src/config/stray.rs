@@ -21,8 +21,8 @@ fn stray(name: &str) -> Option<String> {
     let near = nearest.0 == 0 || (nearest.0 <= LETTERS_MAX && name.len() >= NAME_BYTES_MIN);
     let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     match (near, ours) {
-        (true, _) => Some(format!("{name} is set but is not a setting; is {} meant?", nearest.1)),
-        (false, true) => Some(format!("{name} is set but is not a setting")),
+        (true, _) => Some(format!("{name}: is set but is no setting; is {} meant?", nearest.1)),
+        (false, true) => Some(format!("{name}: is set but is no setting")),
         (false, false) => None,
     }
 }
@@ -70,10 +70,10 @@ mod tests {
                 "SHUTDOWN_TIMOUT"
             ]),
             [
-                "JWT_SECERT is set but is not a setting; is JWT_SECRET meant?",
-                "RATE_LIMIT_PER_SECOND is set but is not a setting",
-                "SHUTDOWN_TIMOUT is set but is not a setting; is SHUTDOWN_TIMEOUT meant?",
-                "jwt_issuer is set but is not a setting; is JWT_ISSUER meant?",
+                "JWT_SECERT: is set but is no setting; is JWT_SECRET meant?",
+                "RATE_LIMIT_PER_SECOND: is set but is no setting",
+                "SHUTDOWN_TIMOUT: is set but is no setting; is SHUTDOWN_TIMEOUT meant?",
+                "jwt_issuer: is set but is no setting; is JWT_ISSUER meant?",
             ]
         );
     }

@@ -273,7 +273,9 @@ pub(super) fn access_log(value: &str) -> Parsed<AccessLog> {
         "off" => Ok(AccessLog::Off),
         "stdout" => Ok(AccessLog::Stdout),
         _ if value.ends_with('/') => Err(format!("{} is a directory", quoted(value))),
-        _ if value.contains('/') && !value.contains('\0') => Ok(AccessLog::File(PathBuf::from(value))),
+        _ if value.contains('/') && !value.contains(char::is_control) => {
+            Ok(AccessLog::File(PathBuf::from(value)))
+        }
         _ => Err(format!("{} is none of off, stdout or a path with a / in it (./access.log)", quoted(value))),
     }
 }
@@ -513,7 +515,7 @@ mod tests {
         assert_eq!(access_log("off"), Ok(AccessLog::Off));
         assert_eq!(access_log("stdout"), Ok(AccessLog::Stdout));
         assert_eq!(access_log("/var/log/a"), Ok(AccessLog::File(PathBuf::from("/var/log/a"))));
-        for value in ["stderr", "Off", "none", "/var/log/"] {
+        for value in ["stderr", "Off", "none", "/var/log/", "/a\nb"] {
             assert!(access_log(value).is_err(), "{value}");
         }
         assert_eq!(store("memory"), Ok(LimitStore::Memory));
