@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod explain;
 pub mod launch;
 pub mod worker;
 pub mod admin;

@@ -45,6 +45,17 @@ pub enum Match<'t> {
     Unknown,
 }
 
+impl Match<'_> {
+    /// Who may ask. What no route knows is protected too, so that nobody maps the API from outside.
+    pub fn access(&self) -> Access {
+        match self {
+            Match::Route(entry) => entry.route.access,
+            Match::MethodNotAllowed { access, .. } => *access,
+            Match::Unknown => Access::Protected,
+        }
+    }
+}
+
 /// The routes of one pattern.
 #[derive(Debug, Clone)]
 struct Pattern {

@@ -7,6 +7,9 @@
 pub mod backends;
 pub mod bounds;
 pub mod page;
+mod prepare;
+
+pub use prepare::prepare;
 
 mod services;
 mod wire;

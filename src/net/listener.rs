@@ -24,6 +24,24 @@ pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<OwnedFd> {
     }
 }
 
+/// Makes sure that nobody else listens on a port that is about to be shared: a socket without `SO_REUSEPORT`
+/// can be bound only where no socket listens. Port 0 is always free.
+pub fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
+    if port == 0 {
+        return Ok(());
+    }
+    let any_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    let claimed = match address {
+        Some(address) => socket(SocketAddr::new(address, port), false),
+        None => match socket(any_v6, true) {
+            Err(error) if is_no_ipv6(&error) => socket(any_v4, false),
+            claimed => claimed,
+        },
+    };
+    claimed.map(drop)
+}
+
 /// The address that a bound socket got.
 pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?)
@@ -74,6 +92,25 @@ impl Listener {
 }
 
 fn bind_one(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
+    let socket = unbound(address, dual_stack)?;
+    let fd = socket.as_fd();
+    sockopt::set_socket_reuseport(fd, true)?;
+    // Accepted sockets inherit these from their listener, so they cost no call per connection.
+    sockopt::set_tcp_nodelay(fd, true)?;
+    sockopt::set_socket_keepalive(fd, true)?;
+    rustix::net::bind(fd, &address)?;
+    rustix::net::listen(fd, BACKLOG)?;
+    Ok(socket)
+}
+
+/// A socket bound and nothing more.
+fn socket(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
+    let socket = unbound(address, dual_stack)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
+fn unbound(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -81,13 +118,8 @@ fn bind_one(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(fd, !dual_stack)?;
     }
+    // Connections of a process before us, in TIME_WAIT, must not keep the port.
     sockopt::set_socket_reuseaddr(fd, true)?;
-    sockopt::set_socket_reuseport(fd, true)?;
-    // Accepted sockets inherit these from their listener, so they cost no call per connection.
-    sockopt::set_tcp_nodelay(fd, true)?;
-    sockopt::set_socket_keepalive(fd, true)?;
-    rustix::net::bind(fd, &address)?;
-    rustix::net::listen(fd, BACKLOG)?;
     Ok(socket)
 }
 
@@ -119,6 +151,16 @@ mod tests {
         };
         assert!(sockopt::tcp_nodelay(&accepted).expect("read the option"));
         assert!(sockopt::socket_keepalive(&accepted).expect("read the option"));
+    }
+
+    #[test]
+    fn a_port_that_somebody_listens_on_is_not_claimed() {
+        let localhost = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let taken = bind(localhost, 0).expect("bind");
+        let port = local_address(&taken).expect("address").port();
+        assert_eq!(claim(localhost, port).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+        drop(taken);
+        claim(localhost, port).expect("free again");
     }
 
     #[test]

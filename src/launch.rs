@@ -1,0 +1,323 @@
+//! From a configuration to running threads: sockets first, then a pinned thread per core, then the control
+//! thread's work on this one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use core_affinity::CoreId;
+use crossbeam_channel::bounded;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{error, info, warn};
+
+use crate::admin::{self, Admin};
+use crate::auth::Keys;
+use crate::clock;
+use crate::config::{Config, CoreChoice, LimitStore};
+use crate::control::shutdown::{Ending, Shutdown, Signals};
+use crate::control::watch::Watch;
+use crate::control::{Order, Postbox, mailbox, names};
+use crate::gateway::core::Parts;
+use crate::gateway::health::Health;
+use crate::limit::Limiter;
+use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
+use crate::net::runtime::{Driver, ThreadRuntime};
+use crate::net::{BufferPool, Timers, listener};
+use crate::route::RouteTable;
+use crate::telemetry::{AccessLogWriter, Counters};
+use crate::upstream::resolve;
+use crate::worker::{self, Assignment};
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// The configuration cannot be meant: the operator's mistakes, one line each.
+    Mistakes(Vec<String>),
+    /// The machine does not give what is needed.
+    Machine(String),
+}
+
+/// The gateway, with all its cores running.
+pub struct Gateway {
+    config: Arc<Config>,
+    cores: Vec<RunningCore>,
+    postboxes: Arc<[Postbox]>,
+    health: Arc<Health>,
+    limiter: Limiter,
+    access_log: Option<AccessLogWriter>,
+    admin: Option<OwnedFd>,
+    /// Where the public listener is.
+    pub public: SocketAddr,
+}
+
+struct RunningCore {
+    thread: JoinHandle<()>,
+    cpu: usize,
+    driver: Driver,
+    counters: Arc<Counters>,
+}
+
+/// Starts everything. When it returns, clients can connect.
+pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
+    let cpus = choose_cpus(&config.cores)?;
+    let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
+    let config = Arc::new(config);
+    let listeners = bind_all(&config, cpus.len())?;
+    let public = listener::local_address(&listeners[0]).map_err(machine("PORT"))?;
+    let admin = config.admin_addr.map(|address| listener::bind(Some(address.ip()), address.port()));
+    let admin = admin.transpose().map_err(machine("ADMIN_ADDR"))?;
+    let connections_max = connections_max(&config, cpus.len());
+    let access_log = AccessLogWriter::start(&config.access_log).map_err(machine("ACCESS_LOG"))?;
+    let keys = Arc::new(Keys::new(&config.jwt));
+    let limiter = limiter(&config);
+    let health: Arc<Health> = Arc::default();
+
+    let (mut cores, mut postboxes) = (Vec::new(), Vec::new());
+    for (index, (cpu, listener)) in cpus.into_iter().zip(listeners).enumerate() {
+        let (postbox, mailbox) = mailbox::mailbox().map_err(machine("core"))?;
+        let counters = Arc::<Counters>::default();
+        let parts = Parts {
+            config: config.clone(),
+            routes: routes.clone(),
+            keys: keys.clone(),
+            limiter: limiter.clone(),
+            counters: counters.clone(),
+            access_log: access_log.as_ref().map(AccessLogWriter::core_log),
+            health: health.clone(),
+        };
+        let assignment = Assignment { parts, listener, mailbox, connections_max };
+        let (thread, driver) = start_core(index, cpu, assignment, config.io_uring_required)?;
+        cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
+        postboxes.push(postbox);
+    }
+    let postboxes: Arc<[Postbox]> = postboxes.into();
+    resolve_names(&config, &postboxes).map_err(machine("names"))?;
+    Ok(Gateway { config, cores, postboxes, health, limiter, access_log, admin, public })
+}
+
+/// What can be said about a configuration without starting it. Errors: the operator's mistakes.
+pub fn check(config: &Config) -> Result<(), Vec<String>> {
+    let mut mistakes = Vec::new();
+    if let Err(LaunchError::Mistakes(wrong)) = choose_cpus(&config.cores) {
+        mistakes.extend(wrong);
+    }
+    if let Err(wrong) = RouteTable::new(&config.routes) {
+        mistakes.extend(wrong);
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+}
+
+impl Gateway {
+    /// Does the control thread's work until the process is to end. Errors: the control thread has no runtime.
+    pub fn run(mut self) -> io::Result<Ending> {
+        let (mut runtime, _) = ThreadRuntime::build(true)?;
+        let admin = self.admin.take();
+        let admin_address = admin.as_ref().and_then(|socket| listener::local_address(socket).ok());
+        let timers = Rc::new(Timers::new());
+        let ending = runtime.block_on(async {
+            let signals = Signals::new()?;
+            monoio::spawn(self.clockwork(timers.clone()));
+            if let Some(socket) = admin {
+                monoio::spawn(serve_admin(Rc::new(self.window(timers.clone())), socket));
+            }
+            self.announce(admin_address);
+            let counters = self.cores.iter().map(|core| core.counters.clone()).collect();
+            let shutdown = Shutdown {
+                timers: &timers,
+                signals,
+                cores: self.postboxes.clone(),
+                counters,
+                health: self.health.clone(),
+                timeouts: self.config.timeouts.clone(),
+            };
+            io::Result::Ok(shutdown.run().await)
+        })?;
+        if ending != Ending::AtOnce {
+            self.stop();
+        }
+        Ok(ending)
+    }
+
+    /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is
+    /// left behind.
+    fn stop(self) {
+        self.postboxes.iter().for_each(|core| {
+            core.send(Order::Stop);
+        });
+        let deadline = clock::now_ms() + STOP_MS;
+        while self.cores.iter().any(|core| !core.thread.is_finished()) && clock::now_ms() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(log) = self.access_log {
+            log.finish();
+        }
+    }
+
+    /// What the control thread does at every tick.
+    fn clockwork(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
+        let counters: Vec<_> = self.cores.iter().map(|core| core.counters.clone()).collect();
+        let (health, limiter) = (self.health.clone(), self.limiter.clone());
+        async move {
+            let mut watch = Watch::new(&counters, health, clock::now_ms());
+            let mut tidied_ms = clock::now_ms();
+            watch.look(tidied_ms);
+            loop {
+                monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+                let now_ms = clock::now_ms();
+                timers.tick(now_ms);
+                watch.look(now_ms);
+                if now_ms - tidied_ms >= TIDY_MS {
+                    tidied_ms = now_ms;
+                    limiter.tidy();
+                }
+            }
+        }
+    }
+
+    fn window(&self, timers: Rc<Timers>) -> Admin {
+        let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.counters.clone())).collect();
+        Admin { health: self.health.clone(), cores, timers, buffers: BufferPool::new() }
+    }
+
+    fn announce(&self, admin: Option<SocketAddr>) {
+        let admin = admin.map_or("off".to_owned(), |address| address.to_string());
+        let drivers: Vec<String> = self.cores.iter().map(|core| format!("{}:{}", core.cpu, core.driver)).collect();
+        info!(public = %self.public, %admin, cores = drivers.join(","), "gateway is listening");
+        if self.cores.iter().any(|core| core.driver == Driver::Epoll) {
+            warn!("io_uring is refused here (seccomp, kernel.io_uring_disabled or memlock): running on epoll, which is slower");
+        }
+        if self.config.rate_limit.store == LimitStore::Redis {
+            warn!("RATE_LIMIT_STORE=redis is not served by this version: requests are NOT limited; use memory for limits per process");
+        }
+    }
+}
+
+async fn serve_admin(admin: Rc<Admin>, socket: OwnedFd) {
+    if let Err(error) = admin::serve(admin, socket).await {
+        error!(%error, "the admin listener has stopped");
+    }
+}
+
+/// The CPUs that the configuration means, of those that the process may use (affinity mask, cpuset).
+fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
+    let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    let mistake = |text: String| Err(LaunchError::Mistakes(vec![text]));
+    match choice {
+        CoreChoice::All if allowed.is_empty() => mistake("CORES: this process may not use any CPU".to_owned()),
+        CoreChoice::All => Ok(allowed),
+        CoreChoice::Count(count) if *count > allowed.len() => {
+            mistake(format!("CORES: {count} cores are wanted, the process may use {}", allowed.len()))
+        }
+        CoreChoice::Count(count) => Ok(allowed.into_iter().take(*count).collect()),
+        CoreChoice::List(list) => {
+            let missing: Vec<String> =
+                list.iter().filter(|cpu| !allowed.iter().any(|core| core.id == **cpu)).map(usize::to_string).collect();
+            if !missing.is_empty() {
+                return mistake(format!("CORES: the process may not use CPU {}", missing.join(", ")));
+            }
+            Ok(list.iter().map(|&id| CoreId { id }).collect())
+        }
+    }
+}
+
+/// One socket per core, all on one port.
+fn bind_all(config: &Config, count: usize) -> Result<Vec<OwnedFd>, LaunchError> {
+    let listen = &config.listen;
+    let failed = |error| machine(&format!("cannot listen on port {}", listen.port))(error);
+    // SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections.
+    listener::claim(listen.bind, listen.port).map_err(failed)?;
+    let first = listener::bind(listen.bind, listen.port).map_err(failed)?;
+    let port = listener::local_address(&first).map_err(failed)?.port();
+    let mut sockets = vec![first];
+    while sockets.len() < count {
+        sockets.push(listener::bind(listen.bind, port).map_err(failed)?);
+    }
+    Ok(sockets)
+}
+
+/// Half of the descriptors for clients, half for upstreams, some kept back.
+fn connections_max(config: &Config, cores: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // The soft limit is there for programs that use select(2).
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_ASSUMED);
+    let per_core = (files / cores as u64).saturating_sub(FDS_RESERVED) / 2;
+    config.connections_max.unwrap_or(per_core.max(1) as usize)
+}
+
+fn limiter(config: &Config) -> Limiter {
+    Limiter::local(&config.rate_limit).unwrap_or(Limiter::Off)
+}
+
+/// Starts one core's thread and waits for it to have a runtime.
+fn start_core(
+    index: usize,
+    cpu: CoreId,
+    assignment: Assignment,
+    is_ring_required: bool,
+) -> Result<(JoinHandle<()>, Driver), LaunchError> {
+    let (built, driver) = bounded(1);
+    let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+        if !core_affinity::set_for_current(cpu) {
+            warn!(core = index, cpu = cpu.id, "the core could not be pinned to its CPU");
+        }
+        // The ring belongs to the thread that builds it.
+        let mut runtime = match ThreadRuntime::build(true) {
+            Ok((runtime, driver)) => {
+                let _ = built.send(Ok(driver));
+                runtime
+            }
+            Err(error) => {
+                let _ = built.send(Err(error));
+                return;
+            }
+        };
+        if let Err(error) = runtime.block_on(worker::run(assignment)) {
+            panic!("core {index} cannot work: {error}");
+        }
+    });
+    let thread = thread.map_err(machine("core"))?;
+    let driver = driver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
+    let driver = driver.map_err(machine("no runtime"))?;
+    if is_ring_required && driver == Driver::Epoll {
+        return Err(LaunchError::Machine(
+            "REQUIRE_IO_URING: io_uring is refused here (seccomp, kernel.io_uring_disabled, memlock or an old kernel)".into(),
+        ));
+    }
+    Ok((thread, driver))
+}
+
+/// Gives the cores the addresses that are known, and the others a moment to be found.
+fn resolve_names(config: &Arc<Config>, cores: &Arc<[Postbox]>) -> io::Result<()> {
+    let mut all_known = true;
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        match resolve::known(&upstream.address) {
+            Some(endpoints) => cores.iter().for_each(|core| {
+                core.send(Order::Endpoints(index, endpoints.clone()));
+            }),
+            None => all_known = false,
+        }
+    }
+    if !all_known {
+        let first_round = names::start(config.clone(), cores.clone())?;
+        // The channel closes when the round is over; a slow name server does not hold up the start.
+        let _ = first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
+    }
+    Ok(())
+}
+
+fn machine(what: &str) -> impl FnOnce(io::Error) -> LaunchError {
+    let what = what.to_owned();
+    move |error| LaunchError::Machine(format!("{what}: {error}"))
+}
+
+/// How long the cores have to end, in milliseconds.
+const STOP_MS: u64 = 1_000;
+/// How often the in-memory limiter forgets full buckets, in milliseconds.
+const TIDY_MS: u64 = 10_000;
+/// Files that may be open where the limit cannot be read.
+const FILES_ASSUMED: u64 = 1024;
