@@ -2,6 +2,7 @@
 //!
 //! The modules in the order in which a request meets them; each uses only what stands below it.
 
-pub mod telemetry;
 pub mod config;
+pub mod http1;
 pub mod limits;
+pub mod telemetry;

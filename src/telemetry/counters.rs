@@ -104,7 +104,10 @@ mod tests {
             assert!(!help.is_empty(), "{name} has no help text");
             seen.push((name, value));
         });
-        assert_eq!(seen.iter().filter(|(name, _)| *name == "requests").collect::<Vec<_>>(), [&("requests", 3)]);
+        assert_eq!(
+            seen.iter().filter(|(name, _)| *name == "requests").collect::<Vec<_>>(),
+            [&("requests", 3)]
+        );
     }
 
     #[test]
