@@ -200,12 +200,11 @@ impl BodyDecoder {
 mod tests {
     use super::*;
 
-    /// Body, trailer section and what follows, from bytes that come in pieces of these sizes.
-    fn decode(
-        framing: Framing,
-        bytes: &[u8],
-        mut piece: impl FnMut() -> usize,
-    ) -> Result<(Vec<u8>, Vec<u8>, Option<usize>), HeadError> {
+    /// Body, trailer section, and where the message ends if it does.
+    type Decoded = Result<(Vec<u8>, Vec<u8>, Option<usize>), HeadError>;
+
+    /// Takes a body apart from bytes that come in pieces of these sizes.
+    fn decode(framing: Framing, bytes: &[u8], mut piece: impl FnMut() -> usize) -> Decoded {
         let (mut decoder, mut body, mut trailers) = (BodyDecoder::new(framing), Vec::new(), Vec::new());
         let (mut at, mut filled) = (0, 0);
         loop {
@@ -234,7 +233,7 @@ mod tests {
         }
     }
 
-    fn whole(framing: Framing, bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>, Option<usize>), HeadError> {
+    fn whole(framing: Framing, bytes: &[u8]) -> Decoded {
         decode(framing, bytes, || bytes.len())
     }
 
