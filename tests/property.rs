@@ -83,6 +83,8 @@ fn parse(head: &str) -> Result<RequestHead, HeadError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
     #[test]
     fn framing_accepts_exactly_what_the_reference_accepts(
         version in prop::sample::select(vec!["HTTP/1.1", "HTTP/1.0"]),

@@ -19,7 +19,11 @@ pub(super) fn has_parameters(path: &[u8]) -> bool {
 
 /// `pchar` without its escapes (RFC 3986 §3.3), and the slash.
 pub(super) fn is_path_byte(byte: u8) -> bool {
-    is_unreserved(byte) || b"/!$&'()*+,;=:@".contains(&byte)
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+        )
 }
 
 /// The value of a percent escape at the start of `bytes`; `None` where there is none.
@@ -121,7 +125,7 @@ fn name(segment: &[u8]) -> &[u8] {
 }
 
 fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
 }
 
 #[cfg(test)]

@@ -284,12 +284,33 @@ mod tests {
             ("Content-Length\u{a0}: 5\r\n", HeadError::InvalidFieldName),
             ("\u{feff}Content-Length: 5\r\n", HeadError::InvalidFieldName),
             ("GET /admin HTTP/1.1\r\n", HeadError::InvalidFieldName),
+            ("GET http://h/ HTTP/1.1\r\n", HeadError::InvalidFieldName),
+            ("Transfer-Encoding: chunked\x01\r\n", HeadError::ControlByte),
+            ("Transfer-Encoding: chunked\u{85}\r\n", HeadError::TransferEncodingInvalid),
+            ("Transfer-Encoding: \u{a0}chunked\r\n", HeadError::TransferEncodingInvalid),
+            ("Transfer-Encoding: chunked\r\nTransfer-encoding: x\r\n", HeadError::TransferEncodingInvalid),
+            ("Transfer-Encoding:\r\n", HeadError::TransferEncodingInvalid),
+            ("Transfer-Encoding: chunked\r\r\n", HeadError::BareCr),
+            ("Content-Length: 18446744073709551621\r\n", HeadError::ContentLengthInvalid),
+            ("Content-Length: \u{ff15}\r\n", HeadError::ContentLengthInvalid),
+            ("Content-Length: 5\r\nContent-Length: 05\r\n", HeadError::ContentLengthDuplicate),
+            ("Connection: content-length\r\nContent-Length: 5x\r\n", HeadError::ContentLengthInvalid),
+            ("Host: h\r\n", HeadError::DuplicateHost),
             (": x\r\n", HeadError::EmptyFieldName),
         ] {
             assert_eq!(get(lines).err(), Some(error), "{lines:?}");
         }
         let folded = parse("GET / HTTP/1.1\r\n Host: h\r\nHost: h\r\n\r\n");
         assert_eq!(folded.err(), Some(HeadError::ObsFold), "white space right after the request line");
+    }
+
+    #[test]
+    fn a_nominated_or_folded_framing_field_changes_nothing() {
+        let framing = |lines: &str| get(lines).map(|request| request.framing);
+        let nominated = "Connection: content-length, host\r\nContent-Length: 5\r\n";
+        assert_eq!(framing(nominated), Ok(Framing::Length(5)));
+        assert_eq!(framing("Transfer_Encoding: chunked\r\nContent-Length: 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(framing("Transfer-Encoding:chunked\t \r\n"), Ok(Framing::Chunked));
     }
 
     #[test]

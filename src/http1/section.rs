@@ -60,11 +60,17 @@ fn place(
     let mut at = start;
     for header in found {
         let colon = at + header.name.len();
+        if !head[at..].starts_with(header.name.as_bytes()) || head.get(colon) != Some(&b':') {
+            return Err(HeadError::BareLf);
+        }
         let value = colon + 1 + spaces(&head[colon + 1..]);
-        let value_end = value + trim(header.value).len();
+        let header_value = trim(header.value);
+        if !head[value..].starts_with(header_value) {
+            return Err(HeadError::BareLf);
+        }
+        let value_end = value + header_value.len();
         let end = value_end + spaces(&head[value_end..]);
-        let stands = head[at..].starts_with(header.name.as_bytes()) && head[colon] == b':';
-        if !stands || !head[end..].starts_with(b"\r\n") {
+        if !head[end..].starts_with(b"\r\n") {
             return Err(HeadError::BareLf);
         }
         let name = Span::new(at, colon);
