@@ -78,10 +78,9 @@ fn scheme(target: &[u8]) -> Result<usize, HeadError> {
     let is_scheme = |name: &[u8]| name.first().is_some_and(u8::is_ascii_alphabetic);
     match target.iter().position(|&byte| byte == b':') {
         Some(colon) if target[colon..].starts_with(b"://") && is_scheme(target) => {
-            match target[..colon].to_ascii_lowercase().as_slice() {
-                b"http" | b"https" => Ok(colon + 3),
-                _ => Err(HeadError::SchemeRefused),
-            }
+            let ours =
+                [b"http".as_slice(), b"https"].iter().any(|name| name.eq_ignore_ascii_case(&target[..colon]));
+            if ours { Ok(colon + 3) } else { Err(HeadError::SchemeRefused) }
         }
         Some(_) if host::check(target).is_ok() => Err(HeadError::AuthorityForm),
         _ => Err(HeadError::InvalidTarget),
