@@ -19,6 +19,9 @@ pub const HEAD_BYTES_MAX: usize = BUFFER_BYTES / 2;
 pub const REQUEST_LINE_BYTES_DEFAULT: usize = 8 * 1024;
 /// Header fields in one head. Over it: 431 to a client, 502 for an upstream.
 pub const FIELDS_MAX: usize = 100;
+/// Options in the `Connection` fields of one head, empty ones included. Over it: 400 to a client, 502 for an
+/// upstream.
+pub const CONNECTION_OPTIONS_MAX: usize = 64;
 /// Bytes of a chunk-size line, extensions and CRLF included. Over it: 400.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Bytes of a trailer section, from the last chunk to the final CRLF. Over it: 400.

@@ -1,0 +1,49 @@
+//! A piece of a head, as two offsets: it outlives the borrow of the buffer.
+
+/// Bytes `start..end` of the head that it was made from. Heads are at most 64 KiB, so 16 bits are enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    /// The bytes from `start` to before `end`. Both must fit 16 bits: `HEAD_BYTES_MAX` and
+    /// `TRAILER_BYTES_MAX` see to it.
+    pub fn new(start: usize, end: usize) -> Self {
+        assert!(start <= end && end <= usize::from(u16::MAX), "a span lies within one head");
+        Self { start: start as u16, end: end as u16 }
+    }
+
+    /// The bytes themselves; `head` is the one that the span was made from.
+    pub fn of(self, head: &[u8]) -> &[u8] {
+        &head[self.range()]
+    }
+
+    /// How many bytes.
+    pub fn len(self) -> usize {
+        usize::from(self.end - self.start)
+    }
+
+    /// Whether there are none, as for everything that was not in the head.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Where the bytes stand in the head.
+    pub fn range(self) -> std::ops::Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_piece_of_its_head() {
+        let span = Span::new(4, 9);
+        assert_eq!(span.of(b"GET /path HTTP/1.1"), b"/path");
+        assert_eq!((span.len(), span.is_empty(), Span::default().is_empty()), (5, false, true));
+    }
+}
