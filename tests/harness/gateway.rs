@@ -1,0 +1,371 @@
+//! The gateway as a process: its environment, its ports, its output, its end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Client, NOBODY, Origin, PATIENCE, Request, Response, SECRET, eventually, show};
+
+/// A running gateway; dropped, it is killed.
+pub struct Gateway {
+    /// The public listener.
+    pub public: SocketAddr,
+    /// Health and metrics.
+    pub admin: SocketAddr,
+    child: Child,
+    stderr: Lines,
+    stdout: Lines,
+    config: Option<PathBuf>,
+}
+
+impl Gateway {
+    /// One core, no limits, no access log, upstreams where nobody listens; then as the test wants.
+    pub fn builder() -> Builder {
+        let mut builder = Builder { env: Vec::new(), config: None };
+        let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
+        let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
+        for (name, value) in names.into_iter().zip(values) {
+            builder = builder.env(name, value);
+        }
+        for service in SERVICES {
+            builder = builder.upstream_url(service, &format!("http://{NOBODY}"));
+        }
+        builder
+    }
+
+    /// Every upstream is this origin.
+    #[track_caller]
+    pub fn before(origin: &Origin) -> Gateway {
+        Gateway::builder().everywhere(origin).start()
+    }
+
+    /// A connection to the public listener.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.public)
+    }
+
+    /// The answer to one request on a connection of its own.
+    #[track_caller]
+    pub fn ask(&self, request: Request) -> Response {
+        self.client().send(request.bytes()).read_response()
+    }
+
+    /// The answer to a GET with this user's token.
+    #[track_caller]
+    pub fn get(&self, target: &str, user: &str) -> Response {
+        self.ask(Request::new("GET", target).token(user))
+    }
+
+    /// The answer of the admin listener.
+    #[track_caller]
+    pub fn admin(&self, target: &str) -> Response {
+        Client::connect(self.admin).send(Request::new("GET", target).bytes()).read_response()
+    }
+
+    /// These bytes get this status (or one of these) as a problem answer, with this code if one is named,
+    /// and then the connection does as said.
+    #[track_caller]
+    pub fn refuses(&self, raw: impl AsRef<[u8]>, statuses: impl Statuses, code: Option<&str>, then: Then) {
+        let raw = raw.as_ref();
+        let mut client = self.client();
+        let response = client.send(raw).read_response();
+        let what = show(raw);
+        assert!(statuses.contain(response.status), "{} to {what}", response.status);
+        let answered = response.code();
+        assert!(code.is_none_or(|code| code == answered), "{answered} to {what}");
+        match then {
+            Then::Closes => {
+                assert!(response.head.lists("connection", "close"), "no Connection: close to {what}");
+                client.expect_closed();
+            }
+            Then::StaysOpen => client.expect_open(),
+            Then::Either => {}
+        }
+    }
+
+    /// The lines of the program's own log so far, without colours.
+    pub fn log(&self) -> Vec<String> {
+        self.stderr.so_far()
+    }
+
+    /// The lines of standard output so far: the access log.
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.so_far()
+    }
+
+    /// Waits for a line on standard output that contains this.
+    #[track_caller]
+    pub fn wait_stdout(&self, part: &str) -> String {
+        let find = || self.stdout().into_iter().find(|line| line.contains(part));
+        eventually(&format!("{part:?} on standard output"), || find().is_some());
+        find().unwrap_or_default()
+    }
+
+    /// Open file descriptors.
+    pub fn fd_count(&self) -> usize {
+        self.entries("fd")
+    }
+
+    /// Threads, those of the kernel's ring workers included.
+    pub fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    /// Resident memory, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process takes signals");
+    }
+
+    /// SIGTERM, and the exit status.
+    #[track_caller]
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// The exit status of a process that ends by itself.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child).unwrap_or_else(|| panic!("still running; log: {:#?}", self.log()))
+    }
+
+    fn entries(&self, folder: &str) -> usize {
+        fs::read_dir(format!("/proc/{}/{folder}", self.child.id())).expect("/proc").count()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(path) = &self.config {
+            let _ = fs::remove_file(path);
+        }
+        if thread::panicking() {
+            eprintln!("--- the gateway's log\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// What the connection does after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It ends, in order, and nothing more is said on it.
+    Closes,
+    /// It takes the next request.
+    StaysOpen,
+    /// Not this test's business.
+    Either,
+}
+
+/// One status, or any of several where the rule leaves the choice.
+pub trait Statuses {
+    fn contain(&self, status: u16) -> bool;
+}
+
+impl Statuses for u16 {
+    fn contain(&self, status: u16) -> bool {
+        *self == status
+    }
+}
+
+impl<const N: usize> Statuses for [u16; N] {
+    fn contain(&self, status: u16) -> bool {
+        self.contains(&status)
+    }
+}
+
+/// A gateway that has not been started.
+#[derive(Clone)]
+pub struct Builder {
+    env: Vec<(String, String)>,
+    config: Option<String>,
+}
+
+impl Builder {
+    /// Sets a variable; the last one of a name counts.
+    pub fn env(mut self, name: &str, value: &str) -> Builder {
+        self = self.without(name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes a variable away, a default of the harness too.
+    pub fn without(mut self, name: &str) -> Builder {
+        self.env.retain(|(set, _)| set != name);
+        self
+    }
+
+    /// A list of CPUs or a count.
+    pub fn cores(self, cores: &str) -> Builder {
+        self.env("CORES", cores)
+    }
+
+    /// This service is at this origin.
+    pub fn upstream(self, service: &str, origin: &Origin) -> Builder {
+        self.upstream_url(service, &format!("http://{}", origin.address))
+    }
+
+    /// This service is at this URL.
+    pub fn upstream_url(self, service: &str, url: &str) -> Builder {
+        self.env(&format!("UPSTREAM_{}_URL", service.to_uppercase()), url)
+    }
+
+    /// Every service is at this origin.
+    pub fn everywhere(self, origin: &Origin) -> Builder {
+        SERVICES.iter().fold(self, |builder, service| builder.upstream(service, origin))
+    }
+
+    /// Runs with this configuration file.
+    pub fn config(mut self, toml: &str) -> Builder {
+        self.config = Some(toml.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    #[track_caller]
+    pub fn start(self) -> Gateway {
+        let (mut child, config) = self.spawn(&["run"]);
+        let stderr = Lines::of(child.stderr.take().expect("a pipe"));
+        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
+        let Some((public, admin)) = listening(&stderr, &mut child) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the gateway does not listen; log: {:#?}", stderr.so_far());
+        };
+        Gateway { public, admin, child, stderr, stdout, config }
+    }
+
+    /// Runs it to its end: the exit code, standard output, standard error.
+    #[track_caller]
+    pub fn run(self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let (mut child, config) = self.spawn(arguments);
+        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
+        let stderr = Lines::of(child.stderr.take().expect("a pipe"));
+        let status = wait(&mut child);
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        config.map(fs::remove_file);
+        let status = status.unwrap_or_else(|| panic!("{arguments:?} does not end: {:#?}", stderr.all()));
+        (status.code(), stdout.all().join("\n"), stderr.all().join("\n"))
+    }
+
+    fn spawn(self, arguments: &[&str]) -> (Child, Option<PathBuf>) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_realchat-gateway"));
+        command.args(arguments).env_clear();
+        for name in ["PATH", "RUST_LOG"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.envs(self.env);
+        let config = self.config.map(write_config);
+        command.envs(config.as_ref().map(|path| ("CONFIG_FILE", path)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        (command.spawn().expect("the binary starts"), config)
+    }
+}
+
+/// The services that have an `UPSTREAM_…_URL`.
+pub const SERVICES: [&str; 5] = ["auth", "message", "delivery", "profile", "conversation"];
+
+fn write_config(toml: String) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    let path = std::env::temp_dir().join(format!("realchat-gateway-{}-{number}.toml", std::process::id()));
+    fs::write(&path, toml).expect("a temporary file");
+    path
+}
+
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Some(status);
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    None
+}
+
+/// The addresses of the line that says so; `None` when the process ends or never says it.
+fn listening(stderr: &Lines, child: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while Instant::now() < deadline {
+        let running = child.try_wait().expect("a child of ours").is_none();
+        if let Some(addresses) = stderr.so_far().iter().find_map(|line| listening_line(line)) {
+            return Some(addresses);
+        }
+        if !running {
+            return None;
+        }
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    None
+}
+
+/// `… gateway is listening … public=ADDRESS … admin=ADDRESS …`
+pub fn listening_line(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let value = |key: &str| -> Option<SocketAddr> {
+        line.split_whitespace().find_map(|word| word.strip_prefix(key))?.trim_matches('"').parse().ok()
+    };
+    line.contains("gateway is listening").then_some((value("public=")?, value("admin=")?))
+}
+
+/// A pipe's lines, read by a thread of their own so that the process never waits for a test.
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Lines {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let into = lines.clone();
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let line = without_colours(&String::from_utf8_lossy(&line));
+                into.lock().expect("no panic while locked").push(line);
+            }
+        });
+        Lines { lines, reader: Mutex::new(Some(reader)) }
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.lines.lock().expect("no panic while locked").clone()
+    }
+
+    /// Every line of a process that has ended.
+    fn all(&self) -> Vec<String> {
+        if let Some(reader) = self.reader.lock().expect("no panic while locked").take() {
+            reader.join().expect("the reader ends with the pipe");
+        }
+        self.so_far()
+    }
+}
+
+/// The text without ANSI escape sequences (`ESC [ … letter`).
+pub fn without_colours(text: &str) -> String {
+    let mut plain = String::new();
+    let mut parts = text.split('\x1b');
+    plain += parts.next().unwrap_or_default();
+    for part in parts {
+        plain += part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest);
+    }
+    plain
+}

@@ -1,0 +1,10 @@
+//! The integration tests: the real binary, real sockets, scripted clients and origins.
+
+mod harness;
+
+mod headers;
+mod paths;
+mod requests;
+mod responses;
+mod tidy;
+mod tokens;
