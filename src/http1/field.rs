@@ -50,6 +50,7 @@ pub enum FieldKind {
     Tracestate,
     Origin,
     AccessControlRequestMethod,
+    AccessControlRequestHeaders,
     /// `Access-Control-Allow-*`, `-Expose-*` and `-Max-Age`.
     AccessControlResponse,
     SecWebSocketKey,
@@ -182,6 +183,7 @@ impl FieldKind {
                 (b"x-original-forwarded-for", Self::Forwarded),
             ],
             29 => &[(b"access-control-request-method", Self::AccessControlRequestMethod)],
+            30 => &[(b"access-control-request-headers", Self::AccessControlRequestHeaders)],
             _ => &[],
         };
         match known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
@@ -272,6 +274,7 @@ mod tests {
             ("Access-Control-Allow-Origin", FieldKind::AccessControlResponse),
             ("Access-Control-Max-Age", FieldKind::AccessControlResponse),
             ("Access-Control-Request-Method", FieldKind::AccessControlRequestMethod),
+            ("Access-Control-Request-Headers", FieldKind::AccessControlRequestHeaders),
             ("Sec-WebSocket-Extensions", FieldKind::SecWebSocketExtensions),
             ("Accept", FieldKind::Other),
             ("X-Internals", FieldKind::Other),
