@@ -33,14 +33,22 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
         Match::Route(entry) => {
             let route = &entry.route;
             let upstream = &config.upstreams[route.upstream];
-            let _ = writeln!(text, "route           {} (upstream {}, {})", route.name, upstream.name, upstream.authority);
+            let _ = writeln!(
+                text,
+                "route           {} (upstream {}, {})",
+                route.name, upstream.name, upstream.authority
+            );
             if route.kind == RouteKind::WebSocket {
                 text.push_str("                a WebSocket route: 501 not_implemented in this version\n");
             }
             Ok(())
         }
-        Match::MethodNotAllowed { allow, .. } => writeln!(text, "route           none for this method: 405, Allow: {allow}"),
-        Match::Unknown => writeln!(text, "route           none: 404 no_route, to bearers of a valid token only"),
+        Match::MethodNotAllowed { allow, .. } => {
+            writeln!(text, "route           none for this method: 405, Allow: {allow}")
+        }
+        Match::Unknown => {
+            writeln!(text, "route           none: 404 no_route, to bearers of a valid token only")
+        }
     };
     text.push_str(if is_public {
         "authentication  none: a public route\nbucket          rl:ip:<client address>\n"
@@ -61,7 +69,8 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
         let user = if is_public { "" } else { "X-Internal-User-Id, " };
         let _ = writeln!(
             text,
-            "set             Host, {user}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Via, traceparent"
+            "set             Host, {user}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, \
+             Via, traceparent"
         );
     }
     Ok(text)
@@ -71,7 +80,11 @@ fn refused(status: u16, code: &str, detail: &str) -> String {
     format!("refused         {status} {code}: {detail}\n")
 }
 
-fn sort(head: &RequestHead, bytes: &[u8], passes: impl Fn(&crate::http1::Field) -> bool) -> (Vec<String>, Vec<String>) {
+fn sort(
+    head: &RequestHead,
+    bytes: &[u8],
+    passes: impl Fn(&crate::http1::Field) -> bool,
+) -> (Vec<String>, Vec<String>) {
     let name = |field: &crate::http1::Field| String::from_utf8_lossy(field.name.of(bytes)).into_owned();
     let (passed, removed): (Vec<_>, Vec<_>) = head.fields.iter().partition(|field| passes(field));
     (passed.into_iter().map(name).collect(), removed.into_iter().map(name).collect())
@@ -98,12 +111,22 @@ mod tests {
     #[test]
     fn tells_a_protected_route_with_its_bucket_and_headers() {
         let story = story("GET", "/api/v1/users/%61lice");
-        for part in ["path            /api/v1/users/alice", "route           users", "rl:u:<user>", "X-Internal-User-Id, X-Request-Id"]
-        {
+        for part in [
+            "path            /api/v1/users/alice",
+            "route           users",
+            "rl:u:<user>",
+            "X-Internal-User-Id, X-Request-Id",
+        ] {
             assert!(story.contains(part), "{part} is missing in:\n{story}");
         }
         let removed = story.lines().find(|line| line.starts_with("removed")).expect("a line");
-        for name in ["X_Internal_Anything", "X-Forwarded-For", "X-Nominated-By-Connection", "Content_Length", "tracestate"] {
+        for name in [
+            "X_Internal_Anything",
+            "X-Forwarded-For",
+            "X-Nominated-By-Connection",
+            "Content_Length",
+            "tracestate",
+        ] {
             assert!(removed.contains(name), "{name} is missing in {removed}");
         }
         assert!(!removed.contains("Authorization,") || removed.contains("Proxy-Authorization"));

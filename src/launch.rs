@@ -185,13 +185,20 @@ impl Gateway {
 
     fn announce(&self, admin: Option<SocketAddr>) {
         let admin = admin.map_or("off".to_owned(), |address| address.to_string());
-        let drivers: Vec<String> = self.cores.iter().map(|core| format!("{}:{}", core.cpu, core.driver)).collect();
+        let drivers: Vec<String> =
+            self.cores.iter().map(|core| format!("{}:{}", core.cpu, core.driver)).collect();
         info!(public = %self.public, %admin, cores = drivers.join(","), "gateway is listening");
         if self.cores.iter().any(|core| core.driver == Driver::Epoll) {
-            warn!("io_uring is refused here (seccomp, kernel.io_uring_disabled or memlock): running on epoll, which is slower");
+            warn!(
+                "io_uring is refused here (seccomp, kernel.io_uring_disabled or memlock): running on epoll, \
+                 which is slower"
+            );
         }
         if self.config.rate_limit.store == LimitStore::Redis {
-            warn!("RATE_LIMIT_STORE=redis is not served by this version: requests are NOT limited; use memory for limits per process");
+            warn!(
+                "RATE_LIMIT_STORE=redis is not served by this version: requests are NOT limited; use memory \
+                 for limits per process"
+            );
         }
     }
 }
@@ -207,15 +214,20 @@ fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
     let allowed = core_affinity::get_core_ids().unwrap_or_default();
     let mistake = |text: String| Err(LaunchError::Mistakes(vec![text]));
     match choice {
-        CoreChoice::All if allowed.is_empty() => mistake("CORES: this process may not use any CPU".to_owned()),
+        CoreChoice::All if allowed.is_empty() => {
+            mistake("CORES: this process may not use any CPU".to_owned())
+        }
         CoreChoice::All => Ok(allowed),
         CoreChoice::Count(count) if *count > allowed.len() => {
             mistake(format!("CORES: {count} cores are wanted, the process may use {}", allowed.len()))
         }
         CoreChoice::Count(count) => Ok(allowed.into_iter().take(*count).collect()),
         CoreChoice::List(list) => {
-            let missing: Vec<String> =
-                list.iter().filter(|cpu| !allowed.iter().any(|core| core.id == **cpu)).map(usize::to_string).collect();
+            let missing: Vec<String> = list
+                .iter()
+                .filter(|cpu| !allowed.iter().any(|core| core.id == **cpu))
+                .map(usize::to_string)
+                .collect();
             if !missing.is_empty() {
                 return mistake(format!("CORES: the process may not use CPU {}", missing.join(", ")));
             }
@@ -285,7 +297,9 @@ fn start_core(
     let driver = driver.map_err(machine("no runtime"))?;
     if is_ring_required && driver == Driver::Epoll {
         return Err(LaunchError::Machine(
-            "REQUIRE_IO_URING: io_uring is refused here (seccomp, kernel.io_uring_disabled, memlock or an old kernel)".into(),
+            "REQUIRE_IO_URING: io_uring is refused here (seccomp, kernel.io_uring_disabled, memlock or an old \
+             kernel)"
+                .into(),
         ));
     }
     Ok((thread, driver))

@@ -112,7 +112,9 @@ impl Admin {
         let text = "text/plain; charset=utf-8";
         let metrics = "text/plain; version=0.0.4; charset=utf-8";
         let (status, reason, content_type, body) = match head.target.path(bytes) {
-            b"/healthz" | b"/readyz" | b"/metrics" if !is_read => (405, "Method Not Allowed", text, "GET only\n".into()),
+            b"/healthz" | b"/readyz" | b"/metrics" if !is_read => {
+                (405, "Method Not Allowed", text, "GET only\n".into())
+            }
             b"/healthz" => (200, "OK", text, "ok\n".into()),
             b"/readyz" => match self.health.get() {
                 Readiness::Ready => (200, "OK", text, self.readiness()),
@@ -149,7 +151,8 @@ async fn send(admin: &Admin, stream: &Stream, answer: Answer) -> Option<()> {
     let allow = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n{allow}{connection}\r\n"
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {length}\r\n{allow}{connection}\r\n"
     );
     let mut sink = Sink::new(stream, &admin.timers, admin.buffers.take(), Pace::new(ADMIN_TIMEOUT_MS, 0));
     sink.gather(head.as_bytes()).await.ok()?;

@@ -50,7 +50,8 @@ pub(super) fn redis(value: &str) -> Parsed<String> {
         return match host_and_port(value) {
             Some((_, Some(_))) => Ok(value.to_owned()),
             _ => wrong(
-                "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, unix:/run/redis.sock)",
+                "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
+                 unix:/run/redis.sock)",
             ),
         };
     };

@@ -24,8 +24,12 @@ struct Heartbeat {
 impl Watch {
     /// Every core counts as turning at first.
     pub fn new(cores: &[Arc<Counters>], health: Arc<Health>, now_ms: u64) -> Watch {
-        let heartbeat =
-            |counters: &Arc<Counters>| Heartbeat { counters: counters.clone(), ticks: 0, since_ms: now_ms, is_down: false };
+        let heartbeat = |counters: &Arc<Counters>| Heartbeat {
+            counters: counters.clone(),
+            ticks: 0,
+            since_ms: now_ms,
+            is_down: false,
+        };
         Watch { cores: cores.iter().map(heartbeat).collect(), health }
     }
 
@@ -56,7 +60,7 @@ mod tests {
     #[test]
     fn a_core_that_stands_still_makes_the_process_unready_until_it_turns_again() {
         let (counters, health) = (Arc::new(Counters::default()), Arc::new(Health::default()));
-        let mut watch = Watch::new(&[counters.clone()], health.clone(), 0);
+        let mut watch = Watch::new(std::slice::from_ref(&counters), health.clone(), 0);
         watch.look(CORE_STALL_MS);
         assert_eq!(health.get(), Readiness::Ready);
         watch.look(CORE_STALL_MS + 1);

@@ -3,13 +3,17 @@
 /// Log in, call a protected route with the token, see a 401. One command per line, each ending in a newline;
 /// they need `curl` and `sed`, nothing else. `port` is the gateway's.
 pub fn curl_lines(port: u16) -> String {
-    let login = format!(
-        r#"TOKEN=$(curl -s localhost:{port}/api/v1/auth/login -d '{{"user":"alice","password":"wonderland"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')"#
-    );
+    let login = format!("curl -s localhost:{port}/api/v1/auth/login -d '{ALICE}'");
+    let login = format!("TOKEN=$({login} | sed '{TOKEN_ALONE}')");
     let protected = format!(r#"curl -i -H "Authorization: Bearer $TOKEN" localhost:{port}/api/v1/users/me"#);
     let refused = format!("curl -i localhost:{port}/api/v1/users/me");
     format!("{login}\n{protected}\n{refused}\n")
 }
+
+/// A user that is registered from the start.
+const ALICE: &str = r#"{"user":"alice","password":"wonderland"}"#;
+/// What is between the quotes after `"token":`.
+const TOKEN_ALONE: &str = r#"s/.*"token":"\([^"]*\)".*/\1/"#;
 
 #[cfg(test)]
 mod tests {

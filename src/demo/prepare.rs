@@ -23,7 +23,8 @@ pub fn prepare(written: Written) -> Result<Lowered, String> {
         user_claim: jwt.user_claim.clone(),
         ttl: TOKEN_TTL,
     };
-    let backends = backends::start(mint).map_err(|error| format!("the demo's backends cannot start: {error}"))?;
+    let backends =
+        backends::start(mint).map_err(|error| format!("the demo's backends cannot start: {error}"))?;
     let own = [
         ("auth", backends.auth, moved.upstream_auth_url),
         ("message", backends.message, moved.upstream_message_url),

@@ -6,8 +6,8 @@
 //! ```
 
 use crate::clock;
-use crate::http1::{BodyDecoder, Framing, HeadError, LAST_CHUNK, Step, encode_size};
 use crate::gateway::headers;
+use crate::http1::{BodyDecoder, Framing, HeadError, LAST_CHUNK, Step, encode_size};
 use crate::limits::CLIENT_WATCH_MS;
 use crate::net::sink::SendError;
 use crate::net::stream::{Liveness, RecvError};
@@ -83,7 +83,15 @@ impl From<HeadError> for BodyError {
 impl Body {
     /// A body that has not begun.
     pub fn new(framing: Framing, encoding: Encoding, bytes_max: u64, trailers: bool) -> Body {
-        Body { decoder: BodyDecoder::new(framing), encoding, trailers, bytes: 0, bytes_max, is_torn: false, is_complete: false }
+        Body {
+            decoder: BodyDecoder::new(framing),
+            encoding,
+            trailers,
+            bytes: 0,
+            bytes_max,
+            is_torn: false,
+            is_complete: false,
+        }
     }
 
     /// Everything was decoded, and sent on or thrown away.
@@ -112,7 +120,11 @@ impl Body {
     }
 
     /// Sends on all that is in the buffer, and gathers the end of the body if it is there.
-    pub async fn transfer(&mut self, buffer: &mut Buffer, sink: &mut Sink<'_>) -> Result<Progress, BodyError> {
+    pub async fn transfer(
+        &mut self,
+        buffer: &mut Buffer,
+        sink: &mut Sink<'_>,
+    ) -> Result<Progress, BodyError> {
         loop {
             match self.decoder.step(buffer.filled())? {
                 Step::More { consumed } => {
@@ -187,7 +199,12 @@ pub struct Source<'s> {
 
 impl Source<'_> {
     /// Moves the rest of a body, from what is in the buffer to its end, and sends everything gathered.
-    pub async fn pump(&mut self, body: &mut Body, buffer: &mut Buffer, sink: &mut Sink<'_>) -> Result<(), BodyError> {
+    pub async fn pump(
+        &mut self,
+        body: &mut Body,
+        buffer: &mut Buffer,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), BodyError> {
         loop {
             let progress = body.transfer(buffer, sink).await?;
             sink.flush().await?;
@@ -204,7 +221,12 @@ impl Source<'_> {
     }
 
     /// Reads and throws away the rest of a body, at most `bytes_max`. False: it is longer, or broken.
-    pub async fn discard(&mut self, body: &mut Body, buffer: &mut Buffer, bytes_max: u64) -> Result<bool, BodyError> {
+    pub async fn discard(
+        &mut self,
+        body: &mut Body,
+        buffer: &mut Buffer,
+        bytes_max: u64,
+    ) -> Result<bool, BodyError> {
         let before = body.bytes;
         while !body.is_complete {
             match body.decoder.step(buffer.filled())? {

@@ -75,8 +75,8 @@ impl CorsPolicy {
     /// Gives each field that an ordinary response gets to `put`, as name and value.
     ///
     /// `Vary` is said to every request, allowed or not, where the answer depends on the origin
-    /// ("CORS protocol and HTTP caches"). What an upstream says about these fields itself has to be taken out: they must not be there
-    /// twice.
+    /// ("CORS protocol and HTTP caches"). What an upstream says about these fields itself has to be taken out:
+    /// they must not be there twice.
     pub fn response_fields(&self, origin: Option<&[u8]>, put: &mut impl FnMut(&'static str, &[u8])) {
         if matches!(self.0, Policy::Origins(_)) {
             put("Vary", b"Origin");

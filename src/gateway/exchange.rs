@@ -87,7 +87,8 @@ impl<'c> Exchange<'c> {
         let Heads { request, response } = heads;
         let forwarded_for = request.values(FieldKind::XForwardedFor);
         let client = client_address(downstream.peer.ip(), &core.config.trusted_proxies, forwarded_for);
-        let adopted = request.only(FieldKind::XRequestId).filter(|id| client.peer_trusted && accept_request_id(id));
+        let adopted =
+            request.only(FieldKind::XRequestId).filter(|id| client.peer_trusted && accept_request_id(id));
         let id = adopted.map_or_else(|| core.ids.next_id(), RequestId::adopted);
         let framing = request.head.framing;
         let encoding = if framing == Framing::Chunked { Encoding::Chunked } else { Encoding::Raw };
@@ -109,7 +110,11 @@ impl<'c> Exchange<'c> {
     }
 
     /// May they: one token from one bucket.
-    async fn permit(&self, found: &Match<'c>, identified: &Result<auth::User, Refusal>) -> Result<Permit, Failure> {
+    async fn permit(
+        &self,
+        found: &Match<'c>,
+        identified: &Result<auth::User, Refusal>,
+    ) -> Result<Permit, Failure> {
         let bucket = match (found.access(), identified) {
             (Access::Public, _) => Bucket::Address(self.record.client),
             (Access::Protected, Ok(user)) => Bucket::User(user.as_str()),
@@ -123,6 +128,9 @@ impl<'c> Exchange<'c> {
 
     /// Where to: only now may the client learn what there is.
     fn route(&mut self, found: Match<'c>) -> Result<&'c RouteEntry, Failure> {
+        if found.access() == Access::Protected && self.request.head.target.has_parameters {
+            return Err(Failure::PathParameters);
+        }
         let route = match found {
             Match::Route(route) => route,
             Match::MethodNotAllowed { allow, .. } => return Err(Failure::MethodNotAllowed(allow.into())),
@@ -132,10 +140,8 @@ impl<'c> Exchange<'c> {
         if route.route.kind == RouteKind::WebSocket {
             return Err(Failure::NotImplemented);
         }
-        if route.route.access == Access::Protected && self.request.head.target.has_parameters {
-            return Err(Failure::PathParameters);
-        }
-        let bytes_max = body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.config.sizes.body_bytes));
+        let bytes_max =
+            body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.config.sizes.body_bytes));
         if matches!(self.request.head.framing, Framing::Length(length) if length > bytes_max) {
             return Err(Failure::BodyTooLarge);
         }

@@ -56,10 +56,20 @@ pub async fn forward(
         if sent == Sent::Partly && exchange.request.head.expect_continue {
             interim::send_continue(core, client).await?;
         }
-        let mut source = Source { stream: client, timers: &core.timers, pace: core.client_pace(), client: None };
+        let mut source =
+            Source { stream: client, timers: &core.timers, pace: core.client_pace(), client: None };
         let rest = pin!(source.pump(&mut exchange.body, buffer, &mut sink));
-        let mut upload = Upload { rest, sent, since_ms: clock::now_ms(), head_wait_ms: core.waits.upstream_head_ms };
-        deliver(exchange.request, exchange.response, &mut exchange.record, &mut reading, &mut upload, trailers).await
+        let mut upload =
+            Upload { rest, sent, since_ms: clock::now_ms(), head_wait_ms: core.waits.upstream_head_ms };
+        deliver(
+            exchange.request,
+            exchange.response,
+            &mut exchange.record,
+            &mut reading,
+            &mut upload,
+            trailers,
+        )
+        .await
     };
     match delivered {
         Err(Failure::Stale) => {
@@ -233,7 +243,8 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
             return Err(Failure::Cut);
         }
     }
-    let upstream_may_go_on = response.keep_alive && framing != Framing::UntilClose && reading.buffer.is_empty();
+    let upstream_may_go_on =
+        response.keep_alive && framing != Framing::UntilClose && reading.buffer.is_empty();
     Ok(Delivered { keep_alive, upstream_may_go_on })
 }
 

@@ -8,7 +8,9 @@ use crate::config;
 use crate::gateway::core::Core;
 use crate::gateway::heads::Request;
 use crate::gateway::record::RequestId;
-use crate::http1::{Field, FieldKind, Framing, HeadError, ResponseHead, Version, http_date, parse_trailers, push_decimal};
+use crate::http1::{
+    Field, FieldKind, Framing, HeadError, ResponseHead, Version, http_date, parse_trailers, push_decimal,
+};
 use crate::net::Buffer;
 
 /// What the gateway knows about a request besides its head.
@@ -33,7 +35,18 @@ pub fn compose_request(
     authority: &[u8],
     context: &Context<'_>,
 ) {
-    put(out, &[request.method(), b" ", request.path(), request.query(), b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]);
+    put(
+        out,
+        &[
+            request.method(),
+            b" ",
+            request.path(),
+            request.query(),
+            b" HTTP/1.1\r\nHost: ",
+            authority,
+            b"\r\n",
+        ],
+    );
     let bytes = request.bytes();
     for field in &request.head.fields {
         if passes_upstream(field, route, context.is_peer_trusted) {
@@ -118,7 +131,9 @@ fn is_traceparent(value: &[u8]) -> bool {
 fn compose_framing(out: &mut Buffer, framing: Framing) {
     match framing {
         Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n"),
-        Framing::Length(length) => put(out, &[b"Content-Length: ", push_decimal(length, &mut [0; 20]), b"\r\n"]),
+        Framing::Length(length) => {
+            put(out, &[b"Content-Length: ", push_decimal(length, &mut [0; 20]), b"\r\n"])
+        }
         Framing::None | Framing::UntilClose => {}
     }
 }
@@ -136,7 +151,13 @@ pub struct Delivery<'a> {
 }
 
 /// Writes the head that goes to the client.
-pub fn compose_response(out: &mut Buffer, core: &Core, head: &ResponseHead, bytes: &[u8], delivery: &Delivery<'_>) {
+pub fn compose_response(
+    out: &mut Buffer,
+    core: &Core,
+    head: &ResponseHead,
+    bytes: &[u8],
+    delivery: &Delivery<'_>,
+) {
     compose_status(out, head.status, head.reason.of(bytes));
     let has_cors = core.cors.is_on();
     let mut has_date = false;

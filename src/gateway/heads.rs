@@ -57,7 +57,11 @@ impl Request {
 
     /// The values of the fields of one kind, in order.
     pub fn values(&self, kind: FieldKind) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.head.fields.iter().filter(move |field| field.kind == kind).map(|field| field.value.of(&self.bytes))
+        self.head
+            .fields
+            .iter()
+            .filter(move |field| field.kind == kind)
+            .map(|field| field.value.of(&self.bytes))
     }
 
     /// The value of the only field of a kind.
@@ -79,6 +83,8 @@ pub struct Heads {
 /// The free heads of one core.
 #[derive(Default)]
 pub struct HeadPool {
+    /// Boxed, so that lending one moves a pointer and a connection's task stays small.
+    #[allow(clippy::vec_box)]
     free: RefCell<Vec<Box<Heads>>>,
 }
 

@@ -39,6 +39,8 @@ async fn preflight(exchange: &mut Exchange<'_>) -> Option<After> {
     let granted = core.cors.preflight(request.method(), origin, method, headers_asked)?;
     exchange.record.route = Some("preflight");
     let answer = Answer { status: 204, content_type: b"", body: b"" };
-    let extra = |out: &mut crate::net::Buffer| granted.fields(&mut |name, value| headers::line(out, name.as_bytes(), value));
+    let extra = |out: &mut crate::net::Buffer| {
+        granted.fields(&mut |name, value| headers::line(out, name.as_bytes(), value))
+    };
     Some(reply::send(exchange, &answer, true, extra).await)
 }

@@ -192,6 +192,9 @@ mod tests {
     #[test]
     fn the_generator_gives_the_published_sequence() {
         let ids = RequestIds { state: Cell::new([1, 2, 3, 4]) };
-        assert_eq!([ids.next_word(), ids.next_word(), ids.next_word()], [41943041, 58720359, 3588806011781223]);
+        assert_eq!(
+            [ids.next_word(), ids.next_word(), ids.next_word()],
+            [41943041, 58720359, 3588806011781223]
+        );
     }
 }

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
+use crate::gateway::downstream::Downstream;
 use crate::gateway::error::{self, Failure};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::headers;
 use crate::gateway::record::RequestId;
 use crate::gateway::{After, Core};
-use crate::gateway::downstream::Downstream;
 use crate::http1::{FieldKind, Framing, Method, push_decimal};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::net::{Buffer, Sink, Stream};
@@ -149,7 +149,9 @@ fn put_problem(out: &mut Buffer, (status, code): (u16, &str), detail: &str, id: 
 fn compose_extra(out: &mut Buffer, failure: &Failure) {
     match failure {
         // RFC 6750 §3: no error code where no credential was sent.
-        Failure::Credential(crate::auth::Refusal::Missing) => headers::line(out, b"WWW-Authenticate", b"Bearer"),
+        Failure::Credential(crate::auth::Refusal::Missing) => {
+            headers::line(out, b"WWW-Authenticate", b"Bearer")
+        }
         Failure::Credential(_) => headers::line(out, b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
         Failure::Limited(seconds) => headers::line(out, b"Retry-After", push_decimal(*seconds, &mut [0; 20])),
         Failure::MethodNotAllowed(allow) => headers::line(out, b"Allow", allow.as_bytes()),

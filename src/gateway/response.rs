@@ -35,7 +35,8 @@ pub enum Arrived {
 impl<'r> Reading<'r> {
     /// Nothing has arrived yet.
     pub fn new(core: &'r Core, stream: &'r Stream, client: &'r Stream, begun_us: u64) -> Reading<'r> {
-        let source = Source { stream, timers: &core.timers, pace: core.upstream_pace(), client: Some(client) };
+        let source =
+            Source { stream, timers: &core.timers, pace: core.upstream_pace(), client: Some(client) };
         let buffer = core.buffers.take();
         Reading { core, client, source, buffer, begun_us, scan: HeadScan::response(), interim: 0 }
     }

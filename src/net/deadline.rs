@@ -172,7 +172,9 @@ mod tests {
         let soon = clock::now_ms() + 1_000;
         let mut first = Box::pin(timers.sleep_until(soon));
         let mut second = Box::pin(timers.sleep_until(soon + 60_000));
-        assert!(first.as_mut().poll(&mut context).is_pending() && second.as_mut().poll(&mut context).is_pending());
+        assert!(
+            first.as_mut().poll(&mut context).is_pending() && second.as_mut().poll(&mut context).is_pending()
+        );
         timers.tick(soon - 1);
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         timers.tick(soon);

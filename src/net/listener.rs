@@ -18,7 +18,9 @@ pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<OwnedFd> {
     match bind {
         Some(address) => bind_one(SocketAddr::new(address, port), false),
         None => match bind_one(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), true) {
-            Err(error) if is_no_ipv6(&error) => bind_one(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false),
+            Err(error) if is_no_ipv6(&error) => {
+                bind_one(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
+            }
             bound => bound,
         },
     }

@@ -22,7 +22,9 @@ impl Pace {
     /// When the wait that begins at `now_ms` must end.
     pub fn deadline(&self, now_ms: u64) -> u64 {
         let patience = match (self.moved.saturating_mul(1_000)).checked_div(self.rate_min) {
-            Some(earned_ms) => self.idle_ms.saturating_add(earned_ms).saturating_sub(self.waited_ms).min(self.idle_ms),
+            Some(earned_ms) => {
+                self.idle_ms.saturating_add(earned_ms).saturating_sub(self.waited_ms).min(self.idle_ms)
+            }
             None => self.idle_ms,
         };
         now_ms.saturating_add(patience)

@@ -1,7 +1,7 @@
 //! The program's own log on standard error, written by a thread of its own: a terminal or a pipe that takes
 //! nothing must not stop a core.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -33,7 +33,12 @@ impl Log {
         let dropped = log.dropped.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&queue, &dropped))?;
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_target(false).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(log.clone())
+            .with_target(false)
+            .with_ansi(io::stderr().is_terminal())
+            .init();
         Ok(log)
     }
 

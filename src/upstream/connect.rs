@@ -85,7 +85,11 @@ enum Begun {
     Pending,
 }
 
-async fn begin(endpoint: &Endpoint, timers: &Timers, deadline_ms: u64) -> Result<(OwnedFd, Begun), ConnectError> {
+async fn begin(
+    endpoint: &Endpoint,
+    timers: &Timers,
+    deadline_ms: u64,
+) -> Result<(OwnedFd, Begun), ConnectError> {
     let failed = |errno: Errno| ConnectError::Failed(errno.into());
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let family = match endpoint {

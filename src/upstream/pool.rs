@@ -23,7 +23,12 @@ impl<'u> Lease<'u> {
         Lease { upstream, connection, connect_us: None }
     }
 
-    pub(super) fn new(upstream: &'u Upstream, stream: Stream, endpoint: Endpoint, connect_us: u64) -> Lease<'u> {
+    pub(super) fn new(
+        upstream: &'u Upstream,
+        stream: Stream,
+        endpoint: Endpoint,
+        connect_us: u64,
+    ) -> Lease<'u> {
         Lease { upstream, connection: Connection { stream, endpoint }, connect_us: Some(connect_us) }
     }
 

@@ -44,7 +44,10 @@ mod tests {
     fn literals_and_paths_need_no_resolution() {
         assert_eq!(known(&tcp("127.0.0.1")).expect("known")[0].text(), "127.0.0.1:80");
         assert_eq!(known(&tcp("::1")).expect("known")[0].text(), "[::1]:80");
-        assert_eq!(known(&UpstreamAddress::Unix("/run/a.sock".into())).expect("known")[0].text(), "unix:/run/a.sock");
+        assert_eq!(
+            known(&UpstreamAddress::Unix("/run/a.sock".into())).expect("known")[0].text(),
+            "unix:/run/a.sock"
+        );
         assert!(known(&tcp("localhost")).is_none());
     }
 
