@@ -19,8 +19,8 @@ use crate::limits::{MEMORY_BUCKETS_MAX, RETRY_AFTER_MAX_S};
 /// The buckets of this process.
 ///
 /// At most [`MEMORY_BUCKETS_MAX`] of them, and what comes on other cores while one sweeps. At the bound those
-/// that are full again are forgotten, which changes nothing for anybody. If too few of them are, all are forgotten: that many
-/// clients in the time that one bucket takes to fill are a flood, and memory is what it must not take. A
+/// that are full again are forgotten, which changes nothing for anybody. If too few of them are, all are
+/// forgotten: that many clients in the time that one bucket takes to fill are a flood, and memory is what it must not take. A
 /// sweep (tens of milliseconds at the bound) is paid for by the eighth of the bound that may come before the
 /// next one.
 ///
