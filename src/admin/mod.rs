@@ -51,7 +51,7 @@ pub async fn serve(admin: Rc<Admin>, listener: OwnedFd) -> std::io::Result<()> {
 
 /// Requests one after the other, until the client closes, errs or dawdles.
 async fn converse(admin: &Admin, stream: Stream, _peer: SocketAddr) {
-    let mut buffer = admin.buffers.take();
+    let mut buffer = admin.buffers.buffer();
     let mut head = RequestHead::default();
     while let Some(answer) = next(admin, &stream, &mut buffer, &mut head).await {
         let keep_alive = answer.keep_alive;
@@ -61,7 +61,7 @@ async fn converse(admin: &Admin, stream: Stream, _peer: SocketAddr) {
         if !keep_alive {
             stream.shutdown_write();
             let deadline = clock::now_ms() + LINGER_MS;
-            let _ = stream.recv(buffer.room(), &admin.timers, deadline).await;
+            let _ = stream.recv(&mut buffer, &admin.timers, deadline).await;
             return;
         }
     }
@@ -84,8 +84,7 @@ async fn next(admin: &Admin, stream: &Stream, buffer: &mut Buffer, head: &mut Re
     loop {
         let broken = match scan.advance(buffer.filled(), &limits) {
             Ok(None) => {
-                let n = stream.recv(buffer.room(), &admin.timers, deadline).await.ok().filter(|n| *n > 0)?;
-                buffer.fill(n);
+                stream.recv(buffer, &admin.timers, deadline).await.ok().filter(|n| *n > 0)?;
                 continue;
             }
             Ok(Some(length)) => {
@@ -154,7 +153,7 @@ async fn send(admin: &Admin, stream: &Stream, answer: Answer) -> Option<()> {
         "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n\
          Content-Length: {length}\r\n{allow}{connection}\r\n"
     );
-    let mut sink = Sink::new(stream, &admin.timers, admin.buffers.take(), Pace::new(ADMIN_TIMEOUT_MS, 0));
+    let mut sink = Sink::new(stream, &admin.timers, admin.buffers.buffer(), Pace::new(ADMIN_TIMEOUT_MS, 0));
     sink.gather(head.as_bytes()).await.ok()?;
     if !is_head {
         sink.write(body.as_bytes()).await.ok()?;

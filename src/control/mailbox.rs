@@ -75,10 +75,10 @@ impl OpenMailbox {
             if let Ok(order) = self.orders.try_recv() {
                 return Some(order);
             }
-            let mut rings = [0; ORDERS_QUEUED_MAX];
-            match self.bell.recv(&mut rings, timers, NEVER).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return None,
+            self.bell.arrival(timers, NEVER).await.ok()?;
+            match self.bell.try_recv(&mut [0; ORDERS_QUEUED_MAX]) {
+                Ok(Some(1..) | None) => {}
+                Ok(Some(0)) | Err(_) => return None,
             }
         }
     }

@@ -62,7 +62,14 @@ impl Signals {
     /// Waits for a signal. False: none came until the deadline.
     async fn wait(&self, timers: &Timers, deadline_ms: u64) -> bool {
         // One byte per signal: a second signal must not be swallowed together with the first.
-        self.stream.recv(&mut [0], timers, deadline_ms).await.is_ok()
+        loop {
+            if self.stream.arrival(timers, deadline_ms).await.is_err() {
+                return false;
+            }
+            if let Ok(Some(1..)) = self.stream.try_recv(&mut [0]) {
+                return true;
+            }
+        }
     }
 }
 

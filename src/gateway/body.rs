@@ -269,11 +269,8 @@ impl Source<'_> {
                 Some(_) => deadline_ms.min(clock::now_ms() + CLIENT_WATCH_MS),
                 None => deadline_ms,
             };
-            match self.stream.recv(buffer.room(), self.timers, watch_ms).await {
-                Ok(n) => {
-                    buffer.fill(n);
-                    return Ok(n);
-                }
+            match self.stream.recv(buffer, self.timers, watch_ms).await {
+                Ok(n) => return Ok(n),
                 Err(RecvError::Closed(_)) => return Err(BodyError::SourceClosed),
                 Err(RecvError::TimedOut) if watch_ms >= deadline_ms => return Err(BodyError::SourceTimedOut),
                 Err(RecvError::TimedOut) => {}

@@ -20,8 +20,8 @@ pub struct Downstream {
     pub stream: Stream,
     /// The other end of it.
     pub peer: SocketAddr,
-    /// What has arrived and has not been used: the rest of a body, the next request. Never kept empty.
-    pub buffer: Option<Buffer>,
+    /// What has arrived and has not been used: the rest of a body, the next request.
+    pub buffer: Buffer,
     /// A request was served on it before.
     served: bool,
 }
@@ -38,25 +38,27 @@ pub enum Received {
 
 impl Downstream {
     /// A connection just accepted.
-    pub fn new(stream: Stream, peer: SocketAddr) -> Downstream {
-        Downstream { stream, peer, buffer: None, served: false }
+    pub fn new(core: &Core, stream: Stream, peer: SocketAddr) -> Downstream {
+        Downstream { stream, peer, buffer: core.buffers.buffer(), served: false }
     }
 
     /// Waits for the next head, without a buffer until its first byte is there.
     pub async fn next_head(&mut self, core: &Core) -> Received {
-        let Some(mut buffer) = self.first_bytes(core).await else { return Received::Nothing };
+        if self.first_bytes(core).await.is_none() {
+            return Received::Nothing;
+        }
         self.served = true;
         let deadline = clock::now_ms() + core.waits.request_head_ms;
         let mut scan = HeadScan::default();
         let failure = loop {
-            match scan.advance(buffer.filled(), &core.head_limits) {
-                Ok(Some(length)) => return self.parse(core, buffer, length),
+            match scan.advance(self.buffer.filled(), &core.head_limits) {
+                Ok(Some(length)) => return self.parse(core, length),
                 Ok(None) => {}
                 Err(error) => break Failure::Request(error),
             }
-            match self.stream.recv(buffer.room(), &core.timers, deadline).await {
+            match self.stream.recv(&mut self.buffer, &core.timers, deadline).await {
                 Ok(0) | Err(RecvError::Closed(_)) => return Received::Nothing,
-                Ok(n) => buffer.fill(n),
+                Ok(_) => {}
                 Err(RecvError::TimedOut) => break Failure::HeadTimeout,
             }
         };
@@ -65,11 +67,11 @@ impl Downstream {
         Received::Refused(heads, failure)
     }
 
-    fn parse(&mut self, core: &Core, mut buffer: Buffer, length: usize) -> Received {
+    fn parse(&mut self, core: &Core, length: usize) -> Received {
         let mut heads = core.heads.take();
-        let parsed = heads.request.parse(&buffer.filled()[..length], &core.head_limits);
-        buffer.consume(length);
-        self.buffer = Some(buffer).filter(|buffer| !buffer.is_empty());
+        let parsed = heads.request.parse(&self.buffer.filled()[..length], &core.head_limits);
+        self.buffer.consume(length);
+        self.buffer.release_if_empty();
         match parsed {
             Ok(()) => Received::Head(heads),
             Err(error) => {
@@ -80,9 +82,9 @@ impl Downstream {
     }
 
     /// The first bytes of a head. `None`: they will not come.
-    async fn first_bytes(&mut self, core: &Core) -> Option<Buffer> {
-        if let Some(buffer) = self.buffer.take() {
-            return Some(buffer);
+    async fn first_bytes(&mut self, core: &Core) -> Option<()> {
+        if !self.buffer.is_empty() {
+            return Some(());
         }
         let patience_ms = if self.served { core.waits.keep_alive_ms } else { core.waits.request_head_ms };
         let deadline = clock::now_ms() + patience_ms;
@@ -94,14 +96,13 @@ impl Downstream {
                 Poll::Pending => Poll::Pending,
             });
             core.timers.until(deadline, or_drain).await.ok()??;
-            let mut buffer = core.buffers.take();
-            match self.stream.try_recv(buffer.room()) {
+            match self.stream.try_recv(self.buffer.room()) {
                 Ok(Some(0)) | Err(_) => return None,
                 Ok(Some(n)) => {
-                    buffer.fill(n);
-                    return Some(buffer);
+                    self.buffer.fill(n);
+                    return Some(());
                 }
-                Ok(None) => {}
+                Ok(None) => self.buffer.release_if_empty(),
             }
         }
     }
@@ -110,9 +111,10 @@ impl Downstream {
     pub async fn linger(&mut self, core: &Core) {
         self.stream.shutdown_write();
         let deadline = clock::now_ms() + LINGER_MS;
-        let mut waste = core.buffers.take();
         let mut left = LINGER_BYTES_MAX;
-        while let Ok(n) = self.stream.recv(waste.room(), &core.timers, deadline).await {
+        loop {
+            self.buffer.clear();
+            let Ok(n) = self.stream.recv(&mut self.buffer, &core.timers, deadline).await else { return };
             left = left.saturating_sub(n as u64);
             if n == 0 || left == 0 {
                 return;

@@ -164,7 +164,7 @@ impl<'c> Exchange<'c> {
             return After::Linger;
         }
         let core = self.core;
-        let buffer = self.downstream.buffer.get_or_insert_with(|| core.buffers.take());
+        let buffer = &mut self.downstream.buffer;
         let stream = &self.downstream.stream;
         let mut source = Source { stream, timers: &core.timers, pace: core.client_pace(), client: None };
         match source.discard(&mut self.body, buffer, REFUSED_BODY_BYTES_MAX).await {
@@ -175,7 +175,7 @@ impl<'c> Exchange<'c> {
 
     fn finish(mut self) {
         // An idle connection keeps no buffer; one with the next request in it does.
-        self.downstream.buffer.take_if(|buffer| buffer.is_empty());
+        self.downstream.buffer.release_if_empty();
         self.record.bytes_in = self.request.bytes().len() as u64 + self.body.bytes();
         self.record.finish(self.core, self.request);
     }

@@ -33,7 +33,7 @@ pub async fn forward(
     exchange.record.connect_us = lease.connect_us();
     exchange.record.reused = Some(lease.is_reused());
 
-    let mut out = core.buffers.take();
+    let mut out = core.buffers.buffer();
     let context = Context {
         core,
         id: &exchange.record.id,
@@ -46,7 +46,7 @@ pub async fn forward(
 
     let trailers = route.trailers_forwarded;
     let client = &exchange.downstream.stream;
-    let buffer = exchange.downstream.buffer.get_or_insert_with(|| core.buffers.take());
+    let buffer = &mut exchange.downstream.buffer;
     let (mark, before) = (buffer.mark(), exchange.body.clone());
     let begun_us = clock::now_us();
     let mut sink = Sink::new(lease.stream(), &core.timers, out, core.upstream_pace());
@@ -223,7 +223,7 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
         (false, _) => Framing::None,
     };
     let delivery = Delivery { request, id: &record.id, framing: said, keep_alive };
-    let mut out = core.buffers.take();
+    let mut out = core.buffers.buffer();
     let bytes = &reading.buffer.filled()[..length];
     headers::compose_response(&mut out, core, response, bytes, &delivery);
     reading.buffer.consume(length);

@@ -10,7 +10,7 @@ use crate::net::{Buffer, Sink, Stream};
 
 /// Asks a client that waits for it to send its body: the request is admitted and the upstream is there.
 pub async fn send_continue(core: &Core, client: &Stream) -> Result<(), Failure> {
-    let mut out = core.buffers.take();
+    let mut out = core.buffers.buffer();
     out.put(b"HTTP/1.1 100 Continue\r\n\r\n");
     send(core, client, out).await
 }
@@ -24,7 +24,7 @@ pub async fn pass(
     reading: &mut Reading<'_>,
     length: usize,
 ) -> Result<(), Failure> {
-    let mut out = core.buffers.take();
+    let mut out = core.buffers.buffer();
     if response.status == 103 && request.head.version == Version::Http11 {
         headers::compose_interim(&mut out, response, &reading.buffer.filled()[..length]);
     }

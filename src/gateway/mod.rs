@@ -26,7 +26,7 @@ use downstream::{Downstream, Received};
 
 /// Serves one client connection from its first byte to its close. Whoever accepted it has counted it.
 pub async fn serve(core: Rc<Core>, stream: Stream, peer: SocketAddr) {
-    let mut downstream = Downstream::new(stream, peer);
+    let mut downstream = Downstream::new(&core, stream, peer);
     loop {
         let after = match downstream.next_head(&core).await {
             Received::Head(mut heads) => exchange::exchange(&core, &mut downstream, &mut heads).await,

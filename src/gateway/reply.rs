@@ -37,7 +37,7 @@ pub async fn refuse(exchange: &mut Exchange<'_>, failure: Failure) -> After {
         Failure::UpstreamProtocol => exchange.core.counters.upstream_protocol_errors.add(1),
         _ => {}
     }
-    let mut body = exchange.core.buffers.take();
+    let mut body = exchange.core.buffers.buffer();
     compose_problem(&mut body, exchange, &failure);
     let answer = Answer { status, content_type: b"application/problem+json", body: body.filled() };
     let is_broken = matches!(
@@ -57,7 +57,7 @@ pub async fn send(
     let core = exchange.core;
     let head = &exchange.request.head;
     let keep_alive = may_continue && exchange.may_keep_alive() && is_drainable(exchange);
-    let mut out = core.buffers.take();
+    let mut out = core.buffers.buffer();
     headers::compose_status(&mut out, answer.status, error::reason(answer.status).as_bytes());
     headers::compose_date(&mut out);
     if !answer.body.is_empty() {
@@ -90,19 +90,19 @@ pub async fn send(
 
 /// Tells a connection over the cap that there is no room, and closes it.
 pub async fn overloaded(core: &Core, stream: Stream, peer: SocketAddr) {
-    let mut out = core.buffers.take();
+    let mut out = core.buffers.buffer();
     headers::compose_status(&mut out, 503, error::reason(503).as_bytes());
     headers::compose_date(&mut out);
     out.put(b"Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\n");
     let id = core.ids.next_id();
-    let mut body = core.buffers.take();
+    let mut body = core.buffers.buffer();
     put_problem(&mut body, (503, "overloaded"), "The gateway has no room for another connection.", &id);
     headers::line(&mut out, b"X-Request-Id", id.as_bytes());
     headers::line(&mut out, b"Content-Length", push_decimal(body.len() as u64, &mut [0; 20]));
     out.put(b"\r\n");
     out.put(body.filled());
     if Sink::new(&stream, &core.timers, out, core.client_pace()).flush().await.is_ok() {
-        Downstream::new(stream, peer).linger(core).await;
+        Downstream::new(core, stream, peer).linger(core).await;
     }
 }
 

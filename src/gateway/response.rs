@@ -37,7 +37,7 @@ impl<'r> Reading<'r> {
     pub fn new(core: &'r Core, stream: &'r Stream, client: &'r Stream, begun_us: u64) -> Reading<'r> {
         let source =
             Source { stream, timers: &core.timers, pace: core.upstream_pace(), client: Some(client) };
-        let buffer = core.buffers.take();
+        let buffer = core.buffers.buffer();
         Reading { core, client, source, buffer, begun_us, scan: HeadScan::response(), interim: 0 }
     }
 

@@ -22,10 +22,21 @@ impl BufferPool {
         Rc::new(BufferPool::default())
     }
 
-    /// An empty buffer: the one used last, which is most likely still in the CPU's cache.
-    pub fn take(self: &Rc<Self>) -> Buffer {
-        let bytes = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
-        Buffer { bytes, start: 0, end: 0, generation: 0, pool: self.clone() }
+    /// A buffer that borrows its memory when the first byte comes.
+    pub fn buffer(self: &Rc<Self>) -> Buffer {
+        Buffer { bytes: Box::default(), start: 0, end: 0, generation: 0, pool: self.clone() }
+    }
+
+    /// The memory used last: it is most likely still in the CPU's cache.
+    fn take(&self) -> Box<[u8]> {
+        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
+    }
+
+    fn give_back(&self, bytes: Box<[u8]>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < BUFFERS_POOLED_MAX {
+            free.push(bytes);
+        }
     }
 
     /// Free buffers held now.
@@ -34,8 +45,9 @@ impl BufferPool {
     }
 }
 
-/// A buffer on loan from its pool. Dropping it gives it back.
+/// A buffer whose memory is on loan from the pool while there is something in it.
 pub struct Buffer {
+    /// Empty: nothing is borrowed.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -102,9 +114,24 @@ impl Buffer {
         self.end = 0;
     }
 
+    /// Gives the memory back if nothing is in it: before a wait, which may be long.
+    pub fn release_if_empty(&mut self) {
+        if self.is_empty() && !self.bytes.is_empty() {
+            self.generation = self.generation.wrapping_add(1);
+            self.pool.give_back(std::mem::take(&mut self.bytes));
+        }
+    }
+
+    fn borrow(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = self.pool.take();
+        }
+    }
+
     /// Room to fill. What is left moves to the front first if more than half of the buffer lies behind it:
     /// each byte moves at most once per half buffer.
     pub fn room(&mut self) -> &mut [u8] {
+        self.borrow();
         self.generation = self.generation.wrapping_add(1);
         if self.start > 0 && (self.start > self.bytes.len() / 2 || self.end == self.bytes.len()) {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -122,11 +149,12 @@ impl Buffer {
 
     /// How many bytes [`Buffer::put`] would take now.
     pub fn free(&self) -> usize {
-        self.bytes.len() - self.end
+        BUFFER_BYTES - self.end
     }
 
     /// Appends bytes for which the caller knows that there is room (`limits` holds the proof for heads).
     pub fn put(&mut self, bytes: &[u8]) {
+        self.borrow();
         let end = self.end + bytes.len();
         self.bytes[self.end..end].copy_from_slice(bytes);
         self.end = end;
@@ -135,9 +163,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.pool.free.borrow_mut();
-        if free.len() < BUFFERS_POOLED_MAX {
-            free.push(std::mem::take(&mut self.bytes));
+        if !self.bytes.is_empty() {
+            self.pool.give_back(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -149,17 +176,38 @@ mod tests {
     #[test]
     fn a_dropped_buffer_is_lent_again_empty() {
         let pool = BufferPool::new();
-        let mut buffer = pool.take();
+        let mut buffer = pool.buffer();
         buffer.put(b"secret");
         drop(buffer);
         assert_eq!(pool.free(), 1);
-        assert!(pool.take().is_empty());
+        assert!(pool.buffer().filled().is_empty());
+    }
+
+    #[test]
+    fn a_buffer_borrows_memory_only_while_something_is_in_it() {
+        let pool = BufferPool::new();
+        let mut buffer = pool.buffer();
+        buffer.put(b"a");
+        buffer.release_if_empty();
+        assert_eq!((pool.free(), buffer.filled()), (0, &b"a"[..]));
+        buffer.consume(1);
+        buffer.release_if_empty();
+        assert_eq!(pool.free(), 1);
+        let mark = buffer.mark();
+        assert_eq!(buffer.room().len(), BUFFER_BYTES);
+        assert!(!buffer.rewind(mark));
     }
 
     #[test]
     fn the_pool_keeps_no_more_than_its_bound() {
         let pool = BufferPool::new();
-        let many: Vec<Buffer> = (0..BUFFERS_POOLED_MAX + 5).map(|_| pool.take()).collect();
+        let many: Vec<Buffer> = (0..BUFFERS_POOLED_MAX + 5)
+            .map(|_| {
+                let mut buffer = pool.buffer();
+                buffer.put(b"x");
+                buffer
+            })
+            .collect();
         drop(many);
         assert_eq!(pool.free(), BUFFERS_POOLED_MAX);
     }
@@ -167,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_left_moves_to_the_front_when_room_runs_out() {
         let pool = BufferPool::new();
-        let mut buffer = pool.take();
+        let mut buffer = pool.buffer();
         buffer.put(&vec![b'x'; BUFFER_BYTES - 3]);
         buffer.put(b"abc");
         buffer.consume(BUFFER_BYTES - 3);
@@ -178,7 +226,7 @@ mod tests {
     #[test]
     fn a_consumed_buffer_starts_over() {
         let pool = BufferPool::new();
-        let mut buffer = pool.take();
+        let mut buffer = pool.buffer();
         buffer.put(b"abc");
         buffer.consume(3);
         assert_eq!(buffer.free(), BUFFER_BYTES);
@@ -187,7 +235,7 @@ mod tests {
     #[test]
     fn consumed_bytes_come_back_until_room_is_asked_for() {
         let pool = BufferPool::new();
-        let mut buffer = pool.take();
+        let mut buffer = pool.buffer();
         buffer.put(b"abc");
         let mark = buffer.mark();
         buffer.consume(3);
@@ -203,6 +251,6 @@ mod tests {
     #[should_panic(expected = "consumed more")]
     fn consuming_more_than_is_there_is_our_bug() {
         let pool = BufferPool::new();
-        pool.take().consume(1);
+        pool.buffer().consume(1);
     }
 }

@@ -34,11 +34,6 @@ impl<'s> Sink<'s> {
         self.pace.total()
     }
 
-    /// Where a head is composed.
-    pub fn out(&mut self) -> &mut Buffer {
-        &mut self.out
-    }
-
     /// Adds a small piece (a chunk size, a final chunk). It leaves with the next large piece or flush.
     pub async fn gather(&mut self, piece: &[u8]) -> Result<(), SendError> {
         if self.out.free() < piece.len() {
@@ -81,6 +76,7 @@ impl<'s> Sink<'s> {
                 None => self.wait().await?,
             }
         }
+        self.out.release_if_empty();
         Ok(())
     }
 

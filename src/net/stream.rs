@@ -9,7 +9,7 @@ use monoio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
-use crate::net::Timers;
+use crate::net::{Buffer, Timers};
 use crate::sys::fd_of;
 
 /// A connected stream socket. It may as well be a Unix socket: nothing here is particular to TCP, and the
@@ -63,18 +63,32 @@ impl Stream {
     }
 
     /// Reads what arrives until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte.
-    pub async fn recv(&self, into: &mut [u8], timers: &Timers, deadline_ms: u64) -> Result<usize, RecvError> {
+    /// The buffer owns memory during the wait only if something is in it.
+    pub async fn recv(
+        &self,
+        into: &mut Buffer,
+        timers: &Timers,
+        deadline_ms: u64,
+    ) -> Result<usize, RecvError> {
         loop {
-            if self.drained.get() {
-                match timers.until(deadline_ms, self.readable()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Err(RecvError::Closed(error)),
-                    Err(_) => return Err(RecvError::TimedOut),
-                }
-            }
-            if let Some(n) = self.try_recv(into).map_err(RecvError::Closed)? {
+            into.release_if_empty();
+            self.arrival(timers, deadline_ms).await?;
+            if let Some(n) = self.try_recv(into.room()).map_err(RecvError::Closed)? {
+                into.fill(n);
                 return Ok(n);
             }
+        }
+    }
+
+    /// Waits until it is worth while to read.
+    pub async fn arrival(&self, timers: &Timers, deadline_ms: u64) -> Result<(), RecvError> {
+        if !self.drained.get() {
+            return Ok(());
+        }
+        match timers.until(deadline_ms, self.readable()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(RecvError::Closed(error)),
+            Err(_) => Err(RecvError::TimedOut),
         }
     }
 
