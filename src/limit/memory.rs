@@ -20,9 +20,9 @@ use crate::limits::{MEMORY_BUCKETS_MAX, RETRY_AFTER_MAX_S};
 ///
 /// At most [`MEMORY_BUCKETS_MAX`] of them, and what comes on other cores while one sweeps. At the bound those
 /// that are full again are forgotten, which changes nothing for anybody. If too few of them are, all are
-/// forgotten: that many clients in the time that one bucket takes to fill are a flood, and memory is what it must not take. A
-/// sweep (tens of milliseconds at the bound) is paid for by the eighth of the bound that may come before the
-/// next one.
+/// forgotten: that many clients in the time that one bucket takes to fill are a flood, and memory is what it
+/// must not take. A sweep (tens of milliseconds at the bound) is paid for by the eighth of the bound that may
+/// come before the next one.
 ///
 /// A bucket's lock is held for a few instructions. This is the one place where cores meet on a request's
 /// path; the shared store has none.
