@@ -4,6 +4,7 @@ mod harness;
 
 mod headers;
 mod paths;
+mod regression;
 mod requests;
 mod responses;
 mod tidy;

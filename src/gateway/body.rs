@@ -94,7 +94,8 @@ impl Body {
         }
     }
 
-    /// Everything was decoded, and sent on or thrown away.
+    /// Everything was decoded, and gathered or thrown away: the buffer begins with what comes after it. Its
+    /// end may still have to leave the sink.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -144,8 +145,10 @@ impl Body {
                 }
                 Step::Trailers { consumed, length, rest } => {
                     buffer.consume(consumed);
+                    self.is_torn = true;
                     self.finish(&buffer.filled()[..length], sink).await?;
                     buffer.consume(length + rest);
+                    self.is_torn = false;
                     return Ok(Progress::Complete);
                 }
                 Step::End { consumed } => {
@@ -169,10 +172,14 @@ impl Body {
     }
 
     async fn finish(&mut self, trailers: &[u8], sink: &mut Sink<'_>) -> Result<(), BodyError> {
-        self.is_complete = true;
-        if self.encoding == Encoding::Raw {
-            return Ok(());
+        if self.encoding == Encoding::Chunked {
+            self.write_end(trailers, sink).await?;
         }
+        self.is_complete = true;
+        Ok(())
+    }
+
+    async fn write_end(&self, trailers: &[u8], sink: &mut Sink<'_>) -> Result<(), BodyError> {
         if !self.trailers || trailers.is_empty() {
             return Ok(sink.gather(LAST_CHUNK).await?);
         }

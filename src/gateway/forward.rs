@@ -84,7 +84,7 @@ pub async fn forward(
         Err(failure) => Err(failure),
         Ok(delivered) => {
             drop(sink);
-            if delivered.upstream_may_go_on && exchange.body.is_complete() {
+            if delivered.upstream_may_go_on {
                 lease.give_back(&core.counters);
             }
             Ok(match delivered.keep_alive {
@@ -243,8 +243,11 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
             return Err(Failure::Cut);
         }
     }
-    let upstream_may_go_on =
-        response.keep_alive && framing != Framing::UntilClose && reading.buffer.is_empty();
+    // A request of which the upstream still lacks the end would go on with the head of the next one.
+    let upstream_may_go_on = upload.sent == Sent::Wholly
+        && response.keep_alive
+        && framing != Framing::UntilClose
+        && reading.buffer.is_empty();
     Ok(Delivered { keep_alive, upstream_may_go_on })
 }
 

@@ -1,0 +1,118 @@
+//! What once broke, by name.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// An origin on a socket in the file system, whose buffer is small. It answers the head of each request before
+/// it reads anything of a body, and remembers every byte of every connection.
+struct Hasty {
+    path: PathBuf,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Hasty {
+    fn new() -> Hasty {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let path = std::env::temp_dir().join(format!("hasty-{}-{number}.sock", std::process::id()));
+        let listener = UnixListener::bind(&path).expect("a socket in the file system");
+        let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let remembered = seen.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let seen = remembered.clone();
+                thread::spawn(move || Hasty::answer(stream, &seen));
+            }
+        });
+        Hasty { path, seen }
+    }
+
+    fn answer(mut stream: UnixStream, seen: &Mutex<Vec<Vec<u8>>>) {
+        let index = {
+            let mut seen = seen.lock().expect("no panic while locked");
+            seen.push(Vec::new());
+            seen.len() - 1
+        };
+        let mut piece = [0; 512];
+        let Ok(n) = stream.read(&mut piece) else { return };
+        // Time for the gateway to fill the socket's buffer.
+        thread::sleep(Duration::from_millis(60));
+        let _ = stream.write_all(OK.as_bytes());
+        thread::sleep(Duration::from_millis(60));
+        seen.lock().expect("no panic while locked")[index].extend(&piece[..n]);
+        while let Ok(n @ 1..) = stream.read(&mut piece) {
+            seen.lock().expect("no panic while locked")[index].extend(&piece[..n]);
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http+unix://{}", self.path.display().to_string().replace('/', "%2F"))
+    }
+}
+
+impl Drop for Hasty {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A chunked body in small chunks, which the gateway gathers, without its end.
+fn small_chunks(bytes: usize) -> Vec<u8> {
+    format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(bytes / 1024).into_bytes()
+}
+
+/// Sizes around what a Unix socket's buffer holds: with some of them, the end of the body is what is stuck.
+const STUCK_BYTES: std::ops::Range<usize> = 96 * 1024..288 * 1024;
+
+#[test]
+fn an_upstream_connection_was_pooled_with_the_end_of_a_request_unsent() {
+    let hasty = Hasty::new();
+    for bytes in STUCK_BYTES.step_by(16 * 1024) {
+        let gateway = Gateway::builder().upstream_url("message", &hasty.url()).start();
+        let mut body = small_chunks(bytes);
+        body.extend(b"0\r\n\r\n");
+        let post = Request::new("POST", "/api/v1/messages").token("ann");
+        let post = post.field("Transfer-Encoding", "chunked").raw_body(body);
+        let mut client = gateway.client();
+        assert_eq!(client.send(post.bytes()).read_response().status, 200);
+        let next = Request::new("GET", "/api/v1/messages").token("bob");
+        gateway.client().send(next.bytes());
+        thread::sleep(Duration::from_millis(150));
+    }
+    for connection in hasty.seen.lock().expect("no panic while locked").iter() {
+        let text = String::from_utf8_lossy(connection);
+        for (at, _) in text.match_indices("GET /") {
+            assert!(at == 0 || text[..at].ends_with("\r\n\r\n"), "a request inside of another's body");
+        }
+    }
+}
+
+#[test]
+fn trailers_that_were_stuck_were_read_as_the_next_request() {
+    let hasty = Hasty::new();
+    let url = hasty.url();
+    let config = format!(
+        "[upstreams.hasty]\nurl = '{url}'\n[[route]]\nname = 'hasty'\npaths = ['/hasty']\n\
+         upstream = 'hasty'\naccess = 'public'\nforward_trailers = true\n"
+    );
+    let trailer = format!("0\r\nX-Long: {}\r\n\r\n", "t".repeat(7 * 1024));
+    for bytes in STUCK_BYTES.step_by(16 * 1024) {
+        let gateway = Gateway::builder().config(&config).start();
+        let mut body = small_chunks(bytes);
+        body.extend(trailer.as_bytes());
+        let post = Request::new("POST", "/hasty").field("Transfer-Encoding", "chunked").raw_body(body);
+        let mut client = gateway.client();
+        assert_eq!(client.send(post.bytes()).read_response().status, 200);
+        let next = client.send(Request::new("GET", "/healthz").bytes()).read_some();
+        assert!(next.is_empty() || next.starts_with(b"HTTP/1.1 200"), "{}", show(&next));
+    }
+}
