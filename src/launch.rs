@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
-use crate::config::{Config, CoreChoice, LimitStore};
+use crate::config::{Config, CoreChoice, IoDriver, LimitStore};
 use crate::control::shutdown::{Ending, Shutdown, Signals};
 use crate::control::watch::Watch;
 use crate::control::{Order, Postbox, mailbox, names};
@@ -90,7 +90,7 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
             health: health.clone(),
         };
         let assignment = Assignment { parts, listener, mailbox, connections_max };
-        let (thread, driver) = start_core(index, cpu, assignment, config.io_uring_required)?;
+        let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
         postboxes.push(postbox);
     }
@@ -114,7 +114,7 @@ pub fn check(config: &Config) -> Result<(), Vec<String>> {
 impl Gateway {
     /// Does the control thread's work until the process is to end. Errors: the control thread has no runtime.
     pub fn run(mut self) -> io::Result<Ending> {
-        let (mut runtime, _) = ThreadRuntime::build(true)?;
+        let (mut runtime, driver) = ThreadRuntime::build(self.config.io_driver != IoDriver::Epoll)?;
         let admin = self.admin.take();
         let admin_address = admin.as_ref().and_then(|socket| listener::local_address(socket).ok());
         let timers = Rc::new(Timers::new());
@@ -122,9 +122,9 @@ impl Gateway {
             let signals = Signals::new()?;
             monoio::spawn(self.clockwork(timers.clone()));
             if let Some(socket) = admin {
-                monoio::spawn(serve_admin(Rc::new(self.window(timers.clone())), socket));
+                monoio::spawn(serve_admin(Rc::new(self.window(timers.clone(), driver)), socket));
             }
-            self.announce(admin_address);
+            self.announce(admin_address, driver);
             let counters = self.cores.iter().map(|core| core.counters.clone()).collect();
             let shutdown = Shutdown {
                 timers: &timers,
@@ -178,17 +178,20 @@ impl Gateway {
         }
     }
 
-    fn window(&self, timers: Rc<Timers>) -> Admin {
+    fn window(&self, timers: Rc<Timers>, control: Driver) -> Admin {
         let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.counters.clone())).collect();
-        Admin { health: self.health.clone(), cores, timers, buffers: BufferPool::new() }
+        let access_log_refused = self.access_log.as_ref().map(AccessLogWriter::refused);
+        let health = self.health.clone();
+        Admin { health, cores, control, access_log_refused, timers, buffers: BufferPool::new() }
     }
 
-    fn announce(&self, admin: Option<SocketAddr>) {
+    fn announce(&self, admin: Option<SocketAddr>, control: Driver) {
         let admin = admin.map_or("off".to_owned(), |address| address.to_string());
         let drivers: Vec<String> =
             self.cores.iter().map(|core| format!("{}:{}", core.cpu, core.driver)).collect();
-        info!(public = %self.public, %admin, cores = drivers.join(","), "gateway is listening");
-        if self.cores.iter().any(|core| core.driver == Driver::Epoll) {
+        info!(public = %self.public, %admin, cores = drivers.join(","), %control, "gateway is listening");
+        let is_chosen = self.config.io_driver == IoDriver::Epoll;
+        if !is_chosen && self.cores.iter().any(|core| core.driver == Driver::Epoll) {
             warn!(
                 "io_uring is refused here (seccomp, kernel.io_uring_disabled or memlock): running on epoll, \
                  which is slower"
@@ -270,7 +273,7 @@ fn start_core(
     index: usize,
     cpu: CoreId,
     assignment: Assignment,
-    is_ring_required: bool,
+    wanted: IoDriver,
 ) -> Result<(JoinHandle<()>, Driver), LaunchError> {
     let (built, driver) = bounded(1);
     let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
@@ -278,7 +281,7 @@ fn start_core(
             warn!(core = index, cpu = cpu.id, "the core could not be pinned to its CPU");
         }
         // The ring belongs to the thread that builds it.
-        let mut runtime = match ThreadRuntime::build(true) {
+        let mut runtime = match ThreadRuntime::build(wanted != IoDriver::Epoll) {
             Ok((runtime, driver)) => {
                 let _ = built.send(Ok(driver));
                 runtime
@@ -295,9 +298,9 @@ fn start_core(
     let thread = thread.map_err(machine("core"))?;
     let driver = driver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
     let driver = driver.map_err(machine("no runtime"))?;
-    if is_ring_required && driver == Driver::Epoll {
+    if wanted == IoDriver::IoUring && driver == Driver::Epoll {
         return Err(LaunchError::Machine(
-            "REQUIRE_IO_URING: io_uring is refused here (seccomp, kernel.io_uring_disabled, memlock or an old \
+            "IO_DRIVER: io_uring is refused here (seccomp, kernel.io_uring_disabled, memlock or an old \
              kernel)"
                 .into(),
         ));

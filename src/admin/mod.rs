@@ -13,7 +13,8 @@ use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS, LINGER_MS};
 use crate::net::listener::Listener;
 use crate::net::runtime::Driver;
 use crate::net::{Buffer, BufferPool, Pace, Sink, Stream, Timers};
-use crate::telemetry::{Counters, prometheus};
+use crate::telemetry::prometheus::Extra;
+use crate::telemetry::{Counter, Counters, prometheus};
 
 /// What the window shows.
 pub struct Admin {
@@ -21,6 +22,10 @@ pub struct Admin {
     pub health: Arc<Health>,
     /// Each core's CPU, driver and numbers.
     pub cores: Vec<(usize, Driver, Arc<Counters>)>,
+    /// The control thread's driver.
+    pub control: Driver,
+    /// Access-log lines that the sink did not take; `None`: no access log.
+    pub access_log_refused: Option<Arc<Counter>>,
     /// The waits of the control thread.
     pub timers: Rc<Timers>,
     /// Its buffers.
@@ -132,6 +137,7 @@ impl Admin {
         for (index, (cpu, driver, _)) in self.cores.iter().enumerate() {
             text.push_str(&format!("core {index}: cpu {cpu}, {driver}\n"));
         }
+        text.push_str(&format!("control: {}\n", self.control));
         text
     }
 
@@ -139,7 +145,22 @@ impl Admin {
         let mut text = String::new();
         let numbers: Vec<_> = self.cores.iter().map(|(cpu, _, counters)| (*cpu, counters.clone())).collect();
         let drivers: Vec<_> = self.cores.iter().map(|(cpu, driver, _)| (*cpu, driver.text())).collect();
-        prometheus::render(&numbers, &drivers, &[], &mut text);
+        let control = [("driver", self.control.text())];
+        let mut extra = vec![Extra {
+            name: "control_driver",
+            kind: "gauge",
+            help: "The I/O driver of the control thread.",
+            labels: &control,
+            value: 1,
+        }];
+        extra.extend(self.access_log_refused.as_ref().map(|refused| Extra {
+            name: "access_log_lines_refused",
+            kind: "counter",
+            help: "Access-log lines that could not be written: a full disk, a closed pipe.",
+            labels: &[],
+            value: refused.get(),
+        }));
+        prometheus::render(&numbers, &drivers, &extra, &mut text);
         text
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::lower::SECRET_BYTES_SAFE;
 use super::value::{show_duration, show_size};
-use super::{Access, AccessLog, Config, CoreChoice, Cors, LimitStore, Route, RouteKind, Secret, address};
+use super::{
+    Access, AccessLog, Config, CoreChoice, Cors, IoDriver, LimitStore, Route, RouteKind, Secret, address,
+};
 
 /// Every setting in force, in columns, with units. Of secrets only how many there are and whether they are long
 /// enough.
@@ -47,7 +49,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)>
             vec![
                 ("CORES", show_cores(&config.cores)),
                 ("MAX_CONNECTIONS", show_connections(config.connections_max)),
-                ("REQUIRE_IO_URING", config.io_uring_required.to_string()),
+                ("IO_DRIVER", show_driver(config.io_driver).to_owned()),
                 ("ACCESS_LOG", show_access_log(&config.access_log)),
                 ("SHUTDOWN_DELAY", show_duration(timeouts.shutdown_delay)),
                 ("SHUTDOWN_TIMEOUT", show_duration(timeouts.shutdown)),
@@ -161,6 +163,14 @@ fn show_store(store: LimitStore) -> &'static str {
         LimitStore::Redis => "redis",
         LimitStore::Memory => "memory",
         LimitStore::Off => "off",
+    }
+}
+
+fn show_driver(driver: IoDriver) -> &'static str {
+    match driver {
+        IoDriver::Auto => "auto",
+        IoDriver::IoUring => "io_uring",
+        IoDriver::Epoll => "epoll",
     }
 }
 

@@ -141,7 +141,9 @@ written! {
         cores: "CORES", "list", "CPUS" = "all";
         /// Connections per core; unset: from the limit of open files
         max_connections: "MAX_CONNECTIONS", "scalar", "COUNT";
-        /// Refuse to start where io_uring is not available: true or false
+        /// How sockets are waited for: auto (io_uring, else epoll), io_uring or epoll
+        io_driver: "IO_DRIVER", "scalar", "DRIVER" = "auto";
+        /// Refuse to start where io_uring is not available, as IO_DRIVER=io_uring does: true or false
         require_io_uring: "REQUIRE_IO_URING", "scalar", "BOOL" = "false";
         /// Where access-log lines go: off, stdout or a path
         access_log: "ACCESS_LOG", "scalar", "SINK" = "stdout";

@@ -9,7 +9,8 @@ use super::file::{Written, WrittenUpstream, read_regular};
 use super::mistake::Mistakes;
 use super::value::{self, Parsed};
 use super::{
-    Config, Jwt, Listen, RateLimit, Route, Secret, Sizes, Timeouts, Upstream, address, routes, stray,
+    Config, IoDriver, Jwt, Listen, RateLimit, Route, Secret, Sizes, Timeouts, Upstream, address, routes,
+    stray,
 };
 use crate::limits;
 
@@ -96,7 +97,7 @@ impl Layers {
             admin_addr,
             cores: self.value("CORES", value::cores),
             connections_max: self.option("MAX_CONNECTIONS", |text| value::count(text, 1, CONNECTIONS_MAX)),
-            io_uring_required: self.value("REQUIRE_IO_URING", value::boolean),
+            io_driver: self.io_driver(),
             jwt: self.jwt(),
             rate_limit: self.rate_limit(),
             redis_addr: self.value("REDIS_ADDR", address::redis),
@@ -108,6 +109,18 @@ impl Layers {
             sizes,
             access_log: self.value("ACCESS_LOG", value::access_log),
         }
+    }
+
+    /// `REQUIRE_IO_URING=true` is another way to write `IO_DRIVER=io_uring`.
+    fn io_driver(&mut self) -> IoDriver {
+        let driver = self.value("IO_DRIVER", value::io_driver);
+        if !self.value("REQUIRE_IO_URING", value::boolean) {
+            return driver;
+        }
+        if driver == IoDriver::Epoll {
+            self.mistakes.add("IO_DRIVER", "is epoll, which REQUIRE_IO_URING=true refuses: keep one of them");
+        }
+        IoDriver::IoUring
     }
 
     fn jwt(&mut self) -> Jwt {

@@ -39,8 +39,8 @@ pub struct Config {
     pub cores: CoreChoice,
     /// Connections per core; `None`: derived from RLIMIT_NOFILE.
     pub connections_max: Option<usize>,
-    /// Refuse to start on epoll.
-    pub io_uring_required: bool,
+    /// How the threads wait for their sockets.
+    pub io_driver: IoDriver,
     /// How tokens are checked.
     pub jwt: Jwt,
     /// The rate limit.
@@ -81,6 +81,17 @@ pub enum CoreChoice {
     Count(usize),
     /// These, by number, ascending, without repeats.
     List(Vec<usize>),
+}
+
+/// How the threads wait for their sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoDriver {
+    /// io_uring where the kernel grants it, else epoll.
+    Auto,
+    /// io_uring, or no start. `REQUIRE_IO_URING=true` means the same.
+    IoUring,
+    /// epoll; no ring is tried.
+    Epoll,
 }
 
 /// How tokens are checked.

@@ -73,7 +73,7 @@ fn has_the_defaults_of_the_documentation() {
     assert_eq!(config.listen, Listen { port: 8080, bind: None });
     assert_eq!(config.admin_addr, "127.0.0.1:9901".parse().ok());
     assert_eq!((config.cores, config.connections_max), (CoreChoice::All, None));
-    assert_eq!((config.io_uring_required, config.access_log), (false, AccessLog::Stdout));
+    assert_eq!((config.io_driver, config.access_log), (IoDriver::Auto, AccessLog::Stdout));
     assert_eq!(config.jwt.secrets, [Secret(GOOD_SECRET.into())]);
     assert_eq!((config.jwt.issuer, config.jwt.audience), (None, None));
     assert_eq!((config.jwt.leeway, config.jwt.user_claim.as_str()), (Duration::ZERO, "sub"));
@@ -122,7 +122,8 @@ fn every_key_moves_its_own_setting() {
         ("CORS_ALLOWED_ORIGINS", "https://A.b", "CORS_ALLOWED_ORIGINS https://a.b"),
         ("CORES", "0-1,8", "CORES CPUs 0, 1, 8"),
         ("MAX_CONNECTIONS", "5", "MAX_CONNECTIONS 5 per core"),
-        ("REQUIRE_IO_URING", "true", "REQUIRE_IO_URING true"),
+        ("IO_DRIVER", "epoll", "IO_DRIVER epoll"),
+        ("REQUIRE_IO_URING", "true", "IO_DRIVER io_uring"),
         ("ACCESS_LOG", "/tmp/a", "ACCESS_LOG /tmp/a"),
         ("SHUTDOWN_DELAY", "5s", "SHUTDOWN_DELAY 5s"),
         ("SHUTDOWN_TIMEOUT", "1m", "SHUTDOWN_TIMEOUT 1m"),
@@ -183,6 +184,7 @@ fn refuses_each_wrong_value_with_its_key() {
         ("CORS_ALLOWED_ORIGINS", "https://a/"),
         ("CORES", "0"),
         ("MAX_CONNECTIONS", "0"),
+        ("IO_DRIVER", "uring"),
         ("REQUIRE_IO_URING", "yes"),
         ("ACCESS_LOG", "stderr"),
         ("SHUTDOWN_DELAY", "5"),
@@ -219,6 +221,22 @@ fn refuses_each_wrong_value_with_its_key() {
     ] {
         let told = mistakes(&[(key, wrong)]);
         assert!(told.starts_with(&format!("{key}: ")) && told.lines().count() == 1, "{told}");
+    }
+}
+
+#[test]
+fn a_required_ring_and_epoll_exclude_each_other() {
+    let told = mistakes(&[("IO_DRIVER", "epoll"), ("REQUIRE_IO_URING", "true")]);
+    assert!(told.starts_with("IO_DRIVER: ") && told.contains("REQUIRE_IO_URING"), "{told}");
+    assert_eq!(told.lines().count(), 1);
+    for (driver, required, expected) in [
+        ("epoll", "false", IoDriver::Epoll),
+        ("auto", "true", IoDriver::IoUring),
+        ("io_uring", "false", IoDriver::IoUring),
+        ("io_uring", "true", IoDriver::IoUring),
+    ] {
+        let config = config(&[("IO_DRIVER", driver), ("REQUIRE_IO_URING", required)]);
+        assert_eq!(config.io_driver, expected, "{driver} {required}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{AccessLog, CoreChoice, Cors, LimitStore};
+use super::{AccessLog, CoreChoice, Cors, IoDriver, LimitStore};
 use crate::limits;
 
 /// A value, or what is wrong with it: the second half of a sentence that begins with the key.
@@ -254,6 +254,16 @@ pub(super) fn cores(value: &str) -> Parsed<CoreChoice> {
     match cpus.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(format!("{} names CPU {} twice", quoted(value), pair[0])),
         None => Ok(CoreChoice::List(cpus)),
+    }
+}
+
+/// How sockets are waited for.
+pub(super) fn io_driver(value: &str) -> Parsed<IoDriver> {
+    match value {
+        "auto" => Ok(IoDriver::Auto),
+        "io_uring" => Ok(IoDriver::IoUring),
+        "epoll" => Ok(IoDriver::Epoll),
+        _ => Err(format!("{} is no driver (use auto, io_uring or epoll)", quoted(value))),
     }
 }
 

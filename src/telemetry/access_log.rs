@@ -45,7 +45,7 @@ pub struct AccessLogWriter {
     empty: Receiver<Vec<u8>>,
     orders: Sender<Order>,
     done: Receiver<()>,
-    dropped: Arc<Counter>,
+    refused: Arc<Counter>,
 }
 
 impl AccessLog {
@@ -98,13 +98,13 @@ impl AccessLogWriter {
         let (used, empty) = bounded(ACCESS_LOG_QUEUE);
         let (orders, ordered) = bounded(4);
         let (running, done) = bounded(0);
-        let dropped = Arc::new(Counter::default());
-        let count = Arc::clone(&dropped);
+        let refused = Arc::new(Counter::default());
+        let count = Arc::clone(&refused);
         thread::Builder::new().name("access-log".into()).spawn(move || {
             run(sink, batches, &used, &ordered, &count);
             drop(running);
         })?;
-        Ok(Some(Self { full, empty, orders, done, dropped }))
+        Ok(Some(Self { full, empty, orders, done, refused }))
     }
 
     /// A core's end.
@@ -120,8 +120,8 @@ impl AccessLogWriter {
     }
 
     /// Lines that the sink did not take, besides those that cores dropped.
-    pub fn lines_dropped(&self) -> u64 {
-        self.dropped.get()
+    pub fn refused(&self) -> Arc<Counter> {
+        Arc::clone(&self.refused)
     }
 
     /// Writes what is queued, then ends the thread. Call it when the cores have flushed for the last time.
@@ -265,7 +265,7 @@ mod tests {
             log.record(&record(), &counters);
             log.flush(&counters);
         }
-        eventually("the lines are counted", || writer.lines_dropped() == 6);
+        eventually("the lines are counted", || writer.refused().get() == 6);
         assert!(writer.finish());
     }
 
