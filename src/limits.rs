@@ -33,6 +33,9 @@ pub const BODY_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
 /// Body of a refused request that is read and thrown away so that the connection can go on, in bytes.
 /// Over it: the connection is closed.
 pub const REFUSED_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// How long a connection that has carried nothing yet may still take to send its first request when the core
+/// drains, in milliseconds.
+pub const DRAIN_FIRST_REQUEST_MS: u64 = 500;
 /// How long a closing connection waits for the peer to take the answer, in milliseconds.
 pub const LINGER_MS: u64 = 1_000;
 /// Bytes that a closing connection reads and throws away while it lingers.

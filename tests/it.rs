@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod drain;
 mod headers;
 mod paths;
 mod regression;

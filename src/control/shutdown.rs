@@ -87,19 +87,23 @@ impl Shutdown<'_> {
             core.send(Order::Drain);
         }
         let deadline = clock::now_ms() + self.timeouts.shutdown.as_millis() as u64;
-        // The cores take the order, and what waits in the listeners' queues, before anything is counted.
+        // A core that still listens has not taken the order, or not yet what waits in its listener's queue.
         let mut quiet = 0;
         while quiet < QUIET_TICKS {
             if self.signals.wait(self.timers, clock::now_ms() + TICK_MS).await {
                 return Ending::AtOnce;
             }
-            quiet = if self.open() == 0 { quiet + 1 } else { 0 };
+            quiet = if self.open() == 0 && !self.listening() { quiet + 1 } else { 0 };
             if quiet == 0 && clock::now_ms() >= deadline {
                 warn!(open = self.open(), "the drain's time is over: cutting off what is left");
                 return Ending::CutOff(self.open());
             }
         }
         Ending::Drained
+    }
+
+    fn listening(&self) -> bool {
+        self.counters.iter().any(|core| core.listening.get() > 0)
     }
 
     fn open(&self) -> u64 {

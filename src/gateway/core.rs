@@ -1,8 +1,11 @@
 //! What one core owns: everything that a request touches, shared with nobody.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::auth::{Authenticator, Keys};
@@ -13,7 +16,7 @@ use crate::gateway::health::Health;
 use crate::gateway::record::RequestIds;
 use crate::http1::HeadLimits;
 use crate::limit::Limiter;
-use crate::net::{BufferPool, Pace, Timers};
+use crate::net::{BufferPool, Elapsed, Pace, Timers};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLog, Counters};
 use crate::upstream::Upstream;
@@ -131,6 +134,19 @@ impl Core {
     /// The patience with an upstream.
     pub fn upstream_pace(&self) -> Pace {
         Pace::new(self.waits.upstream_idle_ms, 0)
+    }
+
+    /// Waits for `future` until the deadline; `None`: the core has begun to drain meanwhile. A wait that begins
+    /// while the core drains already is not cut short by it.
+    pub async fn until_drain<F: Future>(&self, at_ms: u64, future: F) -> Result<Option<F::Output>, Elapsed> {
+        let was_draining = self.draining.get();
+        let mut future = pin!(future);
+        let or_drain = poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.draining.get() != was_draining => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        self.timers.until(at_ms, or_drain).await
     }
 
     /// Begins to drain: every wait looks at its circumstances again.

@@ -1,16 +1,13 @@
 //! The client's side of a connection: the next head, the rest of an unwanted body, the end.
 
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
 
 use crate::clock;
 use crate::gateway::core::Core;
 use crate::gateway::error::Failure;
 use crate::gateway::heads::LentHeads;
 use crate::http1::HeadScan;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
+use crate::limits::{DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS};
 use crate::net::stream::RecvError;
 use crate::net::{Buffer, Stream};
 
@@ -87,21 +84,22 @@ impl Downstream {
             return Some(());
         }
         let patience_ms = if self.served { core.waits.keep_alive_ms } else { core.waits.request_head_ms };
-        let deadline = clock::now_ms() + patience_ms;
+        let mut deadline = clock::now_ms() + patience_ms;
+        // Whoever has just connected may have its first request on the way.
+        let drain_patience_ms = if self.served { 0 } else { DRAIN_FIRST_REQUEST_MS };
         loop {
-            let mut readable = pin!(self.stream.readable());
-            let or_drain = poll_fn(|context| match readable.as_mut().poll(context) {
-                Poll::Ready(ready) => Poll::Ready(ready.ok()),
-                Poll::Pending if core.draining.get() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            });
-            core.timers.until(deadline, or_drain).await.ok()??;
+            if core.draining.get() {
+                deadline = deadline.min(clock::now_ms() + drain_patience_ms);
+            }
+            let waited = core.until_drain(deadline, self.stream.readable()).await;
+            // Looked at in any case: what has arrived before the end of the wait is served.
             match self.stream.try_recv(self.buffer.room()) {
                 Ok(Some(0)) | Err(_) => return None,
                 Ok(Some(n)) => {
                     self.buffer.fill(n);
                     return Some(());
                 }
+                Ok(None) if waited.is_err() => return None,
                 Ok(None) => self.buffer.release_if_empty(),
             }
         }

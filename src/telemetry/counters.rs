@@ -49,6 +49,8 @@ macro_rules! counters {
 }
 
 counters! {
+    /// 1 while the core takes connections.
+    gauge listening;
     /// Connections taken from the listener.
     counter connections_accepted;
     /// Connections that are open now.

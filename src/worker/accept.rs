@@ -15,15 +15,16 @@ use crate::net::listener::{AcceptError, Listener};
 /// Accepts until the core drains. Then what waits in the queue is taken too, and only then does the listener
 /// close: closing it would reset those connections.
 pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) {
+    core.counters.listening.set(1);
     let door = Door { core, connections_max, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
     loop {
         let is_last = door.core.draining.get();
         match door.take_waiting(&listener) {
-            Taken::Everything if is_last => return,
+            Taken::Everything if is_last => break,
             Taken::Everything => {
                 let look_again = clock::now_ms() + LOOK_AGAIN_MS;
-                let _ = door.core.timers.until(look_again, listener.readable()).await;
+                let _ = door.core.until_drain(look_again, listener.readable()).await;
             }
             // The others get their turn; the poll completes at once.
             Taken::Enough => {
@@ -35,6 +36,8 @@ pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) 
             }
         }
     }
+    drop(listener);
+    door.core.counters.listening.set(0);
 }
 
 struct Door {

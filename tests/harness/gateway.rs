@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,14 +22,23 @@ pub struct Gateway {
     pub admin: SocketAddr,
     child: Child,
     stderr: Lines,
-    stdout: Lines,
+    stdout: Stdout,
     config: Option<PathBuf>,
+}
+
+/// What becomes of standard output.
+enum Stdout {
+    Read(Lines),
+    /// A pipe that fills up.
+    Unread {
+        _pipe: ChildStdout,
+    },
 }
 
 impl Gateway {
     /// One core, no limits, no access log, upstreams where nobody listens; then as the test wants.
     pub fn builder() -> Builder {
-        let mut builder = Builder { env: Vec::new(), config: None };
+        let mut builder = Builder { env: Vec::new(), config: None, is_stdout_read: true };
         let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
         let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
         for (name, value) in names.into_iter().zip(values) {
@@ -99,7 +108,40 @@ impl Gateway {
 
     /// The lines of standard output so far: the access log.
     pub fn stdout(&self) -> Vec<String> {
-        self.stdout.so_far()
+        match &self.stdout {
+            Stdout::Read(lines) => lines.so_far(),
+            Stdout::Unread { .. } => Vec::new(),
+        }
+    }
+
+    /// Waits for a line of the program's own log that contains this.
+    #[track_caller]
+    pub fn wait_log(&self, part: &str) -> String {
+        let find = || self.log().into_iter().find(|line| line.contains(part));
+        eventually(&format!("{part:?} in the log"), || find().is_some());
+        find().unwrap_or_default()
+    }
+
+    /// The sum over all cores of a metric, named without prefix; with labels, of those samples alone.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> u64 {
+        let (name, label) = name.split_once('{').unwrap_or((name, ""));
+        let label = label.trim_end_matches('}');
+        let text = self.admin("/metrics").text();
+        let samples =
+            text.lines().filter_map(|line| line.strip_prefix("realchat_gateway_")?.rsplit_once(' '));
+        let this = |sample: &str| sample.split('{').next() == Some(name) && sample.contains(label);
+        let values: Vec<u64> = samples
+            .filter(|(sample, _)| this(sample))
+            .map(|(_, value)| value.parse().expect("u64"))
+            .collect();
+        assert!(!values.is_empty(), "no metric {name}{{{label}}} in:\n{text}");
+        values.iter().sum()
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a line on standard output that contains this.
@@ -195,6 +237,7 @@ impl<const N: usize> Statuses for [u16; N] {
 pub struct Builder {
     env: Vec<(String, String)>,
     config: Option<String>,
+    is_stdout_read: bool,
 }
 
 impl Builder {
@@ -237,12 +280,27 @@ impl Builder {
         self
     }
 
+    /// Its standard output is a pipe that nobody reads.
+    pub fn unread_stdout(mut self) -> Builder {
+        self.is_stdout_read = false;
+        self
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Gateway {
-        let (mut child, config) = self.spawn(&["run"]);
+        self.start_with(&["run"])
+    }
+
+    /// Starts it with these arguments and waits until it listens.
+    #[track_caller]
+    pub fn start_with(self, arguments: &[&str]) -> Gateway {
+        let is_stdout_read = self.is_stdout_read;
+        let (mut child, config) = self.spawn(arguments);
         let stderr = Lines::of(child.stderr.take().expect("a pipe"));
-        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
+        let pipe = child.stdout.take().expect("a pipe");
+        let stdout =
+            if is_stdout_read { Stdout::Read(Lines::of(pipe)) } else { Stdout::Unread { _pipe: pipe } };
         let Some((public, admin)) = listening(&stderr, &mut child) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -319,12 +377,13 @@ fn listening(stderr: &Lines, child: &mut Child) -> Option<(SocketAddr, SocketAdd
     None
 }
 
-/// `… gateway is listening … public=ADDRESS … admin=ADDRESS …`
+/// `… gateway is listening … public=ADDRESS … admin=ADDRESS …`; an admin listener that is off is nobody's address.
 pub fn listening_line(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let value = |key: &str| -> Option<SocketAddr> {
         line.split_whitespace().find_map(|word| word.strip_prefix(key))?.trim_matches('"').parse().ok()
     };
-    line.contains("gateway is listening").then_some((value("public=")?, value("admin=")?))
+    let admin = if line.contains("admin=off") { NOBODY.parse().ok() } else { value("admin=") };
+    line.contains("gateway is listening").then_some((value("public=")?, admin?))
 }
 
 /// A pipe's lines, read by a thread of their own so that the process never waits for a test.

@@ -1,0 +1,229 @@
+//! The end of the process: what is promised is kept, what is idle goes, and nothing waits for longer than it must.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::*;
+
+/// Answers after so long.
+fn slow(ms: u64) -> Origin {
+    Origin::new(move |exchange| {
+        while exchange.read_request().is_some() {
+            exchange.sleep_ms(ms);
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        }
+    })
+}
+
+/// Takes requests and never answers.
+fn silent() -> Origin {
+    Origin::new(|exchange| {
+        exchange.read_request();
+        exchange.wait_closed();
+    })
+}
+
+fn a_request() -> Request {
+    Request::new("GET", "/api/v1/users/me").token("ann")
+}
+
+fn refuses_connections(address: SocketAddr) -> bool {
+    matches!(TcpStream::connect(address), Err(e) if e.kind() == ErrorKind::ConnectionRefused)
+}
+
+#[test]
+fn readiness_fails_first_and_requests_are_served_while_the_delay_runs() {
+    let origin = Origin::echo();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_DELAY", "700ms").start();
+        let mut idle = gateway.client();
+        idle.expect_open();
+        let since = Instant::now();
+        gateway.signal(signal);
+        eventually("readiness fails", || gateway.ask(Request::new("GET", "/readyz")).status == 503);
+        assert_eq!(gateway.ask(Request::new("GET", "/readyz")).text(), "draining");
+        let window = gateway.admin("/readyz");
+        assert_eq!((window.status, window.text().lines().next()), (503, Some("draining")));
+        assert_eq!(gateway.admin("/healthz").status, 200);
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+        idle.expect_open();
+        assert!(since.elapsed() < Duration::from_millis(700), "too slow to have seen the delay");
+        assert_eq!(gateway.wait().code(), Some(0));
+        assert!(since.elapsed() >= Duration::from_millis(700));
+        assert!(refuses_connections(gateway.public));
+    }
+}
+
+#[test]
+fn nothing_to_do_is_an_end_at_once() {
+    let gateway = Gateway::builder().cores("2").start();
+    let mut idle: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+    idle.iter_mut().for_each(Client::expect_open);
+    let since = Instant::now();
+    assert_eq!(gateway.stop().code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    idle.iter_mut().for_each(Client::expect_closed);
+}
+
+#[test]
+fn what_is_idle_goes_and_what_is_in_flight_ends_with_its_connection() {
+    let origin = slow(900);
+    let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
+    let mut idle = gateway.client();
+    idle.expect_open();
+    let mut busy = gateway.client();
+    busy.send(a_request().bytes());
+    eventually("the request is in flight", || origin.requests().len() == 1);
+
+    let since = Instant::now();
+    gateway.signal(Signal::TERM);
+    idle.expect_closed();
+    assert!(since.elapsed() < Duration::from_millis(600), "an idle connection waited for others");
+    eventually("the listeners are closed", || refuses_connections(gateway.public));
+    assert!(since.elapsed() < Duration::from_millis(800), "the listeners waited for requests");
+    let response = busy.read_response();
+    assert_eq!((response.status, response.text().as_str()), (200, "done"));
+    assert!(response.head.lists("connection", "close"), "{response:?}");
+    busy.expect_closed();
+    drop(busy);
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
+}
+
+#[test]
+fn a_stuck_request_is_cut_off_when_the_time_is_over() {
+    let origin = silent();
+    let mut gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_TIMEOUT", "400ms").start();
+    let mut client = gateway.client();
+    client.send(a_request().bytes());
+    eventually("the request is in flight", || origin.requests().len() == 1);
+    let since = Instant::now();
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().code(), Some(0));
+    let took = since.elapsed();
+    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(3), "{took:?}");
+    assert!(client.read_until_gone().is_empty());
+    assert!(gateway.log().iter().any(|line| line.contains("WARN") && line.contains("cut off")));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for delay in ["0s", "20s"] {
+        let origin = silent();
+        let mut gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_DELAY", delay).start();
+        let mut client = gateway.client();
+        client.send(a_request().bytes());
+        eventually("the request is in flight", || origin.requests().len() == 1);
+        gateway.signal(Signal::TERM);
+        gateway.wait_log("draining");
+        let since = Instant::now();
+        gateway.signal(Signal::INT);
+        let code = gateway.wait().code();
+        assert!(code.is_some_and(|code| code != 0), "{code:?}");
+        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn connections_that_wait_in_the_queue_are_served() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
+    // Stopped, the process accepts nothing: the kernel queues the connections and what they send.
+    gateway.signal(Signal::STOP);
+    let mut waiting: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
+    for client in &mut waiting {
+        client.send(a_request().bytes());
+    }
+    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::CONT);
+    for client in &mut waiting {
+        let response = client.read_response();
+        assert_eq!(response.status, 200);
+        client.expect_closed();
+    }
+    drop(waiting);
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn a_connection_just_made_has_a_moment_for_its_first_request() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::builder().everywhere(&origin).start();
+    gateway.signal(Signal::STOP);
+    let (mut late, mut never) = (gateway.client(), gateway.client());
+    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::CONT);
+    gateway.wait_log("draining");
+    let since = Instant::now();
+    late.send(a_request().bytes());
+    let response = late.read_response();
+    assert_eq!(response.status, 200);
+    assert!(response.head.lists("connection", "close"), "{response:?}");
+    drop(late);
+    never.expect_closed();
+    assert!(since.elapsed() < Duration::from_secs(2), "a connection without a request held the process up");
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn under_load_every_answer_that_begins_is_complete() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
+    let (done, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (address, bytes) = (gateway.public, a_request().bytes());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    let Ok(mut stream) = TcpStream::connect(address) else { return };
+                    while stream.write_all(&bytes).is_ok() {
+                        match answer(&mut stream) {
+                            Answer::Complete => done.fetch_add(1, Ordering::SeqCst),
+                            Answer::None => break,
+                        };
+                    }
+                }
+            });
+        }
+        eventually("the load runs", || done.load(Ordering::SeqCst) > 400);
+        gateway.signal(Signal::TERM);
+        let status = gateway.wait();
+        stop.store(true, Ordering::SeqCst);
+        assert_eq!(status.code(), Some(0));
+    });
+    assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
+}
+
+enum Answer {
+    Complete,
+    None,
+}
+
+/// One answer with a length, or nothing at all; anything between the two is a failure.
+fn answer(stream: &mut TcpStream) -> Answer {
+    let (mut bytes, mut space) = (Vec::new(), [0; 4096]);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            assert!(head.starts_with("http/1.1 200"), "{head}");
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+            let length: usize = length.expect("a length").parse().expect("a number");
+            if bytes.len() == end + 4 + length {
+                return Answer::Complete;
+            }
+        }
+        match stream.read(&mut space) {
+            Ok(count @ 1..) => bytes.extend(&space[..count]),
+            ended => {
+                assert!(bytes.is_empty(), "truncated after {}: {ended:?}", show(&bytes));
+                return Answer::None;
+            }
+        }
+    }
+}
