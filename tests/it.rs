@@ -2,10 +2,15 @@
 
 mod harness;
 
+mod access_log;
+mod admin;
+mod cors;
 mod drain;
 mod headers;
 mod paths;
 mod regression;
+mod program;
+mod rate;
 mod requests;
 mod responses;
 mod tidy;

@@ -1,0 +1,265 @@
+//! One line per exchange, whatever the client sent and whatever becomes of the sink.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::*;
+
+fn logging(origin: &Origin) -> Builder {
+    Gateway::builder().everywhere(origin).env("ACCESS_LOG", "stdout")
+}
+
+/// The record of the exchange with this request id.
+#[track_caller]
+fn record_of(gateway: &Gateway, response: &Response) -> Value {
+    let id = response.field("x-request-id").expect("a request id");
+    let line = gateway.wait_stdout(id);
+    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
+}
+
+fn names(record: &Value) -> Vec<&str> {
+    let mut names: Vec<&str> = record.as_object().expect("an object").keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A file of this test, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("realchat-it-{}-{name}.log", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Scratch(path)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        std::fs::read_to_string(&self.0).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_line_tells_everything_about_an_exchange() {
+    let origin = Origin::echo();
+    let gateway = logging(&origin).start();
+    let mut client = gateway.client();
+    let request = Request::new("POST", "/api/v1/messages/7?secret=hunter2").token("ann").body("hello");
+    let response = client.send(request.bytes()).read_response();
+    let record = record_of(&gateway, &response);
+    let time = record["time"].as_str().expect("a time");
+    assert!(time.len() == 27 && time.starts_with("20") && time.ends_with('Z'), "{time}");
+    assert_eq!((&time[4..5], &time[10..11], &time[19..20]), ("-", "T", "."));
+    for (name, expected) in [
+        ("client", Value::from("127.0.0.1")),
+        ("method", "POST".into()),
+        ("path", "/api/v1/messages/7".into()),
+        ("route", "messages".into()),
+        ("user", "ann".into()),
+        ("status", 200.into()),
+        ("upstream", origin.address.to_string().into()),
+        ("reused", false.into()),
+    ] {
+        assert_eq!(record[name], expected, "{name} in {record}");
+    }
+    let number = |name: &str| record[name].as_u64().unwrap_or_else(|| panic!("no {name}: {record}"));
+    assert_eq!(number("bytes_in"), request.bytes().len() as u64);
+    assert!(number("bytes_out") > response.body.len() as u64);
+    assert!(number("connect_us") + number("upstream_head_us") <= number("total_us"), "{record}");
+    assert_eq!(record.get("code"), None);
+
+    let again = client.send(request.bytes()).read_response();
+    let record = record_of(&gateway, &again);
+    assert_eq!((&record["reused"], record.get("connect_us")), (&true.into(), None));
+}
+
+#[test]
+fn our_own_answers_carry_their_code() {
+    let gateway = Gateway::builder().env("ACCESS_LOG", "stdout").start();
+    let me = || Request::new("GET", "/api/v1/users/me");
+    let cut_off = Request::new("GET", "/healthz").raw("X: y\n");
+    for (request, status, code) in [
+        (me(), 401, "token_missing"),
+        (me().bearer("x"), 401, "token_invalid"),
+        (me().token("ann"), 502, "upstream_unreachable"),
+        (Request::new("GET", "/nowhere").token("ann"), 404, "no_route"),
+        (Request::new("GET", "/api/v1/auth/login"), 405, "method_not_allowed"),
+        (cut_off, 400, ""),
+    ] {
+        let response = gateway.ask(request);
+        assert_eq!(response.status, status);
+        let record = record_of(&gateway, &response);
+        assert_eq!(record["status"], status, "{record}");
+        assert_eq!(record["code"], response.code(), "{record}");
+        assert!(code.is_empty() || record["code"] == code, "{record}");
+        assert_eq!(record.get("upstream_head_us"), None);
+        assert!(record["bytes_out"].as_u64() > Some(0), "{record}");
+        assert!(record["bytes_in"].as_u64().is_some() && record["total_us"].as_u64().is_some(), "{record}");
+    }
+    let healthy = gateway.ask(Request::new("GET", "/healthz"));
+    let record = record_of(&gateway, &healthy);
+    assert_eq!((&record["route"], record.get("code"), record.get("user")), (&"gateway".into(), None, None));
+}
+
+#[test]
+fn a_head_that_is_refused_is_recorded_too() {
+    let gateway = Gateway::builder().env("ACCESS_LOG", "stdout").start();
+    for raw in [
+        "\x01\x02\r\n\r\n",
+        "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    ] {
+        let response = gateway.client().send(raw).read_response();
+        let record = record_of(&gateway, &response);
+        assert_eq!(
+            (record["status"].as_u64(), &record["client"]),
+            (Some(400), &"127.0.0.1".into()),
+            "{raw:?}"
+        );
+        assert_eq!(record["code"], response.code());
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_leaves_a_line() {
+    let origin = Origin::new(|exchange| {
+        exchange.read_request();
+        exchange.wait_closed();
+    });
+    let gateway = logging(&origin).start();
+    let mut client = gateway.client();
+    client.send(Request::new("GET", "/api/v1/users/gone").token("ann").bytes());
+    eventually("the request is in flight", || origin.requests().len() == 1);
+    client.reset();
+    let record: Value = serde_json::from_str(&gateway.wait_stdout("/api/v1/users/gone")).expect("JSON");
+    assert!(record["code"].as_str().is_some(), "{record}");
+    assert_eq!(record["user"], "ann");
+}
+
+#[test]
+fn nothing_a_client_sends_breaks_the_line_or_leaks_a_secret() {
+    let origin = Origin::echo();
+    let gateway = logging(&origin).env("TRUSTED_PROXIES", "127.0.0.1").start();
+    let claims = format!(r#"{{"sub":"a\"b\\c","exp":{}}}"#, now() + 60);
+    let token = token_with(claims, r#"{"alg":"HS256"}"#, SECRET);
+    let request = Request::new("GET", "/api/v1/users/%22%0A%1B%5B2J%C2%9B?token=hunter2")
+        .bearer(&token)
+        .field("X-Request-Id", "id-\"},{\"forged\":1,\"x\":\"")
+        .field("Cookie", "hunter2");
+    let response = gateway.ask(request);
+    assert_eq!(response.status, 200);
+    let line = gateway.wait_stdout("forged");
+    let record: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(record["request_id"], "id-\"},{\"forged\":1,\"x\":\"");
+    assert_eq!(record["user"], "a\"b\\c");
+    assert_eq!(record["path"], "/api/v1/users/%22%0A%1B%5B2J%C2%9B");
+    assert!(!names(&record).contains(&"forged"));
+    assert!(!line.chars().any(char::is_control));
+    gateway.ask(Request::new("GET", "/api/v1/users/me?token=hunter2").bearer(&format!("{token}x")));
+    gateway.wait_stdout("token_invalid");
+    let all = gateway.stdout().join("\n");
+    assert!(!all.contains("hunter2") && !all.contains(&token) && !all.contains('?'), "{all}");
+    let log = gateway.log().join("\n");
+    assert!(!log.contains("hunter2") && !log.contains(&token) && !log.contains(SECRET), "{log}");
+}
+
+#[test]
+fn a_line_is_written_soon() {
+    let gateway = Gateway::builder().env("ACCESS_LOG", "stdout").start();
+    let since = Instant::now();
+    let response = gateway.ask(Request::new("GET", "/healthz"));
+    record_of(&gateway, &response);
+    // 100 ms in the core's buffer and a tick of 50 ms; the rest is this machine's.
+    assert!(since.elapsed() < Duration::from_millis(600), "{:?}", since.elapsed());
+}
+
+#[test]
+fn a_file_is_appended_to() {
+    let scratch = Scratch::new("append");
+    std::fs::write(&scratch.0, "before\n").expect("a file");
+    for lines in [2, 3] {
+        let gateway = Gateway::builder().env("ACCESS_LOG", scratch.0.to_str().expect("UTF-8")).start();
+        gateway.ask(Request::new("GET", "/healthz"));
+        // The end of the process writes what is left.
+        assert_eq!(gateway.stop().code(), Some(0));
+        assert_eq!(scratch.lines().len(), lines);
+    }
+    assert_eq!(scratch.lines()[0], "before");
+}
+
+#[test]
+fn every_exchange_of_every_core_has_its_line() {
+    let (scratch, origin) = (Scratch::new("all"), Origin::echo());
+    let path = scratch.0.to_str().expect("UTF-8");
+    let gateway = Gateway::builder().everywhere(&origin).cores("2").env("ACCESS_LOG", path).start();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = gateway.client();
+                for _ in 0..100 {
+                    let request = Request::new("GET", "/api/v1/users/me").token("ann");
+                    assert_eq!(client.send(request.bytes()).read_response().status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(gateway.stop().code(), Some(0));
+    let lines = scratch.lines();
+    assert_eq!(lines.len(), 400);
+    let mut ids = std::collections::HashSet::new();
+    for line in lines {
+        let record: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(ids.insert(record["request_id"].to_string()), "{line}");
+    }
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    let origin = Origin::echo();
+    let gateway = Gateway::builder().everywhere(&origin).env("ACCESS_LOG", "/dev/full").start();
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+    }
+    eventually("the lost lines are counted", || gateway.metric("access_log_lines_refused_total") == 3);
+    assert!(gateway.wait_log("access log").contains("ERROR"));
+    assert_eq!(gateway.log().iter().filter(|line| line.contains("ERROR")).count(), 1, "said once");
+    assert_eq!(gateway.stop().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_never_reads_stops_nothing() {
+    let origin = Origin::echo();
+    let gateway = logging(&origin).cores("2").unread_stdout().start();
+    let long = format!("/healthz?{}", "x".repeat(3_000));
+    let path = format!("/{}", "y".repeat(6_000));
+    assert_eq!(gateway.ask(Request::new("GET", &long)).status, 200);
+    let batch: Vec<u8> = (0..50).flat_map(|_| Request::new("GET", &path).bytes()).collect();
+    let mut slowest = Duration::ZERO;
+    let mut client = gateway.client();
+    // Far more than the pipe, the queue and the buffers hold: 64 KiB, 65 and 2 times 64 KiB.
+    for round in 0.. {
+        assert!(round < 100, "no line was ever dropped");
+        let since = Instant::now();
+        client.send(&batch);
+        for _ in 0..50 {
+            assert_eq!(client.read_response().status, 401);
+        }
+        slowest = slowest.max(since.elapsed());
+        if round % 10 == 9 && gateway.metric("access_log_lines_dropped_total") > 0 {
+            break;
+        }
+    }
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+    let since = Instant::now();
+    drop(client);
+    assert_eq!(gateway.stop().code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}

@@ -1,0 +1,315 @@
+//! The program as an operator meets it: exit codes, one-line errors, subcommands, layers, threads, the demo.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::harness::*;
+
+/// Exit code 2 and these lines on standard error, each found by its beginning; nothing on standard output.
+#[track_caller]
+fn refuses(builder: Builder, arguments: &[&str], expected: &[&str]) -> String {
+    let (code, stdout, stderr) = builder.run(arguments);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), expected.len(), "{stderr}");
+    for part in expected {
+        assert!(stderr.lines().any(|line| line.contains(part)), "no {part:?} in:\n{stderr}");
+    }
+    assert!(!stderr.contains(SECRET));
+    stderr
+}
+
+/// A path of this test, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("realchat-it-{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        Scratch(path)
+    }
+
+    fn text(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn every_mistake_is_one_line_that_names_its_key() {
+    let all = Gateway::builder;
+    for arguments in
+        [&["run"][..], &["check"], &["demo"], &["token", "--user", "a"], &["explain", "GET", "/"]]
+    {
+        refuses(all().env("PORT", "abc"), arguments, &["PORT: \"abc\""]);
+    }
+    refuses(all(), &["--prot", "1"], &["--prot"]);
+    refuses(all(), &["serve"], &["serve"]);
+    refuses(all(), &["--port", "70000"], &["PORT: \"70000\""]);
+    refuses(all().env("CORES", "99"), &["run"], &["CORES: 99 cores are wanted"]);
+    refuses(all().env("CORES", "1000,"), &["run"], &["CORES: the process may not use CPU 1000"]);
+    refuses(all().env("CORES", "99"), &["check"], &["CORES: 99"]);
+    refuses(all().without("JWT_SECRET"), &["run"], &["JWT_SECRET: is missing"]);
+    refuses(all().env("JWT_SECRET", ""), &["run"], &["JWT_SECRET: is empty"]);
+    refuses(all().upstream_url("auth", "https://auth"), &["run"], &["UPSTREAM_AUTH_URL: "]);
+    refuses(all().env("CONFIG_FILE", "/does/not/exist.toml"), &["run"], &["CONFIG_FILE: "]);
+    refuses(all().env("JWT_SECRET_FILE", "/does/not/exist"), &["run"], &["JWT_SECRET"]);
+    let both = all().env("IO_DRIVER", "epoll").env("REQUIRE_IO_URING", "true");
+    let told = refuses(both, &["run"], &["IO_DRIVER: "]);
+    assert!(told.contains("REQUIRE_IO_URING"), "{told}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let wrong = Gateway::builder()
+        .env("PORT", "x")
+        .env("CORES", "none")
+        .env("SHUTDOWN_TIMEOUT", "15")
+        .upstream_url("message", "https://message")
+        .config("rate_limit_rps = 'fast'\nnonsense = 1\n");
+    let expected = [
+        "PORT: ",
+        "CORES: ",
+        "SHUTDOWN_TIMEOUT: ",
+        "https upstreams are not supported yet",
+        "RATE_LIMIT_RPS",
+        "nonsense",
+    ];
+    refuses(wrong, &["run"], &expected);
+}
+
+#[test]
+fn what_the_machine_refuses_is_exit_code_1_and_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("the port").port().to_string();
+    let address = format!("127.0.0.1:{port}");
+    for (builder, part) in [
+        (Gateway::builder().env("PORT", &port), port.as_str()),
+        (Gateway::builder().env("ADMIN_ADDR", &address), "ADMIN_ADDR"),
+        (Gateway::builder().env("BIND", "192.0.2.1"), "port 0"),
+        (Gateway::builder().env("ACCESS_LOG", "/does/not/exist/log"), "ACCESS_LOG"),
+    ] {
+        let (code, _, stderr) = builder.run(&["run"]);
+        let told: Vec<&str> = stderr.lines().filter(|line| line.starts_with("realchat-gateway: ")).collect();
+        assert_eq!((code, told.len()), (Some(1), 1), "{stderr}");
+        assert!(told[0].contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn a_port_that_another_gateway_has_is_not_shared_with_it() {
+    let first = Gateway::builder().start();
+    let port = first.public.port().to_string();
+    let (code, _, stderr) = Gateway::builder().env("PORT", &port).run(&["run"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(first.ask(Request::new("GET", "/healthz")).status, 200);
+}
+
+#[test]
+fn check_prints_what_is_in_force_and_starts_nothing() {
+    let (code, stdout, stderr) =
+        Gateway::builder().env("PORT", "8099").env("SHUTDOWN_DELAY", "7s").run(&["check"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = stdout.lines().map(words).collect();
+    for line in ["PORT 8099", "SHUTDOWN_DELAY 7s", "CORES 1 core", "IO_DRIVER auto", "RATE_LIMIT_STORE off"] {
+        assert!(lines.iter().any(|found| found == line), "{line} is missing in:\n{stdout}");
+    }
+    assert!(stdout.contains("/api/v1/conversations") && !stdout.contains(SECRET));
+
+    let (code, _, stderr) = Gateway::builder().env("JWT_SECRET", "short").run(&["check"]);
+    assert!(code == Some(0) && stderr.starts_with("warning: JWT_SECRET: is shorter"), "{stderr}");
+}
+
+#[test]
+fn the_example_file_is_right() {
+    let (code, stdout, stderr) =
+        Gateway::builder().config(include_str!("../deploy/gateway.toml")).run(&["check"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("parcels"), "{stdout}");
+}
+
+#[test]
+fn explain_tells_route_bucket_and_headers() {
+    for (method, path, part) in [
+        ("GET", "/api/v1/users/7", "rl:u:<user>"),
+        ("POST", "/api/v1/auth/login", "rl:ip:<client address>"),
+        ("GET", "/ws", "501"),
+        ("GET", "/nowhere", "404 no_route"),
+        ("GET", "/a//b", "refused         400"),
+    ] {
+        let (code, stdout, stderr) = Gateway::builder().run(&["explain", method, path]);
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stdout.contains(part), "{part:?} is missing in:\n{stdout}");
+    }
+}
+
+#[test]
+fn a_minted_token_is_accepted() {
+    let origin = Origin::echo();
+    let issuer = |builder: Builder| {
+        builder.env("JWT_ISSUER", "chat").env("JWT_AUDIENCE", "all").env("JWT_USER_CLAIM", "uid")
+    };
+    for kind in [|builder| builder, issuer as fn(Builder) -> Builder] {
+        let builder = kind(Gateway::builder().everywhere(&origin));
+        let (code, stdout, stderr) = builder.clone().run(&["token", "--user", "ann", "--ttl", "5m"]);
+        assert_eq!((code, stderr.as_str(), stdout.lines().count()), (Some(0), "", 1));
+        let gateway = builder.start();
+        let response = gateway.ask(Request::new("GET", "/api/v1/users/me").bearer(stdout.trim()));
+        assert_eq!(response.status, 200);
+        assert_eq!(origin.last().field("x-internal-user-id"), Some("ann"));
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+    let file = "shutdown_delay = '3s'\nshutdown_timeout = '3s'\nrate_limit_burst = 3\n";
+    let builder = Gateway::builder().config(file).env("SHUTDOWN_TIMEOUT", "2s").env("RATE_LIMIT_BURST", "2");
+    let (code, stdout, stderr) = builder.run(&["check", "--rate-limit-burst", "1"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let shown = |key: &str| {
+        let line = stdout.lines().find(|line| line.trim_start().starts_with(key)).expect("a line");
+        line.split_whitespace().nth(1).expect("a value").to_owned()
+    };
+    let found = ["RATE_LIMIT_BURST", "SHUTDOWN_TIMEOUT", "SHUTDOWN_DELAY", "RATE_LIMIT_RPS"].map(shown);
+    assert_eq!(found, ["1", "2s", "3s", "10"]);
+}
+
+#[test]
+fn an_upstream_behind_a_unix_socket_is_served() {
+    use std::io::{Read, Write};
+    let scratch = Scratch::new("upstream.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&scratch.0).expect("a socket");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (mut seen, mut space) = (Vec::new(), [0; 4096]);
+            while let Ok(count @ 1..) = stream.read(&mut space) {
+                seen.extend(&space[..count]);
+                if seen.ends_with(b"\r\n\r\n") {
+                    let head = String::from_utf8_lossy(&seen).to_lowercase();
+                    let length = head.len();
+                    let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
+                    seen.clear();
+                }
+            }
+        }
+    });
+    let url = format!("http+unix://{}", scratch.text().replace('/', "%2F"));
+    let gateway = Gateway::builder().upstream_url("profile", &url).start();
+    for _ in 0..2 {
+        let response = gateway.get("/api/v1/users/me", "ann");
+        assert_eq!(response.status, 200);
+        assert!(response.text().contains("x-internal-user-id: ann\r\n"), "{}", response.text());
+    }
+    assert_eq!((gateway.metric("upstream_connects_total"), gateway.metric("upstream_reuses_total")), (1, 1));
+}
+
+#[test]
+fn each_core_is_a_thread_of_its_own_cpu_and_load_adds_none() {
+    let origin = Origin::echo();
+    let gateway = Gateway::builder().cores("2").everywhere(&origin).start();
+    let mut masks = Vec::new();
+    for task in fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("/proc").flatten() {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let value = |key: &str| {
+            status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
+        };
+        if value("Name:").starts_with("core-") {
+            masks.push(value("Cpus_allowed_list:"));
+        }
+    }
+    masks.sort_unstable();
+    masks.dedup();
+    assert_eq!(masks.len(), 2, "{masks:?}");
+    assert!(masks.iter().all(|mask| mask.parse::<usize>().is_ok()), "one CPU each: {masks:?}");
+
+    let before = gateway.threads();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let body = vec![b'x'; 200_000];
+                    let request = Request::new("POST", "/api/v1/messages").token("ann").body(body);
+                    assert_eq!(gateway.ask(request).status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(gateway.threads(), before);
+}
+
+#[test]
+fn one_core_is_one_core() {
+    let gateway = Gateway::builder().without("CORES").start_with(&["run", "--cores", "1"]);
+    assert_eq!(gateway.admin("/readyz").text().lines().filter(|line| line.starts_with("core ")).count(), 1);
+    let gateway = Gateway::builder().without("CORES").start_with(&["--cores", "1,"]);
+    assert!(gateway.admin("/readyz").text().contains("core 0: cpu 1,"));
+}
+
+fn demo(builder: Builder) -> Gateway {
+    builder.without("JWT_SECRET").without("RATE_LIMIT_STORE").without("ACCESS_LOG").start_with(&["demo"])
+}
+
+/// The harness's builder without the upstreams that lead nowhere.
+fn bare() -> Builder {
+    ["AUTH", "MESSAGE", "DELIVERY", "PROFILE", "CONVERSATION"]
+        .iter()
+        .fold(Gateway::builder(), |builder, name| builder.without(&format!("UPSTREAM_{name}_URL")))
+}
+
+#[test]
+fn the_demos_three_lines_work_when_pasted() {
+    // `localhost` may be ::1 first: curl tries both.
+    let gateway = demo(bare());
+    gateway.wait_stdout("curl -i localhost");
+    let lines: Vec<String> = gateway.stdout().into_iter().filter(|line| line.contains("curl ")).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let script = format!("{}\n{}\necho; echo ----\n{}\n", lines[0], lines[1], lines[2]);
+    let output = Command::new("sh").arg("-c").arg(script).stdin(Stdio::null()).output().expect("sh");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (second, third) = output.split_once("----").unwrap_or_else(|| panic!("{output}"));
+    assert!(second.starts_with("HTTP/1.1 200") && second.contains("alice"), "{output}");
+    assert!(third.trim_start().starts_with("HTTP/1.1 401") && third.contains("token_missing"), "{output}");
+}
+
+#[test]
+fn the_demo_limits_in_memory() {
+    let gateway = demo(bare());
+    let mut client = gateway.client();
+    let answers: Vec<Response> = (0..25)
+        .map(|_| client.send(Request::new("GET", "/api/v1/users/me").bytes()).read_response())
+        .collect();
+    assert!(answers[..20].iter().all(|response| response.status == 401));
+    let limited = answers.iter().find(|response| response.status == 429).expect("the burst is 20");
+    assert_eq!(limited.field("retry-after"), Some("1"));
+}
+
+#[test]
+fn the_demos_backends_keep_state_and_echo_headers() {
+    let gateway = demo(bare().env("RATE_LIMIT_STORE", "off"));
+    let json = |path: &str, body: &str| {
+        Request::new("POST", path).field("Content-Type", "application/json").body(body)
+    };
+    let user = r#"{"user":"zoe","password":"a long password"}"#;
+    assert!((200..300).contains(&gateway.ask(json("/api/v1/auth/register", user)).status));
+    let login = gateway.ask(json("/api/v1/auth/login", user)).json();
+    let token = login["token"].as_str().expect("a token").to_owned();
+    for service in ["users", "conversations", "messages"] {
+        let path = format!("/api/v1/{service}/echo");
+        let response =
+            gateway.ask(Request::new("GET", &path).bearer(&token).field("X-Internal-User-Id", "root"));
+        assert_eq!(response.status, 200, "{path}");
+        let text = response.text().to_lowercase();
+        assert!(
+            text.contains("x-internal-user-id") && text.contains("zoe") && !text.contains("root"),
+            "{text}"
+        );
+    }
+    assert_eq!(gateway.stop().code(), Some(0));
+}

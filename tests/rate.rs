@@ -1,0 +1,159 @@
+//! Who draws from which bucket, and what a refusal says.
+
+use crate::harness::*;
+
+/// Two requests per bucket, and hardly a third.
+fn limited(origin: &Origin) -> Builder {
+    Gateway::builder()
+        .everywhere(origin)
+        .env("RATE_LIMIT_STORE", "memory")
+        .env("RATE_LIMIT_RPS", "0.01")
+        .env("RATE_LIMIT_BURST", "2")
+}
+
+fn me() -> Request {
+    Request::new("GET", "/api/v1/users/me")
+}
+
+fn login() -> Request {
+    Request::new("POST", "/api/v1/auth/login").body("{}")
+}
+
+fn statuses(gateway: &Gateway, requests: impl IntoIterator<Item = Request>) -> Vec<u16> {
+    requests.into_iter().map(|request| gateway.ask(request).status).collect()
+}
+
+#[test]
+fn a_users_bucket_follows_the_subject_and_not_the_token() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    let other = token_with(format!(r#"{{"sub":"ann","exp":{}}}"#, now() + 60), r#"{"alg":"HS256"}"#, SECRET);
+    assert_eq!(
+        statuses(&gateway, [me().token("ann"), me().bearer(&other), me().token("ann")]),
+        [200, 200, 429]
+    );
+    let messages = Request::new("GET", "/api/v1/messages");
+    assert_eq!(gateway.ask(messages.token("ann")).status, 429, "one bucket for every route");
+    assert_eq!(gateway.get("/nowhere", "ann").status, 429, "and for what is no route");
+    assert_eq!(
+        statuses(&gateway, [me().token("bob"), me().token("bob"), me().token("bob")]),
+        [200, 200, 429]
+    );
+    assert_eq!(origin.requests().len(), 4);
+}
+
+#[test]
+fn a_refusal_says_when_to_come_back() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).env("RATE_LIMIT_RPS", "2").env("RATE_LIMIT_BURST", "1").start();
+    let mut client = gateway.client();
+    let mut refused = None;
+    for _ in 0..3 {
+        let response = client.send(me().token("ann").bytes()).read_response();
+        refused = (response.status == 429).then_some(response).or(refused);
+    }
+    let refused = refused.expect("one of three at once is too many");
+    assert_eq!(refused.code(), "rate_limited");
+    assert_eq!(refused.field("retry-after"), Some("1"));
+    // The connection goes on, and after that time so do requests.
+    std::thread::sleep(std::time::Duration::from_millis(1_000));
+    assert_eq!(client.send(me().token("ann").bytes()).read_response().status, 200);
+}
+
+#[test]
+fn a_long_wait_is_said_in_whole_seconds() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    statuses(&gateway, [me().token("ann"), me().token("ann")]);
+    let refused = gateway.ask(me().token("ann"));
+    let seconds: u64 = refused.field("retry-after").expect("Retry-After").parse().expect("whole seconds");
+    assert!((90..=100).contains(&seconds), "{seconds}");
+    assert_eq!(gateway.metric("requests_limited_total"), 1);
+}
+
+#[test]
+fn bad_credentials_have_a_bucket_of_their_own() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    let stale = token_with(r#"{"sub":"ann","exp":1000000000}"#, r#"{"alg":"HS256"}"#, SECRET);
+    let flood = || me().bearer(&stale);
+    // The limit comes before the 401: 401s are limited themselves.
+    assert_eq!(
+        statuses(&gateway, [flood(), flood(), flood(), me(), me().bearer("x")]),
+        [401, 401, 429, 429, 429]
+    );
+    assert_eq!(gateway.ask(login()).status, 200, "a stale token does not keep its bearer from logging in");
+    assert_eq!(gateway.ask(me().token("ann")).status, 200, "nor the same address from a valid one");
+}
+
+#[test]
+fn forged_tokens_never_drain_a_victims_bucket() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    let claims = format!(r#"{{"sub":"victim","exp":{}}}"#, now() + 60);
+    let forged = token_with(&claims, r#"{"alg":"HS256"}"#, "a secret that somebody has made up for this");
+    let expired = token_with(r#"{"sub":"victim","exp":1000000000}"#, r#"{"alg":"HS256"}"#, SECRET);
+    for _ in 0..5 {
+        statuses(&gateway, [me().bearer(&forged), me().bearer(&expired)]);
+    }
+    assert_eq!(statuses(&gateway, [me().token("victim"), me().token("victim")]), [200, 200]);
+}
+
+#[test]
+fn a_public_route_is_limited_per_address_and_a_token_changes_nothing() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    assert_eq!(
+        statuses(&gateway, [login(), login().token("ann"), login(), login().token("bob")]),
+        [200, 200, 429, 429]
+    );
+    let register = Request::new("POST", "/api/v1/auth/register").body("{}");
+    assert_eq!(gateway.ask(register).status, 429, "one bucket for every public route");
+    assert_eq!(gateway.ask(me().token("ann")).status, 200);
+}
+
+#[test]
+fn a_strangers_forwarding_header_does_not_change_the_bucket() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    let from = |address: &str| login().field("X-Forwarded-For", address);
+    assert_eq!(statuses(&gateway, ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(from)), [200, 200, 429]);
+    let forwarded = login().field("Forwarded", "for=192.0.2.9").field("X-Real-IP", "192.0.2.9");
+    assert_eq!(gateway.ask(forwarded).status, 429);
+}
+
+#[test]
+fn behind_a_trusted_proxy_each_client_has_its_bucket() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).env("TRUSTED_PROXIES", "127.0.0.0/8").start();
+    let from = |address: &str| login().field("X-Forwarded-For", address);
+    let one = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "203.0.113.9, 192.0.2.1"];
+    assert_eq!(statuses(&gateway, one.map(from)), [200, 200, 429, 200, 429]);
+    // An IPv6 client is its /64.
+    let six = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"];
+    assert_eq!(statuses(&gateway, six.map(from)), [200, 200, 429, 200]);
+}
+
+#[test]
+fn health_is_never_limited() {
+    let gateway = Gateway::builder().env("RATE_LIMIT_STORE", "memory").env("RATE_LIMIT_RPS", "0").start();
+    assert_eq!(gateway.ask(me().token("ann")).status, 429);
+    for _ in 0..30 {
+        assert_eq!(gateway.ask(Request::new("GET", "/readyz")).status, 200);
+    }
+}
+
+#[test]
+fn all_cores_share_the_buckets_of_memory() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).cores("2").env("RATE_LIMIT_BURST", "5").start();
+    let got = statuses(&gateway, (0..20).map(|_| me().token("ann")));
+    assert_eq!(got.iter().filter(|status| **status == 200).count(), 5, "{got:?}");
+}
+
+#[test]
+fn a_store_that_is_not_served_is_said_loudly() {
+    let gateway = Gateway::builder().env("RATE_LIMIT_STORE", "redis").start();
+    let line = gateway.wait_log("RATE_LIMIT_STORE=redis");
+    assert!(line.contains("WARN") && line.contains("NOT limited"), "{line}");
+}
