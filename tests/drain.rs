@@ -132,22 +132,25 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn connections_that_wait_in_the_queue_are_served() {
     let origin = Origin::echo();
-    let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
-    // Stopped, the process accepts nothing: the kernel queues the connections and what they send.
-    gateway.signal(Signal::STOP);
-    let mut waiting: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
-    for client in &mut waiting {
-        client.send(a_request().bytes());
+    for driver in ["auto", "epoll"] {
+        let builder = Gateway::builder().cores("2").everywhere(&origin);
+        let mut gateway = builder.env("IO_DRIVER", driver).start();
+        // Stopped, the process accepts nothing: the kernel queues the connections and what they send.
+        gateway.signal(Signal::STOP);
+        let mut waiting: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
+        for client in &mut waiting {
+            client.send(a_request().bytes());
+        }
+        gateway.signal(Signal::TERM);
+        gateway.signal(Signal::CONT);
+        for client in &mut waiting {
+            let response = client.read_response();
+            assert_eq!(response.status, 200);
+            client.expect_closed();
+        }
+        drop(waiting);
+        assert_eq!(gateway.wait().code(), Some(0));
     }
-    gateway.signal(Signal::TERM);
-    gateway.signal(Signal::CONT);
-    for client in &mut waiting {
-        let response = client.read_response();
-        assert_eq!(response.status, 200);
-        client.expect_closed();
-    }
-    drop(waiting);
-    assert_eq!(gateway.wait().code(), Some(0));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::harness::*;
 
@@ -250,6 +251,56 @@ fn one_core_is_one_core() {
     assert_eq!(gateway.admin("/readyz").text().lines().filter(|line| line.starts_with("core ")).count(), 1);
     let gateway = Gateway::builder().without("CORES").start_with(&["--cores", "1,"]);
     assert!(gateway.admin("/readyz").text().contains("core 0: cpu 1,"));
+}
+
+#[test]
+fn connections_over_the_cap_are_told_so() {
+    let gateway = Gateway::builder().env("MAX_CONNECTIONS", "2").start();
+    let (mut first, mut second) = (gateway.client(), gateway.client());
+    first.expect_open();
+    second.expect_open();
+    let mut third = gateway.client();
+    // Whatever it asks: it is told before anybody reads.
+    let refused = third.send(Request::new("GET", "/healthz").bytes()).read_response();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
+    assert_eq!(refused.field("retry-after"), Some("1"));
+    third.expect_closed();
+    assert_eq!(gateway.metric("connections_refused_total"), 1);
+    drop(first);
+    eventually("there is room again", || gateway.ask(Request::new("GET", "/healthz")).status == 200);
+    second.expect_open();
+}
+
+#[test]
+fn out_of_descriptors_it_waits_says_so_and_goes_on() {
+    let gateway = Gateway::builder().start();
+    gateway.ask(Request::new("GET", "/healthz"));
+    let pid = rustix::process::Pid::from_raw(gateway.pid() as i32);
+    let limit = |files: u64| {
+        let maximum = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let limit = rustix::process::Rlimit { current: Some(files), maximum };
+        rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).expect("prlimit");
+    };
+    let is_open = |fd: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{fd}", gateway.pid())).is_ok();
+    let free = (0..).find(|fd| !is_open(fd)).expect("a free descriptor");
+    limit(free + 4);
+    let mut clients: Vec<Client> = (0..12).map(|_| gateway.client()).collect();
+    gateway.wait_log("cannot accept connections");
+    let before = cpu_ticks(gateway.pid());
+    std::thread::sleep(Duration::from_millis(600));
+    let spent = cpu_ticks(gateway.pid()) - before;
+    assert!(spent <= 15, "{spent} ticks of 10 ms in 600 ms: it spins");
+    assert_eq!(gateway.log().iter().filter(|line| line.contains("cannot accept")).count(), 1, "said once");
+    limit(1024);
+    clients.iter_mut().for_each(Client::expect_open);
+    assert!(gateway.metric("accept_failures_total") > 0);
+}
+
+/// User and system time of a process, in ticks of 10 ms.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
+    let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
 fn demo(builder: Builder) -> Gateway {
