@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::harness::*;
 
+const ME: &str = "/api/v1/users/me";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// An origin on a socket in the file system, whose buffer is small. It answers the head of each request before
@@ -115,4 +118,47 @@ fn trailers_that_were_stuck_were_read_as_the_next_request() {
         let next = client.send(Request::new("GET", "/healthz").bytes()).read_some();
         assert!(next.is_empty() || next.starts_with(b"HTTP/1.1 200"), "{}", show(&next));
     }
+}
+
+/// A gateway that drains and cannot end yet, because of one exchange in flight.
+fn draining(during: impl FnOnce(&Gateway)) {
+    let origin = Origin::new(|exchange| {
+        if exchange.read_request().is_some() {
+            exchange.sleep_ms(2_500);
+            exchange.write(OK);
+        }
+    });
+    let gateway = Gateway::before(&origin);
+    let mut busy = gateway.client();
+    busy.send(Request::new("GET", ME).token("ann").bytes());
+    eventually("the request is at the origin", || origin.heads() == 1);
+    gateway.signal(Signal::TERM);
+    eventually("the drain has begun", || gateway.log().iter().any(|line| line.contains("draining")));
+    during(&gateway);
+    assert_eq!(busy.read_response().status, 200);
+}
+
+#[test]
+fn a_draining_core_went_on_listening() {
+    draining(|gateway| {
+        thread::sleep(Duration::from_millis(300));
+        let connected = std::net::TcpStream::connect(gateway.public);
+        assert!(connected.is_err(), "still listening");
+    });
+}
+
+#[test]
+fn requests_that_had_arrived_when_the_drain_began_were_not_answered() {
+    let mut gateway = Gateway::builder().start();
+    gateway.signal(Signal::STOP);
+    let mut clients: Vec<Client> = (0..400).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send(Request::new("GET", "/healthz").bytes());
+    }
+    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.read_response().status, 200);
+    }
+    assert!(gateway.wait().success());
 }

@@ -99,7 +99,7 @@ impl Downstream {
                     self.buffer.fill(n);
                     return Some(());
                 }
-                Ok(None) if waited.is_err() => return None,
+                Ok(None) if matches!(waited, Err(_) | Ok(Some(Err(_)))) => return None,
                 Ok(None) => self.buffer.release_if_empty(),
             }
         }
