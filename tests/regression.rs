@@ -148,6 +148,18 @@ fn a_draining_core_went_on_listening() {
 }
 
 #[test]
+fn a_body_cut_short_looked_whole_to_an_http_1_0_client() {
+    let origin = Origin::once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
+    let gateway = Gateway::before(&origin);
+    let raw = format!("GET {ME} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n", token("ann"));
+    let mut client = gateway.client();
+    client.send(raw);
+    let mut sink = Vec::new();
+    let ended = client.stream().try_clone().expect("a second handle").read_to_end(&mut sink);
+    assert!(ended.is_err(), "the end of a cut body is in order: {}", show(&sink));
+}
+
+#[test]
 fn requests_that_had_arrived_when_the_drain_began_were_not_answered() {
     let mut gateway = Gateway::builder().start();
     gateway.signal(Signal::STOP);

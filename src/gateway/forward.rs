@@ -240,6 +240,10 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
         Err(failure) if sink.sent() == 0 => return Err(failure),
         Ok(Err(_)) | Err(_) => {
             record.status = response.status;
+            if !has_end {
+                // Only the connection's end tells this client where the body ends: it must not be one in order.
+                reading.client.reset_on_close();
+            }
             return Err(Failure::Cut);
         }
     }

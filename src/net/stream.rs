@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use monoio::net::TcpStream;
 use rustix::io::Errno;
@@ -152,6 +153,12 @@ impl Stream {
                 Ok(_) | Err(_) => Liveness::Closed,
             };
         }
+    }
+
+    /// Makes the close a reset, for what must not look like an end in order.
+    pub fn reset_on_close(&self) {
+        // A peer that is gone already is as good as told.
+        let _ = sockopt::set_socket_linger(fd_of(&self.inner), Some(Duration::ZERO));
     }
 
     /// Says that nothing more will be sent, and goes on reading.
