@@ -75,6 +75,10 @@ pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 
 /// Connections taken from a listener's queue in one turn of a core.
 pub const ACCEPTS_PER_TURN: usize = 64;
+/// Reads of one connection in one turn of a core: 1 MiB of a body that is never late.
+pub const READS_PER_TURN: u32 = 16;
+/// Requests of one connection that are served in one turn of a core, if they came together.
+pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections over the cap that are being told 503 at one time; further ones are closed at once.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// File descriptors a core needs besides its connections: ring, listener, mailbox, log, and room for

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -118,6 +118,31 @@ fn trailers_that_were_stuck_were_read_as_the_next_request() {
         let next = client.send(Request::new("GET", "/healthz").bytes()).read_some();
         assert!(next.is_empty() || next.starts_with(b"HTTP/1.1 200"), "{}", show(&next));
     }
+}
+
+#[test]
+fn one_client_that_pipelines_without_a_pause_kept_a_core_to_itself() {
+    let gateway = Gateway::builder().start();
+    let client = gateway.client();
+    let mut writer = client.stream().try_clone().expect("a second handle");
+    let mut reader = client.stream().try_clone().expect("a third handle");
+    thread::spawn(move || {
+        let requests = Request::new("GET", "/healthz").bytes().repeat(5_000);
+        while writer.write_all(&requests).is_ok() {}
+    });
+    thread::spawn(move || {
+        let mut sink = vec![0; 1 << 20];
+        while matches!(reader.read(&mut sink), Ok(1..)) {}
+    });
+    thread::sleep(Duration::from_millis(300));
+    let ask = |_| {
+        let begun = Instant::now();
+        assert_eq!(gateway.ask(Request::new("GET", "/healthz")).status, 200);
+        begun.elapsed()
+    };
+    let slowest = (0..20).map(ask).max().expect("some answers");
+    let _ = client.stream().shutdown(std::net::Shutdown::Both);
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
 }
 
 /// A gateway that drains and cannot end yet, because of one exchange in flight.

@@ -7,7 +7,7 @@ use crate::gateway::core::Core;
 use crate::gateway::error::Failure;
 use crate::gateway::heads::LentHeads;
 use crate::http1::HeadScan;
-use crate::limits::{DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS};
+use crate::limits::{DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN};
 use crate::net::stream::RecvError;
 use crate::net::{Buffer, Stream};
 
@@ -21,6 +21,8 @@ pub struct Downstream {
     pub buffer: Buffer,
     /// A request was served on it before.
     served: bool,
+    /// Requests since the last turn for everyone else that were here before they were waited for.
+    pipelined: u32,
 }
 
 /// What came instead of silence.
@@ -36,7 +38,7 @@ pub enum Received {
 impl Downstream {
     /// A connection just accepted.
     pub fn new(core: &Core, stream: Stream, peer: SocketAddr) -> Downstream {
-        Downstream { stream, peer, buffer: core.buffers.buffer(), served: false }
+        Downstream { stream, peer, buffer: core.buffers.buffer(), served: false, pipelined: 0 }
     }
 
     /// Waits for the next head, without a buffer until its first byte is there.
@@ -80,11 +82,16 @@ impl Downstream {
 
     /// The first bytes of a head. `None`: they will not come.
     async fn first_bytes(&mut self, core: &Core) -> Option<()> {
-        if !self.buffer.is_empty() {
-            return Some(());
-        }
         let patience_ms = if self.served { core.waits.keep_alive_ms } else { core.waits.request_head_ms };
         let mut deadline = clock::now_ms() + patience_ms;
+        if !self.buffer.is_empty() {
+            self.pipelined = (self.pipelined + 1) % REQUESTS_PER_TURN;
+            if self.pipelined == 0 {
+                // Everyone else has a turn before the poll completes.
+                core.timers.until(deadline, self.stream.writable()).await.ok()?.ok()?;
+            }
+            return Some(());
+        }
         // Whoever has just connected may have its first request on the way.
         let drain_patience_ms = if self.served { 0 } else { DRAIN_FIRST_REQUEST_MS };
         loop {

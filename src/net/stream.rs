@@ -10,6 +10,7 @@ use monoio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
+use crate::limits::READS_PER_TURN;
 use crate::net::{Buffer, Timers};
 use crate::sys::fd_of;
 
@@ -17,8 +18,9 @@ use crate::sys::fd_of;
 /// runtime's type is only used for its polls.
 pub struct Stream {
     inner: TcpStream,
-    /// The last read took all there was: ask the ring before the next one, it would find nothing.
-    drained: Cell<bool>,
+    /// Reads to go before the ring is asked again. None is left when one took all there was: the next would
+    /// find nothing.
+    reads_left: Cell<u32>,
 }
 
 /// Why nothing was read.
@@ -44,7 +46,7 @@ pub enum Liveness {
 impl Stream {
     /// Takes over a connected socket that is in non-blocking mode. Errors: the runtime's registration.
     pub fn new(socket: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream { inner: TcpStream::from_std(socket.into())?, drained: Cell::new(true) })
+        Ok(Stream { inner: TcpStream::from_std(socket.into())?, reads_left: Cell::new(0) })
     }
 
     /// Whether a connect that was under way has succeeded, once the socket is writable (connect(2)).
@@ -81,16 +83,18 @@ impl Stream {
         }
     }
 
-    /// Waits until it is worth while to read.
+    /// Waits until it is worth while to read. Also after many reads that got all they asked for: a peer that is
+    /// never late would keep the core to itself, and a poll gives everyone else a turn.
     pub async fn arrival(&self, timers: &Timers, deadline_ms: u64) -> Result<(), RecvError> {
-        if !self.drained.get() {
+        if self.reads_left.get() > 0 {
             return Ok(());
         }
         match timers.until(deadline_ms, self.readable()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(RecvError::Closed(error)),
-            Err(_) => Err(RecvError::TimedOut),
+            Ok(Ok(())) => self.reads_left.set(READS_PER_TURN),
+            Ok(Err(error)) => return Err(RecvError::Closed(error)),
+            Err(_) => return Err(RecvError::TimedOut),
         }
+        Ok(())
     }
 
     /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
@@ -98,11 +102,12 @@ impl Stream {
         loop {
             match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT) {
                 Ok((_, n)) => {
-                    self.drained.set(n < into.len());
+                    let left = if n < into.len() { 0 } else { self.reads_left.get().saturating_sub(1) };
+                    self.reads_left.set(left);
                     return Ok(Some(n));
                 }
                 Err(Errno::AGAIN) => {
-                    self.drained.set(true);
+                    self.reads_left.set(0);
                     return Ok(None);
                 }
                 Err(Errno::INTR) => {}
@@ -165,5 +170,43 @@ impl Stream {
     pub fn shutdown_write(&self) {
         // A peer that is gone already is as good as told.
         let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::NEVER;
+    use crate::net::runtime::ThreadRuntime;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::rc::Rc;
+
+    fn pair() -> (Stream, Stream) {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
+        (Stream::new(near).expect("near"), Stream::new(far).expect("far"))
+    }
+
+    #[test]
+    fn a_peer_that_is_never_late_leaves_turns_to_others() {
+        let (mut runtime, _) = ThreadRuntime::build(true).expect("a runtime");
+        let turns = runtime.block_on(async {
+            let ((near, far), other) = (pair(), pair());
+            far.try_send(&[0; 32 * 1024]).expect("a send").expect("room");
+            let turns = Rc::new(Cell::new(0));
+            let counted = turns.clone();
+            monoio::spawn(async move {
+                while other.0.writable().await.is_ok() {
+                    counted.set(counted.get() + 1);
+                }
+            });
+            let timers = Timers::new();
+            for _ in 0..READS_PER_TURN * 10 {
+                near.arrival(&timers, NEVER).await.expect("bytes");
+                assert_eq!(near.try_recv(&mut [0; 16]).expect("bytes"), Some(16));
+            }
+            turns.get()
+        });
+        assert!(turns >= 9, "{turns} turns");
     }
 }
