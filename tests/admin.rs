@@ -82,6 +82,21 @@ fn the_window_is_as_strict_as_the_public_port() {
 }
 
 #[test]
+fn a_refusal_reaches_a_client_that_goes_on_sending() {
+    let gateway = Gateway::builder().start();
+    for _ in 0..5 {
+        let mut client = admin_client(&gateway);
+        client.send("GET / HTTP/1.1\r\n\r\n");
+        for _ in 0..8 {
+            client.send("x".repeat(65_536));
+        }
+        client.half_close();
+        assert_eq!(client.read_response().status, 400);
+        client.expect_closed();
+    }
+}
+
+#[test]
 fn a_body_ends_the_conversation() {
     let gateway = Gateway::builder().start();
     let mut client = admin_client(&gateway);

@@ -66,7 +66,11 @@ async fn converse(admin: &Admin, stream: Stream, _peer: SocketAddr) {
         if !keep_alive {
             stream.shutdown_write();
             let deadline = clock::now_ms() + LINGER_MS;
-            let _ = stream.recv(&mut buffer, &admin.timers, deadline).await;
+            // What is left unread at the close would be a reset, which eats the answer.
+            buffer.clear();
+            while let Ok(1..) = stream.recv(&mut buffer, &admin.timers, deadline).await {
+                buffer.clear();
+            }
             return;
         }
     }
