@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use monoio::net::TcpStream;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 
 use crate::net::Stream;
 use crate::sys::fd_of;
@@ -73,6 +73,13 @@ impl Listener {
     /// Waits until a connection is waiting.
     pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
         self.inner.readable(false)
+    }
+
+    /// Stops listening this instant. Dropping alone leaves the socket open, and the kernel queueing connections
+    /// that nobody will take, until the ring has let go of the last poll.
+    pub fn close(self) {
+        // On a listening socket that is the end of listening; an error means that it has ended already.
+        let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Read);
     }
 
     /// Takes the next waiting connection. `None`: none is waiting.

@@ -36,7 +36,7 @@ pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) 
             }
         }
     }
-    drop(listener);
+    listener.close();
     door.core.counters.listening.set(0);
 }
 
