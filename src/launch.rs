@@ -113,13 +113,13 @@ pub fn check(config: &Config) -> Result<(), Vec<String>> {
 
 impl Gateway {
     /// Does the control thread's work until the process is to end. Errors: the control thread has no runtime.
-    pub fn run(mut self) -> io::Result<Ending> {
+    pub fn run(mut self, signals: Signals) -> io::Result<Ending> {
         let (mut runtime, driver) = ThreadRuntime::build(self.config.io_driver != IoDriver::Epoll)?;
         let admin = self.admin.take();
         let admin_address = admin.as_ref().and_then(|socket| listener::local_address(socket).ok());
         let timers = Rc::new(Timers::new());
         let ending = runtime.block_on(async {
-            let signals = Signals::new()?;
+            let signals = signals.open()?;
             monoio::spawn(self.clockwork(timers.clone()));
             if let Some(socket) = admin {
                 monoio::spawn(serve_admin(Rc::new(self.window(timers.clone(), driver)), socket));

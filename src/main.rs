@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use realchat_gateway::cli::{self, Command, Invocation};
 use realchat_gateway::config::{self, Config, Lowered};
-use realchat_gateway::control::shutdown::Ending;
+use realchat_gateway::control::shutdown::{Ending, Signals};
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::Log;
 use realchat_gateway::{auth, clock, demo, explain};
@@ -55,6 +55,10 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("no signals: {error}")),
+    };
     let gateway = match launch::launch(config) {
         Ok(gateway) => gateway,
         Err(LaunchError::Mistakes(mistakes)) => return refuse(&mistakes.join("\n")),
@@ -63,7 +67,7 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
     if is_demo {
         print(&demo::page::curl_lines(gateway.public.port()));
     }
-    let ending = gateway.run();
+    let ending = gateway.run(signals);
     match &ending {
         Ok(Ending::Drained) => tracing::info!("drained: nothing was cut off"),
         Ok(Ending::CutOff(open)) => tracing::warn!(open, "connections were cut off"),

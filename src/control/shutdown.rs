@@ -16,8 +16,13 @@ use crate::limits::TICK_MS;
 use crate::net::{NEVER, Stream, Timers};
 use crate::telemetry::Counters;
 
-/// SIGTERM and SIGINT as bytes on a socket.
+/// SIGTERM and SIGINT as bytes on a socket, from the moment that this exists.
 pub struct Signals {
+    socket: UnixStream,
+}
+
+/// The same on the control thread's ring.
+pub struct OpenSignals {
     stream: Stream,
 }
 
@@ -37,7 +42,7 @@ pub struct Shutdown<'s> {
     /// The waits of the control thread.
     pub timers: &'s Timers,
     /// The signals.
-    pub signals: Signals,
+    pub signals: OpenSignals,
     /// The cores.
     pub cores: Arc<[Postbox]>,
     /// Their numbers.
@@ -49,15 +54,24 @@ pub struct Shutdown<'s> {
 }
 
 impl Signals {
-    /// Takes over both signals. Errors: no file descriptors.
+    /// Takes over both signals: before the first client is served, or an early one would end the process without
+    /// a drain. Errors: no file descriptors.
     pub fn new() -> io::Result<Signals> {
         let (near, far) = UnixStream::pair()?;
         for signal in [SIGTERM, SIGINT] {
             signal_hook::low_level::pipe::register(signal, near.try_clone()?)?;
         }
         far.set_nonblocking(true)?;
-        Ok(Signals { stream: Stream::new(OwnedFd::from(far))? })
+        Ok(Signals { socket: far })
     }
+
+    /// Registers the socket with the runtime of this thread.
+    pub fn open(self) -> io::Result<OpenSignals> {
+        Ok(OpenSignals { stream: Stream::new(OwnedFd::from(self.socket))? })
+    }
+}
+
+impl OpenSignals {
 
     /// Waits for a signal. False: none came until the deadline.
     async fn wait(&self, timers: &Timers, deadline_ms: u64) -> bool {
