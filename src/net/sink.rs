@@ -12,6 +12,8 @@ pub struct Sink<'s> {
     /// What was gathered and has not left yet.
     out: Buffer,
     pace: Pace,
+    /// The last wait ended with its deadline and not with the socket.
+    is_overdue: bool,
 }
 
 /// Why bytes did not leave.
@@ -26,7 +28,7 @@ pub enum SendError {
 impl<'s> Sink<'s> {
     /// `out` may hold a head already.
     pub fn new(stream: &'s Stream, timers: &'s Timers, out: Buffer, pace: Pace) -> Sink<'s> {
-        Sink { stream, timers, out, pace }
+        Sink { stream, timers, out, pace, is_overdue: false }
     }
 
     /// Bytes that have left so far.
@@ -57,7 +59,7 @@ impl<'s> Sink<'s> {
                 self.wait().await?;
                 continue;
             };
-            self.pace.moved(sent);
+            self.moved(sent);
             let gathered = sent.min(self.out.len());
             self.out.consume(gathered);
             piece = &piece[sent - gathered..];
@@ -70,7 +72,7 @@ impl<'s> Sink<'s> {
         while !self.out.is_empty() {
             match self.stream.try_send(self.out.filled()).map_err(SendError::Closed)? {
                 Some(sent) => {
-                    self.pace.moved(sent);
+                    self.moved(sent);
                     self.out.consume(sent);
                 }
                 None => self.wait().await?,
@@ -80,6 +82,14 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
+    fn moved(&mut self, sent: usize) {
+        self.pace.moved(sent);
+        self.is_overdue = false;
+    }
+
+    /// Waits until a send may move bytes. A socket counts as writable when a third of the kernel's buffer is
+    /// free; a peer that reads slowly and steadily may take longer for that than we wait. So the deadline is
+    /// not the end: one more send must find no room at all.
     async fn wait(&mut self) -> Result<(), SendError> {
         let since = clock::now_ms();
         let waited = self.timers.until(self.pace.deadline(since), self.stream.writable()).await;
@@ -87,7 +97,11 @@ impl<'s> Sink<'s> {
         match waited {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(SendError::Closed(error)),
-            Err(_) => Err(SendError::TimedOut),
+            Err(_) if self.is_overdue => Err(SendError::TimedOut),
+            Err(_) => {
+                self.is_overdue = true;
+                Ok(())
+            }
         }
     }
 }
