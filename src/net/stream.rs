@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
@@ -154,10 +155,19 @@ impl Stream {
             ) {
                 Err(Errno::AGAIN) => Liveness::Quiet,
                 Err(Errno::INTR) => continue,
+                Ok((_, 1)) if self.is_reset() => Liveness::Closed,
                 Ok((_, 1)) => Liveness::Bytes,
                 Ok(_) | Err(_) => Liveness::Closed,
             };
         }
+    }
+
+    /// The connection has ended in both directions: a reset shows only here while bytes wait in front of it.
+    fn is_reset(&self) -> bool {
+        let fd = fd_of(&self.inner);
+        let mut look = [PollFd::new(&fd, PollFlags::empty())];
+        let ended = PollFlags::HUP | PollFlags::ERR;
+        poll(&mut look, Some(&Timespec::default())).is_ok() && look[0].revents().intersects(ended)
     }
 
     /// Makes the close a reset, for what must not look like an end in order.
