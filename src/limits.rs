@@ -81,9 +81,9 @@ pub const READS_PER_TURN: u32 = 16;
 pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections over the cap that are being told 503 at one time; further ones are closed at once.
 pub const REFUSALS_AT_ONCE: usize = 64;
-/// File descriptors a core needs besides its connections: ring, listener, mailbox, log, and room for
-/// what the process opens for a moment.
-pub const FDS_RESERVED: u64 = 64;
+/// File descriptors a core needs besides its connections: ring, listener, mailbox, log, connections that are
+/// being told 503 or were taken only to be closed, and room for what the process opens for a moment.
+pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN) as u64;
 
 /// Submission entries of a core's ring; when it is full, the core submits and goes on.
 pub const RING_ENTRIES: u32 = 1024;
