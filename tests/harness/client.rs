@@ -70,6 +70,12 @@ impl Client {
         self.wire.some(1 << 16).expect("bytes or the end")
     }
 
+    /// Reads so many bytes and forgets them. Returns how many came before the end.
+    #[track_caller]
+    pub fn skip(&mut self, length: u64) -> u64 {
+        self.wire.skip(length).expect("bytes or the end")
+    }
+
     /// Everything until the peer closes.
     #[track_caller]
     pub fn read_to_close(&mut self) -> Vec<u8> {

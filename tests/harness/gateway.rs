@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -38,7 +38,7 @@ enum Stdout {
 impl Gateway {
     /// One core, no limits, no access log, upstreams where nobody listens; then as the test wants.
     pub fn builder() -> Builder {
-        let mut builder = Builder { env: Vec::new(), config: None, is_stdout_read: true };
+        let mut builder = Builder { env: Vec::new(), config: None, is_stdout_read: true, open_files: None };
         let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
         let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
         for (name, value) in names.into_iter().zip(values) {
@@ -169,6 +169,15 @@ impl Gateway {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// Processor time used so far, by itself and by the kernel for it.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("/proc");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // proc_pid_stat(5): utime and stime, in ticks of 10 ms.
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process takes signals");
     }
@@ -238,6 +247,7 @@ pub struct Builder {
     env: Vec<(String, String)>,
     config: Option<String>,
     is_stdout_read: bool,
+    open_files: Option<u32>,
 }
 
 impl Builder {
@@ -286,6 +296,12 @@ impl Builder {
         self
     }
 
+    /// Runs with so many file descriptors at most.
+    pub fn open_files(mut self, limit: u32) -> Builder {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Gateway {
@@ -326,7 +342,12 @@ impl Builder {
     }
 
     fn spawn(self, arguments: &[&str]) -> (Child, Option<PathBuf>) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_realchat-gateway"));
+        let program = env!("CARGO_BIN_EXE_realchat-gateway");
+        let mut command = Command::new(program);
+        if let Some(limit) = self.open_files {
+            command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), program]);
+        }
         command.args(arguments).env_clear();
         for name in ["PATH", "RUST_LOG"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));

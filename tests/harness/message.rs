@@ -168,6 +168,22 @@ impl Wire {
         Ok(self.take(count))
     }
 
+    /// Reads so many bytes and forgets them. Returns how many came before the end.
+    pub fn skip(&mut self, length: u64) -> io::Result<u64> {
+        let kept = self.buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        self.buffer.drain(..kept);
+        let mut skipped = kept as u64;
+        let mut space = vec![0; 1 << 18];
+        while skipped < length {
+            let room = space.len().min(usize::try_from(length - skipped).unwrap_or(usize::MAX));
+            match self.stream.read(&mut space[..room])? {
+                0 => break,
+                count => skipped += count as u64,
+            }
+        }
+        Ok(skipped)
+    }
+
     fn exactly(&mut self, mut length: u64, into: &mut Vec<u8>) -> io::Result<()> {
         while length > 0 {
             let some = self.some(length.min(1 << 16) as usize)?;

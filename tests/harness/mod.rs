@@ -38,6 +38,13 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Lets this process, and what it starts, open as many files as it may.
+pub fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the soft limit rises");
+}
+
 /// Bytes as a failing test prints them.
 pub fn show(bytes: &[u8]) -> String {
     let shown = bytes[..bytes.len().min(400)].escape_ascii().to_string();

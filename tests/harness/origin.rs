@@ -211,6 +211,16 @@ impl Exchange {
         self.wire.some(1 << 16).unwrap_or_default()
     }
 
+    /// Reads so many bytes and forgets them. Returns how many came before the end.
+    pub fn skip(&mut self, length: u64) -> u64 {
+        self.wire.skip(length).unwrap_or_default()
+    }
+
+    /// The socket itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.wire.stream
+    }
+
     /// Sends bytes; a gateway that has gone away is no error.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.wire.stream.write_all(bytes.as_ref());

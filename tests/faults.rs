@@ -1,0 +1,357 @@
+//! Faults on either side: an upstream that fails costs one answer, a client that vanishes costs nothing.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::*;
+
+const ME: &str = "/api/v1/users/me";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn get(target: &str) -> Vec<u8> {
+    Request::new("GET", target).token("ann").bytes()
+}
+
+/// The head of a POST whose body of this length is still to come.
+fn post(target: &str, length: u64) -> Vec<u8> {
+    Request::new("POST", target).token("ann").field("Content-Length", &length.to_string()).bytes()
+}
+
+// --- Upstreams that cannot be reached
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_502_and_a_clear_line_and_never_a_failed_start() {
+    let origin = Origin::fixed(OK);
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .upstream_url("profile", "http://no-such-host.invalid:80")
+        .start();
+    let response = gateway.get(ME, "ann");
+    assert_eq!((response.status, response.code().as_str()), (502, "upstream_unreachable"));
+    assert_eq!(gateway.get("/api/v1/messages", "ann").status, 200, "the others are not touched");
+    let is_clear = |line: &String| line.contains("does not resolve") && line.contains("profile");
+    eventually("a line that names the upstream", || gateway.log().iter().any(is_clear));
+}
+
+/// A listener whose queue is full: it accepts nothing, and the kernel ignores whoever comes.
+fn full_listener() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // listen(2) may be called again: the queue is then this short.
+    rustix::net::listen(&listener, 0).expect("a short queue");
+    let address = listener.local_addr().expect("the port");
+    let patience = Duration::from_millis(150);
+    let fill = || TcpStream::connect_timeout(&address, patience).ok();
+    (listener, std::iter::from_fn(fill).take(16).collect(), address)
+}
+
+#[test]
+fn an_upstream_that_does_not_accept_is_a_504_in_time() {
+    let (_listener, waiting, address) = full_listener();
+    assert!(waiting.len() < 16, "the queue never fills");
+    let gateway = Gateway::builder()
+        .upstream_url("profile", &format!("http://{address}"))
+        .env("UPSTREAM_CONNECT_TIMEOUT", "300ms")
+        .start();
+    let fds = gateway.fd_count();
+    let begun = Instant::now();
+    let response = gateway.get(ME, "ann");
+    assert_eq!((response.status, response.code().as_str()), (504, "upstream_connect_timeout"));
+    assert!((250..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    eventually("the attempt is given up", || gateway.fd_count() <= fds);
+}
+
+// --- Upstreams that fail in the middle
+
+#[test]
+fn a_reset_in_a_body_with_length_is_seen_and_the_next_request_is_served() {
+    let origin = Origin::new(|exchange| {
+        while let Some(request) = exchange.read_request() {
+            if request.target().ends_with("me") {
+                exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nhell");
+                exchange.sleep_ms(50);
+                return exchange.reset();
+            }
+            exchange.write(OK);
+        }
+    });
+    let gateway = Gateway::before(&origin);
+    let mut client = gateway.client();
+    let response = client.send(get(ME)).read_partial_response();
+    assert!(response.truncated, "{response:?}");
+    assert_eq!(gateway.get("/api/v1/users/you", "ann").text(), "ok");
+}
+
+#[test]
+fn a_second_answer_that_ends_a_full_read_reaches_nobody() {
+    // The first answer fills one read to its last byte, so the second is still in the socket when the exchange ends.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n";
+    let first = head.replace("65536", &(65536 - head.len()).to_string());
+    let mut both = first.clone().into_bytes();
+    both.resize(65536, b'a');
+    let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    both.extend(evil.as_bytes());
+    let origin = Origin::fixed(both);
+    let gateway = Gateway::before(&origin);
+    let mut client = gateway.client();
+    for connections in 1..=20 {
+        let response = client.send(get(ME)).read_response();
+        assert_eq!(response.body.len(), 65536 - head.len());
+        assert!(response.body.iter().all(|&byte| byte == b'a'));
+        assert_eq!(origin.connections(), connections, "a spoilt connection was used again");
+    }
+}
+
+#[test]
+fn an_upstream_that_stops_reading_the_body_is_a_504_in_time() {
+    let origin = Origin::new(|exchange| {
+        exchange.read_head();
+        exchange.sleep_ms(3_000);
+    });
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("UPSTREAM_IDLE_TIMEOUT", "400ms")
+        .env("BODY_MAX_BYTES", "0")
+        .start();
+    let fds = gateway.fd_count();
+    let mut client = gateway.client();
+    let begun = Instant::now();
+    // The answer comes while the body is being sent: sending ends with it.
+    client.stream().set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    client.send(post(ME, 64 << 20));
+    let mut out = client.stream();
+    while std::io::Write::write_all(&mut out, &[b'a'; 1 << 16]).is_ok() {}
+    let response = client.read_response();
+    assert_eq!((response.status, response.code().as_str()), (504, "upstream_timeout"));
+    assert!(begun.elapsed() < Duration::from_millis(2_900), "{:?}", begun.elapsed());
+    drop(client);
+    eventually("both connections are closed", || gateway.fd_count() <= fds);
+}
+
+#[test]
+fn an_answer_from_an_upstream_that_never_reads_the_body_reaches_the_client() {
+    for length in [48 << 10, 512 << 10, 8 << 20] {
+        let origin = Origin::new(|exchange| {
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size(exchange.stream(), 4096);
+            // Not a byte is read, not even of the head: what is known of the request is that it comes.
+            exchange.sleep_ms(50);
+            exchange.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno");
+            exchange.sleep_ms(2_500);
+        });
+        let gateway = Gateway::before(&origin);
+        let mut client = gateway.client();
+        let begun = Instant::now();
+        let body = vec![b'a'; length];
+        let mut sender = client.stream().try_clone().expect("a second handle");
+        let head = post(ME, length as u64);
+        let sending = thread::spawn(move || {
+            use std::io::Write;
+            let _ = sender.write_all(&head).and_then(|()| sender.write_all(&body));
+        });
+        let response = client.read_response();
+        assert_eq!((response.status, response.text().as_str()), (413, "no"), "{length}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{length}: {:?}", begun.elapsed());
+        drop(client);
+        sending.join().expect("the sender ends");
+    }
+}
+
+// --- Connections closed just as they are used again
+
+#[test]
+fn connections_closed_just_as_they_are_reused_cost_no_get_an_error() {
+    // Each connection is good for one to four answers, and is closed in the same moment as the last one is sent.
+    let origin = Origin::new(|exchange| {
+        for _ in 0..1 + exchange.connection % 4 {
+            if exchange.read_head().is_none() {
+                return;
+            }
+            exchange.write(OK);
+        }
+    });
+    let gateway = Arc::new(Gateway::before(&origin));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let gateway = gateway.clone();
+            thread::spawn(move || {
+                let (mut client, request) = (gateway.client(), get(ME));
+                for n in 0..500 {
+                    let response = client.send(&request).read_response();
+                    assert_eq!((response.status, response.text().as_str()), (200, "ok"), "request {n}");
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().expect("no client saw an error"));
+    assert!(origin.connections() > 1_000, "only {} connections", origin.connections());
+    eventually("closed connections are let go", || origin.open() <= 8);
+}
+
+// --- Clients that vanish
+
+/// What the client was doing when it vanished.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    InHead,
+    Waiting,
+    SendingBody,
+    /// The upstream has stopped reading.
+    SendingStuckBody,
+    ReceivingBody,
+    /// Everything was sent, and more requests behind it.
+    WaitingWithMoreSent,
+}
+
+const STAGES: [Stage; 6] = [
+    Stage::InHead,
+    Stage::Waiting,
+    Stage::SendingBody,
+    Stage::SendingStuckBody,
+    Stage::ReceivingBody,
+    Stage::WaitingWithMoreSent,
+];
+
+/// An origin that keeps every client waiting, each in the way that the target says.
+fn endless_origin() -> Origin {
+    Origin::new(|exchange| {
+        let Some(head) = exchange.read_head() else { return };
+        if head.word(1).ends_with("stuck") {
+            let reading_never = Instant::now();
+            while reading_never.elapsed() < Duration::from_secs(20) && !is_gone(exchange.stream()) {
+                exchange.sleep_ms(20);
+            }
+        } else if head.word(1).ends_with("stream") {
+            exchange.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            while !is_gone(exchange.stream()) {
+                exchange.write(format!("1000\r\n{}\r\n", "a".repeat(0x1000)));
+                exchange.sleep_ms(2);
+            }
+        } else {
+            exchange.wait_closed();
+        }
+    })
+}
+
+/// The peer has closed or reset the connection, whether or not everything before was read.
+fn is_gone(stream: &TcpStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut look = [PollFd::new(stream, PollFlags::RDHUP)];
+    poll(&mut look, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// A client as it is just before it vanishes.
+fn client_at(stage: Stage, gateway: &Gateway) -> Client {
+    let mut client = gateway.client();
+    match stage {
+        Stage::InHead => client.send("GET /api/v1/users/me HTTP/1.1\r\nHost: ch"),
+        Stage::Waiting => client.send(get(ME)),
+        Stage::SendingBody => client.send(post(ME, 1 << 20)).send([b'a'; 10_000]),
+        Stage::SendingStuckBody => {
+            client.send(post("/api/v1/users/stuck", 9 << 20));
+            client.stream().set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+            let mut out = client.stream();
+            while std::io::Write::write_all(&mut out, &[b'a'; 1 << 16]).is_ok() {}
+            &mut client
+        }
+        Stage::ReceivingBody => {
+            client.send(get("/api/v1/users/stream"));
+            client.read_head();
+            client.read_some();
+            &mut client
+        }
+        Stage::WaitingWithMoreSent => client.send([get(ME), get(ME)].concat()),
+    };
+    client
+}
+
+#[test]
+fn a_client_that_resets_takes_its_upstream_connection_along() {
+    let origin = endless_origin();
+    let gateway = Gateway::builder().everywhere(&origin).start();
+    let fds = gateway.fd_count();
+    let mut stuck = 0;
+    for stage in STAGES {
+        let client = client_at(stage, &gateway);
+        thread::sleep(Duration::from_millis(100));
+        client.reset();
+        let begun = Instant::now();
+        eventually(&format!("nothing is left of {stage:?}"), || gateway.fd_count() <= fds);
+        assert!(begun.elapsed() < Duration::from_millis(2_500), "{stage:?}: {:?}", begun.elapsed());
+        // An upstream that does not read cannot learn of the end either.
+        if !matches!(stage, Stage::SendingStuckBody) {
+            eventually(&format!("the upstream knows of {stage:?}"), || origin.open() <= stuck);
+        } else {
+            stuck += 1;
+        }
+    }
+}
+
+#[test]
+fn a_client_that_closes_takes_its_upstream_connection_along() {
+    let origin = endless_origin();
+    let gateway = Gateway::builder().everywhere(&origin).start();
+    let fds = gateway.fd_count();
+    // A close with the rest of a body still on its way cannot be told from a half-close: that is a matter of
+    // `UPSTREAM_IDLE_TIMEOUT`.
+    for stage in STAGES.into_iter().filter(|stage| !matches!(stage, Stage::SendingStuckBody)) {
+        let client = client_at(stage, &gateway);
+        thread::sleep(Duration::from_millis(100));
+        drop(client);
+        let begun = Instant::now();
+        eventually(&format!("nothing is left of {stage:?}"), || gateway.fd_count() <= fds);
+        assert!(begun.elapsed() < Duration::from_millis(2_500), "{stage:?}: {:?}", begun.elapsed());
+        eventually(&format!("the upstream knows of {stage:?}"), || origin.open() == 0);
+    }
+}
+
+/// So many requests, each given up at one stage, half of them by reset.
+fn abort(gateway: &Arc<Gateway>, count: usize) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let abort_all = move |next: Arc<AtomicUsize>, gateway: Arc<Gateway>| {
+        const QUICK: [Stage; 4] = [Stage::InHead, Stage::Waiting, Stage::SendingBody, Stage::ReceivingBody];
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= count {
+                return;
+            }
+            let client = client_at(QUICK[n % QUICK.len()], &gateway);
+            if (n / QUICK.len()).is_multiple_of(2) {
+                client.reset();
+            }
+        }
+    };
+    let threads: Vec<_> = (0..16)
+        .map(|_| {
+            let (next, gateway) = (next.clone(), gateway.clone());
+            thread::spawn(move || abort_all(next, gateway))
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("every client got as far as it should"));
+}
+
+#[test]
+fn ten_thousand_aborted_requests_leave_nothing_behind() {
+    open_many_files();
+    let origin = endless_origin();
+    let gateway = Arc::new(Gateway::before(&origin));
+    let settle = |fds: usize| {
+        eventually("every connection is closed", || gateway.fd_count() <= fds && origin.open() == 0);
+    };
+    let fds = gateway.fd_count();
+    // The first round brings memory to what so many at one time need; the second must not need more.
+    abort(&gateway, 10_000);
+    settle(fds);
+    let (rss, threads) = (gateway.rss_kib(), gateway.threads());
+    abort(&gateway, 10_000);
+    settle(fds);
+    let (rss_after, threads_after) = (gateway.rss_kib(), gateway.threads());
+    println!(
+        "fds {fds} → {}, RSS {rss} → {rss_after} KiB, threads {threads} → {threads_after}",
+        gateway.fd_count()
+    );
+    assert!(rss_after < rss + 4 * 1024, "RSS {rss} → {rss_after} KiB");
+    assert!(threads_after <= threads, "threads {threads} → {threads_after}");
+    assert_eq!(gateway.ask(Request::new("GET", "/healthz")).status, 200);
+}
