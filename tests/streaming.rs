@@ -169,7 +169,7 @@ fn a_large_transfer_leaves_others_their_turn() {
         }
     });
     println!("{asked} requests beside 2 GiB, the slowest took {worst:?}");
-    assert!(worst < Duration::from_millis(300), "one of {asked} requests waited {worst:?}");
+    assert!(worst < Duration::from_millis(500), "one of {asked} requests waited {worst:?}");
 }
 
 // --- Back-pressure
