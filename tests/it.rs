@@ -12,6 +12,7 @@ mod limits_of_machine;
 mod paths;
 mod regression;
 mod program;
+mod property;
 mod rate;
 mod requests;
 mod responses;
