@@ -77,6 +77,8 @@ pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Reads of one connection in one turn of a core: 1 MiB of a body that is never late.
 pub const READS_PER_TURN: u32 = 16;
+/// Waits of a core in a row that may be over before they begin; then everyone else has a turn.
+pub const WAITS_AT_ONCE_MAX: u32 = 16;
 /// Requests of one connection that are served in one turn of a core, if they came together.
 pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections over the cap that are being told 503 at one time; further ones are closed at once.

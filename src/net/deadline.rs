@@ -8,8 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use crate::clock;
+use crate::limits::WAITS_AT_ONCE_MAX;
 
 /// A deadline that never comes.
 pub const NEVER: u64 = u64::MAX;
@@ -24,22 +26,32 @@ pub struct Timers {
     slots: RefCell<Slots>,
     /// No deadline is earlier than this; it may be too early, never too late.
     earliest_ms: Cell<u64>,
+    /// Waits in a row that were over at once, of all tasks of the core.
+    at_once: Cell<u32>,
 }
 
 impl Timers {
     /// No waits yet.
     pub fn new() -> Timers {
-        Timers { slots: RefCell::default(), earliest_ms: Cell::new(NEVER) }
+        Timers { slots: RefCell::default(), earliest_ms: Cell::new(NEVER), at_once: Cell::new(0) }
     }
 
     /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`.
     pub async fn until<F: Future>(&self, at_ms: u64, future: F) -> Result<F::Output, Elapsed> {
+        if self.at_once.get() >= WAITS_AT_ONCE_MAX {
+            self.at_once.set(0);
+            // On epoll a poll is over at once where the ring takes a turn. Nothing shorter than a sleep lets
+            // the core come to its timers.
+            monoio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.at_once.set(self.at_once.get() + 1);
         let mut future = pin!(future);
         let mut wait = Wait { timers: self, slot: None };
         poll_fn(|context| {
             if let Poll::Ready(output) = future.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
+            self.at_once.set(0);
             if at_ms != NEVER && clock::now_ms() >= at_ms {
                 return Poll::Ready(Err(Elapsed));
             }

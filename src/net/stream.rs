@@ -190,6 +190,7 @@ mod tests {
     use crate::net::runtime::ThreadRuntime;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use std::rc::Rc;
+    use std::time::Instant;
 
     fn pair() -> (Stream, Stream) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -199,24 +200,27 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_never_late_leaves_turns_to_others() {
-        let (mut runtime, _) = ThreadRuntime::build(true).expect("a runtime");
-        let turns = runtime.block_on(async {
-            let ((near, far), other) = (pair(), pair());
-            far.try_send(&[0; 32 * 1024]).expect("a send").expect("room");
-            let turns = Rc::new(Cell::new(0));
-            let counted = turns.clone();
-            monoio::spawn(async move {
-                while other.0.writable().await.is_ok() {
-                    counted.set(counted.get() + 1);
+        for is_ring_wanted in [true, false] {
+            let (mut runtime, driver) = ThreadRuntime::build(is_ring_wanted).expect("a runtime");
+            let turns = runtime.block_on(async {
+                let (near, far) = pair();
+                let turns = Rc::new(Cell::new(0));
+                let counted = turns.clone();
+                monoio::spawn(async move {
+                    loop {
+                        monoio::time::sleep(Duration::from_millis(1)).await;
+                        counted.set(counted.get() + 1);
+                    }
+                });
+                let (timers, begun) = (Timers::new(), Instant::now());
+                while begun.elapsed() < Duration::from_millis(300) {
+                    far.try_send(&[0; 16]).expect("a send").expect("room");
+                    near.arrival(&timers, NEVER).await.expect("bytes");
+                    assert_eq!(near.try_recv(&mut [0; 16]).expect("bytes"), Some(16));
                 }
+                turns.get()
             });
-            let timers = Timers::new();
-            for _ in 0..READS_PER_TURN * 10 {
-                near.arrival(&timers, NEVER).await.expect("bytes");
-                assert_eq!(near.try_recv(&mut [0; 16]).expect("bytes"), Some(16));
-            }
-            turns.get()
-        });
-        assert!(turns >= 9, "{turns} turns");
+            assert!(turns >= 5, "{turns} turns on {driver}");
+        }
     }
 }
