@@ -5,6 +5,7 @@ mod harness;
 mod access_log;
 mod admin;
 mod cors;
+mod docs;
 mod drain;
 mod faults;
 mod headers;

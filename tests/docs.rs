@@ -1,0 +1,230 @@
+//! The documents say what the code does: codes, keys, metrics, log fields, paths and links.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use realchat_gateway::auth::Refusal;
+use realchat_gateway::config::Written;
+use realchat_gateway::http1::HeadError;
+use realchat_gateway::telemetry::{AccessRecord, Counters};
+
+/// Where the gateway's own answers get their codes, besides `http1` and `auth`.
+const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
+
+/// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
+const FOREIGN_NAMES: [&str; 5] = ["RUST_LOG", "SKIP_INSTALL", "SO_REUSEPORT", "COOP_TASKRUN", "JWT_SECERT"];
+
+#[test]
+fn the_readme_has_every_error_code_and_no_other() {
+    let readme = read("README.md");
+    let listed: BTreeSet<(String, String)> = section(&readme, "## Errors").filter_map(error_row).collect();
+    let codes =
+        |rows: &BTreeSet<(String, String)>| rows.iter().map(|row| row.1.clone()).collect::<BTreeSet<_>>();
+    let known = known_errors();
+    for (status, code) in &known {
+        // Status 0: the answer is another's.
+        let has = listed.iter().any(|row| row.1 == *code && (row.0 == *status || status == "0"));
+        assert!(has, "README.md has no row for {status} {code}");
+    }
+    assert_eq!(codes(&listed), codes(&known), "README.md lists a code that is none");
+}
+
+#[test]
+fn every_setting_is_in_the_manual_and_every_name_in_capitals_exists() {
+    let keys: BTreeSet<&str> = Written::KEYS.iter().map(|key| key.env).collect();
+    let manual = read("docs/config.md");
+    for key in &keys {
+        assert!(manual.contains(&format!("| `{key}` |")), "docs/config.md has no row for {key}");
+    }
+    let limits = read("src/limits.rs");
+    for (path, text) in documents() {
+        for name in quoted(&text).flat_map(capitals) {
+            let known = keys.contains(name)
+                || limits.contains(&format!("const {name}:"))
+                || FOREIGN_NAMES.contains(&name);
+            assert!(known, "{path}: {name} is neither a setting nor a bound");
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_every_metric() {
+    let readme = read("README.md");
+    let metrics: String = section(&readme, "## Watch it").collect();
+    Counters::default().each(|name, _, _, _| {
+        assert!(metrics.contains(&format!("`{name}`")), "README.md does not explain the metric {name}");
+    });
+}
+
+#[test]
+fn every_field_of_the_access_log_is_explained() {
+    let record = AccessRecord {
+        time_us: 0,
+        request_id: b"id",
+        client: [127, 0, 0, 1].into(),
+        method: b"GET",
+        path: b"/",
+        route: Some("r"),
+        user: Some("u"),
+        status: 200,
+        code: Some("c"),
+        bytes_in: 1,
+        bytes_out: 1,
+        total_us: 1,
+        connect_us: Some(1),
+        upstream_head_us: Some(1),
+        upstream: Some("a"),
+        reused: Some(true),
+    };
+    let mut line = Vec::new();
+    record.write_json(&mut line);
+    let line: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).expect("JSON");
+    let text = read("docs/requests.md");
+    let rows: BTreeSet<&str> = section(&text, "## The access log")
+        .filter_map(|row| row.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(rows, line.keys().map(String::as_str).collect());
+}
+
+#[test]
+fn every_link_and_every_path_leads_somewhere() {
+    let mut broken = Vec::new();
+    for (path, text) in documents() {
+        let here = root().join(&path);
+        for link in links(&text).filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { here.clone() } else { here.with_file_name("").join(file) };
+            if !target.exists() || !(anchor.is_empty() || has_heading(&target, anchor)) {
+                broken.push(format!("{path}: {link}"));
+            }
+        }
+        let is_path = |text: &&str| {
+            ["src/", "tests/", "docs/", "deploy/", "scripts/"].iter().any(|dir| text.starts_with(dir))
+        };
+        broken.extend(
+            quoted(&text)
+                .filter(is_path)
+                .filter(|name| !root().join(name).exists())
+                .map(|name| format!("{path}: {name}")),
+        );
+    }
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn the_map_names_every_module_and_every_file_of_tests() {
+    let map = read("docs/ARCHITECTURE.md");
+    let library = read("src/lib.rs");
+    for module in library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')) {
+        assert!(
+            map.contains(&format!("| `{module}` |")) || map.contains(&format!("`{module}` |")),
+            "{module}"
+        );
+    }
+    let binary = read("tests/it.rs");
+    for file in fs::read_dir(root().join("tests")).expect("tests").flatten() {
+        let path = file.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "it" {
+            assert!(binary.contains(&format!("mod {name};\n")), "tests/it.rs does not know {name}");
+        }
+    }
+}
+
+#[test]
+fn the_documents_are_read_as_they_should_be() {
+    assert_eq!(error_row("| 400 | `bare_lf` | x |"), Some(("400".into(), "bare_lf".into())));
+    assert_eq!(error_row("| status | code | when |"), None);
+    assert_eq!(links("a [b](c.md#d) [e](f)").collect::<Vec<_>>(), ["c.md#d", "f"]);
+    assert_eq!(quoted("a `b c` d `e`").collect::<Vec<_>>(), ["b c", "e"]);
+    assert_eq!(capitals("JWT_SECRET=a X PORT_B").collect::<Vec<_>>(), ["JWT_SECRET", "PORT_B"]);
+    assert_eq!(
+        answers(r#"A => (404, "no_route"),"#).collect::<Vec<_>>(),
+        [("404".into(), "no_route".into())]
+    );
+}
+
+/// Status and code of every answer, from the code.
+fn known_errors() -> BTreeSet<(String, String)> {
+    let own = |code: &str, status: u16| (status.to_string(), code.to_owned());
+    let mut known: BTreeSet<_> =
+        HeadError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
+    known.extend(
+        [Refusal::Missing, Refusal::Invalid, Refusal::Expired].map(|refusal| own(refusal.code(), 401)),
+    );
+    for file in ANSWERS {
+        known.extend(answers(&read(file)));
+    }
+    known
+}
+
+/// Every `(404, "code")`.
+fn answers(source: &str) -> impl Iterator<Item = (String, String)> {
+    source.split('(').filter_map(|rest| {
+        let (status, rest) = rest.split_once(", \"")?;
+        let (code, rest) = rest.split_once('"')?;
+        let is_answer =
+            !status.is_empty() && status.bytes().all(|byte| byte.is_ascii_digit()) && rest.starts_with(')');
+        is_answer.then(|| (status.to_owned(), code.to_owned()))
+    })
+}
+
+/// Status and code of a row of an error table.
+fn error_row(line: &str) -> Option<(String, String)> {
+    let mut cells = line.strip_prefix("| ")?.split(" | ");
+    let status = cells.next()?;
+    let code = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+    Some((status.to_owned(), code.to_owned()))
+}
+
+/// The lines below a heading, down to the next one of its rank.
+fn section<'t>(text: &'t str, heading: &'t str) -> impl Iterator<Item = &'t str> {
+    text.lines().skip_while(move |line| *line != heading).skip(1).take_while(|line| !line.starts_with("## "))
+}
+
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// What stands between backticks, outside of code blocks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2))
+}
+
+/// Words of at least two parts in capitals.
+fn capitals(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| {
+        word.contains('_')
+            && !word.starts_with('_')
+            && !word.ends_with('_')
+            && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    })
+}
+
+fn has_heading(file: &Path, anchor: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.'], "");
+    text.lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .any(|line| slug(line.trim_start_matches('#').trim()) == anchor)
+}
+
+fn documents() -> Vec<(String, String)> {
+    let mut paths: Vec<String> = ["README.md", "CHANGELOG.md"].map(str::to_owned).into();
+    for file in fs::read_dir(root().join("docs")).expect("docs").flatten() {
+        paths.push(format!("docs/{}", file.file_name().to_str().expect("a name")));
+    }
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
