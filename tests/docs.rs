@@ -128,6 +128,7 @@ fn the_map_names_every_module_and_every_file_of_tests() {
         let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
         if path.extension().is_some_and(|extension| extension == "rs") && name != "it" {
             assert!(binary.contains(&format!("mod {name};\n")), "tests/it.rs does not know {name}");
+            assert!(map.contains(&format!("`tests/{name}.rs`")), "docs/ARCHITECTURE.md does not name {name}");
         }
     }
 }
