@@ -11,7 +11,12 @@ use crate::route::{Match, RouteTable};
 pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, String> {
     let table = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: example\r\n{PROBES}\r\n").into_bytes();
-    let limits = HeadLimits::default();
+    let sizes = &config.sizes;
+    let limits = HeadLimits {
+        head_bytes: sizes.head_bytes,
+        request_line_bytes: sizes.request_line_bytes,
+        fields: sizes.fields,
+    };
     let mut head = RequestHead::default();
     let length = match HeadScan::default().advance(&bytes, &limits) {
         Ok(Some(length)) => length,

@@ -45,7 +45,15 @@ pub enum Match<'t> {
     Unknown,
 }
 
-impl Match<'_> {
+impl<'t> Match<'t> {
+    /// The route's name, for the record.
+    pub fn name(&self) -> Option<&'t str> {
+        match self {
+            Match::Route(entry) => Some(&entry.route.name),
+            Match::MethodNotAllowed { .. } | Match::Unknown => None,
+        }
+    }
+
     /// Who may ask. What no route knows is protected too, so that nobody maps the API from outside.
     pub fn access(&self) -> Access {
         match self {

@@ -72,7 +72,6 @@ impl Signals {
 }
 
 impl OpenSignals {
-
     /// Waits for a signal. False: none came until the deadline.
     async fn wait(&self, timers: &Timers, deadline_ms: u64) -> bool {
         // One byte per signal: a second signal must not be swallowed together with the first.

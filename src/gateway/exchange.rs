@@ -69,6 +69,7 @@ impl<'c> Exchange<'c> {
             return Ok(answered);
         }
         let found = self.core.routes.find(self.request.method(), self.request.path());
+        self.record.route = found.name();
         let identified = self.identify(&found);
         let permit = self.permit(&found, &identified).await?;
         let identity = auth::authorize(found.access(), identified).map_err(Failure::Credential)?;
@@ -136,7 +137,6 @@ impl<'c> Exchange<'c> {
             Match::MethodNotAllowed { allow, .. } => return Err(Failure::MethodNotAllowed(allow.into())),
             Match::Unknown => return Err(Failure::NoRoute),
         };
-        self.record.route = Some(&route.route.name);
         if route.route.kind == RouteKind::WebSocket {
             return Err(Failure::NotImplemented);
         }

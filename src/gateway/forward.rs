@@ -16,7 +16,7 @@ use crate::gateway::interim;
 use crate::gateway::response::{Arrived, Reading};
 use crate::http1::{Framing, HeadError, Version};
 use crate::limit::Permit;
-use crate::net::{NEVER, Sink};
+use crate::net::{Buffer, NEVER, Sink};
 use crate::upstream::Lease;
 
 /// Sends the request on the leased connection and brings its response to the client. The evidence of every
@@ -28,11 +28,29 @@ pub async fn forward(
     _permit: &Permit,
     lease: Lease<'_>,
 ) -> Result<After, Failure> {
-    let core = exchange.core;
     exchange.record.endpoint = Some(lease.endpoint().clone());
     exchange.record.connect_us = lease.connect_us();
     exchange.record.reused = Some(lease.is_reused());
+    let (mark, body) = (exchange.downstream.buffer.mark(), exchange.body.clone());
+    let head = compose(exchange, route, identity);
+    let (delivered, sent) = transmit(exchange, &lease, head, route.trailers_forwarded).await;
+    match delivered {
+        Ok(delivered) => Ok(settle(exchange, lease, delivered).await),
+        Err(Failure::Stale) => {
+            let is_safe = exchange.request.head.method.is_idempotent() || sent == 0;
+            if !(lease.is_reused() && is_safe && exchange.downstream.buffer.rewind(mark)) {
+                return Err(Failure::UpstreamProtocol);
+            }
+            exchange.body = body;
+            Err(Failure::Stale)
+        }
+        Err(failure) => Err(failure),
+    }
+}
 
+/// The head that goes upstream.
+fn compose(exchange: &Exchange<'_>, route: &config::Route, identity: &Identity) -> Buffer {
+    let core = exchange.core;
     let mut out = core.buffers.buffer();
     let context = Context {
         core,
@@ -43,57 +61,48 @@ pub async fn forward(
     };
     let authority = &core.upstreams[route.upstream].authority;
     headers::compose_request(&mut out, exchange.request, route, authority, &context);
+    out
+}
 
-    let trailers = route.trailers_forwarded;
-    let client = &exchange.downstream.stream;
-    let buffer = &mut exchange.downstream.buffer;
-    let (mark, before) = (buffer.mark(), exchange.body.clone());
-    let begun_us = clock::now_us();
-    let mut sink = Sink::new(lease.stream(), &core.timers, out, core.upstream_pace());
-    let mut reading = Reading::new(core, lease.stream(), client, begun_us);
-    let delivered = {
-        let sent = send_first(&mut exchange.body, buffer, &mut sink).await?;
-        if sent == Sent::Partly && exchange.request.head.expect_continue {
+/// Both directions of the exchange; and how many bytes of the request have left.
+async fn transmit(
+    exchange: &mut Exchange<'_>,
+    lease: &Lease<'_>,
+    head: Buffer,
+    trailers: bool,
+) -> (Result<Delivered, Failure>, u64) {
+    let Exchange { core, downstream, request, response, body, record, .. } = exchange;
+    let (client, buffer) = (&downstream.stream, &mut downstream.buffer);
+    let mut sink = Sink::new(lease.stream(), &core.timers, head, core.upstream_pace());
+    let mut reading = Reading::new(core, lease.stream(), client, clock::now_us());
+    let delivered = async {
+        let sent = send_first(body, buffer, &mut sink).await?;
+        if sent == Sent::Partly && request.head.expect_continue {
             interim::send_continue(core, client).await?;
         }
         let mut source =
             Source { stream: client, timers: &core.timers, pace: core.client_pace(), client: None };
-        let rest = pin!(source.pump(&mut exchange.body, buffer, &mut sink));
-        let mut upload =
-            Upload { rest, sent, since_ms: clock::now_ms(), head_wait_ms: core.waits.upstream_head_ms };
-        deliver(
-            exchange.request,
-            exchange.response,
-            &mut exchange.record,
-            &mut reading,
-            &mut upload,
-            trailers,
-        )
-        .await
-    };
-    match delivered {
-        Err(Failure::Stale) => {
-            let is_safe = exchange.request.head.method.is_idempotent() || sink.sent() == 0;
-            drop(sink);
-            if lease.is_reused() && is_safe && buffer.rewind(mark) {
-                exchange.body = before;
-                return Err(Failure::Stale);
-            }
-            Err(Failure::UpstreamProtocol)
-        }
-        Err(failure) => Err(failure),
-        Ok(delivered) => {
-            drop(sink);
-            if delivered.upstream_may_go_on {
-                lease.give_back(&core.counters);
-            }
-            Ok(match delivered.keep_alive {
-                true => exchange.discard_rest().await,
-                // The client meant to go on, so more of it may be on its way.
-                false if exchange.request.head.keep_alive || !exchange.body.is_complete() => After::Linger,
-                false => After::Close,
-            })
-        }
+        let rest = pin!(source.pump(body, buffer, &mut sink));
+        let since_ms = clock::now_ms();
+        let mut upload = Upload { rest, sent, since_ms, head_wait_ms: core.waits.upstream_head_ms };
+        deliver(request, response, record, &mut reading, &mut upload, trailers).await
+    }
+    .await;
+    (delivered, sink.sent())
+}
+
+/// The exchange is complete for the client: what becomes of the two connections.
+async fn settle(exchange: &mut Exchange<'_>, lease: Lease<'_>, delivered: Delivered) -> After {
+    if delivered.upstream_may_go_on {
+        lease.give_back(&exchange.core.counters);
+    }
+    if delivered.keep_alive {
+        return exchange.discard_rest().await;
+    }
+    // The client meant to go on, so more of it may be on its way.
+    match exchange.request.head.keep_alive || !exchange.body.is_complete() {
+        true => After::Linger,
+        false => After::Close,
     }
 }
 
@@ -115,11 +124,7 @@ enum Sent {
 }
 
 /// The head and what has arrived of the body, in one write.
-async fn send_first(
-    body: &mut Body,
-    buffer: &mut crate::net::Buffer,
-    sink: &mut Sink<'_>,
-) -> Result<Sent, Failure> {
+async fn send_first(body: &mut Body, buffer: &mut Buffer, sink: &mut Sink<'_>) -> Result<Sent, Failure> {
     let progress = body.transfer(buffer, sink).await;
     let sent = match progress {
         Ok(progress) => sink.flush().await.map(|()| progress).map_err(BodyError::from),

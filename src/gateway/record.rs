@@ -69,6 +69,10 @@ impl<'c> Record<'c> {
     pub fn finish(self, core: &Core, request: &Request) {
         core.counters.requests_in_flight.subtract(1);
         match self.status {
+            // Nobody was there, or what had begun was cut short.
+            _ if matches!(self.code, Some("client_gone" | "response_cut")) => {
+                core.counters.exchanges_aborted.add(1);
+            }
             100..=599 => core.counters.responses[usize::from(self.status / 100) - 1].add(1),
             _ => core.counters.exchanges_aborted.add(1),
         }

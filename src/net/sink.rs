@@ -91,13 +91,15 @@ impl<'s> Sink<'s> {
     /// free; a peer that reads slowly and steadily may take longer for that than we wait. So the deadline is
     /// not the end: one more send must find no room at all.
     async fn wait(&mut self) -> Result<(), SendError> {
+        if self.is_overdue {
+            return Err(SendError::TimedOut);
+        }
         let since = clock::now_ms();
         let waited = self.timers.until(self.pace.deadline(since), self.stream.writable()).await;
         self.pace.waited_since(since);
         match waited {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(SendError::Closed(error)),
-            Err(_) if self.is_overdue => Err(SendError::TimedOut),
             Err(_) => {
                 self.is_overdue = true;
                 Ok(())

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 /// What the access log says about one exchange. Fields that are `None` are left out of the line.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessRecord<'a> {
-    /// When the exchange began: Unix time in µs.
+    /// When the exchange ended: Unix time in µs.
     pub time_us: u64,
     /// The request id, ours or a trusted proxy's.
     pub request_id: &'a [u8],
@@ -24,15 +24,15 @@ pub struct AccessRecord<'a> {
     pub status: u16,
     /// The code of our own error, if the answer was ours.
     pub code: Option<&'a str>,
-    /// Body bytes from the client.
+    /// Bytes from the client: the head, and the body without its framing.
     pub bytes_in: u64,
-    /// Body bytes to the client.
+    /// Bytes to the client: everything that was sent.
     pub bytes_out: u64,
-    /// From the head's first byte to the response's last, in µs.
+    /// From the complete head to the last byte of the response, in µs.
     pub total_us: u64,
     /// Connecting to the upstream, in µs; `None` if nothing was connected.
     pub connect_us: Option<u64>,
-    /// From the end of the request to the upstream's head, in µs.
+    /// From the first byte of the request upstream to the head of its response, in µs.
     pub upstream_head_us: Option<u64>,
     /// The upstream's address.
     pub upstream: Option<&'a str>,
