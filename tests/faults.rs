@@ -368,7 +368,7 @@ fn a_client_that_went_away_is_counted_as_aborted_and_not_as_answered() {
     });
     let gateway = Gateway::before(&origin);
     let mut client = gateway.client();
-    client.send(&Request::new("GET", "/api/v1/users/me").token("ann").bytes());
+    client.send(Request::new("GET", "/api/v1/users/me").token("ann").bytes());
     eventually("the request is upstream", || !origin.requests().is_empty());
     client.reset();
     eventually("the exchange is counted", || gateway.metric("exchanges_aborted_total") == 1);
