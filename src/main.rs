@@ -51,7 +51,7 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&format!("no log: {error}")),
     };
-    abort_on_panic(log.clone());
+    log.abort_on_panic();
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -79,16 +79,6 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
         Ok(Ending::Drained | Ending::CutOff(_)) => ExitCode::SUCCESS,
         Ok(Ending::AtOnce) | Err(_) => ExitCode::FAILURE,
     }
-}
-
-/// There is no half-dead gateway: a panic on any thread is said and takes the process down.
-fn abort_on_panic(log: Log) {
-    std::panic::set_hook(Box::new(move |panic| {
-        let thread = std::thread::current();
-        tracing::error!(thread = thread.name().unwrap_or("?"), "panic: {panic}; the process goes down");
-        log.flush();
-        std::process::abort();
-    }));
 }
 
 fn print(text: &str) -> ExitCode {

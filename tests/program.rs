@@ -364,3 +364,25 @@ fn the_demos_backends_keep_state_and_echo_headers() {
     }
     assert_eq!(gateway.stop().code(), Some(0));
 }
+
+#[test]
+fn a_panic_on_any_thread_takes_the_process_down_and_says_where() {
+    if std::env::var_os("PANIC_ON_A_CORE").is_some() {
+        realchat_gateway::telemetry::log::Log::install().expect("a log").abort_on_panic();
+        let core =
+            std::thread::Builder::new().name("core-7".into()).spawn(|| panic!("an invariant is broken"));
+        let _ = core.expect("a thread").join();
+        // The process is gone before this line.
+        std::process::exit(0);
+    }
+    let this = "program::a_panic_on_any_thread_takes_the_process_down_and_says_where";
+    let child = std::process::Command::new(std::env::current_exe().expect("the path of this test"))
+        .args(["--exact", this, "--nocapture"])
+        .env("PANIC_ON_A_CORE", "1")
+        .output()
+        .expect("a child process");
+    let signal = std::os::unix::process::ExitStatusExt::signal(&child.status);
+    assert_eq!(signal, Some(6), "SIGABRT: {child:?}");
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(said.contains("core-7") && said.contains("an invariant is broken"), "{said}");
+}

@@ -4,10 +4,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{panic, process, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -40,6 +41,17 @@ impl Log {
             .with_ansi(io::stderr().is_terminal())
             .init();
         Ok(log)
+    }
+
+    /// There is no half-dead gateway: from now on a panic on any thread is said and takes the process down.
+    pub fn abort_on_panic(&self) {
+        let log = self.clone();
+        panic::set_hook(Box::new(move |panic| {
+            let thread = thread::current();
+            error!(thread = thread.name().unwrap_or("?"), "{panic}; the process goes down");
+            log.flush();
+            process::abort();
+        }));
     }
 
     /// Waits until everything said so far is written, at most a second.
