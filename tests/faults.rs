@@ -374,3 +374,28 @@ fn a_client_that_went_away_is_counted_as_aborted_and_not_as_answered() {
     eventually("the exchange is counted", || gateway.metric("exchanges_aborted_total") == 1);
     assert_eq!(gateway.metric("responses_total{class=\"4xx\"}"), 0);
 }
+
+/// `localhost` has one address or two, by the machine's hosts file; where there are two, an upstream that listens
+/// on one of them alone is found all the same, and one that listens on both gets requests on each.
+#[test]
+fn the_addresses_of_a_name_are_used_in_turn_and_one_that_refuses_is_passed_over() {
+    let answer_and_close = |exchange: &mut Exchange| {
+        exchange.read_request();
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    };
+    let first = Origin::new(answer_and_close);
+    let port = first.address.port();
+    let url = format!("http://localhost:{port}");
+    let gateway = Gateway::builder().upstream_url("profile", &url).start();
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+    }
+    let names: Vec<_> =
+        std::net::ToSocketAddrs::to_socket_addrs(&("localhost", port)).expect("localhost").collect();
+    let Some(other) = names.into_iter().find(|address| *address != first.address) else { return };
+    let second = Origin::at(other, answer_and_close);
+    for _ in 0..8 {
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+    }
+    assert_eq!((first.requests().len(), second.requests().len()), (8, 4));
+}

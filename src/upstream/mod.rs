@@ -100,3 +100,55 @@ pub(crate) struct Connection {
 
 /// Addresses that one request tries before it gives up.
 const ENDPOINTS_TRIED_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Written, lower};
+    use crate::net::runtime::ThreadRuntime;
+    use std::net::TcpListener;
+
+    /// Where each of four new connections leads, by index of the listener; `None`: there is no connection.
+    fn leads(endpoints: Vec<Endpoint>) -> Vec<Option<usize>> {
+        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
+        let config = lower(written, Written::default()).expect("a configuration").config;
+        let upstream = Upstream::new(&config.upstreams[0], &config);
+        upstream.replace_endpoints(endpoints.clone().into());
+        let (mut runtime, _) = ThreadRuntime::build(true).expect("a runtime");
+        runtime.block_on(async {
+            let (timers, counters) = (Timers::new(), Counters::default());
+            let mut leads = Vec::new();
+            for _ in 0..4 {
+                let lease = upstream.lease_new(&timers, &counters).await.ok();
+                leads.push(
+                    lease.and_then(|lease| endpoints.iter().position(|known| known == lease.endpoint())),
+                );
+            }
+            leads
+        })
+    }
+
+    fn listen() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = Endpoint::tcp(listener.local_addr().expect("its address"));
+        (listener, endpoint)
+    }
+
+    #[test]
+    fn several_addresses_are_used_in_turn() {
+        let ((_first, one), (_second, two)) = (listen(), listen());
+        assert_eq!(leads(vec![one, two]), [Some(0), Some(1), Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn an_address_that_refuses_is_passed_over() {
+        let ((closed, one), (_second, two)) = (listen(), listen());
+        drop(closed);
+        assert_eq!(leads(vec![one, two]), [Some(1); 4]);
+    }
+
+    #[test]
+    fn without_an_address_there_is_no_connection() {
+        assert_eq!(leads(vec![]), [None; 4]);
+    }
+}

@@ -19,7 +19,12 @@ pub struct Origin {
 impl Origin {
     /// Every connection runs the script, and ends with it.
     pub fn new(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Origin::at("127.0.0.1:0".parse().expect("an address"), script)
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn at(address: SocketAddr, script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("the port");
         let memory = Arc::new(Memory::default());
         let (seen, script) = (memory.clone(), Arc::new(script));
