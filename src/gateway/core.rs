@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -138,10 +138,13 @@ impl Core {
 
     /// Waits for `future` until the deadline; `None`: the core has begun to drain meanwhile. A wait that begins
     /// while the core drains already is not cut short by it.
-    pub async fn until_drain<F: Future>(&self, at_ms: u64, future: F) -> Result<Option<F::Output>, Elapsed> {
+    pub async fn until_drain<F: Future + Unpin>(
+        &self,
+        at_ms: u64,
+        mut future: F,
+    ) -> Result<Option<F::Output>, Elapsed> {
         let was_draining = self.draining.get();
-        let mut future = pin!(future);
-        let or_drain = poll_fn(|context| match future.as_mut().poll(context) {
+        let or_drain = poll_fn(|context| match Pin::new(&mut future).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if self.draining.get() != was_draining => Poll::Ready(None),
             Poll::Pending => Poll::Pending,

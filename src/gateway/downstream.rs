@@ -1,6 +1,7 @@
 //! The client's side of a connection: the next head, the rest of an unwanted body, the end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use crate::clock;
 use crate::gateway::core::Core;
@@ -88,7 +89,7 @@ impl Downstream {
             self.pipelined = (self.pipelined + 1) % REQUESTS_PER_TURN;
             if self.pipelined == 0 {
                 // Everyone else has a turn before the poll completes.
-                core.timers.until(deadline, self.stream.writable()).await.ok()?.ok()?;
+                core.timers.until(deadline, pin!(self.stream.writable())).await.ok()?.ok()?;
             }
             return Some(());
         }
@@ -98,7 +99,7 @@ impl Downstream {
             if core.draining.get() {
                 deadline = deadline.min(clock::now_ms() + drain_patience_ms);
             }
-            let waited = core.until_drain(deadline, self.stream.readable()).await;
+            let waited = core.until_drain(deadline, pin!(self.stream.readable())).await;
             // Looked at in any case: what has arrived before the end of the wait is served.
             match self.stream.try_recv(self.buffer.room()) {
                 Ok(Some(0)) | Err(_) => return None,

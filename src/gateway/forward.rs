@@ -155,10 +155,9 @@ enum First<T> {
 
 impl<F: Future<Output = Result<(), BodyError>>> Upload<'_, F> {
     /// Lets the upload go on while `other` is waited for. Ends with either, or with what the client did wrong.
-    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> Result<First<T>, Failure> {
-        let mut other = pin!(other);
+    async fn beside<T>(&mut self, mut other: impl Future<Output = T> + Unpin) -> Result<First<T>, Failure> {
         poll_fn(|context| {
-            if let Poll::Ready(output) = other.as_mut().poll(context) {
+            if let Poll::Ready(output) = Pin::new(&mut other).poll(context) {
                 return Poll::Ready(Ok(First::Other(output)));
             }
             if self.sent != Sent::Partly {
@@ -177,10 +176,9 @@ impl<F: Future<Output = Result<(), BodyError>>> Upload<'_, F> {
     }
 
     /// The same to the end of `other`. It must be a future that may be polled on after the upload's end.
-    async fn beside_all<T>(&mut self, other: impl Future<Output = T>) -> Result<T, Failure> {
-        let mut other = pin!(other);
+    async fn beside_all<T>(&mut self, mut other: impl Future<Output = T> + Unpin) -> Result<T, Failure> {
         loop {
-            if let First::Other(output) = self.beside(other.as_mut()).await? {
+            if let First::Other(output) = self.beside(&mut other).await? {
                 return Ok(output);
             }
         }
@@ -207,7 +205,8 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
     let core = reading.core;
     let length = loop {
         let deadline = upload.head_deadline_ms();
-        match upload.beside(reading.head(response, deadline)).await? {
+        let first = upload.beside(pin!(reading.head(response, deadline))).await?;
+        match first {
             First::Upload => {}
             First::Other(arrived) => match arrived? {
                 Arrived::Final(length) => break length,
@@ -236,7 +235,10 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
     let encoding = if is_chunked { Encoding::Chunked } else { Encoding::Raw };
     let mut body = Body::new(framing, encoding, u64::MAX, trailers);
     let mut sink = Sink::new(reading.client, &core.timers, out, core.client_pace());
-    let pumped = upload.beside_all(reading.source.pump(&mut body, &mut reading.buffer, &mut sink)).await;
+    let pumped = {
+        let pump = pin!(reading.source.pump(&mut body, &mut reading.buffer, &mut sink));
+        upload.beside_all(pump).await
+    };
     record.bytes_out += sink.sent();
     match pumped {
         Ok(Ok(())) => record.status = response.status,

@@ -58,3 +58,19 @@ pub enum After {
     /// Nothing is left to say.
     Close,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: fn(Rc<Core>, Stream, SocketAddr) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What a connection costs while nothing happens on it: its task is as large as its largest moment. (A box for
+    /// the exchange would make it 1.7 KiB and cost a tenth of the CPU of a small request: measured, glibc 2.36.)
+    #[test]
+    fn an_idle_connection_is_a_small_task() {
+        assert!(size_of_future(serve) <= 7 * 1024, "{} bytes", size_of_future(serve));
+    }
+}

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -36,8 +36,10 @@ impl Timers {
         Timers { slots: RefCell::default(), earliest_ms: Cell::new(NEVER), at_once: Cell::new(0) }
     }
 
-    /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`.
-    pub async fn until<F: Future>(&self, at_ms: u64, future: F) -> Result<F::Output, Elapsed> {
+    /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`. The future is pinned by the
+    /// caller: an `async fn` keeps its arguments beside what it makes of them, so each layer that took a future by
+    /// value would double the size of a connection's task.
+    pub async fn until<F: Future + Unpin>(&self, at_ms: u64, mut future: F) -> Result<F::Output, Elapsed> {
         if self.at_once.get() >= WAITS_AT_ONCE_MAX {
             self.at_once.set(0);
             // On epoll a poll is over at once where the ring takes a turn. Nothing shorter than a sleep lets
@@ -45,10 +47,9 @@ impl Timers {
             monoio::time::sleep(Duration::from_millis(1)).await;
         }
         self.at_once.set(self.at_once.get() + 1);
-        let mut future = pin!(future);
         let mut wait = Wait { timers: self, slot: None };
         poll_fn(|context| {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
                 return Poll::Ready(Ok(output));
             }
             self.at_once.set(0);
@@ -156,6 +157,7 @@ impl Drop for Wait<'_> {
 mod tests {
     use super::*;
     use std::future::ready;
+    use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Wake};

@@ -1,6 +1,7 @@
 //! Bytes on their way out to one peer: small pieces gather, large ones go straight from where they lie.
 
 use std::io;
+use std::pin::pin;
 
 use crate::clock;
 use crate::net::{Buffer, Pace, Stream, Timers};
@@ -95,7 +96,7 @@ impl<'s> Sink<'s> {
             return Err(SendError::TimedOut);
         }
         let since = clock::now_ms();
-        let waited = self.timers.until(self.pace.deadline(since), self.stream.writable()).await;
+        let waited = self.timers.until(self.pace.deadline(since), pin!(self.stream.writable())).await;
         self.pace.waited_since(since);
         match waited {
             Ok(Ok(())) => Ok(()),

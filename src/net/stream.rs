@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
@@ -90,7 +91,7 @@ impl Stream {
         if self.reads_left.get() > 0 {
             return Ok(());
         }
-        match timers.until(deadline_ms, self.readable()).await {
+        match timers.until(deadline_ms, pin!(self.readable())).await {
             Ok(Ok(())) => self.reads_left.set(READS_PER_TURN),
             Ok(Err(error)) => return Err(RecvError::Closed(error)),
             Err(_) => return Err(RecvError::TimedOut),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -71,7 +72,7 @@ pub async fn connect(endpoint: &Endpoint, timers: &Timers, deadline_ms: u64) -> 
         Begun::Connected => return Stream::new(socket).map_err(ConnectError::Failed),
         Begun::Pending => Stream::new(socket).map_err(ConnectError::Failed)?,
     };
-    match timers.until(deadline_ms, stream.writable()).await {
+    match timers.until(deadline_ms, pin!(stream.writable())).await {
         Ok(polled) => polled.map_err(ConnectError::Failed)?,
         Err(Elapsed) => return Err(ConnectError::TimedOut),
     }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use tracing::warn;
@@ -24,7 +25,7 @@ pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) 
             Taken::Everything if is_last => break,
             Taken::Everything => {
                 let look_again = clock::now_ms() + LOOK_AGAIN_MS;
-                let _ = door.core.until_drain(look_again, listener.readable()).await;
+                let _ = door.core.until_drain(look_again, pin!(listener.readable())).await;
             }
             // The others get their turn; the poll completes at once.
             Taken::Enough => {
