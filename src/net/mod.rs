@@ -5,7 +5,9 @@
 //! and an idle connection owns no memory but its task.
 
 pub mod buffer;
+pub mod connect;
 pub mod deadline;
+pub mod endpoint;
 pub mod listener;
 pub mod pace;
 pub mod runtime;
@@ -13,7 +15,9 @@ pub mod sink;
 pub mod stream;
 
 pub use buffer::{Buffer, BufferPool};
+pub use connect::{ConnectError, connect};
 pub use deadline::{Elapsed, NEVER, Timers};
+pub use endpoint::Endpoint;
 pub use pace::Pace;
 pub use sink::Sink;
 pub use stream::Stream;

@@ -1,6 +1,5 @@
 //! The internal services: which addresses they have, and the connections this core keeps to them.
 
-pub mod connect;
 pub mod pool;
 pub mod resolve;
 
@@ -8,12 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use connect::{ConnectError, Endpoint};
+pub use crate::net::{ConnectError, Endpoint};
 pub use pool::Lease;
 
 use crate::clock;
 use crate::config;
-use crate::net::{Stream, Timers};
+use crate::net::{self, Stream, Timers};
 use crate::telemetry::Counters;
 use pool::Pool;
 
@@ -66,7 +65,7 @@ impl Upstream {
         for _ in 0..endpoints.len().min(ENDPOINTS_TRIED_MAX) {
             let endpoint = &endpoints[self.turn.get() % endpoints.len()];
             self.turn.set(self.turn.get().wrapping_add(1));
-            match connect::connect(endpoint, timers, deadline).await {
+            match net::connect(endpoint, timers, deadline).await {
                 Ok(stream) => {
                     counters.upstream_connects.add(1);
                     return Ok(Lease::new(self, stream, endpoint.clone(), clock::now_us() - begun_us));

@@ -1,52 +1,22 @@
-//! Opening a connection to one address of an upstream.
+//! Opening a connection to one address.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::clock;
 use crate::limits::TICK_MS;
-use crate::net::{Elapsed, Stream, Timers};
-
-/// Where one connection of an upstream leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A resolved address, with its text for records.
-    Tcp(SocketAddr, Arc<str>),
-    /// A socket in the file system, with its text for records.
-    Unix(Arc<Path>, Arc<str>),
-}
-
-impl Endpoint {
-    /// A TCP address.
-    pub fn tcp(address: SocketAddr) -> Endpoint {
-        Endpoint::Tcp(address, address.to_string().into())
-    }
-
-    /// A path in the file system.
-    pub fn unix(path: &Path) -> Endpoint {
-        Endpoint::Unix(path.into(), format!("unix:{}", path.display()).into())
-    }
-
-    /// As it stands in records.
-    pub fn text(&self) -> &str {
-        match self {
-            Endpoint::Tcp(_, text) | Endpoint::Unix(_, text) => text,
-        }
-    }
-}
+use crate::net::{Elapsed, Endpoint, Stream, Timers};
 
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum ConnectError {
-    /// The upstream's name has not been resolved, or to nothing.
+    /// The name has not been resolved, or to nothing.
     NoAddress,
     /// Refused, unreachable, or we are out of ports or descriptors.
     Failed(io::Error),
