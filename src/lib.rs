@@ -15,6 +15,7 @@ pub mod route;
 pub mod auth;
 pub mod limit;
 pub mod upstream;
+pub mod redis;
 pub mod net;
 pub mod telemetry;
 pub mod config;

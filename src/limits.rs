@@ -73,6 +73,24 @@ pub const ADDRESSES_MAX: usize = 64;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 
+/// Calls of one core that wait for Redis, those that nobody waits for any more included. Over it: the call
+/// fails at once.
+pub const REDIS_QUEUE_MAX: usize = 8 * 1024;
+/// Integers in an answer of the script. The connection is broken if it has more.
+pub const REDIS_INTEGERS_MAX: usize = 8;
+/// Bytes of one reply of Redis. Over it: the connection is broken.
+pub const REDIS_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// Room for commands that a connection to Redis keeps between two writes, in bytes.
+pub const REDIS_OUT_KEPT_BYTES: usize = 64 * 1024;
+/// Failed calls in a row after which Redis is not asked any more.
+pub const REDIS_FAILURES_MAX: u32 = 3;
+/// How long connecting to Redis may take, and each step of setting a connection up, in milliseconds.
+pub const REDIS_CONNECT_MS: u64 = 500;
+/// Addresses of Redis that one attempt to connect tries before it gives up.
+pub const REDIS_ADDRESSES_TRIED_MAX: usize = 3;
+/// How long a core waits for the first connection to Redis before it takes its first client, in milliseconds.
+pub const REDIS_FIRST_ATTEMPT_MS: u64 = 500;
+
 /// Connections taken from a listener's queue in one turn of a core.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Reads of one connection in one turn of a core: 1 MiB of a body that is never late.
@@ -132,3 +150,5 @@ const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_BYTES_MAX < BUFFER_BYTES && CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(TOKEN_CACHED_BYTES_MAX <= TOKEN_BYTES_MAX && TOKEN_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(ACCESS_LOG_LINE_BYTES < ACCESS_LOG_BUFFER_BYTES);
+// A reply that is not whole yet leaves room for the rest.
+const _: () = assert!(REDIS_REPLY_BYTES_MAX < BUFFER_BYTES / 2);

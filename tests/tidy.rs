@@ -29,7 +29,7 @@ const LONG_FILES: [(&str, &str); 1] =
 const COLUMNS_MAX: usize = 120;
 
 /// Where a peer's bytes arrive: nothing here may panic on them.
-const NO_UNWRAP: [&str; 5] = ["http1", "net", "gateway", "upstream", "auth"];
+const NO_UNWRAP: [&str; 6] = ["http1", "net", "redis", "gateway", "upstream", "auth"];
 
 /// Modules whose standard output is for a person.
 const MAY_PRINT: [&str; 3] = ["main", "cli", "demo"];

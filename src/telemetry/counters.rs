@@ -29,6 +29,28 @@ impl Counter {
     }
 }
 
+/// How often something took how long.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// Observations up to each bound of [`Histogram::BOUNDS_US`] and over the one before it, then those over
+    /// the last.
+    pub buckets: [Counter; Histogram::BOUNDS_US.len() + 1],
+    /// The sum of all, in µs.
+    pub sum_us: Counter,
+}
+
+impl Histogram {
+    /// The upper ends of the buckets, in µs.
+    pub const BOUNDS_US: [u64; 7] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000];
+
+    /// Counts one that took so long.
+    pub fn observe(&self, us: u64) {
+        let bucket = Self::BOUNDS_US.iter().position(|bound| us <= *bound);
+        self.buckets[bucket.unwrap_or(Self::BOUNDS_US.len())].add(1);
+        self.sum_us.add(us);
+    }
+}
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $kind:ident $name:ident;)+) => {
         /// The numbers of one core. One writer each: that core.
@@ -37,6 +59,8 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: Counter,)+
             /// Final responses to clients by class: 1xx (never counted), 2xx, 3xx, 4xx, 5xx.
             pub responses: [Counter; 5],
+            /// How long Redis took for calls that it answered, late answers included.
+            pub redis_latency: Histogram,
         }
 
         impl Counters {
@@ -87,6 +111,30 @@ counters! {
     counter upstream_protocol_errors;
     /// Idle connections in the upstream pools now.
     gauge upstream_idle;
+    /// Script calls queued for Redis.
+    counter redis_calls;
+    /// Writes to Redis: calls that are ready together leave in one.
+    counter redis_round_trips;
+    /// Calls that Redis did not answer in time.
+    counter redis_timeouts;
+    /// Calls that were not made because too many waited already.
+    counter redis_queue_full;
+    /// 1 while Redis is not asked, because it is out of reach or answers with errors.
+    gauge redis_breaker_open;
+    /// Attempts to connect to Redis, the first one included.
+    counter redis_reconnects;
+    /// Requests that the limiter let pass.
+    counter limit_admitted;
+    /// Requests that the limiter refused.
+    counter limit_refused;
+    /// Requests that were refused without asking: the bucket was known to be empty.
+    counter limit_refused_locally;
+    /// Requests that passed unlimited because Redis did not answer in time.
+    counter limit_unlimited_timeout;
+    /// Requests that passed unlimited because Redis was not asked.
+    counter limit_unlimited_breaker;
+    /// Requests that passed unlimited because too many calls waited for Redis.
+    counter limit_unlimited_queue;
     /// Access-log lines dropped because the sink was stuck.
     counter access_log_lines_dropped;
     /// Turns of the core's ticker: a core whose number stands still is down.
@@ -118,5 +166,16 @@ mod tests {
         gauge.add(5);
         gauge.subtract(2);
         assert_eq!(gauge.get(), 3);
+    }
+
+    #[test]
+    fn an_observation_falls_into_the_first_bucket_that_holds_it() {
+        let histogram = Histogram::default();
+        for us in [0, 250, 251, 25_000, 25_001] {
+            histogram.observe(us);
+        }
+        let counts: Vec<u64> = histogram.buckets.iter().map(Counter::get).collect();
+        assert_eq!(counts, [2, 1, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(histogram.sum_us.get(), 50_502);
     }
 }

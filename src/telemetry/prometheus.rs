@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Counters;
+use super::counters::Histogram;
 
 /// A number of the process rather than of a core.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,8 @@ pub fn render(
         }
     }
 
+    latency(&cores, out);
+
     let mut last = "";
     for metric in extra {
         if metric.name != last {
@@ -63,6 +66,26 @@ pub fn render(
         }
         last = metric.name;
         sample(out, metric.name, metric.kind, metric.labels, metric.value);
+    }
+}
+
+/// A histogram's buckets are cumulative, and times are in seconds.
+fn latency(cores: &[(String, &Counters)], out: &mut String) {
+    const NAME: &str = "redis_latency_seconds";
+    family(out, NAME, "histogram", "How long Redis took for the calls that it answered.");
+    let seconds = |us: u64| us as f64 / 1e6;
+    for (cpu, counters) in cores {
+        let histogram = &counters.redis_latency;
+        let mut total = 0;
+        for (nth, bucket) in histogram.buckets.iter().enumerate() {
+            total += bucket.get();
+            let bound = Histogram::BOUNDS_US.get(nth);
+            let bound = bound.map_or("+Inf".to_owned(), |us| seconds(*us).to_string());
+            let _ = writeln!(out, "{PREFIX}{NAME}_bucket{{core=\"{cpu}\",le=\"{bound}\"}} {total}");
+        }
+        let sum = seconds(histogram.sum_us.get());
+        let _ = writeln!(out, "{PREFIX}{NAME}_sum{{core=\"{cpu}\"}} {sum}");
+        let _ = writeln!(out, "{PREFIX}{NAME}_count{{core=\"{cpu}\"}} {total}");
     }
 }
 
@@ -119,6 +142,8 @@ mod tests {
         a.requests.add(7);
         b.connections_open.add(2);
         b.responses[3].add(4);
+        b.redis_latency.observe(300);
+        b.redis_latency.observe(1_000_000);
         let extra = [
             Extra { name: "lines", kind: "counter", help: "a\\b\nc", labels: &[], value: 9 },
             Extra { name: "up", kind: "gauge", help: "Up.", labels: &[("name", "a\"\\\n")], value: 1 },
@@ -144,6 +169,12 @@ mod tests {
             "realchat_gateway_driver{core=\"0\",driver=\"io_uring\"} 1",
             "realchat_gateway_driver{core=\"8\",driver=\"epoll\"} 1",
             concat!("realchat_gateway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# TYPE realchat_gateway_redis_latency_seconds histogram",
+            "realchat_gateway_redis_latency_seconds_bucket{core=\"8\",le=\"0.00025\"} 0",
+            "realchat_gateway_redis_latency_seconds_bucket{core=\"8\",le=\"0.025\"} 1",
+            "realchat_gateway_redis_latency_seconds_bucket{core=\"8\",le=\"+Inf\"} 2",
+            "realchat_gateway_redis_latency_seconds_sum{core=\"8\"} 1.0003",
+            "realchat_gateway_redis_latency_seconds_count{core=\"8\"} 2",
             "realchat_gateway_lines_total 9",
             "# HELP realchat_gateway_lines_total a\\\\b\\nc",
             "realchat_gateway_up{name=\"a\\\"\\\\\\n\"} 1",
@@ -164,7 +195,10 @@ mod tests {
                 current = rest.split(' ').next().unwrap();
                 assert!(announced.insert(current), "{current} twice");
             } else if !line.starts_with('#') {
-                assert_eq!(line.split(['{', ' ']).next().unwrap(), current);
+                let name = line.split(['{', ' ']).next().unwrap();
+                let parts = ["_bucket", "_sum", "_count"];
+                let family = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+                assert_eq!(family, current);
             }
         }
         assert!(text.ends_with('\n') && announced.len() > 20);

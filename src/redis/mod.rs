@@ -1,0 +1,300 @@
+//! The Redis connection of one core: every caller's script call on one pipelined connection, and never a
+//! caller that waits for a Redis which does not answer.
+//!
+//! ```text
+//! callers ─ call ─→ out: bytes ──one write per turn──→ Redis
+//!    ↑               queue: who waits, in order          │
+//!    └── woken ←── replies, matched in order ←─one read──┘
+//! ```
+//!
+//! A call appends its command and wakes the connection's task, which runs after the tasks that are ready
+//! already: what all of them have asked leaves in one write. A call costs no timer: one precise sleep per
+//! connection stands at the earliest deadline.
+
+pub mod breaker;
+mod connection;
+mod handshake;
+mod queue;
+mod reply;
+mod script;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+pub use breaker::State;
+
+use crate::clock;
+use crate::limits::{FIRST_RESOLUTION_MS, REDIS_INTEGERS_MAX, TICK_MS};
+use crate::net::{BufferPool, Endpoint, Stream, Timers};
+use crate::telemetry::Counters;
+use breaker::Breaker;
+use connection::Connection;
+use queue::{Ask, Outcome, Queue};
+use script::Script;
+
+/// How to speak with Redis.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// Who we are; `None`: Redis's default user.
+    pub username: Option<String>,
+    /// The password, if one is needed.
+    pub password: Option<Vec<u8>>,
+    /// The number of the database.
+    pub database: u32,
+    /// The budget of one call, in milliseconds.
+    pub timeout_ms: u64,
+    /// The key of the call that a new connection is tried with: a bucket of nobody's.
+    pub probe_key: Vec<u8>,
+    /// The arguments of that call.
+    pub probe_args: Vec<u64>,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// There is no connection that works, it broke under the call, or Redis answered with an error.
+    Open,
+    /// No answer within the budget.
+    TimedOut,
+    /// Too many calls wait already.
+    QueueFull,
+}
+
+/// One core's connection. It is used by that core alone.
+pub struct Redis {
+    settings: Settings,
+    script: Script,
+    timers: Rc<Timers>,
+    buffers: Rc<BufferPool>,
+    counters: Arc<Counters>,
+    endpoints: RefCell<Arc<[Endpoint]>>,
+    /// Which endpoint has its turn.
+    turn: Cell<usize>,
+    breaker: Breaker,
+    queue: RefCell<Queue>,
+    /// Commands that have not left yet.
+    out: RefCell<Vec<u8>>,
+    /// The task that runs the connection.
+    task: RefCell<Option<Waker>>,
+    /// Whether the first attempt to connect is over, and who waits for that.
+    is_tried: Cell<bool>,
+    first: RefCell<Option<Waker>>,
+}
+
+impl Redis {
+    /// A connection that has not been opened: [`Redis::run`] does that. `script` answers with an array of
+    /// integers, at most [`REDIS_INTEGERS_MAX`] of them.
+    pub fn new(
+        settings: Settings,
+        script: &'static str,
+        timers: Rc<Timers>,
+        buffers: Rc<BufferPool>,
+        counters: Arc<Counters>,
+    ) -> Rc<Redis> {
+        counters.redis_breaker_open.set(1);
+        Rc::new(Redis {
+            settings,
+            script: Script::new(script),
+            timers,
+            buffers,
+            counters,
+            endpoints: RefCell::new(Arc::new([])),
+            turn: Cell::new(0),
+            breaker: Breaker::new(),
+            queue: RefCell::new(Queue::new()),
+            out: RefCell::default(),
+            task: RefCell::default(),
+            is_tried: Cell::new(false),
+            first: RefCell::default(),
+        })
+    }
+
+    /// Takes over newly resolved addresses. A connection that works stays, wherever it leads.
+    pub fn replace_endpoints(&self, endpoints: Arc<[Endpoint]>) {
+        *self.endpoints.borrow_mut() = endpoints;
+        self.wake_task();
+    }
+
+    /// Whether calls go out.
+    pub fn state(&self) -> State {
+        self.breaker.state()
+    }
+
+    /// Calls the script. The answer comes within the budget, or the reason why there is none.
+    pub async fn call<const N: usize>(&self, keys: &[&[u8]], args: &[u64]) -> Result<[i64; N], Unavailable> {
+        const { assert!(N <= REDIS_INTEGERS_MAX) };
+        let asked_us = clock::now_us();
+        let deadline_us = asked_us + self.settings.timeout_ms * 1_000;
+        for is_second in [false, true] {
+            let ask = Ask { integers: N, is_second, asked_us, deadline_us };
+            match self.ask(ask, keys, args)?.outcome().await {
+                Outcome::Answered(integers) => return Ok(std::array::from_fn(|nth| integers[nth])),
+                Outcome::Unavailable(why) => return Err(why),
+                // The script is being loaded: once more, behind that.
+                Outcome::NoScript => {}
+            }
+        }
+        Err(Unavailable::Open)
+    }
+
+    /// Connects, serves calls, and connects again, for as long as the runtime runs.
+    pub async fn run(self: Rc<Self>) {
+        let redis = &*self;
+        redis.addressed().await;
+        let mut backoff = Backoff::default();
+        loop {
+            let stream = redis.connect(&mut backoff).await;
+            redis.breaker.close(&redis.counters);
+            redis.first_attempt_is_over();
+            let since_ms = clock::now_ms();
+            let cause = Connection::new(redis, &stream).serve().await;
+            redis.breaker.open(&cause, &redis.counters);
+            redis.queue.borrow_mut().release_all();
+            redis.out.borrow_mut().clear();
+            drop(stream);
+            if clock::now_ms() - since_ms >= STEADY_MS {
+                backoff = Backoff::default();
+            }
+            backoff.wait(&redis.timers).await;
+        }
+    }
+
+    /// Waits until Redis has been tried once, for good or bad, or the coarse clock shows `deadline_ms`: for a
+    /// core that is about to take its first connection.
+    pub async fn first_attempt(&self, deadline_ms: u64) {
+        let tried = poll_fn(|context| {
+            if self.is_tried.get() {
+                return Poll::Ready(());
+            }
+            *self.first.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        });
+        let _ = self.timers.until(deadline_ms, tried).await;
+    }
+
+    /// Queues one attempt at a call.
+    fn ask(&self, ask: Ask, keys: &[&[u8]], args: &[u64]) -> Result<Asked<'_>, Unavailable> {
+        if !self.breaker.is_closed() {
+            return Err(Unavailable::Open);
+        }
+        let mut queue = self.queue.borrow_mut();
+        let earliest_us = queue.earliest_us();
+        let Some(slot) = queue.push(ask) else {
+            self.counters.redis_queue_full.add(1);
+            return Err(Unavailable::QueueFull);
+        };
+        let mut out = self.out.borrow_mut();
+        if out.is_empty() || ask.deadline_us < earliest_us {
+            self.wake_task();
+        }
+        self.script.pack_call(keys, args, &mut out);
+        self.counters.redis_calls.add(1);
+        Ok(Asked { redis: self, slot })
+    }
+
+    /// Waits for the first addresses, for as long as a start waits for names.
+    async fn addressed(&self) {
+        let known = poll_fn(|context| {
+            self.remember_task(context.waker());
+            if self.endpoints.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let _ = self.timers.until(clock::now_ms() + FIRST_RESOLUTION_MS, known).await;
+    }
+
+    /// Tries until a connection works. Meanwhile it says now and then that there is none.
+    async fn connect(&self, backoff: &mut Backoff) -> Stream {
+        let mut connecting = pin!(async {
+            loop {
+                self.breaker.half_open();
+                self.counters.redis_reconnects.add(1);
+                match handshake::connect(self).await {
+                    Ok(stream) => return stream,
+                    Err(cause) => self.breaker.open(&cause, &self.counters),
+                }
+                self.first_attempt_is_over();
+                backoff.wait(&self.timers).await;
+            }
+        });
+        loop {
+            match self.timers.until(clock::now_ms() + SUMMARY_MS, connecting.as_mut()).await {
+                Ok(stream) => return stream,
+                Err(_) => self.breaker.summarize(&self.counters),
+            }
+        }
+    }
+
+    fn first_attempt_is_over(&self) {
+        self.is_tried.set(true);
+        if let Some(waker) = self.first.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn remember_task(&self, waker: &Waker) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    fn wake_task(&self) {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// A call that is queued. Dropped, it gives its slot back, at the latest when its reply has come.
+struct Asked<'r> {
+    redis: &'r Redis,
+    slot: u32,
+}
+
+impl Asked<'_> {
+    async fn outcome(self) -> Outcome {
+        poll_fn(|context| self.redis.queue.borrow_mut().poll(self.slot, context.waker())).await
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.redis.queue.borrow_mut().leave(self.slot);
+    }
+}
+
+/// The pause before the next attempt to connect: it doubles, and no two cores keep step.
+#[derive(Default)]
+struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    async fn wait(&mut self, timers: &Timers) {
+        let longest_ms = (BACKOFF_MIN_MS << self.attempts.min(16)).min(BACKOFF_MAX_MS);
+        self.attempts += 1;
+        let mut random = [0; 8];
+        // Without randomness cores keep step, and that is all.
+        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+        let jitter_ms = u64::from_ne_bytes(random) % (longest_ms / 2 + 1);
+        timers.sleep_until(clock::now_ms() + longest_ms - jitter_ms).await;
+    }
+}
+
+/// The first pause before connecting again, in milliseconds.
+const BACKOFF_MIN_MS: u64 = 50;
+/// The longest pause before connecting again, in milliseconds.
+const BACKOFF_MAX_MS: u64 = 2_000;
+/// A connection that has worked for so long starts over with the shortest pause, in milliseconds.
+const STEADY_MS: u64 = 10_000;
+/// How often it is said that there is no connection, in milliseconds.
+const SUMMARY_MS: u64 = 10_000;
+
+const _: () = assert!(BACKOFF_MIN_MS >= TICK_MS && BACKOFF_MIN_MS < BACKOFF_MAX_MS);

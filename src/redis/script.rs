@@ -1,0 +1,56 @@
+//! The script as commands: its hash and the packing are the `redis` crate's.
+
+use std::cell::RefCell;
+
+use redis::Cmd;
+
+/// One Lua script.
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+    /// Reused, so that packing a command allocates nothing.
+    command: RefCell<Cmd>,
+}
+
+impl Script {
+    pub(super) fn new(text: &'static str) -> Script {
+        let hash = redis::Script::new(text).get_hash().to_owned();
+        Script { text, hash, command: RefCell::default() }
+    }
+
+    /// Appends `EVALSHA hash count keys… args…`.
+    pub(super) fn pack_call(&self, keys: &[&[u8]], args: &[u64], out: &mut Vec<u8>) {
+        let mut command = self.command.borrow_mut();
+        command.clear();
+        command.arg("EVALSHA").arg(self.hash.as_str()).arg(keys.len());
+        for key in keys {
+            command.arg(*key);
+        }
+        for arg in args {
+            command.arg(*arg);
+        }
+        command.write_packed_command(out);
+    }
+
+    /// Appends `SCRIPT LOAD text`.
+    pub(super) fn pack_load(&self, out: &mut Vec<u8>) {
+        redis::cmd("SCRIPT").arg("LOAD").arg(self.text).write_packed_command(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_names_the_script_by_its_hash() {
+        let script = Script::new("return {1}");
+        let mut out = b"before".to_vec();
+        script.pack_call(&[b"rl:u:a b", b"k"], &[10, u64::MAX], &mut out);
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            "before*7\\r\\n$7\\r\\nEVALSHA\\r\\n$40\\r\\n9c8545b8579e405965831fc6d1e3d0b3ac248d51\\r\\n$1\\r\\n2\\r\\n\
+             $8\\r\\nrl:u:a b\\r\\n$1\\r\\nk\\r\\n$2\\r\\n10\\r\\n$20\\r\\n18446744073709551615\\r\\n"
+        );
+    }
+}
