@@ -18,9 +18,10 @@ use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
 use crate::config::{Config, CoreChoice, IoDriver, LimitStore};
+use crate::control::names::Service;
 use crate::control::shutdown::{Ending, Shutdown, Signals};
 use crate::control::watch::Watch;
-use crate::control::{Order, Postbox, mailbox, names};
+use crate::control::{Order, Postbox, Target, mailbox, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
 use crate::limit::Limiter;
@@ -30,7 +31,7 @@ use crate::net::{BufferPool, Timers, listener};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLogWriter, Counters};
 use crate::upstream::resolve;
-use crate::worker::{self, Assignment};
+use crate::worker::{self, Assignment, store};
 
 /// Why the gateway did not start.
 #[derive(Debug)]
@@ -85,6 +86,7 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
             routes: routes.clone(),
             keys: keys.clone(),
             limiter: limiter.clone(),
+            redis: store::redis(&config).map(|(_, settings)| (settings, store::SCRIPT)),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
@@ -309,22 +311,37 @@ fn start_core(
 }
 
 /// Gives the cores the addresses that are known, and the others a moment to be found.
-fn resolve_names(config: &Arc<Config>, cores: &Arc<[Postbox]>) -> io::Result<()> {
-    let mut all_known = true;
-    for (index, upstream) in config.upstreams.iter().enumerate() {
-        match resolve::known(&upstream.address) {
+fn resolve_names(config: &Config, cores: &Arc<[Postbox]>) -> io::Result<()> {
+    let mut unknown = Vec::new();
+    for service in services(config) {
+        match resolve::known(&service.address) {
             Some(endpoints) => cores.iter().for_each(|core| {
-                core.send(Order::Endpoints(index, endpoints.clone()));
+                core.send(Order::Endpoints(service.target, endpoints.clone()));
             }),
-            None => all_known = false,
+            None => unknown.push(service),
         }
     }
-    if !all_known {
-        let first_round = names::start(config.clone(), cores.clone())?;
+    if !unknown.is_empty() {
+        let first_round = names::start(unknown, config.timeouts.dns_refresh, cores.clone())?;
         // The channel closes when the round is over; a slow name server does not hold up the start.
         let _ = first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
     }
     Ok(())
+}
+
+/// Redis first: a core takes no client before it has tried it.
+fn services(config: &Config) -> Vec<Service> {
+    let redis = store::redis(config).map(|(address, _)| Service {
+        target: Target::Redis,
+        name: "redis".to_owned(),
+        address,
+    });
+    let upstreams = config.upstreams.iter().enumerate().map(|(index, upstream)| Service {
+        target: Target::Upstream(index),
+        name: upstream.name.clone(),
+        address: upstream.address.clone(),
+    });
+    redis.into_iter().chain(upstreams).collect()
 }
 
 fn machine(what: &str) -> impl FnOnce(io::Error) -> LaunchError {

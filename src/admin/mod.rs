@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::gateway::health::{Health, Readiness};
+use crate::gateway::health::Health;
 use crate::http1::{Framing, HeadLimits, HeadScan, Method, RequestHead};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS, LINGER_MS};
 use crate::net::listener::Listener;
@@ -124,10 +124,8 @@ impl Admin {
                 (405, "Method Not Allowed", text, "GET only\n".into())
             }
             b"/healthz" => (200, "OK", text, "ok\n".into()),
-            b"/readyz" => match self.health.get() {
-                Readiness::Ready => (200, "OK", text, self.readiness()),
-                _ => (503, "Service Unavailable", text, self.readiness()),
-            },
+            b"/readyz" if self.health.get().is_ready() => (200, "OK", text, self.readiness()),
+            b"/readyz" => (503, "Service Unavailable", text, self.readiness()),
             b"/metrics" => (200, "OK", metrics, self.metrics()),
             _ => (404, "Not Found", text, "not found\n".into()),
         };
@@ -138,8 +136,9 @@ impl Admin {
 
     fn readiness(&self) -> String {
         let mut text = format!("{}\n", self.health.get().text());
-        for (index, (cpu, driver, _)) in self.cores.iter().enumerate() {
-            text.push_str(&format!("core {index}: cpu {cpu}, {driver}\n"));
+        for (index, (cpu, driver, counters)) in self.cores.iter().enumerate() {
+            let redis = if counters.redis_breaker_open.get() > 0 { ", redis out of reach" } else { "" };
+            text.push_str(&format!("core {index}: cpu {cpu}, {driver}{redis}\n"));
         }
         text.push_str(&format!("control: {}\n", self.control));
         text

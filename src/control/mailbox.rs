@@ -10,14 +10,22 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use crate::limits::ORDERS_QUEUED_MAX;
-use crate::net::{NEVER, Stream, Timers};
-use crate::upstream::Endpoint;
+use crate::net::{Endpoint, NEVER, Stream, Timers};
+
+/// Whose addresses an order brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// An upstream's, by its index in the configuration.
+    Upstream(usize),
+    /// Redis's.
+    Redis,
+}
 
 /// What a core is told.
 #[derive(Debug, Clone)]
 pub enum Order {
-    /// An upstream has these addresses now.
-    Endpoints(usize, Arc<[Endpoint]>),
+    /// A service has these addresses now.
+    Endpoints(Target, Arc<[Endpoint]>),
     /// Stop listening, let what is in flight end, keep nothing alive.
     Drain,
     /// End, whatever is in flight.

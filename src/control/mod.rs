@@ -5,4 +5,4 @@ pub mod names;
 pub mod shutdown;
 pub mod watch;
 
-pub use mailbox::{Mailbox, Order, Postbox};
+pub use mailbox::{Mailbox, Order, Postbox, Target};

@@ -1,5 +1,5 @@
-//! Resolving the upstreams' names, again and again, on a thread of its own: `getaddrinfo` takes as long as it
-//! likes.
+//! Resolving the names of upstreams and Redis, again and again, on a thread of its own: `getaddrinfo` takes as
+//! long as it likes.
 
 use std::sync::Arc;
 use std::thread;
@@ -8,53 +8,68 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use tracing::{error, info};
 
-use crate::config::Config;
-use crate::control::{Order, Postbox};
+use crate::config::UpstreamAddress;
+use crate::control::{Order, Postbox, Target};
 use crate::upstream::{Endpoint, resolve};
+
+/// A service whose address may have to be resolved.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Whose address it is.
+    pub target: Target,
+    /// What it is called in the log.
+    pub name: String,
+    /// As written.
+    pub address: UpstreamAddress,
+}
 
 /// Starts the thread. What comes back is closed when every name has been asked for once.
 /// Errors: no thread.
-pub fn start(config: Arc<Config>, cores: Arc<[Postbox]>) -> std::io::Result<Receiver<()>> {
+pub fn start(
+    services: Vec<Service>,
+    refresh_every: Duration,
+    cores: Arc<[Postbox]>,
+) -> std::io::Result<Receiver<()>> {
     let (first_round, is_over) = bounded(0);
     thread::Builder::new().name("names".to_owned()).spawn(move || {
-        let mut known = vec![Known::default(); config.upstreams.len()];
-        refresh(&config, &cores, &mut known);
+        let mut known = vec![Known::default(); services.len()];
+        refresh(&services, &cores, &mut known);
         drop(first_round);
-        let refresh_every = config.timeouts.dns_refresh.max(REFRESH_MIN);
         loop {
-            thread::sleep(refresh_every);
-            refresh(&config, &cores, &mut known);
+            thread::sleep(refresh_every.max(REFRESH_MIN));
+            refresh(&services, &cores, &mut known);
         }
     })?;
     Ok(is_over)
 }
 
-/// What the cores were told last about one upstream.
+/// What the cores were told last about one service.
 #[derive(Clone, Default)]
 struct Known {
     endpoints: Option<Arc<[Endpoint]>>,
     is_failing: bool,
 }
 
-fn refresh(config: &Config, cores: &[Postbox], known: &mut [Known]) {
-    for (index, (upstream, known)) in config.upstreams.iter().zip(known).enumerate() {
-        match resolve::resolve(&upstream.address) {
+fn refresh(services: &[Service], cores: &[Postbox], known: &mut [Known]) {
+    for (service, known) in services.iter().zip(known) {
+        match resolve::resolve(&service.address) {
             Ok(endpoints) => {
                 if known.is_failing {
-                    info!(upstream = upstream.name, "the upstream's name resolves again");
+                    info!(service = service.name, "the service's name resolves again");
                 }
                 known.is_failing = false;
                 if known.endpoints.as_ref() == Some(&endpoints) {
                     continue;
                 }
-                let told = cores.iter().all(|core| core.send(Order::Endpoints(index, endpoints.clone())));
+                let told =
+                    cores.iter().all(|core| core.send(Order::Endpoints(service.target, endpoints.clone())));
                 // A core that did not take the order is told again next time.
                 known.endpoints = told.then_some(endpoints);
             }
             // The old addresses, if any, stay in use: a name server that is down is no reason to stop.
             Err(error) if !known.is_failing => {
                 known.is_failing = true;
-                error!(upstream = upstream.name, %error, "the upstream's name does not resolve");
+                error!(service = service.name, %error, "the service's name does not resolve");
             }
             Err(_) => {}
         }

@@ -1,4 +1,5 @@
-//! Whether every core still turns: a core whose ticker stands still is down, and the process not ready.
+//! Whether every core still turns, and reaches Redis: a core whose ticker stands still is down, and the process
+//! not ready; without Redis it is degraded.
 
 use std::sync::Arc;
 
@@ -49,7 +50,12 @@ impl Watch {
             core.is_down = is_down;
         }
         let all_turn = self.cores.iter().all(|core| !core.is_down);
-        self.health.set(if all_turn { Readiness::Ready } else { Readiness::CoreDown });
+        let all_reach = self.cores.iter().all(|core| core.counters.redis_breaker_open.get() == 0);
+        self.health.set(match (all_turn, all_reach) {
+            (true, true) => Readiness::Ready,
+            (true, false) => Readiness::Degraded,
+            (false, _) => Readiness::CoreDown,
+        });
     }
 }
 
@@ -66,6 +72,22 @@ mod tests {
         watch.look(CORE_STALL_MS + 1);
         assert_eq!(health.get(), Readiness::CoreDown);
         counters.ticks.add(1);
+        watch.look(CORE_STALL_MS + 2);
+        assert_eq!(health.get(), Readiness::Ready);
+    }
+
+    #[test]
+    fn a_core_without_redis_makes_the_process_degraded_and_no_worse() {
+        let (counters, health) = (Arc::new(Counters::default()), Arc::new(Health::default()));
+        let mut watch = Watch::new(std::slice::from_ref(&counters), health.clone(), 0);
+        counters.redis_breaker_open.set(1);
+        watch.look(1);
+        assert_eq!(health.get(), Readiness::Degraded);
+        assert!(health.get().is_ready());
+        watch.look(CORE_STALL_MS + 1);
+        assert_eq!(health.get(), Readiness::CoreDown);
+        counters.ticks.add(1);
+        counters.redis_breaker_open.set(0);
         watch.look(CORE_STALL_MS + 2);
         assert_eq!(health.get(), Readiness::Ready);
     }

@@ -17,6 +17,7 @@ use crate::gateway::record::RequestIds;
 use crate::http1::HeadLimits;
 use crate::limit::Limiter;
 use crate::net::{BufferPool, Elapsed, Pace, Timers};
+use crate::redis::{self, Redis};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLog, Counters};
 use crate::upstream::Upstream;
@@ -32,6 +33,8 @@ pub struct Core {
     pub authenticator: Authenticator,
     /// May they.
     pub limiter: Limiter,
+    /// The connection to Redis, if the limiter keeps its buckets there.
+    pub redis: Option<Rc<Redis>>,
     /// Which browser origins may call.
     pub cors: CorsPolicy,
     /// The internal services, in the configuration's order.
@@ -41,7 +44,7 @@ pub struct Core {
     /// The configured waits, in milliseconds.
     pub waits: Waits,
     /// The waits with a deadline.
-    pub timers: Timers,
+    pub timers: Rc<Timers>,
     /// Free I/O buffers.
     pub buffers: Rc<BufferPool>,
     /// Free parsed heads.
@@ -82,6 +85,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// The limiter.
     pub limiter: Limiter,
+    /// How to speak with Redis, and the script that it runs; `None`: not at all.
+    pub redis: Option<(redis::Settings, &'static str)>,
     /// The core's numbers.
     pub counters: Arc<Counters>,
     /// The core's access log.
@@ -96,7 +101,12 @@ impl Core {
         let config = parts.config;
         let (timeouts, sizes) = (&config.timeouts, &config.sizes);
         let ms = |wait: Duration| wait.as_millis() as u64;
+        let (timers, buffers) = (Rc::new(Timers::new()), BufferPool::new());
+        let redis = parts.redis.map(|(settings, script)| {
+            Redis::new(settings, script, timers.clone(), buffers.clone(), parts.counters.clone())
+        });
         Core {
+            redis,
             authenticator: Authenticator::new(parts.keys),
             limiter: parts.limiter,
             cors: CorsPolicy::new(&config.cors),
@@ -113,8 +123,8 @@ impl Core {
                 upstream_head_ms: ms(timeouts.upstream_head),
                 upstream_idle_ms: ms(timeouts.upstream_idle),
             },
-            timers: Timers::new(),
-            buffers: BufferPool::new(),
+            timers,
+            buffers,
             heads: Rc::default(),
             ids: RequestIds::new(),
             counters: parts.counters,

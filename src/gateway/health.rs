@@ -18,6 +18,8 @@ pub enum Readiness {
     Draining = 2,
     /// A core has stopped turning.
     CoreDown = 3,
+    /// Send traffic; but Redis is out of reach, so the rate limit is not enforced as configured.
+    Degraded = 4,
 }
 
 impl Default for Health {
@@ -40,12 +42,18 @@ impl Health {
             1 => Readiness::Ready,
             2 => Readiness::Draining,
             3 => Readiness::CoreDown,
+            4 => Readiness::Degraded,
             _ => Readiness::Starting,
         }
     }
 }
 
 impl Readiness {
+    /// Whether traffic should come.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Readiness::Ready | Readiness::Degraded)
+    }
+
     /// As it stands in `/readyz`.
     pub fn text(self) -> &'static str {
         match self {
@@ -53,6 +61,7 @@ impl Readiness {
             Readiness::Ready => "ready",
             Readiness::Draining => "draining",
             Readiness::CoreDown => "core_down",
+            Readiness::Degraded => "degraded",
         }
     }
 }

@@ -3,7 +3,6 @@
 use crate::gateway::After;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::headers;
-use crate::gateway::health::Readiness;
 use crate::gateway::reply::{self, Answer};
 use crate::http1::{FieldKind, Method};
 
@@ -14,7 +13,7 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> Option<After> {
         b"/healthz" if is_read => Some(text(exchange, 200, "ok").await),
         b"/readyz" if is_read => {
             let readiness = exchange.core.health.get();
-            let status = if readiness == Readiness::Ready { 200 } else { 503 };
+            let status = if readiness.is_ready() { 200 } else { 503 };
             Some(text(exchange, status, readiness.text()).await)
         }
         _ if exchange.request.head.method == Method::Options => preflight(exchange).await,

@@ -1,6 +1,7 @@
 //! The body of one core: it accepts, ticks, and obeys orders.
 
 pub mod accept;
+pub mod store;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,10 +9,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{Mailbox, Order};
+use crate::control::{Mailbox, Order, Target};
 use crate::gateway::Core;
 use crate::gateway::core::Parts;
-use crate::limits::{ACCESS_LOG_FLUSH_MS, TICK_MS};
+use crate::limits::{ACCESS_LOG_FLUSH_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::listener::Listener;
 
 /// What one core is given to work with.
@@ -32,10 +33,16 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     let mailbox = assignment.mailbox.open()?;
     let core = Rc::new(Core::new(assignment.parts));
     monoio::spawn(tick(core.clone()));
-    monoio::spawn(accept::accept(core.clone(), listener, assignment.connections_max));
+    core.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
+    monoio::spawn(open(core.clone(), listener, assignment.connections_max));
     while let Some(order) = mailbox.next(&core.timers).await {
         match order {
-            Order::Endpoints(upstream, endpoints) => core.upstreams[upstream].replace_endpoints(endpoints),
+            Order::Endpoints(Target::Upstream(index), endpoints) => {
+                core.upstreams[index].replace_endpoints(endpoints);
+            }
+            Order::Endpoints(Target::Redis, endpoints) => {
+                core.redis.iter().for_each(|redis| redis.replace_endpoints(endpoints.clone()));
+            }
             Order::Drain => core.drain(),
             Order::Stop => break,
         }
@@ -44,6 +51,15 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
         log.borrow_mut().flush(&core.counters);
     }
     Ok(())
+}
+
+/// Takes clients as soon as Redis has been tried: until then they wait in the listener's queue, so that not
+/// even the first of them passes unlimited.
+async fn open(core: Rc<Core>, listener: Listener, connections_max: usize) {
+    if let Some(redis) = &core.redis {
+        redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
+    }
+    accept::accept(core, listener, connections_max).await;
 }
 
 /// The core's clockwork: deadlines at every tick, the access log and the pools now and then.
