@@ -19,8 +19,6 @@ mod reply;
 mod script;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -1,1 +1,191 @@
-//! The connection against real and scripted servers.
+//! The connection against real servers, and against scripted ones where a real one cannot be made to fail so.
+
+mod faults;
+mod server;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use crate::net::runtime::ThreadRuntime;
+use server::Server;
+
+use super::*;
+
+/// Writes, so that a server that cannot write shows it; answers with its arguments.
+const SCRIPT: &str =
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000) return {tonumber(ARGV[1]), tonumber(ARGV[2])}";
+/// What a call may take that need not wait.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// A connection on a core of its own, and what it counts.
+struct Bench {
+    redis: Rc<Redis>,
+    counters: Arc<Counters>,
+}
+
+fn settings(timeout_ms: u64) -> Settings {
+    Settings { timeout_ms, probe_key: b"probe".to_vec(), probe_args: vec![0, 0], ..Settings::default() }
+}
+
+/// Runs a test on a core that has tried to connect.
+fn bench<F: Future<Output = ()>>(endpoint: &Endpoint, settings: Settings, test: impl FnOnce(Rc<Bench>) -> F) {
+    bench_on(true, endpoint, settings, test);
+}
+
+fn bench_on<F: Future<Output = ()>>(
+    is_ring_wanted: bool,
+    endpoint: &Endpoint,
+    settings: Settings,
+    test: impl FnOnce(Rc<Bench>) -> F,
+) {
+    let (mut runtime, _) = ThreadRuntime::build(is_ring_wanted).unwrap();
+    runtime.block_on(async {
+        let (timers, counters) = (Rc::new(Timers::new()), Arc::new(Counters::default()));
+        let redis = Redis::new(settings, SCRIPT, timers.clone(), BufferPool::new(), counters.clone());
+        redis.replace_endpoints(Arc::new([endpoint.clone()]));
+        monoio::spawn(async move {
+            loop {
+                monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+                timers.tick(clock::now_ms());
+            }
+        });
+        monoio::spawn(redis.clone().run());
+        redis.first_attempt(clock::now_ms() + 3_000).await;
+        test(Rc::new(Bench { redis, counters })).await;
+    });
+}
+
+type Answer = Result<[i64; 2], Unavailable>;
+
+impl Bench {
+    async fn call(&self, n: u64) -> Answer {
+        self.redis.call(&[format!("key:{n}").as_bytes()], &[n, n + 1]).await
+    }
+
+    /// Concurrent calls, each a task of its own; their answers and the longest wait.
+    async fn calls(self: &Rc<Self>, count: u64) -> (Vec<Answer>, Duration) {
+        let tasks: Vec<_> = (0..count).map(|n| self.start(n)).collect();
+        let (mut answers, mut longest) = (Vec::new(), Duration::ZERO);
+        for task in tasks {
+            let (answer, waited) = task.await;
+            answers.push(answer);
+            longest = longest.max(waited);
+        }
+        (answers, longest)
+    }
+
+    fn start(self: &Rc<Self>, n: u64) -> monoio::task::JoinHandle<(Answer, Duration)> {
+        let bench = self.clone();
+        monoio::spawn(async move {
+            let since = Instant::now();
+            (bench.call(n).await, since.elapsed())
+        })
+    }
+
+    /// Waits until the breaker is closed; how long that took.
+    async fn recovery(&self) -> Duration {
+        let since = Instant::now();
+        while self.redis.state() != State::Closed {
+            assert!(since.elapsed() < Duration::from_secs(10), "no recovery");
+            sleep(1).await;
+        }
+        since.elapsed()
+    }
+
+    /// No call waits now.
+    async fn assert_open(&self) {
+        let since = Instant::now();
+        assert_eq!(self.call(1).await, Err(Unavailable::Open));
+        assert!(since.elapsed() <= AT_ONCE, "{:?}", since.elapsed());
+    }
+
+    async fn assert_right(self: &Rc<Self>, count: u64) {
+        let (answers, _) = self.calls(count).await;
+        assert_eq!(answers, right(count));
+    }
+}
+
+fn right(count: u64) -> Vec<Answer> {
+    (0..count as i64).map(|n| Ok([n, n + 1])).collect()
+}
+
+async fn sleep(ms: u64) {
+    monoio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+#[test]
+fn concurrent_calls_leave_in_one_write_and_each_gets_its_own_answer() {
+    let server = Server::start(&[]);
+    for is_ring_wanted in [true, false] {
+        bench_on(is_ring_wanted, &server.endpoint(), settings(1_000), async |bench| {
+            for _ in 0..20 {
+                let before = bench.counters.redis_round_trips.get();
+                bench.assert_right(64).await;
+                assert_eq!(bench.counters.redis_round_trips.get() - before, 1);
+            }
+            assert_eq!(bench.counters.redis_calls.get(), 64 * 20);
+            assert_eq!(bench.counters.redis_breaker_open.get(), 0);
+        });
+    }
+}
+
+#[test]
+fn speaks_through_a_unix_socket() {
+    let server = Server::start(&[]);
+    bench(&Endpoint::unix(&server.socket()), settings(1_000), async |bench| bench.assert_right(8).await);
+}
+
+#[test]
+fn says_who_it_is_and_selects_its_database() {
+    let user = "--user gw on >word +evalsha +script|load +set +select ~*".split(' ');
+    let server = Server::start(&["--requirepass", "secret"].into_iter().chain(user).collect::<Vec<_>>());
+    let by_password = Settings { password: Some(b"secret".to_vec()), ..settings(1_000) };
+    let by_name = Settings {
+        username: Some("gw".into()),
+        password: Some(b"word".to_vec()),
+        database: 3,
+        ..settings(1_000)
+    };
+    for settings in [by_password, by_name] {
+        bench(&server.endpoint(), settings, async |bench| bench.assert_right(8).await);
+    }
+    for password in [None, Some(b"wrong".to_vec())] {
+        bench(&server.endpoint(), Settings { password, ..settings(1_000) }, async |bench| {
+            bench.assert_open().await;
+        });
+    }
+}
+
+#[test]
+fn a_call_over_the_bound_of_the_queue_fails_at_once() {
+    let server = Server::start(&[]);
+    bench(&server.endpoint(), settings(60_000), async |bench| {
+        server.signal(rustix::process::Signal::STOP);
+        let tasks: Vec<_> = (0..crate::limits::REDIS_QUEUE_MAX as u64).map(|n| bench.start(n)).collect();
+        sleep(1).await;
+        let since = Instant::now();
+        assert_eq!(bench.call(1).await, Err(Unavailable::QueueFull));
+        assert!(since.elapsed() <= AT_ONCE);
+        assert_eq!(bench.counters.redis_queue_full.get(), 1);
+        server.signal(rustix::process::Signal::CONT);
+        for (n, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.await.0, Ok([n as i64, n as i64 + 1]));
+        }
+        bench.assert_right(3).await;
+    });
+}
+
+#[test]
+fn a_caller_that_leaves_takes_nobodys_answer_along() {
+    let server = Server::start(&[]);
+    bench(&server.endpoint(), settings(1_000), async |bench| {
+        for _ in 0..10 {
+            {
+                let mut left = pin!(bench.call(77));
+                assert!(poll_fn(|context| Poll::Ready(left.as_mut().poll(context).is_pending())).await);
+            }
+            bench.assert_right(5).await;
+        }
+        assert_eq!(bench.redis.queue.borrow().len(), 0);
+    });
+}
