@@ -246,6 +246,26 @@ fn epoll_serves_everything_and_says_so() {
     assert_eq!(gateway.stop().code(), Some(0));
 }
 
+#[test]
+fn without_redis_the_gateway_is_degraded_and_ready() {
+    let gateway = Gateway::builder()
+        .env("RATE_LIMIT_STORE", "redis")
+        .env("REDIS_ADDR", "127.0.0.1:1")
+        .cores("2")
+        .start();
+    eventually("it is degraded", || gateway.ask(Request::new("GET", "/readyz")).text() == "degraded");
+    assert_eq!(gateway.ask(Request::new("GET", "/readyz")).status, 200);
+    let window = gateway.admin("/readyz");
+    assert_eq!((window.status, window.text().matches("redis out of reach").count()), (200, 2));
+    let metrics = gateway.admin("/metrics").text();
+    assert_eq!(
+        metrics.lines().filter(|line| line.contains("redis_breaker_open{") && line.ends_with(" 1")).count(),
+        2
+    );
+    let line = gateway.wait_log("Redis is out of reach");
+    assert!(line.contains("ERROR") && line.contains("core-") && line.contains("refused"), "{line}");
+}
+
 /// One line of numbers.
 struct Sample {
     name: String,
@@ -264,7 +284,7 @@ fn parse(text: &str) -> Vec<Sample> {
             assert!(!help.is_empty() && helped.insert(name.to_owned()), "HELP of {name}");
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect("a type");
-            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             assert!(typed.insert(name.to_owned(), kind).is_none(), "TYPE of {name} twice");
         } else {
@@ -279,7 +299,10 @@ fn parse(text: &str) -> Vec<Sample> {
                     && !name.starts_with(|c: char| c.is_ascii_digit())
             };
             assert!(legal(name) && !name.is_empty(), "{line}");
-            assert!(typed.contains_key(name) && helped.contains(name), "{name} comes before its TYPE");
+            let parts = ["_bucket", "_sum", "_count"];
+            let whole = parts.iter().find_map(|part| name.strip_suffix(part));
+            let family = whole.filter(|name| typed.get(*name) == Some(&"histogram")).unwrap_or(name);
+            assert!(typed.contains_key(family) && helped.contains(family), "{name} comes before its TYPE");
             let pairs = labels.split(',').filter(|pair| !pair.is_empty());
             let labels: HashMap<_, _> = pairs
                 .map(|pair| {

