@@ -144,7 +144,7 @@ impl Breaker {
         self.opened_ms.set(clock::now_ms());
         self.at_opening.set(Passed::now(counters));
         self.at_summary.set(self.at_opening.get());
-        error!(core = core(), %cause, "Redis is out of reach: the rate limit is not enforced");
+        error!(core = core(), %cause, "Redis is out of reach");
     }
 
     /// Calls again.
@@ -153,15 +153,12 @@ impl Breaker {
         self.failures_in_row.set(0);
         counters.redis_breaker_open.set(0);
         if !self.is_announced.replace(false) {
-            info!(core = core(), "Redis answers: the rate limit is enforced");
+            info!(core = core(), "Redis answers");
             return;
         }
         let Passed { unlimited, refused_locally } = Passed::now(counters).since(self.at_opening.get());
         let open_ms = clock::now_ms() - self.opened_ms.get();
-        info!(
-            core = core(),
-            open_ms, unlimited, refused_locally, "Redis answers again: the rate limit is enforced"
-        );
+        info!(core = core(), open_ms, unlimited, refused_locally, "Redis answers again");
     }
 
     /// What has happened since the last summary.
