@@ -1,5 +1,7 @@
 //! A new connection: who we are, which database, the script, and a first call as the proof that it works.
 
+use std::pin::pin;
+
 use redis::{Cmd, Value};
 
 use crate::clock;
@@ -115,7 +117,7 @@ impl Setup<'_> {
         while !bytes.is_empty() {
             match self.stream.try_send(bytes).map_err(Cause::Broken)? {
                 Some(sent) => bytes = &bytes[sent..],
-                None => match self.redis.timers.until(deadline_ms, self.stream.writable()).await {
+                None => match self.redis.timers.until(deadline_ms, pin!(self.stream.writable())).await {
                     Ok(polled) => polled.map_err(Cause::Broken)?,
                     Err(_) => return Err(Cause::Silent),
                 },
