@@ -138,6 +138,16 @@ pub const ORDERS_QUEUED_MAX: usize = 64;
 /// Buckets that the in-memory limiter keeps before it looks for full ones to forget. With hardly a full one
 /// among them: all are forgotten, so every bucket is full again.
 pub const MEMORY_BUCKETS_MAX: usize = 1_000_000;
+/// Limits of a route's own.
+pub const ROUTE_LIMITS_MAX: usize = 4;
+/// Capacity of a bucket, in tokens.
+pub const BURST_MAX: u32 = 1_000_000;
+/// The fastest refill of a bucket, in thousandths of a token per second.
+pub const RATE_MILLI_MAX: u32 = 1_000_000_000;
+/// The beginning of every key in Redis, in bytes.
+pub const KEY_PREFIX_BYTES_MAX: usize = 64;
+/// The name of a route or an upstream, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
 /// The longest `Retry-After` of a refused request, in seconds; it stands where the rate is 0.
 pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 /// Requested header names that the answer to a preflight repeats, in bytes. Over it: a fixed list.

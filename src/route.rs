@@ -280,6 +280,8 @@ mod tests {
             authorization_forwarded: true,
             trailers_forwarded: false,
             body_bytes_max: None,
+            is_limited_globally: true,
+            limits: Vec::new(),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::value::{Parsed, count, host_and_port, quoted};
-use super::{Upstream, UpstreamAddress};
+use super::{Redis, RedisAddress, Secret, Upstream, UpstreamAddress};
 
 /// An upstream by its URL: `http://host:port` or `http+unix://%2Frun%2Fa.sock`.
 pub(super) fn upstream(name: &str, url: &str) -> Parsed<Upstream> {
@@ -32,45 +33,79 @@ pub(super) fn show_upstream(upstream: &Upstream) -> String {
     }
 }
 
-/// Whether this is an address of Redis: its form, not its truth. What is written never comes back in an
-/// error if it may hold a password.
-pub(super) fn redis(value: &str) -> Parsed<String> {
+/// An address of Redis, perhaps with user, password and database; the timeout is not its business and is 0.
+/// What is written never comes back in an error if it may hold a password.
+pub(super) fn redis(value: &str) -> Parsed<Redis> {
     let wrong = |why: &str| Err(format!("{} {why}", shown(value)));
+    let at =
+        |address| Redis { address, username: None, password: None, database: 0, timeout: Duration::ZERO };
+    let tcp = |host, port| at(RedisAddress::Tcp { host, port });
     if value.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return wrong("has white space or a control character in it");
     }
     if let Some(path) = value.strip_prefix("unix:") {
-        let absolute = path.starts_with('/') && !path.ends_with('/');
-        return if absolute { Ok(value.to_owned()) } else { wrong("is not unix: and an absolute path") };
+        return match path {
+            _ if !path.starts_with('/') || path.ends_with('/') => wrong("is not unix: and an absolute path"),
+            _ if path.len() > SOCKET_PATH_BYTES_MAX => wrong("is longer than the path of a socket can be"),
+            _ => Ok(at(RedisAddress::Unix(PathBuf::from(path)))),
+        };
     }
     if value.starts_with("rediss://") {
         return wrong("asks for TLS, which is not supported yet");
     }
     let Some(url) = value.strip_prefix("redis://") else {
         return match host_and_port(value) {
-            Some((_, Some(_))) => Ok(value.to_owned()),
+            Some((host, Some(port))) => Ok(tcp(host, port)),
             _ => wrong(
                 "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
                  unix:/run/redis.sock)",
             ),
         };
     };
-    let (authority, database) = url.split_once('/').unwrap_or((url, ""));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if host_and_port(host).is_none() {
+    let (credentials, rest) = match url.rsplit_once('@') {
+        Some((credentials, rest)) => (Some(credentials), rest),
+        None => (None, url),
+    };
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let Some((host, port)) = host_and_port(authority) else {
         return wrong("has no valid host and port");
+    };
+    let database = match count(if database.is_empty() { "0" } else { database }, 0, u32::MAX) {
+        Ok(database) => database,
+        Err(_) => return wrong("has something else than the number of a database behind the host"),
+    };
+    let address = Redis { database, ..tcp(host, port.unwrap_or(REDIS_PORT)) };
+    let Some(credentials) = credentials else { return Ok(address) };
+    let Some((username, password)) = credentials.split_once(':') else {
+        return wrong(
+            "has a user and no password (use redis://user:password@host or redis://:password@host)",
+        );
+    };
+    let (Some(username), Some(password)) = (percent_decoded(username), percent_decoded(password)) else {
+        return wrong("has a user or password that is not percent-encoded as it should be");
+    };
+    let Ok(username) = String::from_utf8(username) else {
+        return wrong("has a user that is not UTF-8");
+    };
+    if password.is_empty() {
+        return wrong("has an empty password");
     }
-    if !database.is_empty() && count::<u32>(database, 0, u32::MAX).is_err() {
-        return wrong("has something else than the number of a database behind the host");
-    }
-    Ok(value.to_owned())
+    let username = Some(username).filter(|username| !username.is_empty());
+    Ok(Redis { username, password: Some(Secret(password)), ..address })
 }
 
-/// The address of Redis without its password.
-pub(super) fn show_redis(value: &str) -> String {
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        _ => value.to_owned(),
+/// The address of Redis as it would be written, without user and password.
+pub(super) fn show_redis(redis: &Redis) -> String {
+    let hidden = if redis.password.is_some() { "…@" } else { "" };
+    match &redis.address {
+        RedisAddress::Unix(path) => format!("unix:{}", path.display()),
+        RedisAddress::Tcp { host, port } => {
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            match redis.database {
+                0 if hidden.is_empty() => format!("{host}:{port}"),
+                database => format!("redis://{hidden}{host}:{port}/{database}"),
+            }
+        }
     }
 }
 
@@ -144,6 +179,8 @@ fn shown(value: &str) -> String {
 
 /// What an upstream's URL looks like.
 const FORMS: &str = "use http://host:port or http+unix://%2Frun%2Fa.sock";
+/// Where Redis listens when its URL does not say.
+const REDIS_PORT: u16 = 6379;
 /// `sun_path` of `sockaddr_un` without its NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -221,23 +258,38 @@ mod tests {
         ] {
             assert!(!error.contains("hunter2"), "{error}");
         }
-        assert_eq!(show_redis("redis://u:hunter2@h:1/0"), "redis://…@h:1/0");
-        assert_eq!(show_redis("localhost:6379"), "localhost:6379");
+        let redis = redis("redis://u:hunter2@h:1/0").unwrap();
+        assert_eq!(show_redis(&redis), "redis://…@h:1/0");
+        assert!(!format!("{redis:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn reads_user_password_and_database_of_redis() {
+        let read = |value| {
+            let Redis { username, password, database, .. } = redis(value).unwrap();
+            (username, password.map(|secret| String::from_utf8(secret.0).unwrap()), database)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read("redis://h"), (None, None, 0));
+        assert_eq!(read("redis://:p@h/3"), (None, some("p"), 3));
+        assert_eq!(read("redis://u:p%40%3A%2f@h:1/"), (some("u"), some("p@:/"), 0));
+        assert_eq!(read("redis://u:a@b@h"), (some("u"), some("a@b"), 0));
     }
 
     #[test]
     fn reads_addresses_of_redis() {
-        for value in [
-            "localhost:6379",
-            "[::1]:6379",
-            "10.0.0.1:1",
-            "redis://h",
-            "redis://h:1",
-            "redis://u:p@h:1/0",
-            "redis://:p@[::1]:1/",
-            "unix:/run/r.sock",
+        for (value, shown) in [
+            ("localhost:6379", "localhost:6379"),
+            ("[::1]:6379", "[::1]:6379"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+            ("redis://h", "h:6379"),
+            ("redis://h:1/0", "h:1"),
+            ("redis://h:1/2", "redis://h:1/2"),
+            ("redis://u:p@h:1/0", "redis://…@h:1/0"),
+            ("redis://:p@[::1]:1/", "redis://…@[::1]:1/0"),
+            ("unix:/run/r.sock", "unix:/run/r.sock"),
         ] {
-            assert_eq!(redis(value).as_deref(), Ok(value));
+            assert_eq!(redis(value).map(|redis| show_redis(&redis)), Ok(shown.to_owned()));
         }
         for value in [
             "localhost",
@@ -246,6 +298,11 @@ mod tests {
             "redis://",
             "redis://h/x",
             "redis://h/0?protocol=resp3",
+            "redis://u@h",
+            "redis://u:@h",
+            "redis://u:%zz@h",
+            "redis://%ff:p@h",
+            "redis://h/4294967296",
             "unix:run",
             "unix:/",
             "rediss://h",

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::lower::SECRET_BYTES_SAFE;
 use super::value::{show_duration, show_size};
 use super::{
-    Access, AccessLog, Config, CoreChoice, Cors, IoDriver, LimitStore, Route, RouteKind, Secret, address,
+    Access, AccessLog, Config, CoreChoice, Cors, IoDriver, LimitHeaders, LimitStore, OnRedisFailure, Per,
+    Redis, Route, RouteKind, RouteLimit, Secret, address,
 };
 
 /// Every setting in force, in columns, with units. Of secrets only how many there are and whether they are long
@@ -32,7 +33,7 @@ pub fn describe(config: &Config) -> String {
 
 /// The settings, by the headings of `--help`.
 fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
-    let Config { listen, jwt, rate_limit, timeouts, sizes, .. } = config;
+    let Config { listen, jwt, rate_limit, redis, timeouts, sizes, .. } = config;
     vec![
         (
             "Listening",
@@ -71,7 +72,13 @@ fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)>
                 ("RATE_LIMIT_RPS", format!("{} requests/s", rate_limit.rate)),
                 ("RATE_LIMIT_BURST", format!("{} requests", rate_limit.burst)),
                 ("RATE_LIMIT_STORE", show_store(rate_limit.store).to_owned()),
+                ("RATE_LIMIT_PREFIX", rate_limit.prefix.clone()),
+                ("RATE_LIMIT_ON_REDIS_FAILURE", show_on_failure(rate_limit.on_failure).to_owned()),
+                ("RATE_LIMIT_HEADERS", show_headers(rate_limit.headers).to_owned()),
                 ("REDIS_ADDR", show_redis(config)),
+                ("REDIS_USERNAME", shown_or(redis.username.as_deref(), "the default user")),
+                ("REDIS_PASSWORD", show_password(redis).to_owned()),
+                ("REDIS_TIMEOUT", show_duration(redis.timeout)),
             ],
         ),
         (
@@ -123,6 +130,10 @@ fn route_row(config: &Config, route: &Route) -> Vec<String> {
     if let Some(bytes) = route.body_bytes_max {
         besides.push(format!("body {}", show_bound(bytes, "without bound", "")));
     }
+    besides.extend(route.limits.iter().map(show_limit));
+    if !route.is_limited_globally {
+        besides.push("no global limit".to_owned());
+    }
     let paths = route.paths.join(" ");
     vec![route.name.clone(), access.into(), kind.into(), methods, paths, upstream.into(), besides.join(", ")]
 }
@@ -154,8 +165,38 @@ fn show_secrets(secrets: &[Secret]) -> String {
 }
 
 fn show_redis(config: &Config) -> String {
-    let addr = address::show_redis(&config.redis_addr);
+    let addr = address::show_redis(&config.redis);
     if config.rate_limit.store == LimitStore::Redis { addr } else { format!("{addr} (not used)") }
+}
+
+fn show_password(redis: &Redis) -> &'static str {
+    if redis.password.is_some() { "set" } else { "none" }
+}
+
+/// `5/s burst 20 per ip`.
+fn show_limit(limit: &RouteLimit) -> String {
+    let per = match limit.per {
+        Per::User => "per user",
+        Per::Ip => "per ip",
+        Per::None => "for everybody",
+    };
+    let cost = if limit.cost == 1 { String::new() } else { format!(" cost {}", limit.cost) };
+    format!("{}/s burst {} {per}{cost}", limit.rate, limit.burst)
+}
+
+fn show_on_failure(on_failure: OnRedisFailure) -> &'static str {
+    match on_failure {
+        OnRedisFailure::Open => "open",
+        OnRedisFailure::Memory => "memory",
+        OnRedisFailure::Closed => "closed",
+    }
+}
+
+fn show_headers(headers: LimitHeaders) -> &'static str {
+    match headers {
+        LimitHeaders::Refused => "refused",
+        LimitHeaders::All => "all",
+    }
 }
 
 fn show_store(store: LimitStore) -> &'static str {

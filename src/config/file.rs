@@ -177,8 +177,22 @@ written! {
         rate_limit_burst: "RATE_LIMIT_BURST", "scalar", "COUNT" = "20";
         /// Who keeps the buckets: redis, memory or off
         rate_limit_store: "RATE_LIMIT_STORE", "scalar", "STORE" = "redis";
+        /// What every key in Redis begins with
+        rate_limit_prefix: "RATE_LIMIT_PREFIX", "scalar", "PREFIX" = "rl";
+        /// While Redis does not answer: open (no limit), memory or closed (503)
+        rate_limit_on_redis_failure: "RATE_LIMIT_ON_REDIS_FAILURE", "scalar", "POLICY" = "open";
+        /// Responses that tell the client its limit: refused or all
+        rate_limit_headers: "RATE_LIMIT_HEADERS", "scalar", "RESPONSES" = "refused";
         /// Where Redis is: host:port, redis://… or unix:/path
         redis_addr: "REDIS_ADDR", "scalar", "REDIS" = "localhost:6379";
+        /// ACL user of Redis
+        redis_username: "REDIS_USERNAME", "scalar", "NAME";
+        /// Its password (a flag is visible to every user of the host)
+        redis_password: "REDIS_PASSWORD", "scalar", "SECRET";
+        /// File with that password, in place of it
+        redis_password_file: "REDIS_PASSWORD_FILE", "scalar", "PATH";
+        /// How long one decision of Redis may take
+        redis_timeout: "REDIS_TIMEOUT", "scalar", "DURATION" = "25ms";
     }
     "Upstreams" {
         /// The service that registers users and logs them in
@@ -262,9 +276,33 @@ pub struct WrittenRoute {
     /// Its own bound of a request body; absent: that of `BODY_MAX_BYTES`.
     #[serde(default, deserialize_with = "scalar")]
     pub body_max_bytes: Option<String>,
+    /// Whether its requests draw from the client's global bucket; absent: true.
+    #[serde(default, deserialize_with = "scalar")]
+    pub limit_global: Option<String>,
+    /// `[[route.limit]]`: its own limits.
+    #[serde(default)]
+    pub limit: Vec<WrittenLimit>,
     /// Where it stands (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+}
+
+/// One `[[route.limit]]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenLimit {
+    /// Tokens per second.
+    #[serde(deserialize_with = "scalar")]
+    pub rate: Option<String>,
+    /// Capacity, in tokens.
+    #[serde(deserialize_with = "scalar")]
+    pub burst: Option<String>,
+    /// `user`, `ip` or `none`; absent: user on a protected route, ip on a public one.
+    #[serde(deserialize_with = "scalar")]
+    pub per: Option<String>,
+    /// Tokens of one request; absent: 1.
+    #[serde(deserialize_with = "scalar")]
+    pub cost: Option<String>,
 }
 
 impl fmt::Debug for Written {

@@ -72,10 +72,10 @@ pub fn lower(args: Written, file: Written) -> Result<Lowered, Mistakes> {
 }
 
 /// What was written where, first the one that wins, and what was found wrong with it so far.
-struct Layers {
+pub(super) struct Layers {
     /// Flags and environment, the file, and defaults that are laid over ours.
     layers: [Written; 3],
-    mistakes: Mistakes,
+    pub(super) mistakes: Mistakes,
     warnings: Vec<String>,
 }
 
@@ -83,7 +83,8 @@ impl Layers {
     /// All of it. After a mistake something valid takes the place of the value, so that the rest is judged too.
     fn config(&mut self) -> Config {
         let sizes = self.sizes();
-        let (upstreams, routes) = self.upstreams_and_routes();
+        let rate_limit = self.rate_limit();
+        let (upstreams, routes) = self.upstreams_and_routes(&rate_limit);
         let (trusted_proxies, notes) = self.value("TRUSTED_PROXIES", value::networks);
         self.warnings.extend(notes.into_iter().map(|note| format!("TRUSTED_PROXIES: {note}")));
         let listen = Listen {
@@ -99,8 +100,8 @@ impl Layers {
             connections_max: self.option("MAX_CONNECTIONS", |text| value::count(text, 1, CONNECTIONS_MAX)),
             io_driver: self.io_driver(),
             jwt: self.jwt(),
-            rate_limit: self.rate_limit(),
-            redis_addr: self.value("REDIS_ADDR", address::redis),
+            rate_limit,
+            redis: self.redis(),
             upstreams,
             routes,
             trusted_proxies,
@@ -124,14 +125,14 @@ impl Layers {
     }
 
     fn jwt(&mut self) -> Jwt {
-        let current = self.secret("JWT_SECRET", "JWT_SECRET_FILE");
+        let current = self.signing_secret("JWT_SECRET", "JWT_SECRET_FILE");
         // It may stand in a file that cannot be read.
         let explained =
             ["JWT_SECRET", "JWT_SECRET_FILE", "CONFIG_FILE"].iter().any(|key| self.mistakes.name(key));
         if current.is_none() && !explained {
             self.mistakes.add("JWT_SECRET", "is missing (set it, or JWT_SECRET_FILE)");
         }
-        let previous = self.secret("JWT_SECRET_PREVIOUS", "JWT_SECRET_PREVIOUS_FILE");
+        let previous = self.signing_secret("JWT_SECRET_PREVIOUS", "JWT_SECRET_PREVIOUS_FILE");
         if current.is_some() && current == previous {
             self.warnings.push("JWT_SECRET_PREVIOUS: is the same as JWT_SECRET".to_owned());
         }
@@ -141,14 +142,6 @@ impl Layers {
             audience: self.option("JWT_AUDIENCE", value::text),
             leeway: self.value("JWT_LEEWAY", between(Duration::ZERO, HOUR)),
             user_claim: self.value("JWT_USER_CLAIM", value::text),
-        }
-    }
-
-    fn rate_limit(&mut self) -> RateLimit {
-        RateLimit {
-            store: self.value("RATE_LIMIT_STORE", value::store),
-            rate: self.value("RATE_LIMIT_RPS", value::rate),
-            burst: self.value("RATE_LIMIT_BURST", |text| value::count(text, 1, BURST_MAX)),
         }
     }
 
@@ -207,13 +200,13 @@ impl Layers {
     }
 
     /// RealChat's, or the file's.
-    fn upstreams_and_routes(&mut self) -> (Vec<Upstream>, Vec<Route>) {
+    fn upstreams_and_routes(&mut self, rate_limit: &RateLimit) -> (Vec<Upstream>, Vec<Route>) {
         let file = self.layers.iter().find(|layer| !layer.route.is_empty() || !layer.upstreams.is_empty());
         let Some(file) = file else {
             let upstreams = routes::REALCHAT
                 .iter()
                 .map(|(key, name)| self.value(key, |url| address::upstream(name, url)));
-            return (upstreams.collect(), routes::realchat());
+            return (upstreams.collect(), routes::realchat(rate_limit));
         };
         let (written_routes, written_upstreams) = (file.route.clone(), file.upstreams.clone());
         if written_routes.is_empty() {
@@ -259,8 +252,9 @@ impl Layers {
         moved
     }
 
-    /// A secret, from its own key or from the file that the other key names: whichever is written nearer.
-    fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+    /// A secret, from its own key or from the file that the other key names: whichever is written nearer. With
+    /// it the key and place that it comes from.
+    pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<(Secret, String)> {
         let layer = self.layers.iter().find(|layer| layer.get(key).or(layer.get(file_key)).is_some())?;
         let (key, bytes) = match (layer.get(key), layer.get(file_key)) {
             (Some(_), Some(_)) => {
@@ -285,6 +279,12 @@ impl Layers {
             self.mistakes.add(&subject, if key == file_key { "names an empty file" } else { "is empty" });
             return None;
         }
+        Some((Secret(bytes), subject))
+    }
+
+    /// A secret that signs tokens.
+    fn signing_secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+        let (Secret(bytes), subject) = self.secret(key, file_key)?;
         // A public key taken for an HMAC secret would let anyone who has it sign tokens.
         if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
             self.mistakes
@@ -301,7 +301,7 @@ impl Layers {
     }
 
     /// The meaning of a key that has a default.
-    fn value<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> T {
+    pub(super) fn value<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> T {
         match self.option(key, &parse) {
             Some(value) => value,
             None => default_of(key, parse),
@@ -309,7 +309,7 @@ impl Layers {
     }
 
     /// The meaning of a key, if it is written and right.
-    fn option<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+    pub(super) fn option<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let layer = self.layers.iter().find(|layer| layer.get(key).is_some())?;
         let text = layer.get(key).unwrap_or_default();
         let parsed = if text.is_empty() { Err(is_empty(key)) } else { parse(text) };
@@ -324,7 +324,7 @@ impl Layers {
     }
 
     /// The text of a key, if it is written.
-    fn written(&self, key: &str) -> Option<&str> {
+    pub(super) fn written(&self, key: &str) -> Option<&str> {
         self.layers.iter().find_map(|layer| layer.get(key))
     }
 }
@@ -364,7 +364,7 @@ fn without_line_break(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// A parser of durations in a range.
-fn between(min: Duration, max: Duration) -> impl Fn(&str) -> Parsed<Duration> {
+pub(super) fn between(min: Duration, max: Duration) -> impl Fn(&str) -> Parsed<Duration> {
     move |text| value::duration(text, min, max)
 }
 
@@ -380,8 +380,6 @@ fn bytes(min: usize, max: usize) -> impl Fn(&str) -> Parsed<usize> {
 pub(super) const SECRET_BYTES_SAFE: usize = 32;
 /// Connections that one core may be allowed.
 const CONNECTIONS_MAX: usize = 16 * 1024 * 1024;
-/// Capacity of a bucket.
-const BURST_MAX: u32 = 1_000_000;
 /// Smallest head an operator may set, in bytes: a browser's must pass.
 const HEAD_BYTES_MIN: usize = 1024;
 /// Smallest request line an operator may set, in bytes.

@@ -6,6 +6,7 @@
 mod address;
 mod describe;
 pub mod file;
+mod limit;
 pub mod lower;
 pub mod mistake;
 mod routes;
@@ -45,8 +46,8 @@ pub struct Config {
     pub jwt: Jwt,
     /// The rate limit.
     pub rate_limit: RateLimit,
-    /// Where Redis is: `host:port`, `redis://…` or `unix:/path`, as written; checked for form only.
-    pub redis_addr: String,
+    /// The shared store of the rate limit.
+    pub redis: Redis,
     /// The internal services, by index.
     pub upstreams: Vec<Upstream>,
     /// The routes, in the order written.
@@ -120,14 +121,100 @@ impl fmt::Debug for Secret {
 }
 
 /// The rate limit of every bucket.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimit {
     /// Who keeps the buckets.
     pub store: LimitStore,
-    /// Tokens per second, fractions allowed; 0: nothing passes.
-    pub rate: f64,
+    /// How fast a bucket fills; 0: nothing passes.
+    pub rate: Rate,
     /// Capacity of a bucket, in tokens.
     pub burst: u32,
+    /// What every key begins with, so that several systems can share one Redis.
+    pub prefix: String,
+    /// What becomes of requests while Redis does not answer.
+    pub on_failure: OnRedisFailure,
+    /// Which responses tell the client its limit.
+    pub headers: LimitHeaders,
+}
+
+/// Tokens per second, exact to a thousandth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(u32);
+
+impl Rate {
+    /// So many thousandths of a token per second.
+    ///
+    /// # Panics
+    /// Over [`crate::limits::RATE_MILLI_MAX`].
+    pub const fn from_milli(milli: u32) -> Self {
+        assert!(milli <= crate::limits::RATE_MILLI_MAX);
+        Self(milli)
+    }
+
+    /// Thousandths of a token per second.
+    pub const fn milli(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Rate {
+    /// As it would be written: `10`, `0.5`, `3.333`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, milli) = (self.0 / 1000, self.0 % 1000);
+        match milli {
+            0 => write!(f, "{whole}"),
+            _ => f.write_str(format!("{whole}.{milli:03}").trim_end_matches('0')),
+        }
+    }
+}
+
+/// What becomes of requests while Redis does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRedisFailure {
+    /// They pass without limit.
+    Open,
+    /// This process keeps buckets of its own for the time being.
+    Memory,
+    /// They are refused: 503.
+    Closed,
+}
+
+/// Which responses tell the client its limit (`RateLimit-Limit`, `-Remaining`, `-Reset`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitHeaders {
+    /// 429 alone.
+    Refused,
+    /// Every response to a request that was limited.
+    All,
+}
+
+/// The shared store of the rate limit, and how to speak to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// Where it listens.
+    pub address: RedisAddress,
+    /// The ACL user; `None`: the default one.
+    pub username: Option<String>,
+    /// Its password; `None`: no `AUTH`.
+    pub password: Option<Secret>,
+    /// The database.
+    pub database: u32,
+    /// How long one decision may take. `REDIS_TIMEOUT`, 25 ms.
+    pub timeout: Duration,
+}
+
+/// Where Redis listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisAddress {
+    /// A name or address literal, resolved on the control thread.
+    Tcp {
+        /// Name, or address literal without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A stream socket in the file system.
+    Unix(PathBuf),
 }
 
 /// Who keeps the buckets.
@@ -187,6 +274,34 @@ pub struct Route {
     pub trailers_forwarded: bool,
     /// Its own bound of a request body, in bytes.
     pub body_bytes_max: Option<u64>,
+    /// Its requests draw from the client's global bucket too.
+    pub is_limited_globally: bool,
+    /// Its own limits, at most [`crate::limits::ROUTE_LIMITS_MAX`].
+    pub limits: Vec<RouteLimit>,
+}
+
+/// A limit of one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteLimit {
+    /// How fast a bucket fills; 0: nothing passes.
+    pub rate: Rate,
+    /// Capacity of a bucket, in tokens.
+    pub burst: u32,
+    /// Who shares a bucket.
+    pub per: Per,
+    /// Tokens that one request takes, from 1 to `burst`.
+    pub cost: u32,
+}
+
+/// Who shares a bucket of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// Every verified user has one.
+    User,
+    /// Every client address has one; an IPv6 client is its /64.
+    Ip,
+    /// There is one for everybody.
+    None,
 }
 
 /// Who may use a route.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::{WrittenRoute, WrittenUpstream};
+use super::file::{WrittenLimit, WrittenRoute, WrittenUpstream};
 use super::mistake::Mistakes;
 use super::value::{self, Parsed, quoted};
-use super::{Access, Route, RouteKind, Upstream, address};
-use crate::limits;
+use super::{Access, Per, Rate, RateLimit, Route, RouteKind, RouteLimit, Upstream, address};
+use crate::limits::{self, NAME_BYTES_MAX};
 
 /// The services of RealChat: the key of each URL and the name in routes.
 pub(super) const REALCHAT: [(&str, &str); 5] = [
@@ -18,7 +18,10 @@ pub(super) const REALCHAT: [(&str, &str); 5] = [
 ];
 
 /// The routes of RealChat, over the upstreams of [`REALCHAT`] in their order.
-pub(super) fn realchat() -> Vec<Route> {
+///
+/// Who registers or logs in has a bucket for that alone: browsing does not eat into it, and guessing passwords
+/// does not eat into browsing.
+pub(super) fn realchat(global: &RateLimit) -> Vec<Route> {
     let route = |name: &str, methods: &[&str], paths: &[&str], upstream: &str| Route {
         name: name.to_owned(),
         methods: methods.iter().map(ToString::to_string).collect(),
@@ -29,8 +32,12 @@ pub(super) fn realchat() -> Vec<Route> {
         authorization_forwarded: true,
         trailers_forwarded: false,
         body_bytes_max: None,
+        is_limited_globally: true,
+        limits: Vec::new(),
     };
-    let public = |route| Route { access: Access::Public, ..route };
+    let own = RouteLimit { rate: global.rate, burst: global.burst, per: Per::Ip, cost: 1 };
+    let public =
+        |route| Route { access: Access::Public, is_limited_globally: false, limits: vec![own], ..route };
     vec![
         public(route("auth-register", &["POST"], &["/api/v1/auth/register"], "auth")),
         public(route("auth-login", &["POST"], &["/api/v1/auth/login"], "auth")),
@@ -155,6 +162,11 @@ fn lower_route(written: &WrittenRoute, upstream: usize, mut mistake: impl FnMut(
         };
     let authorization_forwarded = flag("forward_authorization", &written.forward_authorization, true);
     let trailers_forwarded = flag("forward_trailers", &written.forward_trailers, false);
+    let is_limited_globally = flag("limit_global", &written.limit_global, true);
+    if written.limit.len() > limits::ROUTE_LIMITS_MAX {
+        mistake(format!("limit: there are {}, over {}", written.limit.len(), limits::ROUTE_LIMITS_MAX));
+    }
+    let own_limits = written.limit.iter().map(|limit| lower_limit(limit, access, &mut mistake)).collect();
     let body_bytes_max =
         match written.body_max_bytes.as_deref().map(|text| value::size(text, 0, BODY_BYTES_MAX)) {
             None => None,
@@ -176,7 +188,40 @@ fn lower_route(written: &WrittenRoute, upstream: usize, mut mistake: impl FnMut(
         authorization_forwarded,
         trailers_forwarded,
         body_bytes_max,
+        is_limited_globally,
+        limits: own_limits,
     }
+}
+
+/// One limit of a route; what is wrong with it goes to `mistake`.
+fn lower_limit(written: &WrittenLimit, access: Access, mistake: &mut impl FnMut(String)) -> RouteLimit {
+    fn part<T>(
+        (name, text): (&str, &Option<String>),
+        default: Result<T, T>,
+        parse: impl Fn(&str) -> Parsed<T>,
+        mistake: &mut impl FnMut(String),
+    ) -> T {
+        match (text.as_deref().map(parse), default) {
+            (Some(Ok(value)), _) | (None, Ok(value)) => value,
+            (None, Err(harmless)) => {
+                mistake(format!("limit: has no key `{name}`"));
+                harmless
+            }
+            (Some(Err(why)), Ok(harmless) | Err(harmless)) => {
+                mistake(format!("limit: {name} {why}"));
+                harmless
+            }
+        }
+    }
+    let default_per = if access == Access::Public { Per::Ip } else { Per::User };
+    let rate = part(("rate", &written.rate), Err(Rate::from_milli(0)), value::rate, mistake);
+    let burst = part(("burst", &written.burst), Err(limits::BURST_MAX), value::burst, mistake);
+    let per = part(("per", &written.per), Ok(default_per), value::per, mistake);
+    if per == Per::User && access == Access::Public {
+        mistake("limit: per \"user\" needs a verified user, and a public route has none".to_owned());
+    }
+    let cost = part(("cost", &written.cost), Ok(1), |text| value::count(text, 1, burst), mistake);
+    RouteLimit { rate, burst, per, cost }
 }
 
 /// Whether this can be the name of a route or an upstream: it stands in logs and in labels of metrics.
@@ -256,8 +301,6 @@ fn subject(noun: &str, name: &str, place: &str) -> String {
     }
 }
 
-/// Bytes of the name of a route or an upstream.
-const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a method.
 const METHOD_BYTES_MAX: usize = 32;
 /// Upper end of what an operator may set for a body, in bytes: what `Content-Length` may say.
@@ -266,10 +309,32 @@ pub(super) const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{LimitHeaders, LimitStore, OnRedisFailure};
+
+    fn global() -> RateLimit {
+        RateLimit {
+            store: LimitStore::Redis,
+            rate: Rate::from_milli(500),
+            burst: 3,
+            prefix: "rl".to_owned(),
+            on_failure: OnRedisFailure::Open,
+            headers: LimitHeaders::Refused,
+        }
+    }
+
+    #[test]
+    fn registering_and_logging_in_have_buckets_of_their_own_per_address() {
+        let own = RouteLimit { rate: Rate::from_milli(500), burst: 3, per: Per::Ip, cost: 1 };
+        for route in realchat(&global()) {
+            let is_own = ["auth-register", "auth-login"].contains(&route.name.as_str());
+            assert_eq!(route.is_limited_globally, !is_own, "{}", route.name);
+            assert_eq!(route.limits, if is_own { vec![own] } else { vec![] }, "{}", route.name);
+        }
+    }
 
     #[test]
     fn realchat_has_seven_routes_over_five_upstreams() {
-        let routes = realchat();
+        let routes = realchat(&global());
         assert_eq!(routes.len(), 7);
         let public: Vec<_> =
             routes.iter().filter(|r| r.access == Access::Public).map(|r| r.name.as_str()).collect();

@@ -77,8 +77,23 @@ fn has_the_defaults_of_the_documentation() {
     assert_eq!(config.jwt.secrets, [Secret(GOOD_SECRET.into())]);
     assert_eq!((config.jwt.issuer, config.jwt.audience), (None, None));
     assert_eq!((config.jwt.leeway, config.jwt.user_claim.as_str()), (Duration::ZERO, "sub"));
-    assert_eq!(config.rate_limit, RateLimit { store: LimitStore::Redis, rate: 10.0, burst: 20 });
-    assert_eq!(config.redis_addr, "localhost:6379");
+    let rate_limit = RateLimit {
+        store: LimitStore::Redis,
+        rate: Rate::from_milli(10_000),
+        burst: 20,
+        prefix: "rl".to_owned(),
+        on_failure: OnRedisFailure::Open,
+        headers: LimitHeaders::Refused,
+    };
+    assert_eq!(config.rate_limit, rate_limit);
+    let redis = Redis {
+        address: RedisAddress::Tcp { host: "localhost".to_owned(), port: 6379 },
+        username: None,
+        password: None,
+        database: 0,
+        timeout: Duration::from_millis(25),
+    };
+    assert_eq!(config.redis, redis);
     assert_eq!((config.trusted_proxies.len(), config.cors), (0, Cors::Off));
     let timeouts = Timeouts {
         request_head: secs(10),
@@ -107,7 +122,7 @@ fn has_the_defaults_of_the_documentation() {
         upstreams,
         ["auth:5001", "message:5002", "delivery:5003", "profile:5004", "conversation:5005"]
     );
-    assert_eq!(config.routes, routes::realchat());
+    assert_eq!(config.routes, routes::realchat(&rate_limit));
 }
 
 #[test]
@@ -136,7 +151,12 @@ fn every_key_moves_its_own_setting() {
         ("RATE_LIMIT_RPS", "0.5", "RATE_LIMIT_RPS 0.5 requests/s"),
         ("RATE_LIMIT_BURST", "7", "RATE_LIMIT_BURST 7 requests"),
         ("RATE_LIMIT_STORE", "memory", "RATE_LIMIT_STORE memory"),
-        ("REDIS_ADDR", "redis://:hunter2@r:1", "REDIS_ADDR redis://…@r:1"),
+        ("RATE_LIMIT_PREFIX", "shop:rl", "RATE_LIMIT_PREFIX shop:rl"),
+        ("RATE_LIMIT_ON_REDIS_FAILURE", "closed", "RATE_LIMIT_ON_REDIS_FAILURE closed"),
+        ("RATE_LIMIT_HEADERS", "all", "RATE_LIMIT_HEADERS all"),
+        ("REDIS_ADDR", "redis://r:1/2", "REDIS_ADDR redis://r:1/2"),
+        ("REDIS_PASSWORD", "hunter2", "REDIS_PASSWORD set"),
+        ("REDIS_TIMEOUT", "3ms", "REDIS_TIMEOUT 3ms"),
         ("UPSTREAM_AUTH_URL", "http://a", "auth http://a:80"),
         ("UPSTREAM_MESSAGE_URL", "http://a", "message http://a:80"),
         ("UPSTREAM_DELIVERY_URL", "http://a", "delivery http://a:80"),
@@ -161,8 +181,15 @@ fn every_key_moves_its_own_setting() {
         let moved: Vec<String> =
             text.lines().zip(default.lines()).filter(|(a, b)| a != b).map(words).collect();
         assert!(moved.iter().any(|line| line.starts_with(shown)), "{key}: {text}");
-        // Without Redis its address is shown as not used.
-        let besides = usize::from(key == "RATE_LIMIT_STORE");
+        let besides = match key {
+            // Without Redis its address is shown as not used.
+            "RATE_LIMIT_STORE" => 1,
+            // Registering and logging in have the global rate and burst.
+            "RATE_LIMIT_RPS" | "RATE_LIMIT_BURST" => 2,
+            // An address with a password is shown as one.
+            "REDIS_PASSWORD" => 1,
+            _ => 0,
+        };
         assert_eq!(moved.len(), 1 + besides, "{key}: {text}");
         assert!(!text.contains("hunter2") && !text.contains(GOOD_SECRET));
     }
@@ -198,7 +225,16 @@ fn refuses_each_wrong_value_with_its_key() {
         ("RATE_LIMIT_RPS", "-1"),
         ("RATE_LIMIT_BURST", "0"),
         ("RATE_LIMIT_STORE", "none"),
+        ("RATE_LIMIT_RPS", "0.0001"),
+        ("RATE_LIMIT_PREFIX", "a b"),
+        ("RATE_LIMIT_ON_REDIS_FAILURE", "close"),
+        ("RATE_LIMIT_HEADERS", "none"),
         ("REDIS_ADDR", "localhost"),
+        ("REDIS_USERNAME", "a\nb"),
+        ("REDIS_USERNAME", "gateway"),
+        ("REDIS_PASSWORD_FILE", "/does/not/exist"),
+        ("REDIS_TIMEOUT", "0s"),
+        ("REDIS_TIMEOUT", "11s"),
         ("UPSTREAM_AUTH_URL", "auth:5001"),
         ("UPSTREAM_MESSAGE_URL", "http://a/b"),
         ("UPSTREAM_DELIVERY_URL", "https://a"),
@@ -282,7 +318,7 @@ fn flags_win_over_the_file_and_that_over_the_default() {
     let mut none = Mistakes::default();
     let file = Written::from_toml("port = 2\nrate_limit_burst = 3\n", "gateway.toml", &mut none);
     let config = lower(args(&[("PORT", "1")]), file).unwrap().config;
-    assert_eq!((config.listen.port, config.rate_limit.burst, config.rate_limit.rate), (1, 3, 10.0));
+    assert_eq!((config.listen.port, config.rate_limit.burst, config.rate_limit.rate.milli()), (1, 3, 10_000));
 }
 
 #[test]
@@ -310,6 +346,29 @@ fn a_secret_in_a_file_loses_its_line_break_and_nothing_else() {
     }
     let empty = TempFile::new("empty", b"\n");
     assert_eq!(mistakes(&[("JWT_SECRET_FILE", empty.path())]), "JWT_SECRET_FILE: names an empty file");
+}
+
+#[test]
+fn a_password_of_redis_stands_in_one_place() {
+    let redis = |settings: &[(&str, &str)]| {
+        let Redis { username, password, database, .. } = config(settings).redis;
+        (username, password.map(|secret| String::from_utf8(secret.0).unwrap()), database)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let file = TempFile::new("redis", b"of a file\n");
+    let own = [("REDIS_USERNAME", "gw"), ("REDIS_PASSWORD_FILE", file.path()), ("REDIS_ADDR", "redis://h/3")];
+    assert_eq!(redis(&own), (some("gw"), some("of a file"), 3));
+    assert_eq!(redis(&[("REDIS_ADDR", "redis://u:p@h/3")]), (some("u"), some("p"), 3));
+    for (key, text) in [("REDIS_PASSWORD", "hunter2"), ("REDIS_USERNAME", "u")] {
+        let told = mistakes(&[("REDIS_ADDR", "redis://u:hunter2@h"), (key, text)]);
+        assert_eq!(told, format!("{key}: is written beside a password in REDIS_ADDR: keep one of them"));
+    }
+    let both = mistakes(&[("REDIS_PASSWORD", "hunter2"), ("REDIS_PASSWORD_FILE", file.path())]);
+    assert_eq!(both, "REDIS_PASSWORD: is written beside REDIS_PASSWORD_FILE: keep one of them");
+    assert_eq!(
+        mistakes(&[("REDIS_USERNAME", "u")]),
+        "REDIS_USERNAME: is written without REDIS_PASSWORD (or REDIS_PASSWORD_FILE)"
+    );
 }
 
 #[test]
@@ -386,6 +445,53 @@ fn a_file_with_routes_replaces_those_of_realchat() {
     assert_eq!((&y.methods[..], y.paths.len()), (&["GET".to_owned()][..], 2));
     assert_eq!((y.authorization_forwarded, y.trailers_forwarded, y.body_bytes_max), (true, false, None));
     assert_eq!(lowered.warnings, ["upstreams.idle: no route uses it"]);
+}
+
+const SHOP: &str =
+    "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'shop'\npaths = ['/shop']\nupstream = 'a'\n";
+
+#[test]
+fn a_route_has_limits_of_its_own() {
+    let limits = |text: &str| lower_toml(&format!("{SHOP}{text}")).unwrap().config.routes[0].limits.clone();
+    let own = |milli, burst, per, cost| RouteLimit { rate: Rate::from_milli(milli), burst, per, cost };
+    assert_eq!(limits(""), []);
+    assert_eq!(
+        limits(
+            "limit_global = false\n[[route.limit]]\nrate = 2.5\nburst = 5\n\
+             [[route.limit]]\nrate = '0'\nburst = 9\nper = 'none'\ncost = 9\n"
+        ),
+        [own(2500, 5, Per::User, 1), own(0, 9, Per::None, 9)]
+    );
+    let public = "access = 'public'\n[[route.limit]]\nrate = 1\nburst = 5\n";
+    assert_eq!(limits(public), [own(1000, 5, Per::Ip, 1)]);
+    let config = |text: &str| lower_toml(&format!("{SHOP}{text}")).unwrap().config;
+    assert!(config("").routes[0].is_limited_globally);
+    assert!(!config("limit_global = false\n").routes[0].is_limited_globally);
+    let shown = describe(&config("limit_global = false\n[[route.limit]]\nrate = 0.5\nburst = 5\ncost = 2\n"));
+    assert!(shown.contains("0.5/s burst 5 per user cost 2, no global limit"), "{shown}");
+}
+
+#[test]
+fn tells_every_mistake_of_a_routes_limits() {
+    let limit = |text: &str| format!("[[route.limit]]\n{text}\n");
+    for (text, told) in [
+        (limit("burst = 1"), "limit: has no key `rate`"),
+        (limit("rate = 1"), "limit: has no key `burst`"),
+        (limit("rate = 1\nburst = 0"), "limit: burst \"0\" is not a whole number from 1 to 1000000"),
+        (limit("rate = 1\nburst = 3\ncost = 4"), "limit: cost \"4\" is not a whole number from 1 to 3"),
+        (limit("rate = 1\nburst = 3\nper = 'all'"), "limit: per \"all\" is none of user, ip, none"),
+        ("limit_global = 1\n".to_owned(), "limit_global \"1\" is neither true nor false"),
+        (limit("rate = 1\nburst = 1").repeat(5), "limit: there are 5, over 4"),
+        (
+            format!("access = 'public'\n{}", limit("rate = 1\nburst = 1\nper = 'user'")),
+            "limit: per \"user\" needs a verified user, and a public route has none",
+        ),
+    ] {
+        let wrong = lower_toml(&format!("{SHOP}{text}")).unwrap_err().to_string();
+        assert_eq!(wrong, format!("route \"shop\" (gateway.toml:3): {told}"));
+    }
+    let unknown = lower_toml(&format!("{SHOP}{}", limit("rate = 1\nburst = 1\nkey = 'x'"))).unwrap_err();
+    assert!(unknown.to_string().contains("`key` is not a key of a configuration file"), "{unknown}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{AccessLog, CoreChoice, Cors, IoDriver, LimitStore};
+use super::{AccessLog, CoreChoice, Cors, IoDriver, LimitHeaders, LimitStore, OnRedisFailure, Per, Rate};
 use crate::limits;
 
 /// A value, or what is wrong with it: the second half of a sentence that begins with the key.
@@ -126,16 +126,67 @@ pub(super) fn show_size(bytes: u64) -> String {
     }
 }
 
-/// Requests per second: 0, or a decimal number in range. No exponent, no sign, no `inf`.
-pub(super) fn rate(value: &str) -> Parsed<f64> {
-    let plain = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match value.parse::<f64>() {
-        Ok(rate) if plain && (rate == 0.0 || (RATE_MIN..=RATE_MAX).contains(&rate)) => Ok(rate),
-        _ => Err(format!(
-            "{} is not a number of requests per second (use 0, or {RATE_MIN} to {RATE_MAX}, fractions allowed)",
+/// Requests per second: a decimal number with at most three decimals. No exponent, no sign, no `inf`.
+pub(super) fn rate(value: &str) -> Parsed<Rate> {
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let decimals = decimals.trim_end_matches('0');
+    let has_form = value.split('.').all(is_number) && decimals.len() <= 3;
+    let milli = has_form.then(|| format!("{whole}{decimals:0<3}").parse::<u32>().ok()).flatten();
+    milli.filter(|milli| *milli <= limits::RATE_MILLI_MAX).map(Rate::from_milli).ok_or_else(|| {
+        let max = Rate::from_milli(limits::RATE_MILLI_MAX);
+        format!(
+            "{} is not a number of requests per second (use 0, or 0.001 to {max}, up to three decimals)",
             quoted(value)
-        )),
+        )
+    })
+}
+
+/// Tokens in a full bucket.
+pub(super) fn burst(value: &str) -> Parsed<u32> {
+    count(value, 1, limits::BURST_MAX)
+}
+
+/// Who shares a bucket of a route.
+pub(super) fn per(value: &str) -> Parsed<Per> {
+    match value {
+        "user" => Ok(Per::User),
+        "ip" => Ok(Per::Ip),
+        "none" => Ok(Per::None),
+        _ => Err(format!("{} is none of user, ip, none", quoted(value))),
     }
+}
+
+/// `open`, `memory` or `closed`.
+pub(super) fn on_redis_failure(value: &str) -> Parsed<OnRedisFailure> {
+    match value {
+        "open" => Ok(OnRedisFailure::Open),
+        "memory" => Ok(OnRedisFailure::Memory),
+        "closed" => Ok(OnRedisFailure::Closed),
+        _ => Err(format!("{} is none of open, memory, closed", quoted(value))),
+    }
+}
+
+/// `refused` or `all`.
+pub(super) fn limit_headers(value: &str) -> Parsed<LimitHeaders> {
+    match value {
+        "refused" => Ok(LimitHeaders::Refused),
+        "all" => Ok(LimitHeaders::All),
+        _ => Err(format!("{} is neither refused nor all", quoted(value))),
+    }
+}
+
+/// What keys begin with. Nothing in it can be taken for a glob, a hash tag or an escape.
+pub(super) fn key_prefix(value: &str) -> Parsed<String> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+    if value.is_empty() || value.len() > limits::KEY_PREFIX_BYTES_MAX || !plain {
+        return Err(format!(
+            "{} is not 1 to {} letters, digits, '.', '_', ':' or '-'",
+            quoted(value),
+            limits::KEY_PREFIX_BYTES_MAX
+        ));
+    }
+    Ok(value.to_owned())
 }
 
 /// An IP address, an IPv6 one with or without brackets.
@@ -353,10 +404,6 @@ fn items(value: &str) -> Parsed<Vec<&str>> {
 
 /// Characters of a value that an error shows.
 const QUOTED_CHARS_MAX: usize = 80;
-/// Slowest and fastest refill, in requests per second: the time to fill a bucket, in µs, stays exact in the
-/// 53 bits of a Lua number.
-const RATE_MIN: f64 = 0.001;
-const RATE_MAX: f64 = 1_000_000.0;
 
 #[cfg(test)]
 mod tests {
@@ -428,12 +475,42 @@ mod tests {
 
     #[test]
     fn reads_rates_with_fractions_and_without_tricks() {
-        for (value, expected) in [("0", 0.0), ("10", 10.0), ("0.5", 0.5), ("1000000", 1e6), ("0.001", 0.001)]
-        {
-            assert_eq!(rate(value), Ok(expected), "{value}");
+        for (value, milli) in [
+            ("0", 0),
+            ("0.000", 0),
+            ("10", 10_000),
+            ("10.0", 10_000),
+            ("0.5", 500),
+            ("0.5000", 500),
+            ("3.333", 3_333),
+            ("1000000", 1_000_000_000),
+            ("0.001", 1),
+        ] {
+            assert_eq!(rate(value), Ok(Rate::from_milli(milli)), "{value}");
         }
-        for value in ["-1", "-0", "inf", "NaN", "1e3", "0.0001", "1000001", "", ".", "1.2.3", "+1"] {
+        for value in [
+            "-1",
+            "-0",
+            "inf",
+            "NaN",
+            "1e3",
+            "0.0001",
+            "1.2345",
+            "1000001",
+            "1000000.001",
+            "99999999999",
+            "",
+            ".",
+            "1.",
+            ".5",
+            "1.2.3",
+            "+1",
+            "1.é",
+        ] {
             assert!(rate(value).is_err(), "{value}");
+        }
+        for text in ["0", "10", "0.5", "3.333", "0.001", "1000000", "0.05"] {
+            assert_eq!(rate(text).unwrap().to_string(), text);
         }
     }
 
@@ -529,7 +606,12 @@ mod tests {
             assert!(access_log(value).is_err(), "{value}");
         }
         assert_eq!(store("memory"), Ok(LimitStore::Memory));
-        assert!(store("Redis").is_err());
+        assert!(store("Redis").is_err() && per("IP").is_err() && limit_headers("none").is_err());
+        assert_eq!(on_redis_failure("closed"), Ok(OnRedisFailure::Closed));
+        assert_eq!(key_prefix("a.b_c:d-1"), Ok("a.b_c:d-1".to_owned()));
+        for value in ["", "a b", "{a}", "a%", "é", &"x".repeat(65)] {
+            assert!(key_prefix(value).is_err(), "{value}");
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn is_token_byte(byte: u8) -> bool {
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const HEADERS: &str = "Authorization, Content-Type, X-Request-Id";
 /// What a page may read besides the safelisted fields: the gateway's own.
-const EXPOSED: &str = "Retry-After, X-Request-Id";
+const EXPOSED: &str = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id";
 /// Browsers cap it anyway (Chromium at two hours); a change of policy should not take longer to arrive.
 const MAX_AGE_S: &str = "600";
 
@@ -231,7 +231,7 @@ mod tests {
             fields,
             "Vary: Origin\nAccess-Control-Allow-Origin: https://chat.example\n\
              Access-Control-Allow-Credentials: true\n\
-             Access-Control-Expose-Headers: Retry-After, X-Request-Id\n"
+             Access-Control-Expose-Headers: RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id\n"
         );
     }
 

@@ -2,6 +2,7 @@
 
 use crate::auth::Refusal;
 use crate::http1::HeadError;
+use crate::limit::Refused;
 
 /// Why a request did not get its response. Which answer that means is decided in `reply`.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub enum Failure {
     PathParameters,
     /// No valid credential for a protected route.
     Credential(Refusal),
-    /// The bucket is empty; seconds until the next token.
-    Limited(u64),
+    /// The limiter did not let it pass.
+    Refused(Refused),
     /// No such route, and the client may know it.
     NoRoute,
     /// The route exists for these other methods.
@@ -52,7 +53,8 @@ impl Failure {
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
             Failure::Credential(refusal) => (401, refusal.code()),
-            Failure::Limited(_) => (429, "rate_limited"),
+            Failure::Refused(Refused::Limited(_)) => (429, "rate_limited"),
+            Failure::Refused(Refused::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
             Failure::NotImplemented => (501, "not_implemented"),
@@ -77,7 +79,8 @@ impl Failure {
             Failure::Credential(Refusal::Missing) => "A bearer token is required.",
             Failure::Credential(Refusal::Expired) => "The bearer token has expired.",
             Failure::Credential(_) => "The bearer token is not valid.",
-            Failure::Limited(_) => "Too many requests.",
+            Failure::Refused(Refused::Limited(_)) => "Too many requests.",
+            Failure::Refused(Refused::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::NotImplemented => "WebSocket tunnels are not available in this build.",

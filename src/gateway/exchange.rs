@@ -2,7 +2,7 @@
 
 use crate::auth::{self, Identity, Refusal};
 use crate::clock;
-use crate::config::{Access, RouteKind};
+use crate::config::{Access, LimitHeaders, RouteKind};
 use crate::gateway::After;
 use crate::gateway::body::{Body, Encoding, Source};
 use crate::gateway::client::{accept_request_id, client_address};
@@ -15,7 +15,7 @@ use crate::gateway::local;
 use crate::gateway::record::{Record, RequestId};
 use crate::gateway::reply;
 use crate::http1::{FieldKind, Framing, ResponseHead};
-use crate::limit::{Bucket, Permit};
+use crate::limit::{Ask, Client, Permit, Refused};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::route::{Match, RouteEntry};
 use crate::upstream::ConnectError;
@@ -110,19 +110,27 @@ impl<'c> Exchange<'c> {
         identified
     }
 
-    /// May they: one token from one bucket.
+    /// May they: tokens from every bucket that applies.
     async fn permit(
-        &self,
+        &mut self,
         found: &Match<'c>,
         identified: &Result<auth::User, Refusal>,
     ) -> Result<Permit, Failure> {
-        let bucket = match (found.access(), identified) {
-            (Access::Public, _) => Bucket::Address(self.record.client),
-            (Access::Protected, Ok(user)) => Bucket::User(user.as_str()),
-            (Access::Protected, Err(_)) => Bucket::Bad(self.record.client),
+        let address = self.record.client;
+        let client = match (found.access(), identified) {
+            (Access::Public, _) => Client::Address(address),
+            (Access::Protected, Ok(user)) => Client::User(user.as_str()),
+            (Access::Protected, Err(_)) => Client::Bad(address),
         };
-        let permit = self.core.limiter.take(bucket).await;
-        let permit = permit.map_err(|limited| Failure::Limited(limited.retry_after_s))?;
+        let route = if let Match::Route(found) = found { Some(&found.route) } else { None };
+        let global = &self.core.config.rate_limit;
+        let taken = self.core.limiter.take(&Ask { client, address, route }, global).await;
+        self.record.quota = match &taken {
+            Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
+            Err(Refused::Limited(limited)) => Some(limited.quota),
+            Ok(_) | Err(Refused::Unavailable) => None,
+        };
+        let permit = taken.map_err(Failure::Refused)?;
         self.core.counters.requests_admitted.add(1);
         Ok(permit)
     }

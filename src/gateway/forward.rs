@@ -226,7 +226,8 @@ async fn deliver<F: Future<Output = Result<(), BodyError>>>(
         (false, Framing::Length(length)) if response.status != 204 => Framing::Length(length),
         (false, _) => Framing::None,
     };
-    let delivery = Delivery { request, id: &record.id, framing: said, keep_alive };
+    let delivery =
+        Delivery { request, id: &record.id, framing: said, keep_alive, quota: record.quota.as_ref() };
     let mut out = core.buffers.buffer();
     let bytes = &reading.buffer.filled()[..length];
     headers::compose_response(&mut out, core, response, bytes, &delivery);

@@ -11,6 +11,7 @@ use crate::gateway::record::RequestId;
 use crate::http1::{
     Field, FieldKind, Framing, HeadError, ResponseHead, Version, http_date, parse_trailers, push_decimal,
 };
+use crate::limit::Quota;
 use crate::net::Buffer;
 
 /// What the gateway knows about a request besides its head.
@@ -148,6 +149,8 @@ pub struct Delivery<'a> {
     pub framing: Framing,
     /// The connection stays open after it.
     pub keep_alive: bool,
+    /// What the client is told of its limit.
+    pub quota: Option<&'a Quota>,
 }
 
 /// Writes the head that goes to the client.
@@ -163,7 +166,9 @@ pub fn compose_response(
     let mut has_date = false;
     for field in &head.fields {
         has_date |= field.kind == FieldKind::Date;
-        if passes_downstream(field) && !(has_cors && field.kind == FieldKind::AccessControlResponse) {
+        let is_ours = (has_cors && field.kind == FieldKind::AccessControlResponse)
+            || (delivery.quota.is_some() && is_quota(field.name.of(bytes)));
+        if passes_downstream(field) && !is_ours {
             line(out, field.name.of(bytes), field.value.of(bytes));
         }
     }
@@ -173,9 +178,25 @@ pub fn compose_response(
     let origin = delivery.request.only(FieldKind::Origin);
     core.cors.response_fields(origin, &mut |name, value| line(out, name.as_bytes(), value));
     line(out, b"X-Request-Id", delivery.id.as_bytes());
+    if let Some(quota) = delivery.quota {
+        compose_quota(out, quota);
+    }
     compose_framing(out, delivery.framing);
     compose_connection(out, delivery.request, delivery.keep_alive);
     out.put(b"\r\n");
+}
+
+/// Writes what the client may know of its limit: the fields of draft-ietf-httpapi-ratelimit-headers-03, which
+/// clients know, and not the structured one of later drafts. Seconds until the bucket is full.
+pub fn compose_quota(out: &mut Buffer, quota: &Quota) {
+    line(out, b"RateLimit-Limit", push_decimal(u64::from(quota.limit), &mut [0; 20]));
+    line(out, b"RateLimit-Remaining", push_decimal(u64::from(quota.remaining), &mut [0; 20]));
+    line(out, b"RateLimit-Reset", push_decimal(quota.reset_s(), &mut [0; 20]));
+}
+
+/// An upstream's own `RateLimit-…`: beside ours a client could not tell which is which.
+fn is_quota(name: &[u8]) -> bool {
+    name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"ratelimit-"))
 }
 
 /// Writes a 1xx response on its way through.

@@ -9,6 +9,7 @@ use crate::auth::User;
 use crate::clock;
 use crate::gateway::core::Core;
 use crate::gateway::heads::Request;
+use crate::limit::Quota;
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::telemetry::AccessRecord;
 use crate::upstream::Endpoint;
@@ -25,6 +26,8 @@ pub struct Record<'c> {
     pub route: Option<&'c str>,
     /// Who asked.
     pub user: Option<User>,
+    /// What the client is told of its limit; `None`: nothing.
+    pub quota: Option<Quota>,
     /// The final status sent; 0: none.
     pub status: u16,
     /// The code of our own error.
@@ -54,6 +57,7 @@ impl<'c> Record<'c> {
             id,
             route: None,
             user: None,
+            quota: None,
             status: 0,
             code: None,
             bytes_in: 0,

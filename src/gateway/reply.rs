@@ -9,6 +9,7 @@ use crate::gateway::headers;
 use crate::gateway::record::RequestId;
 use crate::gateway::{After, Core};
 use crate::http1::{FieldKind, Framing, Method, push_decimal};
+use crate::limit::Refused;
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::net::{Buffer, Sink, Stream};
 
@@ -33,7 +34,7 @@ pub async fn refuse(exchange: &mut Exchange<'_>, failure: Failure) -> After {
             return After::Close;
         }
         Failure::Credential(_) => exchange.core.counters.requests_unauthorized.add(1),
-        Failure::Limited(_) => exchange.core.counters.requests_limited.add(1),
+        Failure::Refused(Refused::Limited(_)) => exchange.core.counters.requests_limited.add(1),
         Failure::UpstreamProtocol => exchange.core.counters.upstream_protocol_errors.add(1),
         _ => {}
     }
@@ -70,6 +71,9 @@ pub async fn send(
     let origin = exchange.request.only(FieldKind::Origin);
     if answer.status != 204 {
         core.cors.response_fields(origin, &mut |name, value| headers::line(&mut out, name.as_bytes(), value));
+    }
+    if let Some(quota) = &exchange.record.quota {
+        headers::compose_quota(&mut out, quota);
     }
     extra(&mut out);
     headers::compose_connection(&mut out, exchange.request, keep_alive);
@@ -153,7 +157,13 @@ fn compose_extra(out: &mut Buffer, failure: &Failure) {
             headers::line(out, b"WWW-Authenticate", b"Bearer")
         }
         Failure::Credential(_) => headers::line(out, b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
-        Failure::Limited(seconds) => headers::line(out, b"Retry-After", push_decimal(*seconds, &mut [0; 20])),
+        Failure::Refused(refused) => {
+            let seconds = match refused {
+                Refused::Limited(limited) => limited.retry_after_s(),
+                Refused::Unavailable => 1,
+            };
+            headers::line(out, b"Retry-After", push_decimal(seconds, &mut [0; 20]))
+        }
         Failure::MethodNotAllowed(allow) => headers::line(out, b"Allow", allow.as_bytes()),
         _ => {}
     }

@@ -1,17 +1,31 @@
-//! Whose bucket a request draws from, and the key it is kept under.
+//! The bucket that a request draws from, and the key it is kept under.
+//!
+//! ```text
+//! rl:u:<id>                    a verified user
+//! rl:ip:<address>              a client of a public route
+//! rl:bad:<address>             a client without a valid credential
+//! {rl:u:<id>}:<route>          the same for one route alone (its second limit: {rl:u:<id>}:<route>:2)
+//! {rl:ip:<address>}:<route>
+//! rl:route:<route>             everybody on one route
+//! ```
+//!
+//! A cluster puts a key with a hash tag (`{…}`) where the tag alone would go, so a client's bucket for a route
+//! lies beside its global one and one script can take from both. A bucket for everybody lies wherever its name
+//! leads: the script cannot take from it and from another in a cluster. (The gateway speaks to single servers.)
+//!
+//! `{`, `}` and `%` of an id are percent-encoded: no id can choose its place, and no two ids make one key.
 
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::limits::SUBJECT_BYTES_MAX;
+use crate::limits::{KEY_PREFIX_BYTES_MAX, NAME_BYTES_MAX, ROUTE_LIMITS_MAX, SUBJECT_BYTES_MAX};
 
-/// Whose bucket a request draws from.
+/// Who draws.
 ///
 /// An IPv6 client is its /64 (RFC 6177 gives a site at least that, so single addresses are free to it); an
 /// IPv4-mapped address is the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bucket<'a> {
+pub enum Client<'a> {
     /// A *verified* subject: anything less would let strangers drain a victim's bucket.
     User(&'a str),
     /// A client of a public route.
@@ -21,98 +35,203 @@ pub enum Bucket<'a> {
     Bad(IpAddr),
 }
 
-impl Bucket<'_> {
-    /// The key as text: `rl:u:<id>`, `rl:ip:<address>`, `rl:bad:<address>`.
-    ///
-    /// # Panics
-    /// If a subject is longer than [`SUBJECT_BYTES_MAX`]: verification refuses those.
-    pub fn key<'b>(&self, out: &'b mut KeyBuf) -> &'b [u8] {
-        let mut rest = &mut out.0[..];
-        write!(rest, "{self}").expect("a subject is bounded when it is verified");
-        let left = rest.len();
-        &out.0[..KEY_BYTES_MAX - left]
-    }
+/// One bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bucket<'a> {
+    /// Of a client, for all routes.
+    Global(Client<'a>),
+    /// Of a client, for one route.
+    Own(Client<'a>, RouteBucket<'a>),
+    /// Of everybody, for one route.
+    Everybody(RouteBucket<'a>),
 }
 
-impl fmt::Display for Bucket<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Which bucket of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteBucket<'a> {
+    /// The name of the route.
+    pub route: &'a str,
+    /// The place of the limit among those of the route, from 0.
+    pub place: usize,
+}
+
+impl Bucket<'_> {
+    /// The key as text.
+    ///
+    /// # Panics
+    /// If a part of it is longer than its bound: subjects are bounded when they are verified, the others when
+    /// the configuration is read.
+    pub fn key<'b>(&self, prefix: &str, out: &'b mut KeyBuf) -> &'b [u8] {
+        out.length = 0;
         match self {
-            Self::User(id) => write!(f, "rl:u:{id}"),
-            Self::Address(address) => write!(f, "rl:ip:{}", Source(*address)),
-            Self::Bad(address) => write!(f, "rl:bad:{}", Source(*address)),
+            Self::Global(client) => out.put_client(prefix, client),
+            Self::Own(client, own) => {
+                out.put(b"{");
+                out.put_client(prefix, client);
+                out.put(b"}:");
+                out.put_route(own);
+            }
+            Self::Everybody(own) => {
+                out.put(prefix.as_bytes());
+                out.put(b":route:");
+                out.put_route(own);
+            }
         }
+        &out.bytes[..out.length]
     }
 }
 
 /// Room for one key.
 #[derive(Debug, Clone)]
-pub struct KeyBuf([u8; KEY_BYTES_MAX]);
+pub struct KeyBuf {
+    bytes: [u8; KEY_BYTES_MAX],
+    length: usize,
+}
 
 impl Default for KeyBuf {
     fn default() -> Self {
-        Self([0; KEY_BYTES_MAX])
+        Self { bytes: [0; KEY_BYTES_MAX], length: 0 }
     }
 }
 
-/// Addresses that count as one client.
-struct Source(IpAddr);
+impl KeyBuf {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.to_canonical() {
-            IpAddr::V4(address) => write!(f, "{address}"),
-            IpAddr::V6(address) => {
-                let network = Ipv6Addr::from_bits(address.to_bits() & NETWORK_64);
-                write!(f, "{network}/64")
+    fn put_client(&mut self, prefix: &str, client: &Client<'_>) {
+        self.put(prefix.as_bytes());
+        match client {
+            Client::User(id) => {
+                self.put(b":u:");
+                self.put_id(id.as_bytes());
             }
+            Client::Address(address) => self.put_source(b":ip:", *address),
+            Client::Bad(address) => self.put_source(b":bad:", *address),
+        }
+    }
+
+    fn put_id(&mut self, id: &[u8]) {
+        if !id.iter().any(|byte| b"{}%".contains(byte)) {
+            return self.put(id);
+        }
+        for byte in id {
+            match byte {
+                b'{' => self.put(b"%7B"),
+                b'}' => self.put(b"%7D"),
+                b'%' => self.put(b"%25"),
+                byte => self.put(&[*byte]),
+            }
+        }
+    }
+
+    /// Addresses that count as one client.
+    fn put_source(&mut self, kind: &[u8], address: IpAddr) {
+        self.put(kind);
+        // A key has room for the longest of both, so this cannot come short.
+        let _ = match address.to_canonical() {
+            IpAddr::V4(address) => write!(self, "{address}"),
+            IpAddr::V6(address) => write!(self, "{}/64", Ipv6Addr::from_bits(address.to_bits() & NETWORK_64)),
+        };
+    }
+
+    fn put_route(&mut self, own: &RouteBucket<'_>) {
+        self.put(own.route.as_bytes());
+        // The first one, often the only one, has no number.
+        if own.place > 0 {
+            self.put(&[b':', PLACES[own.place]]);
         }
     }
 }
 
+impl Write for KeyBuf {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.put(text.as_bytes());
+        Ok(())
+    }
+}
+
 const NETWORK_64: u128 = (u64::MAX as u128) << 64;
-/// The longest key is a user's.
-const KEY_BYTES_MAX: usize = "rl:u:".len() + SUBJECT_BYTES_MAX;
-const _: () = assert!("rl:bad:ffff:ffff:ffff:ffff::/64".len() <= KEY_BYTES_MAX);
+/// The numbers of a route's limits.
+const PLACES: &[u8; ROUTE_LIMITS_MAX] = b"1234";
+/// The longest key is a user's on a route, every byte of the id encoded.
+const KEY_BYTES_MAX: usize = "{:u:}::2".len() + KEY_PREFIX_BYTES_MAX + 3 * SUBJECT_BYTES_MAX + NAME_BYTES_MAX;
+const _: () = assert!(":bad:ffff:ffff:ffff:ffff::/64".len() < 3 * SUBJECT_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn key(bucket: Bucket<'_>) -> String {
-        String::from_utf8(bucket.key(&mut KeyBuf::default()).to_vec()).unwrap()
+        String::from_utf8(bucket.key("rl", &mut KeyBuf::default()).to_vec()).unwrap()
     }
 
     #[test]
-    fn names_each_bucket() {
+    fn names_each_client() {
         let address = |text: &str| text.parse().unwrap();
-        for (bucket, expected) in [
-            (Bucket::User("u-1"), "rl:u:u-1"),
-            (Bucket::Address(address("192.0.2.7")), "rl:ip:192.0.2.7"),
-            (Bucket::Bad(address("192.0.2.7")), "rl:bad:192.0.2.7"),
-            (Bucket::Address(address("::ffff:192.0.2.7")), "rl:ip:192.0.2.7"),
-            (Bucket::Address(address("2001:db8:1:2:3:4:5:6")), "rl:ip:2001:db8:1:2::/64"),
-            (Bucket::Address(address("2001:db8:1:2:ffff::")), "rl:ip:2001:db8:1:2::/64"),
-            (Bucket::Address(address("2001:db8:1:3::1")), "rl:ip:2001:db8:1:3::/64"),
-            (Bucket::Bad(address("::1")), "rl:bad:::/64"),
+        for (client, expected) in [
+            (Client::User("u-1"), "rl:u:u-1"),
+            (Client::Address(address("192.0.2.7")), "rl:ip:192.0.2.7"),
+            (Client::Bad(address("192.0.2.7")), "rl:bad:192.0.2.7"),
+            (Client::Address(address("::ffff:192.0.2.7")), "rl:ip:192.0.2.7"),
+            (Client::Address(address("2001:db8:1:2:3:4:5:6")), "rl:ip:2001:db8:1:2::/64"),
+            (Client::Address(address("2001:db8:1:2:ffff::")), "rl:ip:2001:db8:1:2::/64"),
+            (Client::Address(address("2001:db8:1:3::1")), "rl:ip:2001:db8:1:3::/64"),
+            (Client::Bad(address("::1")), "rl:bad:::/64"),
             (
-                Bucket::Bad(address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
+                Client::Bad(address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
                 "rl:bad:ffff:ffff:ffff:ffff::/64",
             ),
         ] {
-            assert_eq!(key(bucket), expected);
-            assert_eq!(bucket.to_string(), expected);
+            assert_eq!(key(Bucket::Global(client)), expected);
         }
     }
 
     #[test]
-    fn the_longest_subject_fits() {
-        let id = "x".repeat(SUBJECT_BYTES_MAX);
-        assert_eq!(key(Bucket::User(&id)), format!("rl:u:{id}"));
+    fn names_the_buckets_of_a_route() {
+        let own = |place| RouteBucket { route: "auth-login", place };
+        let client = Client::Address("192.0.2.7".parse().unwrap());
+        assert_eq!(key(Bucket::Own(client, own(0))), "{rl:ip:192.0.2.7}:auth-login");
+        assert_eq!(key(Bucket::Own(client, own(1))), "{rl:ip:192.0.2.7}:auth-login:2");
+        assert_eq!(key(Bucket::Own(Client::User("ann"), own(0))), "{rl:u:ann}:auth-login");
+        assert_eq!(key(Bucket::Everybody(own(0))), "rl:route:auth-login");
+        assert_eq!(key(Bucket::Everybody(own(3))), "rl:route:auth-login:4");
     }
 
     #[test]
-    fn a_user_cannot_name_an_address_bucket() {
-        assert_ne!(key(Bucket::User("rl:ip:192.0.2.7")), key(Bucket::Address("192.0.2.7".parse().unwrap())));
-        assert!(key(Bucket::User("ip:192.0.2.7")).starts_with("rl:u:"));
+    fn a_prefix_stands_before_every_key() {
+        let mut out = KeyBuf::default();
+        assert_eq!(Bucket::Global(Client::User("a")).key("shop:rl", &mut out), b"shop:rl:u:a");
+        assert_eq!(Bucket::Global(Client::User("b")).key("x", &mut out), b"x:u:b", "room may be used again");
+    }
+
+    #[test]
+    fn no_id_chooses_its_place_and_no_two_make_one_key() {
+        assert_eq!(key(Bucket::Global(Client::User("a{b}%7B"))), "rl:u:a%7Bb%7D%257B");
+        let ids = ["{a}", "%7Ba%7D", "%257Ba%257D", "a", "a}:r"];
+        let mut keys: Vec<_> = ids.map(|id| key(Bucket::Global(Client::User(id)))).into();
+        keys.extend(ids.map(|id| key(Bucket::Own(Client::User(id), RouteBucket { route: "r", place: 0 }))));
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 2 * ids.len(), "{keys:?}");
+    }
+
+    #[test]
+    fn the_longest_key_fits() {
+        let (id, name) = ("%".repeat(SUBJECT_BYTES_MAX), "n".repeat(NAME_BYTES_MAX));
+        let (prefix, mut out) = ("p".repeat(KEY_PREFIX_BYTES_MAX), KeyBuf::default());
+        let own = RouteBucket { route: &name, place: ROUTE_LIMITS_MAX - 1 };
+        let longest = Bucket::Own(Client::User(&id), own).key(&prefix, &mut out);
+        assert_eq!(longest.len(), KEY_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_user_cannot_name_another_bucket() {
+        let address = key(Bucket::Global(Client::Address("192.0.2.7".parse().unwrap())));
+        for id in ["rl:ip:192.0.2.7", "ip:192.0.2.7", "../ip:192.0.2.7"] {
+            let user = key(Bucket::Global(Client::User(id)));
+            assert!(user != address && user.starts_with("rl:u:"));
+        }
     }
 }

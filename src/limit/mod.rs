@@ -1,16 +1,24 @@
-//! May they: one token from one bucket, before a request costs anything more.
+//! May they: tokens from every bucket that applies, before a request costs anything more.
 
+pub mod arithmetic;
 pub mod bucket;
+pub mod draw;
 pub mod memory;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
-pub use bucket::{Bucket, KeyBuf};
+pub use arithmetic::{Decision, Limit};
+pub use bucket::{Bucket, Client, KeyBuf};
+pub use draw::{Ask, Draw, Draws};
 pub use memory::MemoryLimiter;
 
 use crate::config::{LimitStore, RateLimit};
-#[cfg(doc)]
 use crate::limits::RETRY_AFTER_MAX_S;
+
+/// What Redis runs: `arithmetic` in Lua.
+pub const SCRIPT: &str = include_str!("bucket.lua");
 
 /// Who keeps the buckets. A core's own handle on it; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -24,14 +32,35 @@ pub enum Limiter {
 /// Evidence that the limiter let a request pass. Only this module makes one.
 #[derive(Debug)]
 #[must_use = "a permit is what forwarding asks for"]
-pub struct Permit(());
+pub struct Permit(Option<Quota>);
 
-/// The bucket is empty: 429.
+/// What a client may know of its tightest limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Tokens in a full bucket.
+    pub limit: u32,
+    /// Whole tokens left.
+    pub remaining: u32,
+    /// Until the bucket is full.
+    pub full_us: u64,
+}
+
+/// A bucket is empty: 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
-    /// Whole seconds until the next token, rounded up, from 1 to [`RETRY_AFTER_MAX_S`]: the value of
-    /// `Retry-After`.
-    pub retry_after_s: u64,
+    /// Until the same request would pass.
+    pub wait_us: u64,
+    /// The bucket.
+    pub quota: Quota,
+}
+
+/// Why a request does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// A bucket is empty.
+    Limited(Limited),
+    /// Nobody could tell, and the operator wants such requests refused: 503.
+    Unavailable,
 }
 
 impl Limiter {
@@ -40,21 +69,31 @@ impl Limiter {
     pub fn local(limit: &RateLimit) -> Option<Self> {
         match limit.store {
             LimitStore::Off => Some(Self::Off),
-            LimitStore::Memory => Some(Self::Memory(Arc::new(MemoryLimiter::new(limit.rate, limit.burst)))),
+            LimitStore::Memory => Some(Self::Memory(Arc::default())),
             LimitStore::Redis => None,
         }
     }
 
-    /// Takes one token from the bucket. A refusal takes nothing.
+    /// Takes what the request costs from all of its buckets, or from none.
     ///
     /// It may wait, for a store that is shared between instances; those of this process never do.
     ///
     /// # Errors
-    /// [`Limited`] if the bucket is empty.
-    pub async fn take(&self, bucket: Bucket<'_>) -> Result<Permit, Limited> {
+    /// [`Refused`] if one of them has not enough.
+    pub async fn take(&self, ask: &Ask<'_>, global: &RateLimit) -> Result<Permit, Refused> {
+        if matches!(self, Self::Off) {
+            return Ok(Permit::unlimited());
+        }
+        let draws = ask.draws(global);
+        if draws.all().is_empty() {
+            return Ok(Permit::unlimited());
+        }
+        if let Some(decision) = draws.foregone() {
+            return draws.settle(decision).map_err(Refused::Limited);
+        }
         match self {
-            Self::Off => Ok(Permit(())),
-            Self::Memory(limiter) => limiter.take(&bucket).map(|()| Permit(())),
+            Self::Off => Ok(Permit::unlimited()),
+            Self::Memory(limiter) => draws.settle(limiter.take(&draws)).map_err(Refused::Limited),
         }
     }
 
@@ -68,16 +107,50 @@ impl Limiter {
     }
 }
 
+impl Permit {
+    /// A request that nobody counted.
+    fn unlimited() -> Self {
+        Self(None)
+    }
+
+    /// What the client may know; `None` if nobody counted.
+    pub fn quota(&self) -> Option<Quota> {
+        self.0
+    }
+}
+
+impl Quota {
+    /// Whole seconds until the bucket is full, rounded up: the value of `RateLimit-Reset`. Where it never fills,
+    /// [`RETRY_AFTER_MAX_S`].
+    pub fn reset_s(&self) -> u64 {
+        match self.full_us {
+            arithmetic::NEVER_US => RETRY_AFTER_MAX_S,
+            full_us => full_us.div_ceil(1_000_000),
+        }
+    }
+}
+
+impl Limited {
+    /// Whole seconds until the same request would pass, rounded up, from 1 to [`RETRY_AFTER_MAX_S`]: the value
+    /// of `Retry-After`.
+    pub fn retry_after_s(&self) -> u64 {
+        self.wait_us.div_ceil(1_000_000).clamp(1, RETRY_AFTER_MAX_S)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::testing::{ask, global};
     use super::*;
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
     /// A local limiter answers without waiting.
-    fn take(limiter: &Limiter, bucket: Bucket<'_>) -> Result<Permit, Limited> {
-        match pin!(limiter.take(bucket)).poll(&mut Context::from_waker(Waker::noop())) {
+    fn take(limiter: &Limiter, limit: &RateLimit, user: &str) -> Result<Permit, Refused> {
+        match pin!(limiter.take(&ask(Client::User(user)), limit))
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => panic!("a local limiter waited"),
         }
@@ -85,28 +158,55 @@ mod tests {
 
     #[test]
     fn off_lets_everything_pass() {
-        let limiter = Limiter::local(&RateLimit { store: LimitStore::Off, rate: 0.0, burst: 0 }).unwrap();
+        let limit = RateLimit { store: LimitStore::Off, ..global("0", 1) };
+        let limiter = Limiter::local(&limit).unwrap();
         for _ in 0..100 {
-            assert!(take(&limiter, Bucket::User("a")).is_ok());
+            assert!(take(&limiter, &limit, "a").unwrap().quota().is_none());
         }
     }
 
     #[test]
     fn a_bucket_is_one_for_every_clone() {
-        let limit = RateLimit { store: LimitStore::Memory, rate: 0.001, burst: 2 };
+        let limit = global("0.001", 2);
         let limiter = Limiter::local(&limit).unwrap();
         let other_core = limiter.clone();
-        assert!(take(&limiter, Bucket::User("a")).is_ok());
-        assert!(take(&other_core, Bucket::User("a")).is_ok());
-        let limited = take(&limiter, Bucket::User("a")).unwrap_err();
-        assert!((990..=1000).contains(&limited.retry_after_s), "{limited:?}");
-        assert!(take(&limiter, Bucket::User("b")).is_ok());
+        assert_eq!(
+            take(&limiter, &limit, "a").unwrap().quota().map(|q| (q.limit, q.remaining)),
+            Some((2, 1))
+        );
+        assert!(take(&other_core, &limit, "a").is_ok());
+        let Err(Refused::Limited(limited)) = take(&limiter, &limit, "a") else {
+            panic!("a third one passed")
+        };
+        assert!((990..=1000).contains(&limited.retry_after_s()), "{limited:?}");
+        assert!((1990..=2000).contains(&limited.quota.reset_s()), "{limited:?}");
+        assert!(take(&limiter, &limit, "b").is_ok());
         limiter.tidy();
-        assert!(take(&limiter, Bucket::User("a")).is_err(), "tidying must not refill a bucket");
+        assert!(take(&limiter, &limit, "a").is_err(), "tidying must not refill a bucket");
+    }
+
+    #[test]
+    fn nothing_passes_a_rate_of_zero() {
+        let limit = global("0", 20);
+        let limiter = Limiter::local(&limit).unwrap();
+        let Err(Refused::Limited(limited)) = take(&limiter, &limit, "a") else { panic!("one passed") };
+        assert_eq!(
+            (limited.retry_after_s(), limited.quota.reset_s()),
+            (RETRY_AFTER_MAX_S, RETRY_AFTER_MAX_S)
+        );
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_bounded() {
+        let quota = Quota { limit: 1, remaining: 0, full_us: 1_000_001 };
+        assert_eq!(quota.reset_s(), 2);
+        for (wait_us, seconds) in [(0, 1), (1, 1), (1_000_000, 1), (1_000_001, 2), (u64::MAX, 3600)] {
+            assert_eq!(Limited { wait_us, quota }.retry_after_s(), seconds, "{wait_us}");
+        }
     }
 
     #[test]
     fn a_shared_store_is_not_kept_here() {
-        assert!(Limiter::local(&RateLimit { store: LimitStore::Redis, rate: 1.0, burst: 1 }).is_none());
+        assert!(Limiter::local(&RateLimit { store: LimitStore::Redis, ..global("1", 1) }).is_none());
     }
 }

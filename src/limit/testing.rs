@@ -1,0 +1,34 @@
+//! What the tests of limits are made of.
+
+use super::{Ask, Client};
+use crate::config::{Access, LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Route, RouteKind};
+
+/// A global limit, kept in memory.
+pub(crate) fn global(rate: &str, burst: u32) -> RateLimit {
+    let (whole, milli) = rate.split_once('.').unwrap_or((rate, "000"));
+    let rate = Rate::from_milli(format!("{whole}{milli:0<3}").parse().unwrap());
+    let (prefix, on_failure) = ("rl".to_owned(), OnRedisFailure::Open);
+    RateLimit { store: LimitStore::Memory, rate, burst, prefix, on_failure, headers: LimitHeaders::Refused }
+}
+
+/// A request for what is no route.
+pub(crate) fn ask(client: Client<'_>) -> Ask<'_> {
+    Ask { client, address: [192, 0, 2, 1].into(), route: None }
+}
+
+/// A route without limits of its own.
+pub(crate) fn route(name: &str, access: Access) -> Route {
+    Route {
+        name: name.to_owned(),
+        methods: Vec::new(),
+        paths: vec![format!("/{name}")],
+        upstream: 0,
+        access,
+        kind: RouteKind::Http,
+        authorization_forwarded: true,
+        trailers_forwarded: false,
+        body_bytes_max: None,
+        is_limited_globally: true,
+        limits: Vec::new(),
+    }
+}
