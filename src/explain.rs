@@ -1,10 +1,13 @@
 //! `explain METHOD PATH`: what would happen to a request, told by the code that would do it.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Access, Config, RouteKind};
+use crate::config::{Access, Config, LimitStore, Rate, Route, RouteKind};
 use crate::gateway::headers;
 use crate::http1::{HeadLimits, HeadScan, RequestHead};
+use crate::limit::arithmetic::UNITS_PER_TOKEN;
+use crate::limit::{Ask, Client, Draw, KeyBuf, Limit};
 use crate::route::{Match, RouteTable};
 
 /// The whole story, as text. Errors: the request could not even be sent, or the routes cannot be.
@@ -56,11 +59,12 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
         }
     };
     text.push_str(if is_public {
-        "authentication  none: a public route\nbucket          rl:ip:<client address>\n"
+        "authentication  none: a public route\n"
     } else {
-        "authentication  Bearer token, HS256; without a valid one 401\n\
-         bucket          rl:u:<user>, or rl:bad:<client address> without a valid token\n"
+        "authentication  Bearer token, HS256; without a valid one 401\n"
     });
+    let route = if let Match::Route(entry) = found { Some(&entry.route) } else { None };
+    text.push_str(&buckets(config, is_public, route));
     if let Match::Route(entry) = found {
         let route = &entry.route;
         if !is_public && head.target.has_parameters {
@@ -79,6 +83,37 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
         );
     }
     Ok(text)
+}
+
+/// A line for each bucket, with the key that it would have.
+fn buckets(config: &Config, is_public: bool, route: Option<&Route>) -> String {
+    let global = &config.rate_limit;
+    if global.store == LimitStore::Off {
+        return "bucket          none: RATE_LIMIT_STORE=off\n".to_owned();
+    }
+    let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let user = if is_public { Client::Address(address) } else { Client::User("<user>") };
+    let mut text = String::new();
+    let mut tell = |client, whose: &str| {
+        let draws = Ask { client, address, route }.draws(global);
+        for Draw { bucket, limit } in draws.all() {
+            let mut buffer = KeyBuf::default();
+            let key = String::from_utf8_lossy(bucket.key(draws.prefix(), &mut buffer));
+            let key = key.replace(&address.to_string(), "<client address>");
+            let Limit { units_per_us, capacity, cost } = limit;
+            let rate = Rate::from_milli(u32::try_from(*units_per_us).unwrap_or(0));
+            let (burst, cost) = (capacity / UNITS_PER_TOKEN, cost / UNITS_PER_TOKEN);
+            let _ = writeln!(text, "bucket          {key}: {rate}/s, burst {burst}, takes {cost}{whose}");
+        }
+        if draws.all().is_empty() {
+            text.push_str("bucket          none: the route is not limited\n");
+        }
+    };
+    tell(user, "");
+    if !is_public {
+        tell(Client::Bad(address), " (without a valid token)");
+    }
+    text
 }
 
 fn refused(status: u16, code: &str, detail: &str) -> String {
@@ -119,7 +154,8 @@ mod tests {
         for part in [
             "path            /api/v1/users/alice",
             "route           users",
-            "rl:u:<user>",
+            "rl:u:<user>: 10/s, burst 20, takes 1\n",
+            "rl:bad:<client address>: 10/s, burst 20, takes 1 (without a valid token)",
             "X-Internal-User-Id, X-Request-Id",
         ] {
             assert!(story.contains(part), "{part} is missing in:\n{story}");
@@ -140,7 +176,8 @@ mod tests {
 
     #[test]
     fn tells_a_public_route_other_methods_and_nothing() {
-        assert!(story("POST", "/api/v1/auth/login").contains("rl:ip:<client address>"));
+        assert!(story("POST", "/api/v1/auth/login").contains("{rl:ip:<client address>}:auth-login: 10/s"));
+        assert!(!story("POST", "/api/v1/auth/login").contains(" rl:ip:"));
         assert!(story("GET", "/api/v1/auth/login").contains("405, Allow: POST"));
         assert!(story("GET", "/nowhere").contains("404 no_route"));
         assert!(story("GET", "/healthz").contains("the gateway itself"));

@@ -140,12 +140,13 @@ fn the_example_file_is_right() {
 fn explain_tells_route_bucket_and_headers() {
     for (method, path, part) in [
         ("GET", "/api/v1/users/7", "rl:u:<user>"),
-        ("POST", "/api/v1/auth/login", "rl:ip:<client address>"),
+        ("POST", "/api/v1/auth/login", "{rl:ip:<client address>}:auth-login"),
         ("GET", "/ws", "501"),
         ("GET", "/nowhere", "404 no_route"),
         ("GET", "/a//b", "refused         400"),
     ] {
-        let (code, stdout, stderr) = Gateway::builder().run(&["explain", method, path]);
+        let (code, stdout, stderr) =
+            Gateway::builder().env("RATE_LIMIT_STORE", "redis").run(&["explain", method, path]);
         assert_eq!(code, Some(0), "{stderr}");
         assert!(stdout.contains(part), "{part:?} is missing in:\n{stdout}");
     }

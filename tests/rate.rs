@@ -108,8 +108,77 @@ fn a_public_route_is_limited_per_address_and_a_token_changes_nothing() {
         [200, 200, 429, 429]
     );
     let register = Request::new("POST", "/api/v1/auth/register").body("{}");
-    assert_eq!(gateway.ask(register).status, 429, "one bucket for every public route");
+    assert_eq!(gateway.ask(register).status, 200, "registering has a bucket of its own");
     assert_eq!(gateway.ask(me().token("ann")).status, 200);
+}
+
+/// Two public routes and a protected one, the first and the last with limits of their own.
+const SHOP: &str = "
+[upstreams.auth]
+url = 'http://nobody'
+[[route]]
+name = 'search'
+paths = ['/search']
+upstream = 'auth'
+access = 'public'
+[[route.limit]]
+rate = 0.01
+burst = 3
+[[route]]
+name = 'browse'
+paths = ['/browse']
+upstream = 'auth'
+access = 'public'
+[[route]]
+name = 'buy'
+paths = ['/buy']
+upstream = 'auth'
+[[route.limit]]
+rate = 0.01
+burst = 3
+cost = 2
+[[route.limit]]
+rate = 0.01
+burst = 2
+per = 'none'
+";
+
+#[test]
+fn a_routes_own_limits_come_on_top() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).env("RATE_LIMIT_BURST", "4").config(SHOP).start();
+    let get = |path: &str| Request::new("GET", path);
+    let searches = (0..4).map(|_| get("/search"));
+    assert_eq!(statuses(&gateway, searches), [200, 200, 200, 429]);
+    // The refused one took nothing from the global bucket, of which three are gone.
+    assert_eq!(statuses(&gateway, [get("/browse"), get("/browse")]), [200, 429]);
+    let buy = |user| get("/buy").token(user);
+    assert_eq!(statuses(&gateway, [get("/buy"), buy("ann"), buy("ann")]), [401, 200, 429]);
+    let refused = gateway.ask(buy("ann"));
+    assert_eq!(refused.field("ratelimit-limit"), Some("3"), "the tightest limit");
+    // A limit for everybody: the second of two.
+    assert_eq!(statuses(&gateway, [buy("bob"), buy("eve")]), [200, 429]);
+}
+
+#[test]
+fn a_refusal_tells_the_limit_and_on_request_every_response_does() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nRateLimit-Limit: 9\r\nContent-Length: 0\r\n\r\n");
+    // That a field comes once is asserted where it is read.
+    let told = |response: &Response| {
+        let names = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
+        names.map(|name| response.field(name).unwrap_or("none").to_owned()).join(" ")
+    };
+    let quiet = limited(&origin).start();
+    let responses = [(); 3].map(|()| quiet.ask(me().token("ann")));
+    assert_eq!(responses.each_ref().map(told), ["9 none none", "9 none none", "2 0 200"]);
+    let all = limited(&origin).env("RATE_LIMIT_HEADERS", "all").start();
+    let responses = [(); 3].map(|()| all.ask(me().token("ann")));
+    assert_eq!(responses.each_ref().map(told), ["2 1 100", "2 0 200", "2 0 200"]);
+    assert_eq!(told(&all.ask(me())), "2 1 100", "a 401 is limited too");
+    let nobody =
+        limited(&origin).env("RATE_LIMIT_HEADERS", "all").upstream_url("profile", "http://127.0.0.1:1");
+    let unreachable = nobody.start().ask(me().token("ann"));
+    assert_eq!((unreachable.status, told(&unreachable).as_str()), (502, "2 1 100"));
 }
 
 #[test]

@@ -231,7 +231,8 @@ mod tests {
             fields,
             "Vary: Origin\nAccess-Control-Allow-Origin: https://chat.example\n\
              Access-Control-Allow-Credentials: true\n\
-             Access-Control-Expose-Headers: RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id\n"
+             Access-Control-Expose-Headers: RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, \
+             Retry-After, X-Request-Id\n"
         );
     }
 

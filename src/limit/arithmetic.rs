@@ -322,7 +322,9 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_is_exactly_long_enough(milli in 1u32..=1_000_000_000, burst in 1u32..=1_000_000, level in 0u64..UNITS_PER_TOKEN) {
+        fn a_wait_is_exactly_long_enough(
+            milli in 1u32..=1_000_000_000, burst in 1u32..=1_000_000, level in 0u64..UNITS_PER_TOKEN,
+        ) {
             let limit = limit(milli, burst);
             let state = Some(State { level, time_us: 77 });
             let wait = limit.wait_us(level);

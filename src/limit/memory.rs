@@ -23,10 +23,10 @@ use crate::limits::{BURST_MAX, MEMORY_BUCKETS_MAX, ROUTE_LIMITS_MAX};
 /// must not take. A sweep (tens of milliseconds at the bound) is paid for by the eighth of the bound that may
 /// come before the next one.
 ///
-/// Of a bucket one number is kept: when it will be full, in nanoseconds (the virtual scheduling algorithm,
-/// ITU-T I.371 appendix I; governor's own). It is a cell of 64 bits that cores swap without waiting for each other. The
-/// map's lock is held for a few instructions. This is the one place where cores meet on a request's path; the
-/// shared store has none.
+/// Of a bucket one number is kept: when it will be full, in nanoseconds (the virtual scheduling algorithm, ITU-T
+/// I.371 appendix I; governor's own). It is a cell of 64 bits that cores swap without waiting for each other.
+/// The map's lock is held for a few instructions. This is the one place where cores meet on a request's path;
+/// the shared store has none.
 ///
 /// Several limits of one request lie in several cells, so they are looked at first and taken then. If another
 /// core was faster in between, what was taken already is given back: for some nanoseconds those buckets looked

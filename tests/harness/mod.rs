@@ -13,6 +13,7 @@ mod gateway;
 mod message;
 mod origin;
 mod proof;
+mod redis;
 mod token;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Request, Response};
 pub use gateway::{Builder, Gateway, Statuses, Then};
 pub use origin::{Exchange, Origin, Received};
+pub use redis::{Redis, RedisClient};
 pub use token::{SECRET, now, sign, token, token_with};
 
 /// How long any single wait of a test may last.
