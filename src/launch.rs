@@ -17,14 +17,14 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
-use crate::config::{Config, CoreChoice, IoDriver, LimitStore};
+use crate::config::{Config, CoreChoice, IoDriver};
 use crate::control::names::Service;
 use crate::control::shutdown::{Ending, Shutdown, Signals};
 use crate::control::watch::Watch;
 use crate::control::{Order, Postbox, Target, mailbox, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
-use crate::limit::Limiter;
+use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
 use crate::net::runtime::{Driver, ThreadRuntime};
 use crate::net::{BufferPool, Timers, listener};
@@ -48,7 +48,7 @@ pub struct Gateway {
     cores: Vec<RunningCore>,
     postboxes: Arc<[Postbox]>,
     health: Arc<Health>,
-    limiter: Limiter,
+    store: Store,
     access_log: Option<AccessLogWriter>,
     admin: Option<OwnedFd>,
     /// Where the public listener is.
@@ -74,7 +74,7 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     let connections_max = connections_max(&config, cpus.len());
     let access_log = AccessLogWriter::start(&config.access_log).map_err(machine("ACCESS_LOG"))?;
     let keys = Arc::new(Keys::new(&config.jwt));
-    let limiter = limiter(&config);
+    let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
 
     let (mut cores, mut postboxes) = (Vec::new(), Vec::new());
@@ -85,8 +85,8 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
             config: config.clone(),
             routes: routes.clone(),
             keys: keys.clone(),
-            limiter: limiter.clone(),
-            redis: store::redis(&config).map(|(_, settings)| (settings, store::SCRIPT)),
+            store: store.clone(),
+            redis: store::redis(&config).map(|(_, settings)| settings),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
@@ -98,7 +98,7 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     }
     let postboxes: Arc<[Postbox]> = postboxes.into();
     resolve_names(&config, &postboxes).map_err(machine("names"))?;
-    Ok(Gateway { config, cores, postboxes, health, limiter, access_log, admin, public })
+    Ok(Gateway { config, cores, postboxes, health, store, access_log, admin, public })
 }
 
 /// What can be said about a configuration without starting it. Errors: the operator's mistakes.
@@ -162,7 +162,7 @@ impl Gateway {
     /// What the control thread does at every tick.
     fn clockwork(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
         let counters: Vec<_> = self.cores.iter().map(|core| core.counters.clone()).collect();
-        let (health, limiter) = (self.health.clone(), self.limiter.clone());
+        let (health, store) = (self.health.clone(), self.store.clone());
         async move {
             let mut watch = Watch::new(&counters, health, clock::now_ms());
             let mut tidied_ms = clock::now_ms();
@@ -174,7 +174,7 @@ impl Gateway {
                 watch.look(now_ms);
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;
-                    limiter.tidy();
+                    store.tidy();
                 }
             }
         }
@@ -197,12 +197,6 @@ impl Gateway {
             warn!(
                 "io_uring is refused here (seccomp, kernel.io_uring_disabled or memlock): running on epoll, \
                  which is slower"
-            );
-        }
-        if self.config.rate_limit.store == LimitStore::Redis {
-            warn!(
-                "RATE_LIMIT_STORE=redis is not served by this version: requests are NOT limited; use memory \
-                 for limits per process"
             );
         }
     }
@@ -264,10 +258,6 @@ fn connections_max(config: &Config, cores: usize) -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_ASSUMED);
     let per_core = (files / cores as u64).saturating_sub(FDS_RESERVED) / 2;
     config.connections_max.unwrap_or(per_core.max(1) as usize)
-}
-
-fn limiter(config: &Config) -> Limiter {
-    Limiter::local(&config.rate_limit).unwrap_or(Limiter::Off)
 }
 
 /// Starts one core's thread and waits for it to have a runtime.

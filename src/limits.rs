@@ -135,6 +135,8 @@ pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
 /// Orders on their way to one core. The control thread waits when it is full.
 pub const ORDERS_QUEUED_MAX: usize = 64;
+/// Empty buckets that one core remembers, to refuse without asking Redis. Over it: all are forgotten.
+pub const KNOWN_EMPTY_MAX: usize = 8 * 1024;
 /// Buckets that the in-memory limiter keeps before it looks for full ones to forget. With hardly a full one
 /// among them: all are forgotten, so every bucket is full again.
 pub const MEMORY_BUCKETS_MAX: usize = 1_000_000;

@@ -219,10 +219,3 @@ fn all_cores_share_the_buckets_of_memory() {
     let got = statuses(&gateway, (0..20).map(|_| me().token("ann")));
     assert_eq!(got.iter().filter(|status| **status == 200).count(), 5, "{got:?}");
 }
-
-#[test]
-fn a_store_that_is_not_served_is_said_loudly() {
-    let gateway = Gateway::builder().env("RATE_LIMIT_STORE", "redis").start();
-    let line = gateway.wait_log("RATE_LIMIT_STORE=redis");
-    assert!(line.contains("WARN") && line.contains("NOT limited"), "{line}");
-}

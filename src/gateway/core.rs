@@ -15,7 +15,7 @@ use crate::gateway::heads::HeadPool;
 use crate::gateway::health::Health;
 use crate::gateway::record::RequestIds;
 use crate::http1::HeadLimits;
-use crate::limit::Limiter;
+use crate::limit::{self, Limiter, Store};
 use crate::net::{BufferPool, Elapsed, Pace, Timers};
 use crate::redis::{self, Redis};
 use crate::route::RouteTable;
@@ -83,10 +83,10 @@ pub struct Parts {
     pub routes: Arc<RouteTable>,
     /// The keys, prepared.
     pub keys: Arc<Keys>,
-    /// The limiter.
-    pub limiter: Limiter,
-    /// How to speak with Redis, and the script that it runs; `None`: not at all.
-    pub redis: Option<(redis::Settings, &'static str)>,
+    /// Who keeps the buckets.
+    pub store: Store,
+    /// How to speak with Redis; `None`: not at all.
+    pub redis: Option<redis::Settings>,
     /// The core's numbers.
     pub counters: Arc<Counters>,
     /// The core's access log.
@@ -102,13 +102,13 @@ impl Core {
         let (timeouts, sizes) = (&config.timeouts, &config.sizes);
         let ms = |wait: Duration| wait.as_millis() as u64;
         let (timers, buffers) = (Rc::new(Timers::new()), BufferPool::new());
-        let redis = parts.redis.map(|(settings, script)| {
-            Redis::new(settings, script, timers.clone(), buffers.clone(), parts.counters.clone())
+        let redis = parts.redis.map(|settings| {
+            Redis::new(settings, limit::SCRIPT, timers.clone(), buffers.clone(), parts.counters.clone())
         });
         Core {
+            limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &parts.counters),
             redis,
             authenticator: Authenticator::new(parts.keys),
-            limiter: parts.limiter,
             cors: CorsPolicy::new(&config.cors),
             upstreams: config.upstreams.iter().map(|upstream| Upstream::new(upstream, &config)).collect(),
             head_limits: HeadLimits {

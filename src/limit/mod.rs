@@ -3,30 +3,48 @@
 pub mod arithmetic;
 pub mod bucket;
 pub mod draw;
+mod known_empty;
 pub mod memory;
+pub mod shared;
 #[cfg(test)]
 mod testing;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub use arithmetic::{Decision, Limit};
 pub use bucket::{Bucket, Client, KeyBuf};
 pub use draw::{Ask, Draw, Draws};
 pub use memory::MemoryLimiter;
+pub use shared::SharedLimiter;
 
 use crate::config::{LimitStore, RateLimit};
 use crate::limits::RETRY_AFTER_MAX_S;
+use crate::redis::Redis;
+use crate::telemetry::Counters;
 
 /// What Redis runs: `arithmetic` in Lua.
 pub const SCRIPT: &str = include_str!("bucket.lua");
 
-/// Who keeps the buckets. A core's own handle on it; cloning is cheap.
+/// Who keeps the buckets, for the whole process; cloning is cheap.
 #[derive(Debug, Clone)]
-pub enum Limiter {
+pub enum Store {
     /// Nobody: everything passes.
     Off,
     /// This process: one limiter for all cores.
     Memory(Arc<MemoryLimiter>),
+    /// Redis; and the process's own buckets, for when it is out of reach and the operator wants that.
+    Redis(Arc<MemoryLimiter>),
+}
+
+/// A core's own way to the buckets.
+pub enum Limiter {
+    /// Nobody keeps any.
+    Off,
+    /// This process does.
+    Memory(Arc<MemoryLimiter>),
+    /// Redis does.
+    Shared(SharedLimiter),
 }
 
 /// Evidence that the limiter let a request pass. Only this module makes one.
@@ -63,17 +81,39 @@ pub enum Refused {
     Unavailable,
 }
 
-impl Limiter {
-    /// The limiter of a configuration, as far as this process can keep the buckets itself; `None` for a
-    /// shared store.
-    pub fn local(limit: &RateLimit) -> Option<Self> {
+impl Store {
+    /// The store of a configuration.
+    pub fn new(limit: &RateLimit) -> Self {
         match limit.store {
-            LimitStore::Off => Some(Self::Off),
-            LimitStore::Memory => Some(Self::Memory(Arc::default())),
-            LimitStore::Redis => None,
+            LimitStore::Off => Self::Off,
+            LimitStore::Memory => Self::Memory(Arc::default()),
+            LimitStore::Redis => Self::Redis(Arc::default()),
         }
     }
 
+    /// One core's way to it. `redis`: the core's connection, if the store is there.
+    pub fn limiter(&self, limit: &RateLimit, redis: Option<Rc<Redis>>, counters: &Arc<Counters>) -> Limiter {
+        match (self, redis) {
+            (Self::Memory(memory), _) => Limiter::Memory(memory.clone()),
+            (Self::Redis(memory), Some(redis)) => {
+                let (memory, counters) = (memory.clone(), counters.clone());
+                Limiter::Shared(SharedLimiter::new(redis, limit.on_failure, memory, counters))
+            }
+            (Self::Off, _) | (Self::Redis(_), None) => Limiter::Off,
+        }
+    }
+
+    /// Forgets buckets that are full again: for the control thread, every ten seconds or so, so that no core
+    /// ever has to.
+    pub fn tidy(&self) {
+        match self {
+            Self::Off => {}
+            Self::Memory(memory) | Self::Redis(memory) => memory.tidy(),
+        }
+    }
+}
+
+impl Limiter {
     /// Takes what the request costs from all of its buckets, or from none.
     ///
     /// It may wait, for a store that is shared between instances; those of this process never do.
@@ -94,15 +134,7 @@ impl Limiter {
         match self {
             Self::Off => Ok(Permit::unlimited()),
             Self::Memory(limiter) => draws.settle(limiter.take(&draws)).map_err(Refused::Limited),
-        }
-    }
-
-    /// Forgets buckets that are full again: for the control thread, every ten seconds or so, so that no core
-    /// ever has to.
-    pub fn tidy(&self) {
-        match self {
-            Self::Off => {}
-            Self::Memory(limiter) => limiter.tidy(),
+            Self::Shared(limiter) => limiter.take(&draws).await,
         }
     }
 }
@@ -156,10 +188,15 @@ mod tests {
         }
     }
 
+    /// A limiter that keeps its buckets in this process, or none.
+    fn local(limit: &RateLimit) -> Limiter {
+        Store::new(limit).limiter(limit, None, &Arc::default())
+    }
+
     #[test]
     fn off_lets_everything_pass() {
         let limit = RateLimit { store: LimitStore::Off, ..global("0", 1) };
-        let limiter = Limiter::local(&limit).unwrap();
+        let limiter = local(&limit);
         for _ in 0..100 {
             assert!(take(&limiter, &limit, "a").unwrap().quota().is_none());
         }
@@ -168,8 +205,9 @@ mod tests {
     #[test]
     fn a_bucket_is_one_for_every_clone() {
         let limit = global("0.001", 2);
-        let limiter = Limiter::local(&limit).unwrap();
-        let other_core = limiter.clone();
+        let store = Store::new(&limit);
+        let core = || store.limiter(&limit, None, &Arc::default());
+        let (limiter, other_core) = (core(), core());
         assert_eq!(
             take(&limiter, &limit, "a").unwrap().quota().map(|q| (q.limit, q.remaining)),
             Some((2, 1))
@@ -181,14 +219,14 @@ mod tests {
         assert!((990..=1000).contains(&limited.retry_after_s()), "{limited:?}");
         assert!((1990..=2000).contains(&limited.quota.reset_s()), "{limited:?}");
         assert!(take(&limiter, &limit, "b").is_ok());
-        limiter.tidy();
+        store.tidy();
         assert!(take(&limiter, &limit, "a").is_err(), "tidying must not refill a bucket");
     }
 
     #[test]
     fn nothing_passes_a_rate_of_zero() {
         let limit = global("0", 20);
-        let limiter = Limiter::local(&limit).unwrap();
+        let limiter = local(&limit);
         let Err(Refused::Limited(limited)) = take(&limiter, &limit, "a") else { panic!("one passed") };
         assert_eq!(
             (limited.retry_after_s(), limited.quota.reset_s()),
@@ -203,10 +241,5 @@ mod tests {
         for (wait_us, seconds) in [(0, 1), (1, 1), (1_000_000, 1), (1_000_001, 2), (u64::MAX, 3600)] {
             assert_eq!(Limited { wait_us, quota }.retry_after_s(), seconds, "{wait_us}");
         }
-    }
-
-    #[test]
-    fn a_shared_store_is_not_kept_here() {
-        assert!(Limiter::local(&RateLimit { store: LimitStore::Redis, ..global("1", 1) }).is_none());
     }
 }

@@ -81,7 +81,7 @@ impl Passed {
         let unlimited = counters.limit_unlimited_timeout.get()
             + counters.limit_unlimited_breaker.get()
             + counters.limit_unlimited_queue.get();
-        Passed { unlimited, refused_locally: counters.limit_refused_locally.get() }
+        Passed { unlimited, refused_locally: counters.limit_refused_by_memory.get() }
     }
 
     fn since(self, before: Passed) -> Passed {

@@ -128,12 +128,18 @@ impl Redis {
 
     /// Calls the script. The answer comes within the budget, or the reason why there is none.
     pub async fn call<const N: usize>(&self, keys: &[&[u8]], args: &[u64]) -> Result<[i64; N], Unavailable> {
+        self.call_with(|put| put(keys, args)).await
+    }
+
+    /// The same with keys and arguments that are made when they are packed: so that nobody has to keep them
+    /// while the answer is awaited.
+    pub async fn call_with<const N: usize>(&self, give: impl Give) -> Result<[i64; N], Unavailable> {
         const { assert!(N <= REDIS_INTEGERS_MAX) };
         let asked_us = clock::now_us();
         let deadline_us = asked_us + self.settings.timeout_ms * 1_000;
         for is_second in [false, true] {
             let ask = Ask { integers: N, is_second, asked_us, deadline_us };
-            match self.ask(ask, keys, args)?.outcome().await {
+            match self.ask(ask, &give)?.outcome().await {
                 Outcome::Answered(integers) => return Ok(std::array::from_fn(|nth| integers[nth])),
                 Outcome::Unavailable(why) => return Err(why),
                 // The script is being loaded: once more, behind that.
@@ -181,7 +187,7 @@ impl Redis {
     }
 
     /// Queues one attempt at a call.
-    fn ask(&self, ask: Ask, keys: &[&[u8]], args: &[u64]) -> Result<Asked<'_>, Unavailable> {
+    fn ask(&self, ask: Ask, give: &impl Give) -> Result<Asked<'_>, Unavailable> {
         if !self.breaker.is_closed() {
             return Err(Unavailable::Open);
         }
@@ -195,7 +201,7 @@ impl Redis {
         if out.is_empty() || ask.deadline_us < earliest_us {
             self.wake_task();
         }
-        self.script.pack_call(keys, args, &mut out);
+        give(&mut |keys, args| self.script.pack_call(keys, args, &mut out));
         self.counters.redis_calls.add(1);
         Ok(Asked { redis: self, slot })
     }
@@ -251,6 +257,11 @@ impl Redis {
         }
     }
 }
+
+/// What gives the keys and arguments of a call to whoever packs them, exactly once each time it is asked.
+pub trait Give: Fn(&mut dyn FnMut(&[&[u8]], &[u64])) {}
+
+impl<G: Fn(&mut dyn FnMut(&[&[u8]], &[u64]))> Give for G {}
 
 /// A call that is queued. Dropped, it gives its slot back, at the latest when its reply has come.
 struct Asked<'r> {

@@ -129,6 +129,10 @@ counters! {
     counter limit_refused;
     /// Requests that were refused without asking: the bucket was known to be empty.
     counter limit_refused_locally;
+    /// Requests that this process's own buckets admitted while Redis was out of reach.
+    counter limit_admitted_by_memory;
+    /// Requests that this process's own buckets refused while Redis was out of reach.
+    counter limit_refused_by_memory;
     /// Requests that passed unlimited because Redis did not answer in time.
     counter limit_unlimited_timeout;
     /// Requests that passed unlimited because Redis was not asked.

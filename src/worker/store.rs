@@ -1,8 +1,7 @@
 //! From the configuration to the connection with Redis.
 
-use ::redis::{ConnectionAddr, IntoConnectionInfo};
-
-use crate::config::{Config, LimitStore, UpstreamAddress};
+use crate::config::{Config, LimitStore, Rate, RedisAddress, UpstreamAddress};
+use crate::limit::Limit;
 use crate::redis::Settings;
 
 /// Where Redis is and how to speak with it; `None`: the limiter keeps its buckets elsewhere.
@@ -10,41 +9,27 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
     if config.rate_limit.store != LimitStore::Redis {
         return None;
     }
-    connection(&config.redis_addr)
-}
-
-/// The configuration was checked for its form; an address that says nothing to us is none.
-fn connection(written: &str) -> Option<(UpstreamAddress, Settings)> {
-    let is_url = ["redis:", "unix:"].iter().any(|scheme| written.starts_with(scheme));
-    let url = if is_url { written.to_owned() } else { format!("redis://{written}") };
-    let info = url.as_str().into_connection_info().ok()?;
-    let address = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => UpstreamAddress::Tcp { host: host.clone(), port: *port },
-        ConnectionAddr::Unix(path) => UpstreamAddress::Unix(path.clone()),
-        _ => return None,
+    let redis = &config.redis;
+    let address = match &redis.address {
+        RedisAddress::Tcp { host, port } => UpstreamAddress::Tcp { host: host.clone(), port: *port },
+        RedisAddress::Unix(path) => UpstreamAddress::Unix(path.clone()),
     };
-    let server = info.redis_settings();
+    let probe = Limit::new(Rate::from_milli(1_000), 1, 1);
     let settings = Settings {
-        username: server.username().map(str::to_owned),
-        password: server.password().map(|password| password.as_bytes().to_vec()),
-        database: u32::try_from(server.db()).unwrap_or_default(),
-        timeout_ms: TIMEOUT_MS,
-        probe_key: PROBE_KEY.to_vec(),
-        probe_args: Vec::new(),
+        username: redis.username.clone(),
+        password: redis.password.as_ref().map(|password| password.0.clone()),
+        database: redis.database,
+        timeout_ms: redis.timeout.as_millis() as u64,
+        probe_key: format!("{}:probe", config.rate_limit.prefix).into_bytes(),
+        probe_args: vec![probe.units_per_us, probe.capacity, probe.cost],
     };
     Some((address, settings))
 }
 
-/// The script that Redis runs.
-pub const SCRIPT: &str = "return {1, 0, 0}";
-/// The budget of one decision, in milliseconds.
-const TIMEOUT_MS: u64 = 25;
-/// The bucket that a new connection is tried with.
-const PROBE_KEY: &[u8] = b"rl:probe";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Written, lower};
 
     #[test]
     fn every_form_of_an_address_is_understood() {
@@ -55,9 +40,17 @@ mod tests {
             ("redis://u:p@h:7/3", tcp("h", 7), 3),
             ("unix:/run/redis.sock", UpstreamAddress::Unix("/run/redis.sock".into()), 0),
         ] {
-            let (found, settings) = connection(written).expect(written);
+            let args = Written {
+                jwt_secret: Some("x".repeat(32)),
+                redis_addr: Some(written.to_owned()),
+                rate_limit_prefix: Some("chat".to_owned()),
+                ..Written::default()
+            };
+            let config = lower(args, Written::default()).expect(written).config;
+            let (found, settings) = redis(&config).expect(written);
             assert_eq!((found, settings.database), (address, database), "{written}");
             assert_eq!(settings.username.is_some(), written.contains('@'));
+            assert_eq!(settings.probe_key, b"chat:probe");
         }
     }
 }
