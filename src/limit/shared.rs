@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::OnRedisFailure;
 use crate::limits::ROUTE_LIMITS_MAX;
 use crate::redis::breaker::State;
-use crate::redis::{Redis, Unavailable};
+use crate::redis::{Put, Redis, Unavailable};
 use crate::telemetry::Counters;
 
 /// One core's way to the buckets in Redis.
@@ -109,7 +109,7 @@ impl SharedLimiter {
 }
 
 /// Keys and arguments of the script: `bucket.lua` says their order.
-fn give(draws: &Draws<'_>, put: &mut dyn FnMut(&[&[u8]], &[u64])) {
+fn give(draws: &Draws<'_>, put: &mut Put<'_>) {
     let mut buffers: [KeyBuf; DRAWS_MAX] = array::from_fn(|_| KeyBuf::default());
     let mut keys: [&[u8]; DRAWS_MAX] = [&[]; DRAWS_MAX];
     let mut args = [0; DRAWS_MAX * 3];

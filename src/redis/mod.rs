@@ -258,10 +258,13 @@ impl Redis {
     }
 }
 
-/// What gives the keys and arguments of a call to whoever packs them, exactly once each time it is asked.
-pub trait Give: Fn(&mut dyn FnMut(&[&[u8]], &[u64])) {}
+/// Takes the keys and arguments of one call, to pack them.
+pub type Put<'p> = dyn FnMut(&[&[u8]], &[u64]) + 'p;
 
-impl<G: Fn(&mut dyn FnMut(&[&[u8]], &[u64]))> Give for G {}
+/// Gives the keys and arguments of a call to whoever packs them, exactly once each time it is asked.
+pub trait Give: Fn(&mut Put<'_>) {}
+
+impl<G: Fn(&mut Put<'_>)> Give for G {}
 
 /// A call that is queued. Dropped, it gives its slot back, at the latest when its reply has come.
 struct Asked<'r> {
