@@ -67,7 +67,7 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
     text.push_str(&buckets(config, is_public, route));
     if let Match::Route(entry) = found {
         let route = &entry.route;
-        if !is_public && head.target.has_parameters {
+        if head.target.has_parameters {
             text.push_str("parameters      refused: 400 path_parameters\n");
         }
         let limit = route.body_bytes_max.unwrap_or(config.sizes.body_bytes);

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
-use crate::config::{Config, CoreChoice, IoDriver};
+use crate::config::{AccessLog, Config, CoreChoice, IoDriver};
 use crate::control::names::Service;
 use crate::control::shutdown::{Ending, Shutdown, Signals};
 use crate::control::watch::Watch;
@@ -72,7 +72,8 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     let admin = config.admin_addr.map(|address| listener::bind(Some(address.ip()), address.port()));
     let admin = admin.transpose().map_err(machine("ADMIN_ADDR"))?;
     let connections_max = connections_max(&config, cpus.len());
-    let access_log = AccessLogWriter::start(&config.access_log).map_err(machine("ACCESS_LOG"))?;
+    let access_log =
+        AccessLogWriter::start(&config.access_log).map_err(machine(&access_log_name(&config)))?;
     let keys = Arc::new(Keys::new(&config.jwt));
     let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
@@ -238,7 +239,8 @@ fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
 /// One socket per core, all on one port.
 fn bind_all(config: &Config, count: usize) -> Result<Vec<OwnedFd>, LaunchError> {
     let listen = &config.listen;
-    let failed = |error| machine(&format!("cannot listen on port {}", listen.port))(error);
+    let address = listen.bind.map_or("*".to_owned(), |address| address.to_string());
+    let failed = |error| machine(&format!("cannot listen on {address} port {}", listen.port))(error);
     // SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections.
     listener::claim(listen.bind, listen.port).map_err(failed)?;
     let first = listener::bind(listen.bind, listen.port).map_err(failed)?;
@@ -332,6 +334,13 @@ fn services(config: &Config) -> Vec<Service> {
         address: upstream.address.clone(),
     });
     redis.into_iter().chain(upstreams).collect()
+}
+
+fn access_log_name(config: &Config) -> String {
+    match &config.access_log {
+        AccessLog::File(path) => format!("ACCESS_LOG: {}", path.display()),
+        AccessLog::Off | AccessLog::Stdout => "ACCESS_LOG".to_owned(),
+    }
 }
 
 fn machine(what: &str) -> impl FnOnce(io::Error) -> LaunchError {

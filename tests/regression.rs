@@ -199,3 +199,61 @@ fn requests_that_had_arrived_when_the_drain_began_were_not_answered() {
     }
     assert!(gateway.wait().success());
 }
+
+#[test]
+fn parameters_led_out_of_a_protected_pattern_into_a_public_one_above_it() {
+    let origin = Origin::echo();
+    let config = format!(
+        "[upstreams.pub]\nurl = \"http://{}\"\n\
+         [[route]]\nname = \"pub\"\npaths = [\"/pub/*\"]\nupstream = \"pub\"\naccess = \"public\"\n\
+         [[route]]\nname = \"admin\"\npaths = [\"/pub/admin/*\"]\nupstream = \"pub\"\n",
+        origin.address
+    );
+    let gateway = Gateway::builder().config(&config).start();
+    assert_eq!(gateway.ask(Request::new("GET", "/pub/x")).status, 200);
+    for target in ["/pub/admin;y/x", "/pub/;/admin/x", "/pub/admin%3By/x"] {
+        let answer = gateway.ask(Request::new("GET", target));
+        assert_eq!((answer.status, answer.code()), (400, "path_parameters".into()), "{target}");
+    }
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
+fn identity_fields_passed_under_spellings_that_some_servers_fold() {
+    let origin = Origin::echo();
+    let gateway = Gateway::before(&origin);
+    let mut request = Request::new("GET", "/api/v1/users/me").token("ann");
+    for name in ["X~Internal~User~Id", "X!Internal-User-Id", "X'Internal-User-Id", "X|Forwarded|For"] {
+        request = request.field(name, "mallory");
+    }
+    assert_eq!(gateway.ask(request).status, 200);
+    assert!(!String::from_utf8_lossy(&origin.last().raw).contains("mallory"));
+}
+
+#[test]
+fn the_answer_to_a_broken_head_request_had_a_body() {
+    let gateway = Gateway::builder().start();
+    for head in ["HEAD /a/../b HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n"] {
+        let mut client = gateway.client();
+        client.send(head);
+        let answer = client.read_to_close();
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("\r\n\r\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_long_rest_of_a_body_that_nobody_wants_was_waited_for() {
+    let origin = Origin::new(|exchange| {
+        let _ = exchange.read_head();
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let gateway = Gateway::before(&origin);
+    let mut client = gateway.client();
+    client.send("POST /api/v1/users/me HTTP/1.1\r\nHost: x\r\n");
+    client.send(format!("Authorization: Bearer {}\r\nContent-Length: 100000\r\n\r\nabc", token("ann")));
+    assert_eq!(client.read_response().status, 200);
+    let begun = std::time::Instant::now();
+    client.read_to_close();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}

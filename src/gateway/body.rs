@@ -235,6 +235,9 @@ impl Source<'_> {
         bytes_max: u64,
     ) -> Result<bool, BodyError> {
         let before = body.bytes;
+        if body.decoder.remaining().is_some_and(|left| left > bytes_max) {
+            return Ok(false);
+        }
         while !body.is_complete {
             match body.decoder.step(buffer.filled())? {
                 Step::More { consumed } => {

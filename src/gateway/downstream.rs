@@ -63,22 +63,23 @@ impl Downstream {
             }
         };
         let mut heads = core.heads.take();
-        heads.request.clear();
+        heads.request.clear_but_method(self.buffer.filled());
         Received::Refused(heads, failure)
     }
 
     fn parse(&mut self, core: &Core, length: usize) -> Received {
         let mut heads = core.heads.take();
         let parsed = heads.request.parse(&self.buffer.filled()[..length], &core.head_limits);
-        self.buffer.consume(length);
-        self.buffer.release_if_empty();
-        match parsed {
+        let received = match parsed {
             Ok(()) => Received::Head(heads),
             Err(error) => {
-                heads.request.clear();
+                heads.request.clear_but_method(self.buffer.filled());
                 Received::Refused(heads, Failure::Request(error))
             }
-        }
+        };
+        self.buffer.consume(length);
+        self.buffer.release_if_empty();
+        received
     }
 
     /// The first bytes of a head. `None`: they will not come.

@@ -137,7 +137,9 @@ impl<'c> Exchange<'c> {
 
     /// Where to: only now may the client learn what there is.
     fn route(&mut self, found: Match<'c>) -> Result<&'c RouteEntry, Failure> {
-        if found.access() == Access::Protected && self.request.head.target.has_parameters {
+        // Also on a public route: a service that drops `;parameters` would read the path of another route, perhaps
+        // of a protected one below a public wildcard.
+        if self.request.head.target.has_parameters {
             return Err(Failure::PathParameters);
         }
         let route = match found {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::http1::{FieldKind, HeadError, HeadLimits, RequestHead, ResponseHead};
+use crate::http1::{FieldKind, HeadError, HeadLimits, Method, RequestHead, ResponseHead};
 use crate::limits::HEADS_POOLED_MAX;
 
 /// A request's head: its bytes, and what they mean.
@@ -23,11 +23,15 @@ impl Request {
         self.head.parse(&mut self.bytes, limits)
     }
 
-    /// Forgets the last head: what is recorded of a head that could not be parsed must not be another's.
-    pub fn clear(&mut self) {
+    /// Forgets the last head: what is recorded of a head that could not be parsed must not be another's. Of `head`
+    /// it only matters whether the answer may have a body.
+    pub fn clear_but_method(&mut self, head: &[u8]) {
         self.bytes.clear();
         self.head = RequestHead { fields: std::mem::take(&mut self.head.fields), ..RequestHead::default() };
         self.head.fields.clear();
+        if head.starts_with(b"HEAD ") {
+            self.head.method = Method::Head;
+        }
     }
 
     /// The bytes that the parsed parts are ranges of.

@@ -1,7 +1,5 @@
 //! Header fields: what a name means, under whatever spelling.
 
-use memchr::memchr2;
-
 use super::Span;
 
 /// One field line of a head or trailer section. Repeated names are repeated fields.
@@ -17,8 +15,8 @@ pub struct Field {
     pub nominated: bool,
 }
 
-/// What a field is for, found from its *folded* name: any ASCII case, `_` and `.` read as `-`, as CGI-like
-/// servers fold them.
+/// What a field is for, found from its *folded* name: any ASCII case, and every byte but letters and digits read
+/// as `-`, as CGI-like servers fold them (most take `_` for `-`, some take anything).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each variant is the field of that name.
 pub enum FieldKind {
@@ -62,7 +60,7 @@ pub enum FieldKind {
     Server,
     Vary,
     ContentType,
-    /// A name that folds to one of the above but is spelled with `_` or `.`. Always dropped, never obeyed:
+    /// A name that folds to one of the above but is spelled with `_`, `.` or the like. Always dropped, never obeyed:
     /// a server behind us may fold it and read what we did not check.
     Alias,
     /// Everything else: passed on.
@@ -72,7 +70,7 @@ pub enum FieldKind {
 impl FieldKind {
     /// The kind of the field with this name.
     pub fn of(name: &[u8]) -> Self {
-        if memchr2(b'_', b'.', name).is_none() {
+        if name.iter().all(|&byte| byte == b'-' || byte.is_ascii_alphanumeric()) {
             return Self::of_plain(name);
         }
         // Longer names matter for their prefix only, and no whole name that we know is as long.
@@ -246,7 +244,7 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 fn fold(byte: u8) -> u8 {
-    if matches!(byte, b'_' | b'.') { b'-' } else { byte.to_ascii_lowercase() }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 fn begins(name: &[u8], prefix: &[u8]) -> bool {
