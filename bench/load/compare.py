@@ -3,7 +3,7 @@
 
     cargo build --release && bench/load/compare.py [--rounds 5] [--seconds 4] [--connections 64,8]
 
-Needs nginx and wrk, and two CPUs: the proxy under test runs on the first, the load generator and the origin on
+Needs nginx, wrk and redis-server, and two CPUs: the proxy under test runs on the first, the load generator and the origin on
 the second. What is printed is the median over the rounds of (utime + stime of the proxy's processes) / requests,
 and the median of its ratio to nginx *in the same round*: on a shared machine only the ratio means something.
 """
@@ -36,11 +36,17 @@ server {{ listen 127.0.0.1:{port} backlog=4096; location / {{
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Request-Id $request_id;
   proxy_set_header X-Internal-User-Id ""; }} }}
 """
-ORIGIN_PORT, NGINX_PORT, GATEWAY_PORT = 19001, 19002, 19010
+ORIGIN_PORT, NGINX_PORT, GATEWAY_PORT, REDIS_PORT = 19001, 19002, 19010, 19003
+# Limits that are asked about and never reached.
+WIDE = {"RATE_LIMIT_RPS": "1000000", "RATE_LIMIT_BURST": "1000000"}
+REDIS = WIDE | {"RATE_LIMIT_STORE": "redis", "REDIS_ADDR": f"127.0.0.1:{REDIS_PORT}"}
 SCENARIOS = {  # name: (path, has a token, extra environment of the gateway)
     "GET, token verified": ("/api/v1/users/me", True, {}),
     "GET, token verified, access log": ("/api/v1/users/me", True, {"ACCESS_LOG": "/dev/null"}),
+    "GET, token, limit in memory": ("/api/v1/users/me", True, WIDE | {"RATE_LIMIT_STORE": "memory"}),
+    "GET, token, limit in Redis": ("/api/v1/users/me", True, REDIS),
     "401": ("/api/v1/users/me", False, {}),
+    "429, empty bucket known": ("/api/v1/users/me", True, REDIS | {"RATE_LIMIT_RPS": "0.001", "RATE_LIMIT_BURST": "1"}),
     "GET 16 KiB, token verified": ("/api/v1/users/16k", True, {}),
 }
 
@@ -70,6 +76,8 @@ def compare(options, directory, running):
     small = '{"id":"12345","name":"alice","bio":"hello world hello world hello world hello"}'
     start_nginx(directory, running, "origin", "10", ORIGIN.format(port=ORIGIN_PORT, dir=directory, small=small))
     nginx = start_nginx(directory, running, "rival", "01", PROXY.format(port=NGINX_PORT, origin=ORIGIN_PORT))
+    redis = ["taskset", "-c", "1", "redis-server", "--port", str(REDIS_PORT), "--save", "", "--bind", "127.0.0.1"]
+    running.append(subprocess.Popen(redis, stdout=subprocess.DEVNULL))
     environment = {"PATH": os.environ["PATH"], "JWT_SECRET": "x" * 32, "RATE_LIMIT_STORE": "off", "CORES": "0,"}
     environment |= {"BIND": "127.0.0.1", "ADMIN_ADDR": "off", "ACCESS_LOG": "off", "RUST_LOG": "error"}
     for upstream in ("AUTH", "MESSAGE", "DELIVERY", "PROFILE", "CONVERSATION"):
