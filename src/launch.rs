@@ -102,8 +102,9 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     Ok(Gateway { config, cores, postboxes, health, store, access_log, admin, public })
 }
 
-/// What can be said about a configuration without starting it. Errors: the operator's mistakes.
-pub fn check(config: &Config) -> Result<(), Vec<String>> {
+/// What is wrong with a configuration that is right by its form: CPUs that are not there, routes that contradict
+/// each other.
+pub fn check(config: &Config) -> Vec<String> {
     let mut mistakes = Vec::new();
     if let Err(LaunchError::Mistakes(wrong)) = choose_cpus(&config.cores) {
         mistakes.extend(wrong);
@@ -111,7 +112,7 @@ pub fn check(config: &Config) -> Result<(), Vec<String>> {
     if let Err(wrong) = RouteTable::new(&config.routes) {
         mistakes.extend(wrong);
     }
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    mistakes
 }
 
 impl Gateway {

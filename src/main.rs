@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     };
     let lowered = match &command {
         Command::Demo => demo::prepare(written),
-        _ => config::load(written).map_err(|mistakes| mistakes.to_string()),
+        _ => config::load(written, launch::check).map_err(|mistakes| mistakes.to_string()),
     };
     let Lowered { config, warnings } = match lowered {
         Ok(lowered) => lowered,
@@ -30,10 +30,7 @@ fn main() -> ExitCode {
             for warning in warnings {
                 eprintln!("warning: {warning}");
             }
-            match launch::check(&config) {
-                Ok(()) => print(&config::describe(&config)),
-                Err(mistakes) => refuse(&mistakes.join("\n")),
-            }
+            print(&config::describe(&config))
         }
         Command::Explain { method, path } => match explain::explain(&config, &method, &path) {
             Ok(text) => print(&text),

@@ -387,3 +387,16 @@ fn a_panic_on_any_thread_takes_the_process_down_and_says_where() {
     let said = String::from_utf8_lossy(&child.stderr);
     assert!(said.contains("core-7") && said.contains("an invariant is broken"), "{said}");
 }
+
+#[test]
+fn what_the_machine_and_the_routes_contradict_is_told_with_all_the_rest() {
+    let config = "[upstreams.a]\nurl = \"http://127.0.0.1:1\"\n\
+        [[route]]\nname = \"one\"\npaths = [\"/x/{p}\"]\nupstream = \"a\"\n\
+        [[route]]\nname = \"two\"\npaths = [\"/x/*\"]\nupstream = \"a\"\n";
+    let builder = Gateway::builder().config(config).env("PORT", "x").cores("4000");
+    let (code, _, stderr) = builder.run(&["check"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    for part in ["PORT: ", "CORES: ", "one", "two"] {
+        assert!(stderr.contains(part), "{part} is not told in:\n{stderr}");
+    }
+}

@@ -24,12 +24,12 @@ pub struct Lowered {
 }
 
 /// The configuration of this process: flags and environment as clap read them, over `CONFIG_FILE`, over the
-/// defaults.
+/// defaults. `check` adds what can be wrong with a configuration that is right by its form: as `KEY: what`.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn load(args: Written) -> Result<Lowered, Mistakes> {
-    load_over(args, |_| Written::default())
+pub fn load(args: Written, check: impl FnOnce(&Config) -> Vec<String>) -> Result<Lowered, Mistakes> {
+    load_over(args, |_| Written::default(), check)
 }
 
 /// The same with other defaults: `demo` brings its own. They are made when it is known what was written, so
@@ -37,7 +37,11 @@ pub fn load(args: Written) -> Result<Lowered, Mistakes> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_over(args: Written, defaults: impl FnOnce(&Written) -> Written) -> Result<Lowered, Mistakes> {
+pub fn load_over(
+    args: Written,
+    defaults: impl FnOnce(&Written) -> Written,
+    check: impl FnOnce(&Config) -> Vec<String>,
+) -> Result<Lowered, Mistakes> {
     let mut mistakes = Mistakes::default();
     let file = match args.config_file.as_deref() {
         None | Some("") => Written::default(),
@@ -51,6 +55,10 @@ pub fn load_over(args: Written, defaults: impl FnOnce(&Written) -> Written) -> R
     let strays = stray::stray_names(names);
     let mut lowered = Layers { layers: [args, file, defaults], mistakes, warnings: strays.clone() };
     let config = lowered.config();
+    for mistake in check(&config) {
+        let (subject, what) = mistake.split_once(": ").unwrap_or(("routes", &mistake));
+        lowered.mistakes.add(subject, what);
+    }
     // `JWT_SECRET: is missing` is half of the truth where `JWT_SECERT` is set.
     if lowered.mistakes.count() > 0 {
         let strays = strays.iter().filter_map(|warning| warning.split_once(": "));

@@ -283,7 +283,7 @@ fn refuses_every_key_that_is_empty() {
         assert!(told.starts_with(&format!("{}: is empty", key.env)), "{told}");
     }
     let empty = Written { config_file: Some(String::new()), ..args(&[]) };
-    assert!(load(empty).unwrap_err().to_string().starts_with("CONFIG_FILE: is empty"));
+    assert!(load(empty, |_| Vec::new()).unwrap_err().to_string().starts_with("CONFIG_FILE: is empty"));
 }
 
 #[test]
@@ -325,10 +325,14 @@ fn flags_win_over_the_file_and_that_over_the_default() {
 fn other_defaults_give_way_to_what_is_written() {
     let file = TempFile::new("defaults.toml", b"rate_limit_store = 'off'\n");
     let args = Written { config_file: Some(file.path().to_owned()), ..settings_of(&[("PORT", "1")]) };
-    let lowered = load_over(args, |written| {
-        assert_eq!((written.get("PORT"), written.get("RATE_LIMIT_STORE")), (Some("1"), Some("off")));
-        args_of_a_demo()
-    });
+    let lowered = load_over(
+        args,
+        |written| {
+            assert_eq!((written.get("PORT"), written.get("RATE_LIMIT_STORE")), (Some("1"), Some("off")));
+            args_of_a_demo()
+        },
+        |_| Vec::new(),
+    );
     let config = lowered.unwrap().config;
     assert_eq!((config.listen.port, config.rate_limit.store), (1, LimitStore::Off));
     assert_eq!(config.access_log, AccessLog::Off);
@@ -571,7 +575,7 @@ fn an_upstream_url_beside_a_file_moves_the_one_of_its_name() {
 #[test]
 fn a_file_that_cannot_be_read_is_one_mistake() {
     let args = Written { config_file: Some("/does/not/exist".to_owned()), ..Written::default() };
-    let told = load(args).unwrap_err().to_string();
+    let told = load(args, |_| Vec::new()).unwrap_err().to_string();
     assert!(
         told.starts_with("CONFIG_FILE: /does/not/exist cannot be read") && !told.contains("is missing"),
         "{told}"

@@ -6,6 +6,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::config::{self, Lowered, UpstreamAddress, Written};
 use crate::demo::backends::{self, TokenMint};
+use crate::launch;
 
 /// Lowers the configuration and starts the backends for it. What was written still wins; an upstream whose
 /// address was written stays where it was written.
@@ -14,7 +15,8 @@ use crate::demo::backends::{self, TokenMint};
 /// Everything that is wrong with the configuration, or that there is no loopback; in words.
 pub fn prepare(written: Written) -> Result<Lowered, String> {
     let moved = written.clone();
-    let mut lowered = config::load_over(written, defaults).map_err(|mistakes| mistakes.to_string())?;
+    let mut lowered =
+        config::load_over(written, defaults, launch::check).map_err(|mistakes| mistakes.to_string())?;
     let jwt = &lowered.config.jwt;
     let mint = TokenMint {
         secret: jwt.secrets[0].0.clone(),
