@@ -91,7 +91,8 @@ impl Setup<'_> {
     async fn probe(&mut self) -> Result<(), Cause> {
         let settings = &self.redis.settings;
         let mut command = Vec::new();
-        self.redis.script.pack_call(&[&settings.probe_key], &settings.probe_args, &mut command);
+        let keys: Vec<&[u8]> = settings.probe_keys.iter().map(Vec::as_slice).collect();
+        self.redis.script.pack_call(&keys, &settings.probe_args, &mut command);
         let (asked_us, deadline_ms) = (clock::now_us(), clock::now_ms() + REDIS_CONNECT_MS);
         self.send(&command, deadline_ms).await?;
         let (value, refused) = self.reply(deadline_ms).await?;

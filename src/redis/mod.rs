@@ -50,7 +50,7 @@ pub struct Settings {
     /// The budget of one call, in milliseconds.
     pub timeout_ms: u64,
     /// The key of the call that a new connection is tried with: a bucket of nobody's.
-    pub probe_key: Vec<u8>,
+    pub probe_keys: Vec<Vec<u8>>,
     /// The arguments of that call.
     pub probe_args: Vec<u64>,
 }

@@ -22,7 +22,12 @@ struct Bench {
 }
 
 fn settings(timeout_ms: u64) -> Settings {
-    Settings { timeout_ms, probe_key: b"probe".to_vec(), probe_args: vec![0, 0], ..Settings::default() }
+    Settings {
+        timeout_ms,
+        probe_keys: vec![b"probe".to_vec()],
+        probe_args: vec![0, 0],
+        ..Settings::default()
+    }
 }
 
 /// Runs a test on a core that has tried to connect.

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, LimitStore, Rate, RedisAddress, UpstreamAddress};
 use crate::limit::Limit;
+use crate::limits::{BURST_MAX, RATE_MILLI_MAX};
 use crate::redis::Settings;
 
 /// Where Redis is and how to speak with it; `None`: the limiter keeps its buckets elsewhere.
@@ -14,14 +15,18 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
         RedisAddress::Tcp { host, port } => UpstreamAddress::Tcp { host: host.clone(), port: *port },
         RedisAddress::Unix(path) => UpstreamAddress::Unix(path.clone()),
     };
-    let probe = Limit::new(Rate::from_milli(1_000), 1, 1);
+    // A new connection is tried with both forms of a key, which an access list must allow, and with buckets that
+    // are never empty: a refusal would write nothing, and say nothing about a Redis that cannot write.
+    let probe = Limit::new(Rate::from_milli(RATE_MILLI_MAX), BURST_MAX, 1);
+    let prefix = &config.rate_limit.prefix;
+    let keys = [format!("{prefix}:probe"), format!("{{{prefix}:probe}}:probe")];
     let settings = Settings {
         username: redis.username.clone(),
         password: redis.password.as_ref().map(|password| password.0.clone()),
         database: redis.database,
         timeout_ms: redis.timeout.as_millis() as u64,
-        probe_key: format!("{}:probe", config.rate_limit.prefix).into_bytes(),
-        probe_args: vec![probe.units_per_us, probe.capacity, probe.cost],
+        probe_keys: keys.map(String::into_bytes).to_vec(),
+        probe_args: [probe.units_per_us, probe.capacity, probe.cost].repeat(2),
     };
     Some((address, settings))
 }
@@ -50,7 +55,7 @@ mod tests {
             let (found, settings) = redis(&config).expect(written);
             assert_eq!((found, settings.database), (address, database), "{written}");
             assert_eq!(settings.username.is_some(), written.contains('@'));
-            assert_eq!(settings.probe_key, b"chat:probe");
+            assert_eq!(settings.probe_keys, [&b"chat:probe"[..], b"{chat:probe}:probe"]);
         }
     }
 }
