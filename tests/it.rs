@@ -16,6 +16,7 @@ mod regression;
 mod program;
 mod property;
 mod rate;
+mod redis_limits;
 mod requests;
 mod responses;
 mod slow;
