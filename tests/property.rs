@@ -323,7 +323,8 @@ fn reference_chunks(wire: &[u8]) -> Option<(Vec<u8>, usize)> {
             return Some((body, at));
         }
         let (name, _) = line.split_once(':')?;
-        if name.is_empty() || name.contains([' ', '\t']) {
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if name.is_empty() || !name.chars().all(is_token) {
             return None;
         }
     }
