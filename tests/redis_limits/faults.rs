@@ -117,7 +117,7 @@ fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: 
 #[test]
 fn killed_and_restarted_empty() {
     let redis = Redis::start();
-    survives(&redis.addr(), "2", "", || redis.kill(), || redis.start_again(&[]));
+    survives(&redis.addr(), "2", "the connection", || redis.kill(), || redis.start_again(&[]));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn restarted_with_a_password() {
         assert_eq!(client.ask(&["AUTH", "x"]), "OK");
         assert_eq!(client.ask(&["CONFIG", "SET", "requirepass", ""]), "OK");
     };
-    survives(&redis.addr(), "1", "", begin, end);
+    survives(&redis.addr(), "1", "the connection", begin, end);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn full() {
 fn cut_in_the_middle_of_a_reply() {
     let redis = Redis::start();
     let proxy = Proxy::before(&redis);
-    survives(&proxy.address, "1", "", || proxy.set(CUT), || proxy.set(0));
+    survives(&proxy.address, "1", "the connection", || proxy.set(CUT), || proxy.set(0));
 }
 
 #[test]
