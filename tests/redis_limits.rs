@@ -277,3 +277,27 @@ fn what_is_known_to_be_empty_is_not_asked_about_until_its_token_is_due() {
     // Another one's bucket is another matter.
     assert_eq!(gateway.ask(me().token("bob")).status, 200);
 }
+
+#[test]
+fn a_restarted_redis_is_asked_again_about_what_was_known_to_be_empty() {
+    let (origin, redis) = (Origin::echo(), Redis::start());
+    let gateway = few(kept_in(&redis), &origin, "1").env("RATE_LIMIT_RPS", "0.001").start();
+    assert_eq!(statuses(&gateway, (0..2).map(|_| me().token("ann"))), [200, 429]);
+    let before = gateway.metric("redis_reconnects_total");
+    redis.kill();
+    redis.start_again(&[]);
+    eventually("Redis is reached again", || {
+        gateway.metric("redis_reconnects_total") > before && gateway.metric("redis_breaker_open") == 0
+    });
+    assert_eq!(gateway.ask(me().token("ann")).status, 200);
+}
+
+#[test]
+fn a_key_of_a_foreign_type_is_a_full_bucket_and_becomes_ours() {
+    let (origin, redis) = (Origin::echo(), Redis::start());
+    let gateway = few(kept_in(&redis), &origin, "2").start();
+    redis.cli(&["LPUSH", "rl:u:ann", "x"]);
+    assert_eq!(statuses(&gateway, (0..3).map(|_| me().token("ann"))), [200, 200, 429]);
+    assert!(redis.cli(&["TYPE", "rl:u:ann"]).contains("string"));
+    assert_eq!(gateway.metric("redis_breaker_open"), 0);
+}

@@ -13,8 +13,9 @@ end
 for i = 1, #KEYS do
   local rate, capacity, cost = tonumber(ARGV[i * 3 - 2]), tonumber(ARGV[i * 3 - 1]), tonumber(ARGV[i * 3])
   local level = capacity
-  local kept = redis.call('GET', KEYS[i])
-  if kept then
+  -- A value that is none of ours, of whatever type, counts as a full bucket, and is written over.
+  local kept = redis.pcall('GET', KEYS[i])
+  if type(kept) == 'string' then
     local units, at = string.match(kept, '^(%d+):(%d+)$')
     if units then
       local elapsed = now - at

@@ -1,7 +1,7 @@
 //! Buckets in Redis, the same for every core and every instance; and what happens when nobody can ask them.
 
 use std::array;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use crate::telemetry::Counters;
 pub struct SharedLimiter {
     redis: Rc<Redis>,
     empty: RefCell<KnownEmpty>,
+    /// The connection over which that was learnt.
+    learnt_over: Cell<u64>,
     on_failure: OnRedisFailure,
     /// For `RATE_LIMIT_ON_REDIS_FAILURE=memory`: the process's own buckets.
     memory: Arc<MemoryLimiter>,
@@ -33,7 +35,14 @@ impl SharedLimiter {
         memory: Arc<MemoryLimiter>,
         counters: Arc<Counters>,
     ) -> SharedLimiter {
-        SharedLimiter { redis, empty: RefCell::default(), on_failure, memory, counters }
+        SharedLimiter {
+            redis,
+            empty: RefCell::default(),
+            learnt_over: Cell::new(0),
+            on_failure,
+            memory,
+            counters,
+        }
     }
 
     /// Takes what a request costs from all of its buckets in one round trip, or from none.
@@ -60,14 +69,26 @@ impl SharedLimiter {
     /// What an earlier refusal says about this request, as long as Redis would say the same.
     fn known_empty(&self, draws: &Draws<'_>) -> Option<Decision> {
         let empty = self.empty.borrow();
-        if empty.is_empty() || self.redis.state() != State::Closed {
+        if empty.is_empty() || !self.is_learnt_here() {
             return None;
         }
         let now_us = clock::now_us();
         let mut buffer = KeyBuf::default();
-        draws.all().iter().enumerate().find_map(|(place, draw)| {
-            empty.look(draw.bucket.key(draws.prefix(), &mut buffer), draw.limit, place, now_us)
-        })
+        let mut tightest: Option<Decision> = None;
+        for (place, draw) in draws.all().iter().enumerate() {
+            let key = draw.bucket.key(draws.prefix(), &mut buffer);
+            let Some(decision) = empty.look(key, draw.limit, place, now_us) else { continue };
+            // As the script says it: the longest wait, and the first of equals.
+            if tightest.is_none_or(|tightest| decision.wait_us > tightest.wait_us) {
+                tightest = Some(decision);
+            }
+        }
+        tightest
+    }
+
+    /// What was learnt over another connection may be news of a Redis that has lost its buckets since.
+    fn is_learnt_here(&self) -> bool {
+        self.redis.state() == State::Closed && self.redis.generation() == self.learnt_over.get()
     }
 
     fn decided(&self, draws: &Draws<'_>, decision: Decision, asked_us: u64) -> Result<Permit, Refused> {
@@ -78,7 +99,12 @@ impl SharedLimiter {
             if let Some(draw) = draws.all().get(decision.tightest) {
                 let mut buffer = KeyBuf::default();
                 let key = draw.bucket.key(draws.prefix(), &mut buffer);
-                self.empty.borrow_mut().remember(key, draw.limit, decision, asked_us);
+                let mut empty = self.empty.borrow_mut();
+                if !self.is_learnt_here() {
+                    empty.clear();
+                    self.learnt_over.set(self.redis.generation());
+                }
+                empty.remember(key, draw.limit, decision, asked_us);
             }
         }
         draws.settle(decision).map_err(Refused::Limited)

@@ -144,10 +144,11 @@ impl<'r> Connection<'r> {
     ) -> Result<(), Cause> {
         let mut queue = self.redis.queue.borrow_mut();
         let ask = queue.ask(slot);
-        let is_wanted = queue.settle(slot, Outcome::Answered(integers));
         if count != ask.integers {
+            queue.settle(slot, Outcome::Unavailable(Unavailable::Open));
             return Err(Cause::Garbage(STRANGE));
         }
+        let is_wanted = queue.settle(slot, Outcome::Answered(integers));
         self.redis.counters.redis_latency.observe(now_us.saturating_sub(ask.asked_us));
         // A late reply is no success: a Redis that is always a little late must not keep every caller waiting.
         if is_wanted {

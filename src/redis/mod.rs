@@ -77,6 +77,7 @@ pub struct Redis {
     /// Which endpoint has its turn.
     turn: Cell<usize>,
     breaker: Breaker,
+    generation: Cell<u64>,
     queue: RefCell<Queue>,
     /// Commands that have not left yet.
     out: RefCell<Vec<u8>>,
@@ -107,6 +108,7 @@ impl Redis {
             endpoints: RefCell::new(Arc::new([])),
             turn: Cell::new(0),
             breaker: Breaker::new(),
+            generation: Cell::new(0),
             queue: RefCell::new(Queue::new()),
             out: RefCell::default(),
             task: RefCell::default(),
@@ -119,6 +121,11 @@ impl Redis {
     pub fn replace_endpoints(&self, endpoints: Arc<[Endpoint]>) {
         *self.endpoints.borrow_mut() = endpoints;
         self.wake_task();
+    }
+
+    /// Changes with every new connection: behind it may be a Redis that has forgotten everything.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
     }
 
     /// Whether calls go out.
@@ -157,6 +164,7 @@ impl Redis {
         loop {
             let stream = redis.connect(&mut backoff).await;
             redis.breaker.close(&redis.counters);
+            redis.generation.set(redis.generation.get() + 1);
             redis.first_attempt_is_over();
             let since_ms = clock::now_ms();
             let cause = Connection::new(redis, &stream).serve().await;
