@@ -26,6 +26,19 @@ pub fn unix_s() -> u64 {
     clock_gettime(ClockId::RealtimeCoarse).tv_sec as u64
 }
 
+/// Year, month and day of the Gregorian calendar, from days since 1970. The year begins in March here, so
+/// that the leap day is its last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+pub fn civil(days: u64) -> (u64, u64, u64) {
+    let since_0000_march = days + 719_468;
+    let (era, day) = (since_0000_march / 146_097, since_0000_march % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day_of_month)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +47,16 @@ mod tests {
     fn the_clocks_agree_within_a_few_ticks() {
         assert!(now_ms().abs_diff(now_us() / 1_000) < 50);
         assert!(unix_s().abs_diff(unix_us() / 1_000_000) <= 1);
+    }
+
+    #[test]
+    fn days_become_dates() {
+        for (days, date) in
+            [(0, (1970, 1, 1)), (11_016, (2000, 2, 29)), (20_454, (2026, 1, 1)), (47_540, (2100, 2, 28))]
+        {
+            assert_eq!(civil(days), date);
+        }
+        // 2100 is no leap year.
+        assert_eq!(civil(47_541), (2100, 3, 1));
     }
 }

@@ -1,5 +1,7 @@
 //! Small parts of heads that we write.
 
+use crate::clock::civil;
+
 /// Writes a number in decimal digits and gives them.
 pub fn push_decimal(mut number: u64, out: &mut [u8; 20]) -> &[u8] {
     let mut at = out.len();
@@ -28,19 +30,6 @@ pub fn http_date(unix_seconds: u64, out: &mut [u8; 29]) {
     digits(&mut out[17..19], second / 3600);
     digits(&mut out[20..22], second / 60 % 60);
     digits(&mut out[23..25], second % 60);
-}
-
-/// Year, month and day of the Gregorian calendar, from days since 1970. The year begins in March here, so
-/// that the leap day is its last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    let since_0000_march = days + 719_468;
-    let (era, day) = (since_0000_march / 146_097, since_0000_march % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day_of_month)
 }
 
 fn digits(out: &mut [u8], mut number: u64) {

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use crate::clock::civil;
+
 /// What the access log says about one exchange. Fields that are `None` are left out of the line.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessRecord<'a> {
@@ -161,19 +163,6 @@ fn decimal(out: &mut Vec<u8>, value: u64, width: usize, behind: u8) {
     }
     digits[width] = behind;
     out.extend_from_slice(&digits[..=width]);
-}
-
-/// Days since 1970 to year, month, day: Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>), whose years begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
