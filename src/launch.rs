@@ -21,9 +21,11 @@ use crate::config::{AccessLog, Config, CoreChoice, IoDriver};
 use crate::control::names::Service;
 use crate::control::shutdown::{Ending, Shutdown, Signals};
 use crate::control::watch::Watch;
-use crate::control::{Order, Postbox, Target, mailbox, names};
+use crate::control::{Mailbox, Order, Postbox, Target, mailbox, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
+use crate::gateway::seats::Seats;
+use crate::gateway::tunnel::{Sibling, Tunnels};
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
 use crate::net::runtime::{Driver, ThreadRuntime};
@@ -78,16 +80,19 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
 
-    let (mut cores, mut postboxes) = (Vec::new(), Vec::new());
-    for (index, (cpu, listener)) in cpus.into_iter().zip(listeners).enumerate() {
-        let (postbox, mailbox) = mailbox::mailbox().map_err(machine("core"))?;
-        let counters = Arc::<Counters>::default();
+    let (postboxes, mailboxes) = mailboxes(cpus.len()).map_err(machine("core"))?;
+    let siblings = siblings(&postboxes);
+    let seats: Arc<Seats> = Arc::default();
+    let mut cores = Vec::new();
+    for (index, ((cpu, listener), mailbox)) in cpus.into_iter().zip(listeners).zip(mailboxes).enumerate() {
+        let counters = siblings[index].counters.clone();
         let parts = Parts {
             config: config.clone(),
             routes: routes.clone(),
             keys: keys.clone(),
             store: store.clone(),
             redis: store::redis(&config).map(|(_, settings)| settings),
+            tunnels: Tunnels::new(siblings.clone(), index, seats.clone()),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
@@ -95,11 +100,30 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
         let assignment = Assignment { parts, listener, mailbox, connections_max };
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
-        postboxes.push(postbox);
     }
-    let postboxes: Arc<[Postbox]> = postboxes.into();
     resolve_names(&config, &postboxes).map_err(machine("names"))?;
     Ok(Gateway { config, cores, postboxes, health, store, access_log, admin, public })
+}
+
+/// A mailbox for each core, before the first of them runs: a core can give tunnels to every other.
+fn mailboxes(count: usize) -> io::Result<(Arc<[Postbox]>, Vec<Mailbox>)> {
+    let (mut postboxes, mut mailboxes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (postbox, mailbox) = mailbox::mailbox()?;
+        postboxes.push(postbox);
+        mailboxes.push(mailbox);
+    }
+    Ok((postboxes.into(), mailboxes))
+}
+
+/// Every core as the others see it.
+fn siblings(postboxes: &Arc<[Postbox]>) -> Arc<[Sibling]> {
+    let sibling = |index: usize| {
+        let postboxes = postboxes.clone();
+        let give = move |handover| postboxes[index].hand_over(handover);
+        Sibling { counters: Arc::default(), give: Box::new(give) }
+    };
+    (0..postboxes.len()).map(sibling).collect()
 }
 
 /// What is wrong with a configuration that is right by its form: CPUs that are not there, routes that contradict

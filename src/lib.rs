@@ -11,6 +11,7 @@ pub mod admin;
 pub mod control;
 pub mod gateway;
 pub mod http1;
+pub mod ws;
 pub mod route;
 pub mod auth;
 pub mod limit;

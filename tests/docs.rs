@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use realchat_gateway::auth::Refusal;
 use realchat_gateway::config::Written;
 use realchat_gateway::http1::HeadError;
-use realchat_gateway::telemetry::{AccessRecord, Counters};
+use realchat_gateway::telemetry::{AccessRecord, Counters, TunnelEnd, TunnelRecord};
 
 /// Where the gateway's own answers get their codes, besides `http1` and `auth`.
 const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
@@ -55,6 +55,10 @@ fn the_readme_has_every_metric() {
     Counters::default().each(|name, _, _, _| {
         assert!(metrics.contains(&format!("`{name}`")), "README.md does not explain the metric {name}");
     });
+    for end in TunnelEnd::ALL {
+        let text = end.text();
+        assert!(read("docs/websocket.md").contains(&format!("`{text}`")), "docs/websocket.md: no {text}");
+    }
 }
 
 #[test]
@@ -76,6 +80,12 @@ fn every_field_of_the_access_log_is_explained() {
         upstream_head_us: Some(1),
         upstream: Some("a"),
         reused: Some(true),
+        tunnel: Some(TunnelRecord {
+            messages_in: 1,
+            messages_out: 1,
+            end: TunnelEnd::Drained,
+            close_code: Some(1012),
+        }),
     };
     let mut line = Vec::new();
     record.write_json(&mut line);

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use crate::gateway::tunnel::Handover;
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, Stream, Timers};
 
@@ -22,10 +23,11 @@ pub enum Target {
 }
 
 /// What a core is told.
-#[derive(Debug, Clone)]
 pub enum Order {
     /// A service has these addresses now.
     Endpoints(Target, Arc<[Endpoint]>),
+    /// Another core's tunnel goes on here.
+    Tunnel(Box<Handover>),
     /// Stop listening, let what is in flight end, keep nothing alive.
     Drain,
     /// End, whatever is in flight.
@@ -63,9 +65,30 @@ impl Postbox {
     /// repeats orders (names) need not mind.
     pub fn send(&self, order: Order) -> bool {
         let left = self.orders.send_timeout(order, Duration::from_secs(1)).is_ok();
+        self.ring();
+        left
+    }
+}
+
+impl Postbox {
+    /// Leaves a tunnel for the core, from another core: this never waits. It comes back if there is no room now.
+    pub fn hand_over(&self, handover: Box<Handover>) -> Result<(), Box<Handover>> {
+        match self.orders.try_send(Order::Tunnel(handover)) {
+            Ok(()) => {
+                self.ring();
+                Ok(())
+            }
+            Err(
+                TrySendError::Full(Order::Tunnel(handover))
+                | TrySendError::Disconnected(Order::Tunnel(handover)),
+            ) => Err(handover),
+            Err(_) => unreachable!("what comes back is what was sent"),
+        }
+    }
+
+    fn ring(&self) {
         // A bell that cannot take another byte is ringing already.
         let _ = rustix::net::send(&self.bell, b"!", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        left
     }
 }
 

@@ -9,14 +9,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::auth::{Authenticator, Keys};
+use crate::clock;
 use crate::config::Config;
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::heads::HeadPool;
 use crate::gateway::health::Health;
 use crate::gateway::record::RequestIds;
+use crate::gateway::tunnel::{Departures, Tunnels};
 use crate::http1::HeadLimits;
 use crate::limit::{self, Limiter, Store};
-use crate::net::{BufferPool, Elapsed, Pace, Timers};
+use crate::net::{BufferPool, Elapsed, Pace, PipePool, Timers};
 use crate::redis::{self, Redis};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLog, Counters};
@@ -47,6 +49,12 @@ pub struct Core {
     pub timers: Rc<Timers>,
     /// Free I/O buffers.
     pub buffers: Rc<BufferPool>,
+    /// Pipes for what is spliced.
+    pub pipes: Rc<PipePool>,
+    /// Where tunnels can go.
+    pub tunnels: Tunnels,
+    /// When which tunnel leaves, once the core drains.
+    pub departures: Departures,
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
     /// Request ids.
@@ -87,6 +95,8 @@ pub struct Parts {
     pub store: Store,
     /// How to speak with Redis; `None`: not at all.
     pub redis: Option<redis::Settings>,
+    /// Where tunnels can go.
+    pub tunnels: Tunnels,
     /// The core's numbers.
     pub counters: Arc<Counters>,
     /// The core's access log.
@@ -125,6 +135,9 @@ impl Core {
             },
             timers,
             buffers,
+            pipes: Rc::default(),
+            tunnels: parts.tunnels,
+            departures: Departures::default(),
             heads: Rc::default(),
             ids: RequestIds::new(),
             counters: parts.counters,
@@ -164,6 +177,8 @@ impl Core {
 
     /// Begins to drain: every wait looks at its circumstances again.
     pub fn drain(&self) {
+        let timeout_ms = self.config.timeouts.shutdown.as_millis() as u64;
+        self.departures.begin(clock::now_ms(), self.counters.tunnels_open.get(), timeout_ms);
         self.draining.set(true);
         for upstream in &self.upstreams {
             upstream.close_idle(&self.counters);

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::control::{Mailbox, Order, Target};
 use crate::gateway::Core;
 use crate::gateway::core::Parts;
+use crate::gateway::tunnel;
 use crate::limits::{ACCESS_LOG_FLUSH_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::listener::Listener;
 
@@ -43,6 +44,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
             Order::Endpoints(Target::Redis, endpoints) => {
                 core.redis.iter().for_each(|redis| redis.replace_endpoints(endpoints.clone()));
             }
+            Order::Tunnel(handover) => tunnel::adopt(&core, handover),
             Order::Drain => core.drain(),
             Order::Stop => break,
         }
