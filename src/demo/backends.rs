@@ -95,8 +95,13 @@ fn listen_all(page_port: u16, services: &Rc<RefCell<Services>>) -> io::Result<Ba
         delivery: listen(Backend::Delivery, 0, services)?,
         profile: listen(Backend::Profile, 0, services)?,
         conversation: listen(Backend::Conversation, 0, services)?,
-        page: listen(Backend::Page, page_port, services)?,
+        page: listen(Backend::Page, page_port, services).map_err(|error| told("PAGE_PORT", &error))?,
     })
+}
+
+/// The same error with a subject.
+fn told(subject: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{subject}: {error}"))
 }
 
 /// Bound by monoio, inside the runtime: only it knows whether its driver wants a listener that blocks.
@@ -104,7 +109,7 @@ fn listen(backend: Backend, port: u16, services: &Rc<RefCell<Services>>) -> io::
     // Not shared: with SO_REUSEPORT, monoio's default, another process of this user could join the port.
     let alone = ListenerOpts::new().reuse_port(false);
     let listener = TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, port), &alone)
-        .map_err(|error| io::Error::new(error.kind(), format!("127.0.0.1 port {port}: {error}")))?;
+        .map_err(|error| told(&format!("cannot listen on 127.0.0.1 port {port}"), &error))?;
     let addr = listener.local_addr()?;
     monoio::spawn(accept(listener, backend, services.clone()));
     Ok(addr)

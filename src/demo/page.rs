@@ -86,7 +86,8 @@ mod tests {
     fn its_policy_names_the_gateway_and_nobody_else() {
         let policy = policy("abc", 8081);
         assert!(policy.starts_with("default-src 'none'; script-src 'nonce-abc';"), "{policy}");
-        let connect = "connect-src http://localhost:8081 http://127.0.0.1:8081 ws://localhost:8081 ws://127.0.0.1:8081;";
+        let connect = "connect-src http://localhost:8081 http://127.0.0.1:8081 \
+                       ws://localhost:8081 ws://127.0.0.1:8081;";
         assert!(policy.contains(connect), "{policy}");
         assert!(!policy.contains("unsafe") && !policy.contains('*'));
     }

@@ -44,7 +44,7 @@ pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), Lau
     let (mut lowered, page_port) = judge(lowered, page_port)?;
     let page = Page::default();
     let backends = backends::start(mint(&lowered), page.clone(), page_port)
-        .map_err(|error| LaunchError::Machine(format!("the demo's backends cannot start: {error}")))?;
+        .map_err(|error| LaunchError::Machine(format!("the demo cannot start: {error}")))?;
     let own = [
         ("auth", backends.auth, moved.upstream_auth_url),
         ("message", backends.message, moved.upstream_message_url),

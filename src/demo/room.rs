@@ -170,6 +170,10 @@ mod tests {
         texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
     }
 
+    fn pass_over(seats: [&Seat; 2]) {
+        seats.into_iter().for_each(|seat| drop(heard(seat)));
+    }
+
     fn say(seat: &Seat, text: &str) {
         seat.hear(&json!({ "type": "message", "text": text }).to_string(), 7);
     }
@@ -194,7 +198,7 @@ mod tests {
     fn everybody_hears_a_message_its_sender_too() {
         let room = room();
         let (alice, bob) = (Seat::take(&room, "alice").unwrap(), Seat::take(&room, "bob").unwrap());
-        (heard(&alice), heard(&bob));
+        pass_over([&alice, &bob]);
         say(&bob, "how do you do");
         let message = json!({ "type": "message", "from": "bob", "text": "how do you do", "at": 7 });
         assert_eq!((heard(&alice), heard(&bob)), (vec![message.clone()], vec![message]));
@@ -218,7 +222,7 @@ mod tests {
     fn what_is_no_message_is_an_error_to_its_sender_alone() {
         let room = room();
         let (alice, bob) = (Seat::take(&room, "alice").unwrap(), Seat::take(&room, "bob").unwrap());
-        (heard(&alice), heard(&bob));
+        pass_over([&alice, &bob]);
         let long = json!({ "type": "message", "text": "x".repeat(TEXT_BYTES_MAX + 1) }).to_string();
         let wrong = ["", "hello", "[]", "{}", r#"{"type":"shout","text":"x"}"#, r#"{"type":"message"}"#];
         for spoken in wrong.into_iter().chain([r#"{"type":"message","text":" \n"}"#, &long]) {

@@ -163,13 +163,11 @@ fn says_why_it_closes_on_a_client_that_breaks_the_protocol() {
 
 #[test]
 fn what_came_with_the_handshake_is_heard() {
-    let handshake = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let mut stream = connect(backends().delivery);
-    let early = [format!("{handshake}{ALICE}\r\n").as_bytes(), b"\x89\x80\0\0\0\0"].concat();
+    let handshake = request("GET", "/ws", &format!("{HANDSHAKE}{ALICE}"), "");
+    let early = [&handshake[..], b"\x89\x80\0\0\0\0"].concat();
     stream.write_all(&early).unwrap();
     let head = read_head(&mut stream).to_ascii_lowercase();
-    // The example of RFC 6455, section 1.3.
     assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{head}");
     assert!(!head.contains("sec-websocket-protocol"), "none was offered: {head}");
     let mut seen = Vec::new();
@@ -184,7 +182,7 @@ fn what_came_with_the_handshake_is_heard() {
 #[test]
 fn what_is_no_handshake_gets_an_answer() {
     let room = BACKENDS.delivery;
-    let good = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let good = HANDSHAKE;
     let (head, _) = exchange(room, &request("GET", "/ws", "", ""));
     assert!(head.starts_with("HTTP/1.1 426 ") && head.contains("upgrade: websocket\r\n"), "{head}");
     let old = good.replace("13", "8");
@@ -205,7 +203,7 @@ fn a_full_room_refuses_and_takes_again() {
     let room = backends().delivery;
     let mut seats: Vec<Chatter> = (0..SOCKETS_MAX).map(|_| Chatter::join(room, "alice")).collect();
     assert_eq!(Chatter::try_join(room, "bob", connect(room)).err(), Some(503));
-    let (head, _) = exchange(room, &handshake_of("bob"));
+    let (head, _) = exchange(room, &request("GET", "/ws", &format!("{HANDSHAKE}{ALICE}"), ""));
     assert!(status(&head) == 503 && head.contains("retry-after: 5\r\n"), "{head}");
     seats.pop();
     let deadline = Instant::now() + Duration::from_secs(8);
@@ -283,10 +281,6 @@ fn a_burst_from_one_who_listens_is_heard_whole() {
 /// somebody raised them).
 const KERNEL_BYTES: usize = 12 * 1024 * 1024;
 
-fn handshake_of(user: &str) -> Vec<u8> {
-    let fields = format!(
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Internal-User-Id: {user}\r\n"
-    );
-    request("GET", "/ws", &fields, "")
-}
+/// The fields of a good one, with the key of RFC 6455, section 1.3.
+const HANDSHAKE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
