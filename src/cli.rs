@@ -45,8 +45,13 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
         ttl: Duration,
     },
-    /// Run the gateway with small backends of its own: nothing else is needed
-    Demo,
+    /// Run the gateway with small backends and a page of its own: nothing else is needed
+    Demo {
+        /// Port of the page on loopback; 0: one the kernel chooses
+        // Judged with the settings, so that all mistakes are told at once.
+        #[arg(long, env = "PAGE_PORT", value_name = "PORT", default_value = "8090")]
+        page_port: String,
+    },
 }
 
 /// Why there is nothing to do: help was asked for, or the command line is wrong.
@@ -200,7 +205,9 @@ mod tests {
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));
         assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));
-        assert_eq!(read("demo --access-log off").unwrap().command, Command::Demo);
+        let demo = |port: &str| Command::Demo { page_port: port.into() };
+        assert_eq!(read("demo --access-log off").unwrap().command, demo("8090"));
+        assert_eq!(read("demo --page-port x").unwrap().command, demo("x"));
     }
 
     #[test]
@@ -240,6 +247,7 @@ mod tests {
             "token --user a --ttl 0s",
             "check extra",
             "--port 1 --port 2",
+            "run --page-port 1",
         ] {
             let _ = mistake(line);
         }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use realchat_gateway::cli::{self, Command, Invocation};
 use realchat_gateway::config::{self, Config, Lowered};
 use realchat_gateway::control::shutdown::{Ending, Signals};
+use realchat_gateway::demo::{self, Site};
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::Log;
-use realchat_gateway::{auth, clock, demo, explain};
+use realchat_gateway::{auth, clock, explain};
 
 fn main() -> ExitCode {
     let Invocation { command, written } = match cli::parse(std::env::args_os()) {
@@ -17,15 +18,19 @@ fn main() -> ExitCode {
         Err(ending) => return refuse(&ending.text),
     };
     let lowered = match &command {
-        Command::Demo => demo::prepare(written),
-        _ => config::load(written, launch::check).map_err(|mistakes| mistakes.to_string()),
+        Command::Demo { page_port } => {
+            demo::prepare(written, page_port).map(|(lowered, site)| (lowered, Some(site)))
+        }
+        _ => config::load(written, launch::check)
+            .map(|lowered| (lowered, None))
+            .map_err(|mistakes| LaunchError::Mistakes(vec![mistakes.to_string()])),
     };
-    let Lowered { config, warnings } = match lowered {
+    let (Lowered { config, warnings }, site) = match lowered {
         Ok(lowered) => lowered,
-        Err(mistakes) => return refuse(&mistakes),
+        Err(error) => return not_started(&error),
     };
     match command {
-        Command::Run | Command::Demo => run(config, &warnings, command == Command::Demo),
+        Command::Run | Command::Demo { .. } => run(config, &warnings, site),
         Command::Check => {
             for warning in warnings {
                 eprintln!("warning: {warning}");
@@ -43,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
+fn run(config: Config, warnings: &[String], site: Option<Site>) -> ExitCode {
     let log = match Log::install() {
         Ok(log) => log,
         Err(error) => return fail(&format!("no log: {error}")),
@@ -58,11 +63,10 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
     };
     let gateway = match launch::launch(config) {
         Ok(gateway) => gateway,
-        Err(LaunchError::Mistakes(mistakes)) => return refuse(&mistakes.join("\n")),
-        Err(LaunchError::Machine(what)) => return fail(&what),
+        Err(error) => return not_started(&error),
     };
-    if is_demo {
-        print(&demo::page::curl_lines(gateway.public.port()));
+    if let Some(site) = site {
+        print(&site.open(gateway.public.port()));
     }
     let ending = gateway.run(signals);
     match &ending {
@@ -82,6 +86,13 @@ fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn not_started(error: &LaunchError) -> ExitCode {
+    match error {
+        LaunchError::Mistakes(mistakes) => refuse(&mistakes.join("\n")),
+        LaunchError::Machine(what) => fail(what),
     }
 }
 
