@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use load::{Plan, Traffic};
+use plan::{Plan, Traffic};
 
 mod load;
+mod tunnel;
+mod plan;
 mod origin;
 mod socket;
 mod frame;

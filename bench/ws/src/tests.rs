@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::frame::{self, Side, Splitter};
 use crate::handshake;
-use crate::load::{Load, Plan, Report, Traffic};
+use crate::load::Load;
 use crate::origin;
+use crate::plan::{Plan, Report, Traffic};
 
 #[test]
 fn echoes_come_back() {
