@@ -24,3 +24,4 @@ mod slow;
 mod streaming;
 mod tidy;
 mod tokens;
+mod websocket;

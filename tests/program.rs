@@ -141,7 +141,8 @@ fn explain_tells_route_bucket_and_headers() {
     for (method, path, part) in [
         ("GET", "/api/v1/users/7", "rl:u:<user>"),
         ("POST", "/api/v1/auth/login", "{rl:ip:<client address>}:auth-login"),
-        ("GET", "/ws", "501"),
+        ("GET", "/ws", "426 upgrade_required"),
+        ("GET", "/ws", "from header, subprotocol, query"),
         ("GET", "/nowhere", "404 no_route"),
         ("GET", "/a//b", "refused         400"),
     ] {

@@ -15,6 +15,7 @@ mod message;
 mod origin;
 mod proof;
 mod redis;
+mod socket;
 mod token;
 
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub use client::{Client, Request, Response};
 pub use gateway::{Builder, Gateway, SERVICES, Statuses, Then};
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
+pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching};
 pub use token::{SECRET, now, sign, token, token_with};
 
 /// How long any single wait of a test may last.

@@ -1,0 +1,7 @@
+//! WebSockets through the gateway: handshakes, frames, times, ends.
+
+mod ends;
+mod frames;
+mod handshake;
+mod peers;
+mod times;
