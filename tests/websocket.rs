@@ -1,5 +1,6 @@
 //! WebSockets through the gateway: handshakes, frames, times, ends.
 
+mod drain;
 mod ends;
 mod frames;
 mod handshake;

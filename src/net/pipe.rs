@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::limits::{PIPE_BYTES, PIPES_MAX};
 use crate::net::Stream;
@@ -43,6 +43,8 @@ impl PipePool {
             Some(ends) => ends,
             None if self.open.get() < PIPES_MAX => {
                 let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+                // Over the user's share of the kernel's pipe buffers it stays as small as it is, and works.
+                let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
                 self.open.set(self.open.get() + 1);
                 Ends { read, write }
             }
