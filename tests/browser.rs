@@ -107,6 +107,10 @@ fn a_page_tells_what_is_wrong_and_registers_anybody() {
     page.shows("trouble", "unknown user or wrong password");
     page.click("register");
     page.shows("state", "connected as zoe");
+    page.click("log-out");
+    page.shows("state", "not logged in");
+    page.write("password", "a long password");
+    page.click("log-in");
     page.shows("people", "zoe (you)");
     say(&page, "<b>not bold</b>");
     page.shows("messages", "<b>not bold</b>");
