@@ -5,14 +5,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 
 use super::answer::Outgoing;
-use super::bounds::{ACCEPT_BACKOFF, CONNECTIONS_MAX};
+use super::bounds::{ACCEPT_BACKOFF, BIND_PATIENCE, BIND_PAUSE, CONNECTIONS_MAX};
 use super::delivery::Handshake;
 use super::page::Page;
 use super::services::{Backend, Reply, Services};
@@ -106,13 +106,28 @@ fn told(subject: &str, error: &io::Error) -> io::Error {
 
 /// Bound by monoio, inside the runtime: only it knows whether its driver wants a listener that blocks.
 fn listen(backend: Backend, port: u16, services: &Rc<RefCell<Services>>) -> io::Result<SocketAddr> {
-    // Not shared: with SO_REUSEPORT, monoio's default, another process of this user could join the port.
-    let alone = ListenerOpts::new().reuse_port(false);
-    let listener = TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, port), &alone)
-        .map_err(|error| told(&format!("cannot listen on 127.0.0.1 port {port}"), &error))?;
+    let listener =
+        bind(port).map_err(|error| told(&format!("cannot listen on 127.0.0.1 port {port}"), &error))?;
     let addr = listener.local_addr()?;
     monoio::spawn(accept(listener, backend, services.clone()));
     Ok(addr)
+}
+
+/// A ring that dies with its process is taken apart by the kernel in the background, and until then its accepts keep
+/// their listeners. So a port that is taken may be that of a demo which has just ended: it is tried for a while.
+fn bind(port: u16) -> io::Result<TcpListener> {
+    // Not shared: with SO_REUSEPORT, monoio's default, another process of this user could join the port.
+    let alone = ListenerOpts::new().reuse_port(false);
+    let until = Instant::now() + BIND_PATIENCE;
+    loop {
+        match TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, port), &alone) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                // The thread has nothing else to do yet.
+                std::thread::sleep(BIND_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn accept(listener: TcpListener, backend: Backend, services: Rc<RefCell<Services>>) {

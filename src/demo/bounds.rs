@@ -16,6 +16,10 @@ pub const CONNECTIONS_MAX: usize = 4096;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// A body that does not arrive, or an answer that is not taken. Over it: the connection closes.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a port may be taken before it is told.
+pub const BIND_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two attempts to bind it.
+pub const BIND_PAUSE: Duration = Duration::from_millis(20);
 /// How long accepting rests after it failed (no file descriptors left, usually).
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 

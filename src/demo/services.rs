@@ -93,20 +93,21 @@ impl Backend {
         }
     }
 
-    fn prefix(self) -> &'static str {
-        match self {
+    /// Below it a backend echoes; the page is none.
+    fn prefix(self) -> Option<&'static str> {
+        Some(match self {
             Backend::Auth => "/api/v1/auth",
             Backend::Message => "/api/v1/messages",
             Backend::Delivery => "/ws",
             Backend::Profile => "/api/v1/users",
             Backend::Conversation => "/api/v1/conversations",
-            Backend::Page => "/page",
-        }
+            Backend::Page => return None,
+        })
     }
 
     fn echoes(self, path: &str) -> bool {
-        path.strip_prefix(self.prefix())
-            .is_some_and(|below| below.starts_with('/') && below.ends_with("/echo"))
+        let below = self.prefix().and_then(|prefix| path.strip_prefix(prefix));
+        below.is_some_and(|below| below.starts_with('/') && below.ends_with("/echo"))
     }
 }
 
