@@ -72,7 +72,8 @@ fn exchange(address: SocketAddr, deadline: Instant) -> io::Result<Vec<u8>> {
     };
     let mut stream = TcpStream::connect_timeout(&address, left()?)?;
     stream.set_write_timeout(Some(left()?))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let question = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
     while answer.len() < ANSWER_BYTES_MAX {
         stream.set_read_timeout(Some(left()?))?;
