@@ -2,7 +2,7 @@
 #
 #   docker build -t realchat-gateway .
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges --security-opt seccomp=deploy/seccomp.json \
-#     --ulimit nofile=262144:262144 --stop-timeout 30 -p 8080:8080 -e JWT_SECRET=… -e REDIS_ADDR=… realchat-gateway
+#     --ulimit nofile=262144:262144 --stop-timeout 20 -p 8080:8080 -e JWT_SECRET=… -e REDIS_ADDR=… realchat-gateway
 #
 # docs/deployment.md says what each of these is for.
 

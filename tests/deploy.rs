@@ -120,8 +120,8 @@ fn the_image_is_of_this_version() {
     assert!(read("kubernetes.yaml").contains(image), "deploy/kubernetes.yaml has another {image}");
 }
 
-/// Runtimes differ in how much of Docker's format they know: containerd and CRI-O take what a profile of the OCI
-/// has and ignore the rest, conditions (`includes`, `excludes`) among it.
+/// containerd takes the OCI's own form of a profile and ignores what Docker adds, conditions (`includes`,
+/// `excludes`) among it: a profile that has them means something else there.
 #[test]
 fn the_seccomp_profile_allows_io_uring_and_says_it_as_every_runtime_understands() {
     let profile: Value = serde_json::from_str(&read("seccomp.json")).expect("JSON");
