@@ -45,6 +45,8 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
         ttl: Duration,
     },
+    /// Ask the running gateway for its readiness: exit code 0 if traffic should come, else 1
+    Health,
     /// Run the gateway with small backends and a page of its own: nothing else is needed
     Demo {
         /// Port of the page on loopback; 0: one the kernel chooses
@@ -208,6 +210,7 @@ mod tests {
         let demo = |port: &str| Command::Demo { page_port: port.into() };
         assert_eq!(read("demo --access-log off").unwrap().command, demo("8090"));
         assert_eq!(read("demo --page-port x").unwrap().command, demo("x"));
+        assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
     }
 
     #[test]
@@ -246,6 +249,7 @@ mod tests {
             "token --user a --ttl 5x",
             "token --user a --ttl 0s",
             "check extra",
+            "health extra",
             "--port 1 --port 2",
             "run --page-port 1",
         ] {

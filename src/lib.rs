@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod demo;
 pub mod explain;
+pub mod health;
 pub mod launch;
 pub mod worker;
 pub mod admin;

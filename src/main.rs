@@ -4,12 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use realchat_gateway::cli::{self, Command, Invocation};
-use realchat_gateway::config::{self, Config, Lowered};
+use realchat_gateway::config::{self, Config, Lowered, Mistakes};
 use realchat_gateway::control::shutdown::{Ending, Signals};
 use realchat_gateway::demo::{self, Site};
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::Log;
-use realchat_gateway::{auth, clock, explain};
+use realchat_gateway::{auth, clock, explain, health};
 
 fn main() -> ExitCode {
     let Invocation { command, written } = match cli::parse(std::env::args_os()) {
@@ -17,13 +17,16 @@ fn main() -> ExitCode {
         Err(ending) if ending.code == 0 => return print(&ending.text),
         Err(ending) => return refuse(&ending.text),
     };
+    let read = |loaded: Result<Lowered, Mistakes>| {
+        let lowered = loaded.map_err(|mistakes| LaunchError::Mistakes(vec![mistakes.to_string()]))?;
+        Ok((lowered, None))
+    };
     let lowered = match &command {
         Command::Demo { page_port } => {
             demo::prepare(written, page_port).map(|(lowered, site)| (lowered, Some(site)))
         }
-        _ => config::load(written, launch::check)
-            .map(|lowered| (lowered, None))
-            .map_err(|mistakes| LaunchError::Mistakes(vec![mistakes.to_string()])),
+        Command::Health => read(health::load(written)),
+        _ => read(config::load(written, launch::check)),
     };
     let (Lowered { config, warnings }, site) = match lowered {
         Ok(lowered) => lowered,
@@ -40,6 +43,14 @@ fn main() -> ExitCode {
         Command::Explain { method, path } => match explain::explain(&config, &method, &path) {
             Ok(text) => print(&text),
             Err(mistake) => refuse(&mistake),
+        },
+        Command::Health => match health::ask(&config) {
+            Ok(report) if report.is_ready => print(&report.text),
+            Ok(report) => {
+                print(&report.text);
+                ExitCode::FAILURE
+            }
+            Err(what) => fail(&what),
         },
         Command::Token { user, ttl } => match auth::mint(&config.jwt, &user, ttl, clock::unix_s()) {
             Ok(token) => print(&format!("{token}\n")),

@@ -207,7 +207,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Words of at least two parts in capitals.
-fn capitals(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn capitals(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| {
         word.contains('_')

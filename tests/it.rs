@@ -7,6 +7,7 @@ mod admin;
 mod browser;
 mod bucket;
 mod cors;
+mod deploy;
 mod docs;
 mod drain;
 mod faults;

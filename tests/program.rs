@@ -45,9 +45,14 @@ impl Drop for Scratch {
 #[test]
 fn every_mistake_is_one_line_that_names_its_key() {
     let all = Gateway::builder;
-    for arguments in
-        [&["run"][..], &["check"], &["demo"], &["token", "--user", "a"], &["explain", "GET", "/"]]
-    {
+    for arguments in [
+        &["run"][..],
+        &["check"],
+        &["demo"],
+        &["health"],
+        &["token", "--user", "a"],
+        &["explain", "GET", "/"],
+    ] {
         refuses(all().env("PORT", "abc"), arguments, &["PORT: \"abc\""]);
     }
     refuses(all(), &["--prot", "1"], &["--prot"]);

@@ -38,7 +38,7 @@ enum Stdout {
 impl Gateway {
     /// One core, no limits, no access log, upstreams where nobody listens; then as the test wants.
     pub fn builder() -> Builder {
-        let mut builder = Builder { env: Vec::new(), config: None, is_stdout_read: true, open_files: None };
+        let mut builder = Builder { env: Vec::new(), config: None, is_stdout_read: true, under: Vec::new() };
         let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
         let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
         for (name, value) in names.into_iter().zip(values) {
@@ -247,7 +247,7 @@ pub struct Builder {
     env: Vec<(String, String)>,
     config: Option<String>,
     is_stdout_read: bool,
-    open_files: Option<u32>,
+    under: Vec<String>,
 }
 
 impl Builder {
@@ -297,8 +297,13 @@ impl Builder {
     }
 
     /// Runs with so many file descriptors at most.
-    pub fn open_files(mut self, limit: u32) -> Builder {
-        self.open_files = Some(limit);
+    pub fn open_files(self, limit: u32) -> Builder {
+        self.under(&["sh", "-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
+    }
+
+    /// Is started by this command, which gets the program and its arguments behind its own and becomes it.
+    pub fn under(mut self, command: &[&str]) -> Builder {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -343,12 +348,9 @@ impl Builder {
 
     fn spawn(self, arguments: &[&str]) -> (Child, Option<PathBuf>) {
         let program = env!("CARGO_BIN_EXE_realchat-gateway");
-        let mut command = Command::new(program);
-        if let Some(limit) = self.open_files {
-            command = Command::new("sh");
-            command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), program]);
-        }
-        command.args(arguments).env_clear();
+        let mut words = self.under.iter().map(String::as_str).chain([program]);
+        let mut command = Command::new(words.next().expect("the program"));
+        command.args(words).args(arguments).env_clear();
         for name in ["PATH", "RUST_LOG"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
