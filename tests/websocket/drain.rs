@@ -111,6 +111,8 @@ impl Crowd {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the port");
         listener.set_nonblocking(true).expect("a listener that never waits");
+        // Many handshakes come at once.
+        rustix::net::listen(&listener, 4_096).expect("a long queue");
         let is_stopped = Arc::new(AtomicBool::new(false));
         let stopped = is_stopped.clone();
         thread::spawn(move || {
@@ -327,7 +329,7 @@ fn cycle(is_masked: bool) -> Vec<u8> {
 }
 
 const STALLED: usize = 200;
-const CYCLES: usize = 8;
+const CYCLES: usize = 14;
 
 /// Reads whole cycles, byte for byte; what comes next is not looked at.
 fn read_cycles(stream: &mut TcpStream, cycle: &[u8]) -> bool {
@@ -517,4 +519,201 @@ fn tunnels_go_to_the_core_that_has_fewer_unless_balance_is_off() {
         eventually("no tunnel is left", || gateway.metric("tunnels_open") == 0);
         eventually("no connection is left", || gateway.metric("connections_open") == 0);
     }
+}
+
+/// What the upstreams of a drain saw and do.
+#[derive(Default)]
+struct Goodbyes {
+    codes: Mutex<Vec<u16>>,
+}
+
+impl Goodbyes {
+    /// Takes the frames that have come. A Close frame is answered, and the connection ends: "the server MUST close
+    /// first" (RFC 6455 §7.1.1).
+    fn look(&self, peer: &mut Peer) {
+        while let Some(frame) = Frame::take(&mut peer.arrived) {
+            assert!(frame.is_masked, "a client's frame is masked");
+            if let Some(code) = frame.code() {
+                self.codes.lock().expect("no panic while locked").push(code);
+                peer.is_leaving = true;
+                peer.send(Frame::close(code, "").plain());
+            }
+        }
+    }
+
+    fn count(&self, code: u16) -> usize {
+        self.codes.lock().expect("no panic while locked").iter().filter(|seen| **seen == code).count()
+    }
+}
+
+/// A client's view of a drain: whole frames of data, then a 1012, which it answers, and the end. Says when it came.
+#[track_caller]
+fn see_goodbye(peer: &mut Peer, said: &mut Option<Instant>) {
+    while let Some(frame) = Frame::take(&mut peer.arrived) {
+        assert!(said.is_none(), "after a Close frame comes nothing");
+        if frame.first == 0x82 {
+            let fill = frame.payload.len() as u8;
+            assert!(frame.payload.iter().all(|byte| *byte == fill), "something stands inside a frame");
+            continue;
+        }
+        assert_eq!((frame.first, frame.code(), &frame.payload[2..]), (0x88, Some(1012), &b"service restart"[..]));
+        *said = Some(Instant::now());
+        peer.send(Frame::close(1012, "").masked());
+    }
+    if peer.is_over {
+        assert!(peer.arrived.is_empty(), "the end came inside a frame");
+        assert!(said.is_some(), "the end came before a goodbye");
+    }
+}
+
+#[test]
+fn a_drain_says_goodbye_to_two_thousand_tunnels_one_after_the_other_between_frames() {
+    let _alone = alone();
+    let goodbyes = Arc::new(Goodbyes::default());
+    let (seen, mut dice) = (goodbyes.clone(), Dice(7));
+    let crowd = Crowd::together(move |peers| {
+        peers.iter_mut().for_each(|peer| seen.look(peer));
+        for _ in 0..peers.len().min(40) {
+            let at = dice.below(peers.len());
+            let (peer, length) = (&mut peers[at], dice.length());
+            if peer.has_switched && !peer.is_leaving && peer.unsent.len() < 1 << 20 {
+                peer.send(Frame::new(0x82, vec![length as u8; length]).plain());
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    });
+    let mut gateway = crowd.gateway().cores("2").env("SHUTDOWN_TIMEOUT", "5s").start();
+    let mut peers = open(&gateway, 2_000);
+    let mut said = vec![None; peers.len()];
+    let warm = Instant::now();
+    turn_until(&mut peers, "some load", |peers| {
+        peers.iter_mut().for_each(|peer| while Frame::take(&mut peer.arrived).is_some() {});
+        warm.elapsed() > Duration::from_millis(500)
+    });
+    gateway.signal(Signal::TERM);
+    let since = Instant::now();
+    turn_until(&mut peers, "every tunnel ends", |peers| {
+        peers.iter_mut().zip(&mut said).for_each(|(peer, said)| see_goodbye(peer, said));
+        peers.iter().all(|peer| peer.is_over)
+    });
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(7), "{:?}", since.elapsed());
+    assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
+    assert_eq!(goodbyes.count(1001), 2_000);
+    let mut tenths = [0; 10];
+    for said in said.iter().flatten() {
+        let tenth = (said.duration_since(since).as_millis() / 400) as usize;
+        tenths[tenth.min(9)] += 1;
+    }
+    assert!(tenths.iter().all(|count| (20..=500).contains(count)), "{tenths:?}");
+}
+
+#[test]
+fn a_drain_finds_a_place_between_the_frames_of_peers_that_never_pause() {
+    let _alone = alone();
+    for driver in ["auto", "epoll"] {
+        let goodbyes = Arc::new(Goodbyes::default());
+        let (seen, frame) = (goodbyes.clone(), Frame::new(0x82, vec![20_000_u16 as u8; 20_000]));
+        let (plain, masked) = (frame.plain(), frame.masked());
+        let crowd = Crowd::new(move |peer| {
+            seen.look(peer);
+            while peer.has_switched && !peer.is_leaving && peer.unsent.len() < 1 << 18 {
+                peer.unsent.extend(&plain);
+            }
+        });
+        let mut gateway =
+            crowd.gateway().env("IO_DRIVER", driver).env("SHUTDOWN_TIMEOUT", "3s").start();
+        let mut peers = open(&gateway, 20);
+        let mut said = vec![None; peers.len()];
+        let begun = Instant::now();
+        let mut signalled = None;
+        while peers.iter().any(|peer| !peer.is_over) && begun.elapsed() < PATIENCE {
+            for (peer, said) in peers.iter_mut().zip(&mut said) {
+                see_goodbye_of(peer, said);
+                while said.is_none() && peer.unsent.len() < 1 << 18 {
+                    peer.unsent.extend(&masked);
+                }
+            }
+            turn(&mut peers);
+            if signalled.is_none() && begun.elapsed() > Duration::from_millis(300) {
+                gateway.signal(Signal::TERM);
+                signalled = Some(Instant::now());
+            }
+        }
+        let told = said.iter().flatten().count();
+        assert_eq!((told, goodbyes.count(1001)), (20, 20), "goodbyes to clients and upstreams, {driver}");
+        assert_eq!(gateway.wait().code(), Some(0));
+    }
+}
+
+/// The same where an end without a goodbye is for the caller to judge.
+fn see_goodbye_of(peer: &mut Peer, said: &mut Option<Instant>) {
+    if said.is_some() || !peer.is_over {
+        see_goodbye(peer, said);
+    }
+}
+
+#[test]
+fn who_ignores_the_goodbye_of_a_drain_is_cut_off_at_its_deadline() {
+    let _alone = alone();
+    // Reads on and answers nothing.
+    let crowd = Crowd::new(|peer| peer.arrived.clear());
+    let mut gateway = crowd.gateway().cores("2").env("SHUTDOWN_TIMEOUT", "2s").start();
+    let mut peers = open(&gateway, 20);
+    gateway.signal(Signal::TERM);
+    let since = Instant::now();
+    let mut codes = vec![None; peers.len()];
+    turn_until(&mut peers, "every tunnel is cut off", |peers| {
+        for (peer, code) in peers.iter_mut().zip(&mut codes) {
+            *code = code.or_else(|| Frame::take(&mut peer.arrived)?.code());
+        }
+        peers.iter().all(|peer| peer.is_over)
+    });
+    assert!(since.elapsed() >= Duration::from_millis(1_900), "{:?}", since.elapsed());
+    assert_eq!(codes, vec![Some(1012); 20]);
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+}
+
+#[test]
+fn a_client_lost_within_a_frame_while_the_core_drains_does_not_keep_its_upstream_waiting() {
+    let _alone = alone();
+    let ends = Arc::new(AtomicU64::new(0));
+    let ended = ends.clone();
+    let origin = Origin::new(move |exchange| {
+        if ServerSide::accept(exchange).is_some() {
+            exchange.wait_closed();
+            ended.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_TIMEOUT", "20s").start();
+    let mut peers = open(&gateway, 1);
+    peers[0].send(&Frame::new(0x82, vec![0; 1_000]).masked()[..500]);
+    eventually("its bytes go on", || gateway.metric("tunnel_bytes_in_total") > 400);
+    gateway.signal(Signal::TERM);
+    turn_until(&mut peers, "the goodbye", |peers| Frame::take(&mut peers[0].arrived).is_some());
+    peers.remove(0).reset();
+    eventually("the upstream hears of it", || ends.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn a_handshake_that_comes_while_the_core_drains_is_told_to_come_back() {
+    let _alone = alone();
+    let origin = echoing();
+    let mut gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_TIMEOUT", "3s").start();
+    let request = handshake().token("ann").bytes();
+    let mut client = gateway.client();
+    client.expect_open();
+    client.send(&request[..30]);
+    let mut tunnel = Socket::open(&gateway, "ann");
+    gateway.signal(Signal::TERM);
+    tunnel.expect_goodbye(1012);
+    client.send(&request[30..]);
+    let response = client.read_response();
+    assert_eq!((response.status, response.code().as_str()), (503, "draining"));
+    assert!(response.field("retry-after").is_some(), "{response:?}");
+    client.expect_closed();
+    drop(client);
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_eq!(origin.connections(), 1);
 }

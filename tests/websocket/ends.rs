@@ -481,7 +481,7 @@ fn the_bytes_of_the_line_are_those_of_heads_and_frames() {
         assert_eq!(upstream.read().payload.len(), length);
         upstream.send(Frame::new(0x82, vec![1; 2 * length]));
         assert_eq!(client.read().payload.len(), 2 * length);
-        let close = Frame::close(1000 + length as u16 % 1000, "");
+        let close = Frame::close(1000 + (length % 1000) as u16, "");
         client.send(close.clone());
         assert_eq!(upstream.read(), close);
         drop((client, upstream));

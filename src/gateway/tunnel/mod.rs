@@ -170,12 +170,14 @@ impl Tunnel {
                     return Poll::Ready(Ok(()));
                 }
                 if !is_up_over && let Poll::Ready(ended) = up.as_mut().poll(context) {
-                    self.settle(ended)?;
                     is_up_over = true;
+                    // A client that is gone after a goodbye has nothing more to be waited for.
+                    is_down_over |= ended == Err(Broken(TunnelEnd::ClientGone));
+                    self.settle(ended)?;
                 }
                 if !is_down_over && let Poll::Ready(ended) = down.as_mut().poll(context) {
-                    self.settle(ended)?;
                     is_down_over = true;
+                    self.settle(ended)?;
                 }
                 if is_up_over && is_down_over {
                     return Poll::Ready(Ok(()));
@@ -270,6 +272,7 @@ impl Tunnel {
         counters.connections_open.subtract(1);
         let end = self.end.get().unwrap_or(TunnelEnd::ClientGone);
         counters.tunnels_closed[end as usize].add(1);
+        counters.pipes_open.set(self.core.pipes.open() as u64);
         let Tally { bytes_in, bytes_out, messages_in, messages_out } = &self.tally;
         let record = TunnelRecord {
             messages_in: messages_in.get(),
