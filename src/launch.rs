@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,19 +18,22 @@ use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
 use crate::config::{AccessLog, Config, CoreChoice, IoDriver};
-use crate::control::names::Service;
-use crate::control::shutdown::{Ending, Shutdown, Signals};
+use crate::control::manager::Watchdog;
+use crate::control::names::{Names, Service};
+use crate::control::reload::{self, Load, Reload};
+use crate::control::running::Running;
+use crate::control::shutdown::{Ending, Shutdown};
+use crate::control::signals::{OpenSignal, Signals};
 use crate::control::watch::Watch;
-use crate::control::{Order, Postbox, Target, mailbox, names};
+use crate::control::{Order, Postbox, Target, mailbox, manager, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
 use crate::net::runtime::{Driver, ThreadRuntime};
-use crate::net::{BufferPool, Timers, listener};
+use crate::net::{BufferPool, NEVER, Timers, listener};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLogWriter, Counters};
-use crate::upstream::resolve;
 use crate::worker::{self, Assignment, store};
 
 /// Why the gateway did not start.
@@ -45,6 +48,8 @@ pub enum LaunchError {
 /// The gateway, with all its cores running.
 pub struct Gateway {
     config: Arc<Config>,
+    running: Arc<Running>,
+    reload: Arc<Reload>,
     cores: Vec<RunningCore>,
     postboxes: Arc<[Postbox]>,
     health: Arc<Health>,
@@ -62,8 +67,8 @@ struct RunningCore {
     counters: Arc<Counters>,
 }
 
-/// Starts everything. When it returns, clients can connect.
-pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
+/// Starts everything. When it returns, clients can connect. `load`: reads the configuration again, for a reload.
+pub fn launch(config: Config, load: Load) -> Result<Gateway, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
     let config = Arc::new(config);
@@ -71,7 +76,7 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     let public = listener::local_address(&listeners[0]).map_err(machine("PORT"))?;
     let admin = config.admin_addr.map(|address| listener::bind(Some(address.ip()), address.port()));
     let admin = admin.transpose().map_err(machine("ADMIN_ADDR"))?;
-    let connections_max = connections_max(&config, cpus.len());
+    let connections_room = connections_room(cpus.len());
     let access_log =
         AccessLogWriter::start(&config.access_log).map_err(machine(&access_log_name(&config)))?;
     let keys = Arc::new(Keys::new(&config.jwt));
@@ -87,19 +92,31 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
             routes: routes.clone(),
             keys: keys.clone(),
             store: store.clone(),
+            connections_room,
             redis: store::redis(&config).map(|(_, settings)| settings),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
         };
-        let assignment = Assignment { parts, listener, mailbox, connections_max };
+        let assignment = Assignment { parts, listener, mailbox };
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
         postboxes.push(postbox);
     }
     let postboxes: Arc<[Postbox]> = postboxes.into();
-    resolve_names(&config, &postboxes).map_err(machine("names"))?;
-    Ok(Gateway { config, cores, postboxes, health, store, access_log, admin, public })
+    let redis = redis_service(&config);
+    let names = resolve_names(&config, redis.as_ref(), &postboxes).map_err(machine("names"))?;
+    let running = Arc::new(Running::new(config.clone()));
+    let reload = Arc::new(Reload {
+        load,
+        running: running.clone(),
+        cores: postboxes.clone(),
+        counters: cores.iter().map(|core| core.counters.clone()).collect(),
+        names: Mutex::new(names),
+        redis,
+        reopen_log: reopener(access_log.as_ref()),
+    });
+    Ok(Gateway { config, running, reload, cores, postboxes, health, store, access_log, admin, public })
 }
 
 /// What is wrong with a configuration that is right by its form: CPUs that are not there, routes that contradict
@@ -123,20 +140,22 @@ impl Gateway {
         let admin_address = admin.as_ref().and_then(|socket| listener::local_address(socket).ok());
         let timers = Rc::new(Timers::new());
         let ending = runtime.block_on(async {
-            let signals = signals.open()?;
             monoio::spawn(self.clockwork(timers.clone()));
+            monoio::spawn(reload::obey(self.reload.clone(), signals.reload.open()?, timers.clone()));
+            monoio::spawn(reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
             if let Some(socket) = admin {
                 monoio::spawn(serve_admin(Rc::new(self.window(timers.clone(), driver)), socket));
             }
             self.announce(admin_address, driver);
+            manager::ready();
             let counters = self.cores.iter().map(|core| core.counters.clone()).collect();
             let shutdown = Shutdown {
                 timers: &timers,
-                signals,
+                signal: signals.end.open()?,
                 cores: self.postboxes.clone(),
                 counters,
                 health: self.health.clone(),
-                timeouts: self.config.timeouts.clone(),
+                running: self.running.clone(),
             };
             io::Result::Ok(shutdown.run().await)
         })?;
@@ -166,7 +185,8 @@ impl Gateway {
         let counters: Vec<_> = self.cores.iter().map(|core| core.counters.clone()).collect();
         let (health, store) = (self.health.clone(), self.store.clone());
         async move {
-            let mut watch = Watch::new(&counters, health, clock::now_ms());
+            let mut watch = Watch::new(&counters, health.clone(), clock::now_ms());
+            let mut watchdog = Watchdog::new();
             let mut tidied_ms = clock::now_ms();
             watch.look(tidied_ms);
             loop {
@@ -174,6 +194,7 @@ impl Gateway {
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
                 watch.look(now_ms);
+                watchdog.iter_mut().for_each(|watchdog| watchdog.look(health.get(), now_ms));
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;
                     store.tidy();
@@ -254,13 +275,13 @@ fn bind_all(config: &Config, count: usize) -> Result<Vec<OwnedFd>, LaunchError> 
 }
 
 /// Half of the descriptors for clients, half for upstreams, some kept back.
-fn connections_max(config: &Config, cores: usize) -> usize {
+fn connections_room(cores: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // The soft limit is there for programs that use select(2).
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_ASSUMED);
     let per_core = (files / cores as u64).saturating_sub(FDS_RESERVED) / 2;
-    config.connections_max.unwrap_or(per_core.max(1) as usize)
+    per_core.max(1) as usize
 }
 
 /// Starts one core's thread and waits for it to have a runtime.
@@ -304,37 +325,42 @@ fn start_core(
 }
 
 /// Gives the cores the addresses that are known, and the others a moment to be found.
-fn resolve_names(config: &Config, cores: &Arc<[Postbox]>) -> io::Result<()> {
-    let mut unknown = Vec::new();
-    for service in services(config) {
-        match resolve::known(&service.address) {
-            Some(endpoints) => cores.iter().for_each(|core| {
-                core.send(Order::Endpoints(service.target, endpoints.clone()));
-            }),
-            None => unknown.push(service),
+fn resolve_names(
+    config: &Config,
+    redis: Option<&Service>,
+    cores: &Arc<[Postbox]>,
+) -> io::Result<Option<Names>> {
+    let (unknown, known) = names::sorted(Service::all(redis, config));
+    for (service, endpoints) in known {
+        for core in cores.iter() {
+            core.send(service.order(endpoints.clone()));
         }
     }
-    if !unknown.is_empty() {
-        let first_round = names::start(unknown, config.timeouts.dns_refresh, cores.clone())?;
-        // The channel closes when the round is over; a slow name server does not hold up the start.
-        let _ = first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
+    if unknown.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let names = Names::start(unknown, config.timeouts.dns_refresh, cores.clone())?;
+    names.first_round(Duration::from_millis(FIRST_RESOLUTION_MS));
+    Ok(Some(names))
 }
 
-/// Redis first: a core takes no client before it has tried it.
-fn services(config: &Config) -> Vec<Service> {
-    let redis = store::redis(config).map(|(address, _)| Service {
-        target: Target::Redis,
-        name: "redis".to_owned(),
-        address,
-    });
-    let upstreams = config.upstreams.iter().enumerate().map(|(index, upstream)| Service {
-        target: Target::Upstream(index),
-        name: upstream.name.clone(),
-        address: upstream.address.clone(),
-    });
-    redis.into_iter().chain(upstreams).collect()
+fn redis_service(config: &Config) -> Option<Service> {
+    let (address, _) = store::redis(config)?;
+    Some(Service { target: Target::Redis, name: "redis".to_owned(), address })
+}
+
+fn reopener(log: Option<&AccessLogWriter>) -> Box<dyn Fn() + Send + Sync> {
+    match log {
+        Some(log) => Box::new(log.reopener()),
+        None => Box::new(|| {}),
+    }
+}
+
+/// Opens the access log's file anew at every signal, for as long as the runtime runs.
+async fn reopen_log(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
+    while signal.wait(&timers, NEVER).await {
+        (reload.reopen_log)();
+    }
 }
 
 fn access_log_name(config: &Config) -> String {

@@ -72,6 +72,8 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const ADDRESSES_MAX: usize = 64;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
+/// Requests that one core has in flight to one upstream, by default. Over it: 503 `overloaded`.
+pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
 
 /// Calls of one core that wait for Redis, those that nobody waits for any more included. Over it: the call
 /// fails at once.
@@ -133,6 +135,8 @@ pub const ACCESS_LOG_LINE_BYTES: usize = 4 * 1024;
 /// are lost.
 pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
+/// How long a reload waits for every core to have taken it over, in milliseconds. Over it: it says so.
+pub const RELOAD_TAKEN_MS: u64 = 1_000;
 /// Orders on their way to one core. The control thread waits when it is full.
 pub const ORDERS_QUEUED_MAX: usize = 64;
 /// Empty buckets that one core remembers, to refuse without asking Redis. Over it: all are forgotten.

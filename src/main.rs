@@ -4,8 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use realchat_gateway::cli::{self, Command, Invocation};
-use realchat_gateway::config::{self, Config, Lowered};
-use realchat_gateway::control::shutdown::{Ending, Signals};
+use realchat_gateway::config::{self, Config, Lowered, Mistakes, Written};
+use realchat_gateway::control::reload::Load;
+use realchat_gateway::control::shutdown::Ending;
+use realchat_gateway::control::signals::Signals;
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::Log;
 use realchat_gateway::{auth, clock, demo, explain};
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
         Err(ending) if ending.code == 0 => return print(&ending.text),
         Err(ending) => return refuse(&ending.text),
     };
+    let again = written.clone();
     let lowered = match &command {
         Command::Demo => demo::prepare(written),
         _ => config::load(written, launch::check).map_err(|mistakes| mistakes.to_string()),
@@ -25,7 +28,8 @@ fn main() -> ExitCode {
         Err(mistakes) => return refuse(&mistakes),
     };
     match command {
-        Command::Run | Command::Demo => run(config, &warnings, command == Command::Demo),
+        Command::Run => run(config, &warnings, read_again(again), false),
+        Command::Demo => run(config, &warnings, Box::new(|| Err(demo_is_as_it_is())), true),
         Command::Check => {
             for warning in warnings {
                 eprintln!("warning: {warning}");
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
+fn run(config: Config, warnings: &[String], load: Load, is_demo: bool) -> ExitCode {
     let log = match Log::install() {
         Ok(log) => log,
         Err(error) => return fail(&format!("no log: {error}")),
@@ -56,7 +60,7 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("no signals: {error}")),
     };
-    let gateway = match launch::launch(config) {
+    let gateway = match launch::launch(config, load) {
         Ok(gateway) => gateway,
         Err(LaunchError::Mistakes(mistakes)) => return refuse(&mistakes.join("\n")),
         Err(LaunchError::Machine(what)) => return fail(&what),
@@ -76,6 +80,16 @@ fn run(config: Config, warnings: &[String], is_demo: bool) -> ExitCode {
         Ok(Ending::Drained | Ending::CutOff(_)) => ExitCode::SUCCESS,
         Ok(Ending::AtOnce) | Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// The flags and the environment of this process, over the file as it is by then.
+fn read_again(written: Written) -> Load {
+    Box::new(move || config::load(written.clone(), launch::check))
+}
+
+/// Its secret and its backends are made at the start.
+fn demo_is_as_it_is() -> Mistakes {
+    Mistakes::one("demo", "reads no configuration again: end it and start it anew")
 }
 
 fn print(text: &str) -> ExitCode {

@@ -9,14 +9,17 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use crate::config::UpstreamAddress;
+use crate::gateway::Replacement;
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, Stream, Timers};
 
 /// Whose addresses an order brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// An upstream's, by its index in the configuration.
-    Upstream(usize),
+    /// Those of the upstreams that are written so: by their place in the configuration, an order that a reload
+    /// overtakes would be another upstream's.
+    Upstream(UpstreamAddress),
     /// Redis's.
     Redis,
 }
@@ -26,6 +29,8 @@ pub enum Target {
 pub enum Order {
     /// A service has these addresses now.
     Endpoints(Target, Arc<[Endpoint]>),
+    /// This configuration is in force.
+    Reload(Arc<Replacement>),
     /// Stop listening, let what is in flight end, keep nothing alive.
     Drain,
     /// End, whatever is in flight.

@@ -1,4 +1,5 @@
-//! What one core owns: everything that a request touches, shared with nobody.
+//! What one core owns: everything that a request touches, shared with nobody. `in_force` replaces it as a whole when
+//! the configuration is another.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -9,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::auth::{Authenticator, Keys};
-use crate::config::Config;
+use crate::config::{Config, Sizes, Timeouts};
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::heads::HeadPool;
 use crate::gateway::health::Health;
@@ -30,19 +31,23 @@ pub struct Core {
     /// Where requests go.
     pub routes: Arc<RouteTable>,
     /// Who is asking.
-    pub authenticator: Authenticator,
+    pub authenticator: Rc<Authenticator>,
     /// May they.
     pub limiter: Limiter,
+    /// Who keeps the limiter's buckets.
+    pub store: Store,
     /// The connection to Redis, if the limiter keeps its buckets there.
     pub redis: Option<Rc<Redis>>,
     /// Which browser origins may call.
     pub cors: CorsPolicy,
     /// The internal services, in the configuration's order.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<Rc<Upstream>>,
     /// Bounds of a request head.
     pub head_limits: HeadLimits,
     /// The configured waits, in milliseconds.
     pub waits: Waits,
+    /// Connections that the limit of open files leaves room for.
+    pub connections_room: usize,
     /// The waits with a deadline.
     pub timers: Rc<Timers>,
     /// Free I/O buffers.
@@ -50,15 +55,15 @@ pub struct Core {
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
     /// Request ids.
-    pub ids: RequestIds,
+    pub ids: Rc<RequestIds>,
     /// This core's numbers.
     pub counters: Arc<Counters>,
     /// This core's access-log buffer; `None`: no log.
-    pub access_log: Option<RefCell<AccessLog>>,
+    pub access_log: Option<Rc<RefCell<AccessLog>>>,
     /// The process's readiness.
     pub health: Arc<Health>,
     /// No new request is waited for, and each response is the last on its connection.
-    pub draining: Cell<bool>,
+    pub draining: Rc<Cell<bool>>,
 }
 
 /// The configured waits, in milliseconds.
@@ -85,6 +90,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Who keeps the buckets.
     pub store: Store,
+    /// Connections that the limit of open files leaves room for.
+    pub connections_room: usize,
     /// How to speak with Redis; `None`: not at all.
     pub redis: Option<redis::Settings>,
     /// The core's numbers.
@@ -95,12 +102,33 @@ pub struct Parts {
     pub health: Arc<Health>,
 }
 
+impl Waits {
+    /// As configured.
+    pub fn new(timeouts: &Timeouts) -> Waits {
+        let ms = |wait: Duration| wait.as_millis() as u64;
+        Waits {
+            request_head_ms: ms(timeouts.request_head),
+            keep_alive_ms: ms(timeouts.keep_alive),
+            body_ms: ms(timeouts.body),
+            upstream_head_ms: ms(timeouts.upstream_head),
+            upstream_idle_ms: ms(timeouts.upstream_idle),
+        }
+    }
+}
+
+/// The bounds of a head, as configured.
+pub(super) fn head_limits(sizes: &Sizes) -> HeadLimits {
+    HeadLimits {
+        head_bytes: sizes.head_bytes,
+        request_line_bytes: sizes.request_line_bytes,
+        fields: sizes.fields,
+    }
+}
+
 impl Core {
     /// Puts a core together.
     pub fn new(parts: Parts) -> Core {
         let config = parts.config;
-        let (timeouts, sizes) = (&config.timeouts, &config.sizes);
-        let ms = |wait: Duration| wait.as_millis() as u64;
         let (timers, buffers) = (Rc::new(Timers::new()), BufferPool::new());
         let redis = parts.redis.map(|settings| {
             Redis::new(settings, limit::SCRIPT, timers.clone(), buffers.clone(), parts.counters.clone())
@@ -108,32 +136,29 @@ impl Core {
         Core {
             limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &parts.counters),
             redis,
-            authenticator: Authenticator::new(parts.keys),
+            store: parts.store,
+            authenticator: Rc::new(Authenticator::new(parts.keys)),
             cors: CorsPolicy::new(&config.cors),
-            upstreams: config.upstreams.iter().map(|upstream| Upstream::new(upstream, &config)).collect(),
-            head_limits: HeadLimits {
-                head_bytes: sizes.head_bytes,
-                request_line_bytes: sizes.request_line_bytes,
-                fields: sizes.fields,
-            },
-            waits: Waits {
-                request_head_ms: ms(timeouts.request_head),
-                keep_alive_ms: ms(timeouts.keep_alive),
-                body_ms: ms(timeouts.body),
-                upstream_head_ms: ms(timeouts.upstream_head),
-                upstream_idle_ms: ms(timeouts.upstream_idle),
-            },
+            upstreams: config.upstreams.iter().map(|known| Rc::new(Upstream::new(known, &config))).collect(),
+            head_limits: head_limits(&config.sizes),
+            waits: Waits::new(&config.timeouts),
+            connections_room: parts.connections_room,
             timers,
             buffers,
             heads: Rc::default(),
-            ids: RequestIds::new(),
+            ids: Rc::default(),
             counters: parts.counters,
-            access_log: parts.access_log.map(RefCell::new),
+            access_log: parts.access_log.map(|log| Rc::new(RefCell::new(log))),
             health: parts.health,
-            draining: Cell::new(false),
+            draining: Rc::default(),
             routes: parts.routes,
             config,
         }
+    }
+
+    /// Connections that may be open at one time.
+    pub fn connections_max(&self) -> usize {
+        self.config.connections_max.unwrap_or(self.connections_room)
     }
 
     /// The patience with a client that sends a body or takes one.

@@ -27,6 +27,8 @@ pub enum Failure {
     MethodNotAllowed(Box<str>),
     /// The route carries what this build does not serve.
     NotImplemented,
+    /// As many requests as there may be are in flight to the upstream already.
+    Overloaded,
     /// No connection to the upstream.
     Unreachable,
     /// No connection to the upstream in time.
@@ -58,6 +60,7 @@ impl Failure {
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
             Failure::NotImplemented => (501, "not_implemented"),
+            Failure::Overloaded => (503, "overloaded"),
             Failure::Unreachable | Failure::Stale => (502, "upstream_unreachable"),
             Failure::ConnectTimeout => (504, "upstream_connect_timeout"),
             Failure::UpstreamProtocol => (502, "upstream_protocol_error"),
@@ -84,6 +87,7 @@ impl Failure {
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::NotImplemented => "WebSocket tunnels are not available in this build.",
+            Failure::Overloaded => "The service has as many requests as it may have.",
             Failure::Unreachable | Failure::Stale => "The service could not be reached.",
             Failure::ConnectTimeout => "The service did not accept the connection in time.",
             Failure::UpstreamProtocol => "The service did not answer properly.",

@@ -164,6 +164,7 @@ fn compose_extra(out: &mut Buffer, failure: &Failure) {
             };
             headers::line(out, b"Retry-After", push_decimal(seconds, &mut [0; 20]))
         }
+        Failure::Overloaded => headers::line(out, b"Retry-After", b"1"),
         Failure::MethodNotAllowed(allow) => headers::line(out, b"Allow", allow.as_bytes()),
         _ => {}
     }

@@ -109,6 +109,8 @@ counters! {
     counter upstream_retries;
     /// Upstream responses that broke the protocol.
     counter upstream_protocol_errors;
+    /// Requests answered 503 because too many were in flight to their upstream.
+    counter upstream_overloads;
     /// Idle connections in the upstream pools now.
     gauge upstream_idle;
     /// Script calls queued for Redis.
@@ -141,6 +143,8 @@ counters! {
     counter limit_unlimited_queue;
     /// Access-log lines dropped because the sink was stuck.
     counter access_log_lines_dropped;
+    /// Configurations that the core has taken over from a reload.
+    counter reloads;
     /// Turns of the core's ticker: a core whose number stands still is down.
     counter ticks;
 }

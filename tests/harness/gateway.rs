@@ -178,6 +178,22 @@ impl Gateway {
         Duration::from_millis(10 * ticks)
     }
 
+    /// Writes the configuration file anew.
+    pub fn rewrite_config(&self, toml: &str) {
+        fs::write(self.config.as_ref().expect("a configuration file"), toml).expect("a temporary file");
+    }
+
+    /// SIGHUP, and waits for what the log says of the reload's end; gives the lines about it.
+    #[track_caller]
+    pub fn reload(&self) -> Vec<String> {
+        let before = self.log().len();
+        self.signal(Signal::HUP);
+        let ends = ["in force on every core", "nothing to take over", "the running configuration stays"];
+        let is_over = |line: &String| ends.iter().any(|end| line.contains(end));
+        eventually("the reload ends", || self.log()[before..].iter().any(is_over));
+        self.log().split_off(before)
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process takes signals");
     }
