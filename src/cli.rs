@@ -47,6 +47,12 @@ pub enum Command {
     },
     /// Run the gateway with small backends of its own: nothing else is needed
     Demo,
+    /// Have a running gateway replaced by a new process of the binary at its path; its log says how it went
+    Upgrade {
+        /// Its number; without it, what PID_FILE holds
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        pid: Option<u32>,
+    },
 }
 
 /// Why there is nothing to do: help was asked for, or the command line is wrong.
@@ -201,6 +207,8 @@ mod tests {
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));
         assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));
         assert_eq!(read("demo --access-log off").unwrap().command, Command::Demo);
+        assert_eq!(read("upgrade --pid 7").unwrap().command, Command::Upgrade { pid: Some(7) });
+        assert_eq!(read("upgrade --pid-file /run/a").unwrap().command, Command::Upgrade { pid: None });
     }
 
     #[test]
@@ -239,6 +247,8 @@ mod tests {
             "token --user a --ttl 5x",
             "token --user a --ttl 0s",
             "check extra",
+            "upgrade --pid 0",
+            "upgrade --pid x",
             "--port 1 --port 2",
         ] {
             let _ = mistake(line);

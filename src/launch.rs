@@ -1,9 +1,11 @@
 //! From a configuration to running threads: sockets first, then a pinned thread per core, then the control
 //! thread's work on this one.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -18,20 +20,25 @@ use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
 use crate::config::{AccessLog, Config, CoreChoice, IoDriver};
+use crate::control::inherit::Inherited;
 use crate::control::manager::Watchdog;
 use crate::control::names::{Names, Service};
+use crate::control::pid_file::{InCharge, PidFile};
 use crate::control::reload::{self, Load, Reload};
 use crate::control::running::Running;
 use crate::control::shutdown::{Ending, Shutdown};
 use crate::control::signals::{OpenSignal, Signals};
+use crate::control::sockets::Sockets;
+use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
 use crate::control::{Order, Postbox, Target, mailbox, manager, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
+use crate::net::listener::Socket;
 use crate::net::runtime::{Driver, ThreadRuntime};
-use crate::net::{BufferPool, NEVER, Timers, listener};
+use crate::net::{BufferPool, NEVER, Timers};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLogWriter, Counters};
 use crate::worker::{self, Assignment, store};
@@ -55,7 +62,10 @@ pub struct Gateway {
     health: Arc<Health>,
     store: Store,
     access_log: Option<AccessLogWriter>,
-    admin: Option<OwnedFd>,
+    admin: Option<Socket>,
+    /// The same sockets once more, for a successor.
+    for_successor: Vec<(String, OwnedFd)>,
+    pid_file: Option<PidFile>,
     /// Where the public listener is.
     pub public: SocketAddr,
 }
@@ -67,24 +77,26 @@ struct RunningCore {
     counters: Arc<Counters>,
 }
 
-/// Starts everything. When it returns, clients can connect. `load`: reads the configuration again, for a reload.
-pub fn launch(config: Config, load: Load) -> Result<Gateway, LaunchError> {
+/// Starts everything, and takes no client yet. `load`: reads the configuration again, for a reload; `inherited`: what
+/// another process has handed over.
+pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gateway, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
     let config = Arc::new(config);
-    let listeners = bind_all(&config, cpus.len())?;
-    let public = listener::local_address(&listeners[0]).map_err(machine("PORT"))?;
-    let admin = config.admin_addr.map(|address| listener::bind(Some(address.ip()), address.port()));
-    let admin = admin.transpose().map_err(machine("ADMIN_ADDR"))?;
+    let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
+    let public = sockets.address().map_err(machine("PORT"))?;
+    let for_successor = sockets.for_successor().map_err(machine("sockets"))?;
+    let pid_file = config.pid_file.as_deref().map(PidFile::prepare).transpose();
+    let pid_file = pid_file.map_err(|error| mistake("PID_FILE", config.pid_file.as_deref(), &error))?;
     let connections_room = connections_room(cpus.len());
     let access_log =
-        AccessLogWriter::start(&config.access_log).map_err(machine(&access_log_name(&config)))?;
+        AccessLogWriter::start(&config.access_log).map_err(|error| not_writable(&config, &error))?;
     let keys = Arc::new(Keys::new(&config.jwt));
     let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
 
     let (mut cores, mut postboxes) = (Vec::new(), Vec::new());
-    for (index, (cpu, listener)) in cpus.into_iter().zip(listeners).enumerate() {
+    for (index, (cpu, sockets)) in cpus.into_iter().zip(sockets.public).enumerate() {
         let (postbox, mailbox) = mailbox::mailbox().map_err(machine("core"))?;
         let counters = Arc::<Counters>::default();
         let parts = Parts {
@@ -98,7 +110,7 @@ pub fn launch(config: Config, load: Load) -> Result<Gateway, LaunchError> {
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
         };
-        let assignment = Assignment { parts, listener, mailbox };
+        let assignment = Assignment { parts, sockets, mailbox };
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
         postboxes.push(postbox);
@@ -116,7 +128,20 @@ pub fn launch(config: Config, load: Load) -> Result<Gateway, LaunchError> {
         redis,
         reopen_log: reopener(access_log.as_ref()),
     });
-    Ok(Gateway { config, running, reload, cores, postboxes, health, store, access_log, admin, public })
+    Ok(Gateway {
+        config,
+        running,
+        reload,
+        cores,
+        postboxes,
+        health,
+        store,
+        access_log,
+        admin: sockets.admin,
+        for_successor,
+        pid_file,
+        public,
+    })
 }
 
 /// What is wrong with a configuration that is right by its form: CPUs that are not there, routes that contradict
@@ -133,36 +158,70 @@ pub fn check(config: &Config) -> Vec<String> {
 }
 
 impl Gateway {
-    /// Does the control thread's work until the process is to end. Errors: the control thread has no runtime.
-    pub fn run(mut self, signals: Signals) -> io::Result<Ending> {
+    /// Does the control thread's work until the process is to end. `predecessor`: the process that is in charge until
+    /// this one is ready. Errors: the control thread has no runtime, or the predecessor does not let go.
+    pub fn run(
+        mut self,
+        signals: Signals,
+        program: Program,
+        predecessor: Option<Predecessor>,
+    ) -> io::Result<Ending> {
         let (mut runtime, driver) = ThreadRuntime::build(self.config.io_driver != IoDriver::Epoll)?;
-        let admin = self.admin.take();
-        let admin_address = admin.as_ref().and_then(|socket| listener::local_address(socket).ok());
         let timers = Rc::new(Timers::new());
-        let ending = runtime.block_on(async {
+        let (ending, in_charge) = runtime.block_on(async {
             monoio::spawn(self.clockwork(timers.clone()));
+            if let Some(predecessor) = predecessor {
+                predecessor.ready(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
+            }
+            let in_charge = self.take_charge();
+            let is_admin_left = Rc::default();
+            self.open_window(&timers, driver, &is_admin_left);
+            manager::ready();
             monoio::spawn(reload::obey(self.reload.clone(), signals.reload.open()?, timers.clone()));
             monoio::spawn(reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
-            if let Some(socket) = admin {
-                monoio::spawn(serve_admin(Rc::new(self.window(timers.clone(), driver)), socket));
-            }
-            self.announce(admin_address, driver);
-            manager::ready();
-            let counters = self.cores.iter().map(|core| core.counters.clone()).collect();
+            let sockets = std::mem::take(&mut self.for_successor);
+            let upgrade = Upgrade { program, sockets, running: self.running.clone(), timers: timers.clone() };
             let shutdown = Shutdown {
-                timers: &timers,
+                timers,
                 signal: signals.end.open()?,
+                upgrade: (signals.upgrade.open()?, upgrade),
                 cores: self.postboxes.clone(),
-                counters,
+                counters: self.counters(),
                 health: self.health.clone(),
                 running: self.running.clone(),
+                is_admin_left,
             };
-            io::Result::Ok(shutdown.run().await)
+            io::Result::Ok((shutdown.run().await, in_charge))
         })?;
         if ending != Ending::AtOnce {
             self.stop();
         }
+        drop(in_charge);
         Ok(ending)
+    }
+
+    /// From now on this process serves the clients.
+    fn take_charge(&mut self) -> Option<InCharge> {
+        self.postboxes.iter().for_each(|core| {
+            core.send(Order::Open);
+        });
+        let taken = self.pid_file.take().map(PidFile::take_charge)?;
+        taken.inspect_err(|error| error!(%error, "PID_FILE: cannot be replaced")).ok()
+    }
+
+    /// Serves the admin listener, and says where everything is.
+    fn open_window(&mut self, timers: &Rc<Timers>, driver: Driver, is_left: &Rc<Cell<bool>>) {
+        let admin = self.admin.take();
+        let address = admin.as_ref().and_then(|socket| socket.local_address().ok());
+        if let Some(socket) = admin {
+            let window = self.window(timers.clone(), driver, is_left.clone());
+            monoio::spawn(serve_admin(Rc::new(window), socket));
+        }
+        self.announce(address, driver);
+    }
+
+    fn counters(&self) -> Vec<Arc<Counters>> {
+        self.cores.iter().map(|core| core.counters.clone()).collect()
     }
 
     /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is
@@ -182,7 +241,7 @@ impl Gateway {
 
     /// What the control thread does at every tick.
     fn clockwork(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
-        let counters: Vec<_> = self.cores.iter().map(|core| core.counters.clone()).collect();
+        let counters = self.counters();
         let (health, store) = (self.health.clone(), self.store.clone());
         async move {
             let mut watch = Watch::new(&counters, health.clone(), clock::now_ms());
@@ -203,11 +262,11 @@ impl Gateway {
         }
     }
 
-    fn window(&self, timers: Rc<Timers>, control: Driver) -> Admin {
+    fn window(&self, timers: Rc<Timers>, control: Driver, is_left: Rc<Cell<bool>>) -> Admin {
         let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.counters.clone())).collect();
         let access_log_refused = self.access_log.as_ref().map(AccessLogWriter::refused);
         let health = self.health.clone();
-        Admin { health, cores, control, access_log_refused, timers, buffers: BufferPool::new() }
+        Admin { health, cores, control, access_log_refused, timers, buffers: BufferPool::new(), is_left }
     }
 
     fn announce(&self, admin: Option<SocketAddr>, control: Driver) {
@@ -225,7 +284,7 @@ impl Gateway {
     }
 }
 
-async fn serve_admin(admin: Rc<Admin>, socket: OwnedFd) {
+async fn serve_admin(admin: Rc<Admin>, socket: Socket) {
     if let Err(error) = admin::serve(admin, socket).await {
         error!(%error, "the admin listener has stopped");
     }
@@ -256,22 +315,6 @@ fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
             Ok(list.iter().map(|&id| CoreId { id }).collect())
         }
     }
-}
-
-/// One socket per core, all on one port.
-fn bind_all(config: &Config, count: usize) -> Result<Vec<OwnedFd>, LaunchError> {
-    let listen = &config.listen;
-    let address = listen.bind.map_or("*".to_owned(), |address| address.to_string());
-    let failed = |error| machine(&format!("cannot listen on {address} port {}", listen.port))(error);
-    // SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections.
-    listener::claim(listen.bind, listen.port).map_err(failed)?;
-    let first = listener::bind(listen.bind, listen.port).map_err(failed)?;
-    let port = listener::local_address(&first).map_err(failed)?.port();
-    let mut sockets = vec![first];
-    while sockets.len() < count {
-        sockets.push(listener::bind(listen.bind, port).map_err(failed)?);
-    }
-    Ok(sockets)
 }
 
 /// Half of the descriptors for clients, half for upstreams, some kept back.
@@ -363,11 +406,18 @@ async fn reopen_log(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>)
     }
 }
 
-fn access_log_name(config: &Config) -> String {
+/// Where lines should go is written by the operator; that there is no thread for them is the machine's fault.
+fn not_writable(config: &Config, error: &io::Error) -> LaunchError {
     match &config.access_log {
-        AccessLog::File(path) => format!("ACCESS_LOG: {}", path.display()),
-        AccessLog::Off | AccessLog::Stdout => "ACCESS_LOG".to_owned(),
+        AccessLog::File(path) => mistake("ACCESS_LOG", Some(path), error),
+        AccessLog::Off | AccessLog::Stdout => LaunchError::Machine(format!("ACCESS_LOG: {error}")),
     }
+}
+
+/// A path that cannot be written.
+fn mistake(key: &str, path: Option<&Path>, error: &io::Error) -> LaunchError {
+    let path = path.unwrap_or(Path::new("")).display();
+    LaunchError::Mistakes(vec![format!("{key}: {path} cannot be written: {error}")])
 }
 
 fn machine(what: &str) -> impl FnOnce(io::Error) -> LaunchError {

@@ -135,6 +135,12 @@ pub const ACCESS_LOG_LINE_BYTES: usize = 4 * 1024;
 /// are lost.
 pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
+/// How often the control thread looks whether a drain is over, in milliseconds.
+pub const DRAIN_LOOK_MS: u64 = 5;
+/// What a new process may say about itself before it is ready, in bytes. The rest is not heard.
+pub const SUCCESSOR_WORDS_MAX: usize = 4 * 1024;
+/// How long a new process that has given up may take to end, in milliseconds. Over it: it is killed.
+pub const SUCCESSOR_END_MS: u64 = 1_000;
 /// How long a reload waits for every core to have taken it over, in milliseconds. Over it: it says so.
 pub const RELOAD_TAKEN_MS: u64 = 1_000;
 /// Orders on their way to one core. The control thread waits when it is full.

@@ -24,6 +24,15 @@ pub enum Target {
     Redis,
 }
 
+/// What becomes of the listening sockets when a core drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// What waits in their queues is taken, then they are closed: closing alone would reset those connections.
+    Closed,
+    /// Another process has them too and takes what waits: they are left alone this instant.
+    HandedOver,
+}
+
 /// What a core is told.
 #[derive(Debug, Clone)]
 pub enum Order {
@@ -31,8 +40,10 @@ pub enum Order {
     Endpoints(Target, Arc<[Endpoint]>),
     /// This configuration is in force.
     Reload(Arc<Replacement>),
-    /// Stop listening, let what is in flight end, keep nothing alive.
-    Drain,
+    /// Take clients.
+    Open,
+    /// Stop taking clients, let what is in flight end, keep nothing alive.
+    Drain(Fate),
     /// End, whatever is in flight.
     Stop,
 }

@@ -73,7 +73,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// 1 while the core takes connections.
+    /// Listening sockets that the core takes connections from.
     gauge listening;
     /// Connections taken from the listener.
     counter connections_accepted;

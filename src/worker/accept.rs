@@ -8,21 +8,25 @@ use std::rc::Rc;
 use tracing::warn;
 
 use crate::clock;
+use crate::control::Fate;
 use crate::gateway::{self, InForce, reply};
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::Stream;
 use crate::net::listener::{AcceptError, Listener};
 
-/// Accepts until the core drains. Then what waits in the queue is taken too, and only then does the listener
-/// close: closing it would reset those connections.
-pub async fn accept(in_force: Rc<InForce>, listener: Listener) {
+/// Accepts until the core drains. Then, unless the socket is handed over, what waits in the queue is taken too, and only
+/// then does the listener close: closing it would reset those connections.
+pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fate>>) {
     let counters = in_force.core().counters.clone();
-    counters.listening.set(1);
+    counters.listening.add(1);
     let door = Door { in_force, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
     loop {
         let core = door.in_force.core();
         let is_last = core.draining.get();
+        if is_last && fate.get() == Fate::HandedOver {
+            break;
+        }
         match door.take_waiting(&listener) {
             Taken::Everything if is_last => break,
             Taken::Everything => {
@@ -37,10 +41,14 @@ pub async fn accept(in_force: Rc<InForce>, listener: Listener) {
                 exhausted.say(&error);
                 core.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
             }
+            Taken::Over => break,
         }
     }
-    listener.close();
-    counters.listening.set(0);
+    match fate.get() {
+        Fate::Closed => listener.close(),
+        Fate::HandedOver => listener.leave(),
+    }
+    counters.listening.subtract(1);
 }
 
 struct Door {
@@ -53,6 +61,7 @@ enum Taken {
     Everything,
     Enough,
     Failed(std::io::Error),
+    Over,
 }
 
 impl Door {
@@ -62,6 +71,7 @@ impl Door {
                 Ok(Some((stream, peer))) => self.admit(stream, peer),
                 Ok(None) => return Taken::Everything,
                 Err(AcceptError::Dropped(_)) => {}
+                Err(AcceptError::Over) => return Taken::Over,
                 Err(AcceptError::Exhausted(error)) => {
                     self.in_force.core().counters.accept_failures.add(1);
                     return Taken::Failed(error);

@@ -3,38 +3,38 @@
 pub mod accept;
 pub mod store;
 
+use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{Mailbox, Order, Target};
+use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway::core::Parts;
 use crate::gateway::{Core, InForce};
 use crate::limits::{ACCESS_LOG_FLUSH_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
-use crate::net::listener::Listener;
+use crate::net::listener::{Listener, Socket};
 
 /// What one core is given to work with.
 pub struct Assignment {
     /// What the core is made of.
     pub parts: Parts,
-    /// Its listening socket.
-    pub listener: OwnedFd,
+    /// Its listening sockets.
+    pub sockets: Vec<Socket>,
     /// Its orders.
     pub mailbox: Mailbox,
 }
 
 /// Runs one core until it is told to stop. Errors: its sockets cannot be registered with the runtime.
 pub async fn run(assignment: Assignment) -> io::Result<()> {
-    let listener = Listener::new(assignment.listener)?;
+    let mut sockets = assignment.sockets;
+    let fate = Rc::new(Cell::new(Fate::Closed));
     let mailbox = assignment.mailbox.open()?;
     let core = Core::new(assignment.parts);
     let (timers, redis) = (core.timers.clone(), core.redis.clone());
     let in_force = Rc::new(InForce::new(core));
     monoio::spawn(tick(in_force.clone()));
     redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
-    monoio::spawn(open(in_force.clone(), listener));
     while let Some(order) = mailbox.next(&timers).await {
         match order {
             Order::Endpoints(Target::Upstream(address), endpoints) => {
@@ -44,7 +44,13 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 redis.iter().for_each(|redis| redis.replace_endpoints(endpoints.clone()));
             }
             Order::Reload(replacement) => in_force.replace(&replacement),
-            Order::Drain => in_force.core().drain(),
+            Order::Open => open(&in_force, &mut sockets, &fate)?,
+            Order::Drain(sockets_fate) => {
+                fate.set(sockets_fate);
+                // What came before there was an order to open waits in the queues, too.
+                open(&in_force, &mut sockets, &fate)?;
+                in_force.core().drain();
+            }
             Order::Stop => break,
         }
     }
@@ -55,14 +61,25 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes clients as soon as Redis has been tried: until then they wait in the listener's queue, so that not
+/// Takes clients from all of these sockets. Errors: they cannot be registered with the runtime.
+fn open(in_force: &Rc<InForce>, sockets: &mut Vec<Socket>, fate: &Rc<Cell<Fate>>) -> io::Result<()> {
+    let listeners = sockets.drain(..).map(Listener::new).collect::<io::Result<Vec<_>>>()?;
+    if !listeners.is_empty() {
+        monoio::spawn(take_clients(in_force.clone(), listeners, fate.clone()));
+    }
+    Ok(())
+}
+
+/// Takes clients as soon as Redis has been tried: until then they wait in the queues of the listeners, so that not
 /// even the first of them passes unlimited.
-async fn open(in_force: Rc<InForce>, listener: Listener) {
+async fn take_clients(in_force: Rc<InForce>, listeners: Vec<Listener>, fate: Rc<Cell<Fate>>) {
     let redis = in_force.core().redis.clone();
     if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
-    accept::accept(in_force, listener).await;
+    for listener in listeners {
+        monoio::spawn(accept::accept(in_force.clone(), listener, fate.clone()));
+    }
 }
 
 /// The core's clockwork: deadlines at every tick, the access log and the pools now and then.
