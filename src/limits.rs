@@ -36,6 +36,9 @@ pub const REFUSED_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection that has carried nothing yet may still take to send its first request when the core
 /// drains, in milliseconds.
 pub const DRAIN_FIRST_REQUEST_MS: u64 = 500;
+/// How long an idle connection may take for one more request when another process has taken over, in milliseconds.
+/// Each response closes its connection then, so whoever is busy has moved by this time.
+pub const HANDOVER_IDLE_MS: u64 = 3_000;
 /// How long a closing connection waits for the peer to take the answer, in milliseconds.
 pub const LINGER_MS: u64 = 1_000;
 /// Bytes that a closing connection reads and throws away while it lingers.
@@ -113,6 +116,8 @@ pub const RING_ENTRIES: u32 = 1024;
 pub const CORE_STALL_MS: u64 = 5_000;
 /// How long the start waits for the first resolution of the upstreams' names, in milliseconds.
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
+/// How long a start waits for a port that somebody listens on, in milliseconds. Over it: a refusal to start.
+pub const PORT_FREED_MS: u64 = 1_000;
 /// Connections to the admin listener at one time; further ones are closed at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// How long an admin connection may take for a request, in milliseconds.

@@ -69,13 +69,18 @@ fn readiness_fails_first_and_requests_are_served_while_the_delay_runs() {
 
 #[test]
 fn nothing_to_do_is_an_end_at_once() {
-    let gateway = Gateway::builder().cores("2").start();
-    let mut idle: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
-    idle.iter_mut().for_each(Client::expect_open);
-    let since = Instant::now();
-    assert_eq!(gateway.stop().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-    idle.iter_mut().for_each(Client::expect_closed);
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let gateway = Gateway::builder().cores("2").start();
+        let mut idle: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+        idle.iter_mut().for_each(Client::expect_open);
+        let since = Instant::now();
+        assert_eq!(gateway.stop().code(), Some(0));
+        fastest = fastest.min(since.elapsed());
+        idle.iter_mut().for_each(Client::expect_closed);
+    }
+    // The other rounds may have had to share the machine with other tests.
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
 }
 
 #[test]

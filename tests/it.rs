@@ -25,3 +25,4 @@ mod slow;
 mod streaming;
 mod tidy;
 mod tokens;
+mod upgrade;

@@ -2,13 +2,17 @@
 //! be more than that, or less.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::config::{Config, Listen};
 use crate::control::inherit::{self, Inherited};
+use crate::limits::PORT_FREED_MS;
 use crate::net::listener::{self, Socket};
 
 /// The listening sockets of this process.
@@ -63,14 +67,30 @@ impl Sockets {
 }
 
 fn bind_admin(address: SocketAddr) -> io::Result<Socket> {
-    listener::claim(Some(address.ip()), address.port())?;
+    claim(Some(address.ip()), address.port())?;
     listener::bind(Some(address.ip()), address.port())
+}
+
+/// SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections, so nobody else may
+/// listen there.
+///
+/// A process that was killed may still do so for a moment: the kernel takes its rings apart, and what they hold, after
+/// it is gone. Whoever restarts it at once must not be told that the port is taken.
+fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
+    let deadline_ms = clock::now_ms() + PORT_FREED_MS;
+    loop {
+        match listener::claim(address, port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && clock::now_ms() < deadline_ms => {
+                thread::sleep(Duration::from_millis(PORT_LOOK_MS));
+            }
+            claimed => return claimed,
+        }
+    }
 }
 
 /// One socket for each core, all on one port that nobody else listens on. Errors: as `bind(2)`.
 fn bind(listen: &Listen, cores: usize) -> io::Result<Vec<Vec<Socket>>> {
-    // SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections.
-    listener::claim(listen.bind, listen.port)?;
+    claim(listen.bind, listen.port)?;
     let first = listener::bind(listen.bind, listen.port)?;
     let port = first.local_address()?.port();
     let mut sockets = vec![vec![first]];
@@ -128,11 +148,14 @@ fn sibling(pattern: &Socket, listen: &Listen) -> io::Result<Socket> {
     listener::bind_silently(listen.bind, pattern.local_address()?.port())
 }
 
+/// How often a port is tried that is taken, in milliseconds.
+const PORT_LOOK_MS: u64 = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::listener::Keeper;
-    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener};
 
     const LISTEN: Listen = Listen { port: 0, bind: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) };
 

@@ -62,6 +62,8 @@ pub struct Core {
     pub access_log: Option<Rc<RefCell<AccessLog>>>,
     /// The process's readiness.
     pub health: Arc<Health>,
+    /// How long an idle connection may take for one more request when the core drains, in milliseconds.
+    pub idle_grace_ms: Rc<Cell<u64>>,
     /// No new request is waited for, and each response is the last on its connection.
     pub draining: Rc<Cell<bool>>,
 }
@@ -150,6 +152,7 @@ impl Core {
             counters: parts.counters,
             access_log: parts.access_log.map(|log| Rc::new(RefCell::new(log))),
             health: parts.health,
+            idle_grace_ms: Rc::default(),
             draining: Rc::default(),
             routes: parts.routes,
             config,
@@ -187,8 +190,10 @@ impl Core {
         self.timers.until(at_ms, or_drain).await
     }
 
-    /// Begins to drain: every wait looks at its circumstances again.
-    pub fn drain(&self) {
+    /// Begins to drain: every wait looks at its circumstances again. A client that sends a request in the moment in which
+    /// its idle connection is closed sees it fail; where there is time, it has one more.
+    pub fn drain(&self, idle_grace_ms: u64) {
+        self.idle_grace_ms.set(idle_grace_ms);
         self.draining.set(true);
         for upstream in &self.upstreams {
             upstream.close_idle(&self.counters);

@@ -82,6 +82,7 @@ impl Core {
             counters: self.counters.clone(),
             access_log: self.access_log.clone(),
             health: self.health.clone(),
+            idle_grace_ms: self.idle_grace_ms.clone(),
             draining: self.draining.clone(),
             config,
         }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway::core::Parts;
 use crate::gateway::{Core, InForce};
-use crate::limits::{ACCESS_LOG_FLUSH_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
+use crate::limits::{ACCESS_LOG_FLUSH_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::listener::{Listener, Socket};
 
 /// What one core is given to work with.
@@ -49,7 +49,10 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 fate.set(sockets_fate);
                 // What came before there was an order to open waits in the queues, too.
                 open(&in_force, &mut sockets, &fate)?;
-                in_force.core().drain();
+                in_force.core().drain(match sockets_fate {
+                    Fate::Closed => 0,
+                    Fate::HandedOver => HANDOVER_IDLE_MS,
+                });
             }
             Order::Stop => break,
         }

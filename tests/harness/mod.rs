@@ -10,6 +10,7 @@
 
 mod client;
 mod gateway;
+mod load;
 mod message;
 mod origin;
 mod proof;
@@ -19,7 +20,8 @@ mod token;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Request, Response};
-pub use gateway::{Builder, Gateway, Statuses, Then};
+pub use gateway::{Builder, Gateway, PROGRAM, Statuses, Then};
+pub use load::Load;
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
 pub use token::{SECRET, now, sign, token, token_with};
