@@ -36,6 +36,9 @@ pub const REFUSED_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection that has carried nothing yet may still take to send its first request when the core
 /// drains, in milliseconds.
 pub const DRAIN_FIRST_REQUEST_MS: u64 = 500;
+/// How long an idle connection may take for one more request when the process ends, in milliseconds: a request that is on
+/// its way is answered, and the end is hardly later.
+pub const DRAIN_IDLE_MS: u64 = 40;
 /// How long an idle connection may take for one more request when another process has taken over, in milliseconds.
 /// Each response closes its connection then, so whoever is busy has moved by this time.
 pub const HANDOVER_IDLE_MS: u64 = 3_000;
@@ -140,7 +143,7 @@ pub const ACCESS_LOG_LINE_BYTES: usize = 4 * 1024;
 /// are lost.
 pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
-/// How often the control thread looks whether a drain is over, in milliseconds.
+/// How often a draining process looks at its deadlines, and whether it is done, in milliseconds.
 pub const DRAIN_LOOK_MS: u64 = 5;
 /// What a new process may say about itself before it is ready, in bytes. The rest is not heard.
 pub const SUCCESSOR_WORDS_MAX: usize = 4 * 1024;
@@ -170,6 +173,7 @@ pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 /// Requested header names that the answer to a preflight repeats, in bytes. Over it: a fixed list.
 pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
 
+const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // The spans of a head are 16 bits wide.
 const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);

@@ -12,7 +12,9 @@ use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway::core::Parts;
 use crate::gateway::{Core, InForce};
-use crate::limits::{ACCESS_LOG_FLUSH_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
+use crate::limits::{
+    ACCESS_LOG_FLUSH_MS, DRAIN_IDLE_MS, DRAIN_LOOK_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS,
+};
 use crate::net::listener::{Listener, Socket};
 
 /// What one core is given to work with.
@@ -50,7 +52,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 // What came before there was an order to open waits in the queues, too.
                 open(&in_force, &mut sockets, &fate)?;
                 in_force.core().drain(match sockets_fate {
-                    Fate::Closed => 0,
+                    Fate::Closed => DRAIN_IDLE_MS,
                     Fate::HandedOver => HANDOVER_IDLE_MS,
                 });
             }
@@ -89,7 +91,9 @@ async fn take_clients(in_force: Rc<InForce>, listeners: Vec<Listener>, fate: Rc<
 async fn tick(in_force: Rc<InForce>) {
     let (mut flushed_ms, mut swept_ms) = (0, 0);
     loop {
-        monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+        let is_draining = in_force.core().draining.get();
+        let tick_ms = if is_draining { DRAIN_LOOK_MS } else { TICK_MS };
+        monoio::time::sleep(Duration::from_millis(tick_ms)).await;
         let (core, now_ms) = (in_force.core(), clock::now_ms());
         core.timers.tick(now_ms);
         core.counters.ticks.add(1);
