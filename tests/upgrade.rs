@@ -287,7 +287,8 @@ fn the_service_manager_hears_of_every_change() {
     let all = told(&manager, |all| all.contains(&format!("MAINPID={second}\nREADY=1\n")));
     assert!(all.contains(&format!("MAINPID={second}\n")) && !all.contains("STOPPING"), "{all}");
     assert_eq!(gateway.wait().code(), Some(0));
-    told(&manager, |all| all.contains("WATCHDOG=1\n"));
+    let all = told(&manager, |all| all.contains("WATCHDOG=1\n"));
+    assert!(!all.contains("STOPPING"), "the old process has told of its end: {all}");
     kill_process(gateway.in_charge(), Signal::TERM).expect("it takes signals");
     told(&manager, |all| all.contains("STOPPING=1\n"));
     fs::remove_file(&path).expect("it was there");
@@ -297,7 +298,13 @@ fn the_service_manager_hears_of_every_change() {
 fn the_pid_file_names_the_process_in_charge_and_goes_with_it() {
     let gateway = Gateway::builder().upgradable().start();
     assert_eq!(gateway.in_charge().as_raw_nonzero().get() as u32, gateway.pid());
-    let last = gateway.upgrade().expect("an upgrade");
+    let fds = gateway.fd_count();
+    for _ in 0..3 {
+        gateway.upgrade().expect("an upgrade");
+    }
+    let last = gateway.in_charge();
+    let open = || fs::read_dir(format!("/proc/{}/fd", last.as_raw_nonzero())).expect("/proc").count();
+    eventually("every process hands over the sockets and nothing else", || open() == fds);
     eventually("the first one ends", || fs::metadata(format!("/proc/{}/fd/0", gateway.pid())).is_err());
     assert_eq!(gateway.in_charge(), last, "the old process has removed the new one's file");
     kill_process(last, Signal::TERM).expect("it takes signals");

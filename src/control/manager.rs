@@ -1,5 +1,7 @@
 //! What the service manager is told (`sd_notify`(3)). Without `NOTIFY_SOCKET` there is none, and nothing is said.
 
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -9,7 +11,7 @@ use crate::gateway::health::Readiness;
 
 /// The process is in charge and takes clients.
 pub fn ready() {
-    say(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+    say(&[NotifyState::MainPid(process::id()), NotifyState::Ready]);
 }
 
 /// The configuration is being read again; [`ready`] comes when that is over, whatever came of it.
@@ -25,9 +27,12 @@ pub fn stopping() {
     say(&[NotifyState::Stopping]);
 }
 
-/// Another process is in charge from now on. Only the process that was in charge until now is believed.
-pub fn succeeded_by(pid: u32) {
+/// This process is in charge from now on: another one, or after all still this one. Only the one that was in charge until
+/// now is believed, so another one leaves this one with nothing to say.
+pub fn in_charge(pid: u32) {
+    IS_HEARD.store(true, Ordering::Relaxed);
     say(&[NotifyState::MainPid(pid)]);
+    IS_HEARD.store(pid == process::id(), Ordering::Relaxed);
 }
 
 /// The manager's watchdog, if it has one for this process: it wants to hear of us again and again.
@@ -55,7 +60,13 @@ impl Watchdog {
 }
 
 fn say(what: &[NotifyState<'_>]) {
+    if !IS_HEARD.load(Ordering::Relaxed) {
+        return;
+    }
     if let Err(error) = sd_notify::notify(what) {
         warn!(%error, "the service manager cannot be told");
     }
 }
+
+/// The manager believes this process. The manager is one for the whole process, as its address in the environment is.
+static IS_HEARD: AtomicBool = AtomicBool::new(true);

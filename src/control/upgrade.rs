@@ -186,14 +186,14 @@ impl Successor {
         };
         let pid = child.id();
         // The service manager believes the process in charge, and that is us for one moment more.
-        manager::succeeded_by(pid);
+        manager::in_charge(pid);
         match self.pipe.try_send(GO) {
             Ok(Some(_)) => {
                 info!(pid, "upgrade: the new process has taken over");
                 Stage::HandedOver(pid)
             }
             Ok(None) | Err(_) => {
-                manager::succeeded_by(process::id());
+                manager::in_charge(process::id());
                 self.child = Some(child);
                 Stage::Failed("the new process went away when it was ready".to_owned())
             }
