@@ -225,8 +225,8 @@ fn under_load_every_request_gets_its_whole_answer() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     let (answers, failures) = load.stop();
-    // That nobody listens any more is what an end is. A connection that came between the last look at the queue and the
-    // end of listening is one that the kernel has taken and nobody can serve (see below).
+    // That nobody listens any more is what an end is. A connection that came between the last look at the queue
+    // and the end of listening is one that the kernel has taken and nobody can serve (see below).
     let lost: Vec<&String> = failures.iter().filter(|failure| !failure.ends_with("refused")).collect();
     assert!(answers > 8 && lost.len() <= 1, "{lost:#?} of {answers}");
     assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));

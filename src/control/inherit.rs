@@ -1,8 +1,8 @@
-//! What another process has handed over, by systemd's protocol (`sd_listen_fds`(3)): a service manager the sockets that
-//! it listens on, or the process before us those and its end of a pipe.
+//! What another process has handed over, by systemd's protocol (`sd_listen_fds`(3)): a service manager the sockets
+//! that it listens on, or the process before us those and its end of a pipe.
 //!
-//! The names (`LISTEN_FDNAMES`) say what is what: `admin` is the admin listener, [`PIPE`] the pipe, and everything else is
-//! the public listener.
+//! The names (`LISTEN_FDNAMES`) say what is what: `admin` is the admin listener, [`PIPE`] the pipe, and everything
+//! else is the public listener.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};

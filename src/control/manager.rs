@@ -27,8 +27,8 @@ pub fn stopping() {
     say(&[NotifyState::Stopping]);
 }
 
-/// This process is in charge from now on: another one, or after all still this one. Only the one that was in charge until
-/// now is believed, so another one leaves this one with nothing to say.
+/// This process is in charge from now on: another one, or after all still this one. Only the one that was in
+/// charge until now is believed, so another one leaves this one with nothing to say.
 pub fn in_charge(pid: u32) {
     IS_HEARD.store(true, Ordering::Relaxed);
     say(&[NotifyState::MainPid(pid)]);

@@ -114,7 +114,8 @@ impl Shutdown {
             core.send(Order::Drain(fate));
         }
         let deadline = clock::now_ms() + self.running.get().timeouts.shutdown.as_millis() as u64;
-        // A service manager that ends the service tells all of its processes: to one that ends already that is no news.
+        // A service manager that ends the service tells all of its processes: to one that ends already that is no
+        // news.
         let mut signals_left = if fate == Fate::HandedOver { 1 } else { 0 };
         // A core that still listens has not taken the order, or not yet what waits in its listener's queue.
         let mut quiet = 0;

@@ -1,5 +1,5 @@
-//! The listening sockets, bound or handed over, and which core gets which. Each core should have one of its own; what was handed over may
-//! be more than that, or less.
+//! The listening sockets, bound or handed over, and which core gets which. Each core should have one of its own;
+//! what was handed over may be more than that, or less.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -71,8 +71,8 @@ fn bind_admin(address: SocketAddr) -> io::Result<Socket> {
     listener::bind(Some(address.ip()), address.port())
 }
 
-/// SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections, so nobody else may
-/// listen there.
+/// SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections, so nobody
+/// else may listen there.
 ///
 /// A process that was killed may still do so for a moment: the kernel takes its rings apart, and what they hold, after
 /// it is gone. Whoever restarts it at once must not be told that the port is taken.

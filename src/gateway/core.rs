@@ -190,8 +190,8 @@ impl Core {
         self.timers.until(at_ms, or_drain).await
     }
 
-    /// Begins to drain: every wait looks at its circumstances again. A client that sends a request in the moment in which
-    /// its idle connection is closed sees it fail; where there is time, it has one more.
+    /// Begins to drain: every wait looks at its circumstances again. A client that sends a request in the moment
+    /// in which its idle connection is closed sees it fail; where there is time, it has one more.
     pub fn drain(&self, idle_grace_ms: u64) {
         self.idle_grace_ms.set(idle_grace_ms);
         self.draining.set(true);

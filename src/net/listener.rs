@@ -144,8 +144,8 @@ impl Listener {
         self.inner.readable(false)
     }
 
-    /// Stops listening this instant, in every process that has the socket. Dropping alone leaves it open, and the kernel
-    /// queueing connections that nobody will take, until the ring has let go of the last poll. A socket that a
+    /// Stops listening this instant, in every process that has the socket. Dropping alone leaves it open, and the
+    /// kernel queueing connections that nobody will take, until the ring has let go of the last poll. A socket that a
     /// service manager keeps is left to it.
     pub fn close(self) {
         if self.keeper == Keeper::Nobody {

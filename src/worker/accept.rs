@@ -14,8 +14,8 @@ use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::Stream;
 use crate::net::listener::{AcceptError, Listener};
 
-/// Accepts until the core drains. Then, unless the socket is handed over, what waits in the queue is taken too, and only
-/// then does the listener close: closing it would reset those connections.
+/// Accepts until the core drains. Then, unless the socket is handed over, what waits in the queue is taken too,
+/// and only then does the listener close: closing it would reset those connections.
 pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fate>>) {
     let counters = in_force.core().counters.clone();
     counters.listening.add(1);
