@@ -41,6 +41,7 @@ use crate::net::runtime::{Driver, ThreadRuntime};
 use crate::net::{BufferPool, NEVER, Timers};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLogWriter, Counters};
+use crate::upstream::resolve;
 use crate::worker::{self, Assignment, store};
 
 /// Why the gateway did not start.
@@ -373,12 +374,14 @@ fn resolve_names(
     redis: Option<&Service>,
     cores: &Arc<[Postbox]>,
 ) -> io::Result<Option<Names>> {
-    let (unknown, known) = names::sorted(Service::all(redis, config));
-    for (service, endpoints) in known {
+    let services = Service::all(redis, config);
+    for service in &services {
+        let Some(endpoints) = resolve::known(&service.address) else { continue };
         for core in cores.iter() {
             core.send(service.order(endpoints.clone()));
         }
     }
+    let unknown = names::unresolved(services);
     if unknown.is_empty() {
         return Ok(None);
     }

@@ -76,16 +76,9 @@ impl Names {
     }
 }
 
-/// The services whose names have to be resolved, and those whose addresses are written: those with the latter.
-pub fn sorted(services: Vec<Service>) -> (Vec<Service>, Vec<(Service, Arc<[Endpoint]>)>) {
-    let (mut unknown, mut known) = (Vec::new(), Vec::new());
-    for service in services {
-        match resolve::known(&service.address) {
-            Some(endpoints) => known.push((service, endpoints)),
-            None => unknown.push(service),
-        }
-    }
-    (unknown, known)
+/// The services whose names have to be resolved: those whose addresses are not written.
+pub fn unresolved(services: Vec<Service>) -> Vec<Service> {
+    services.into_iter().filter(|service| resolve::known(&service.address).is_none()).collect()
 }
 
 /// What the cores were told last about one service.

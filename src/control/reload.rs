@@ -140,7 +140,7 @@ impl Reload {
 
     /// Names are resolved for the new upstreams from now on. Redis stays where it is.
     fn watch_names(&self, config: &Config) {
-        let (unknown, _) = names::sorted(Service::all(self.redis.as_ref(), config));
+        let unknown = names::unresolved(Service::all(self.redis.as_ref(), config));
         let mut watched = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         *watched = None;
         if unknown.is_empty() {
