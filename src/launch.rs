@@ -126,7 +126,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         cores: postboxes.clone(),
         counters: cores.iter().map(|core| core.counters.clone()).collect(),
         names: Mutex::new(names),
-        redis,
+        redis: redis_service,
         reopen_log: reopener(access_log.as_ref()),
     });
     Ok(Gateway {
@@ -392,7 +392,7 @@ fn resolve_names(
 
 fn redis_service(config: &Config) -> Option<Service> {
     let (address, _) = store::redis(config)?;
-    Some(Service { target: Target::Redis, name: "redis".to_owned(), address })
+    Some(Service { target: Target::Redis(address.clone()), name: "redis".to_owned(), address })
 }
 
 fn reopener(log: Option<&AccessLogWriter>) -> Box<dyn Fn() + Send + Sync> {

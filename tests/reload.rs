@@ -156,6 +156,50 @@ fn the_new_upstreams_name_is_resolved_before_its_first_request() {
 }
 
 #[test]
+fn another_redis_takes_over_and_no_request_waits_for_it() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    let (one, two) = (Redis::start(), Redis::start_with(&["--requirepass", "hunter2"]));
+    let builder = Gateway::builder().cores("2").everywhere(&origin).env("RATE_LIMIT_STORE", "redis");
+    let builder = builder.env("RATE_LIMIT_RPS", "1000000").env("RATE_LIMIT_BURST", "1000000");
+    let closed = "rate_limit_on_redis_failure = 'closed'\nredis_timeout = '2s'\n";
+    let at = |redis: &Redis, more: &str| format!("{closed}redis_addr = '{}'\n{more}", redis.addr());
+    let gateway = builder.config(&at(&one, "")).start();
+    // Without Redis each of these would be refused.
+    let load = Load::start(gateway.public, &Request::new("GET", "/api/v1/users/me").token("ann"), 2);
+    for (redis, more, other) in [(&two, "redis_password = 'hunter2'\n", &one), (&one, "", &two)] {
+        gateway.rewrite_config(&at(redis, more));
+        let log = gateway.reload();
+        assert!(log.iter().any(|line| line.contains("REDIS_PASSWORD: another secret")), "{log:#?}");
+        let asked = |redis: &Redis| match redis.addr() == two.addr() {
+            true => two.client().ask_after("hunter2", &["INFO", "commandstats"]),
+            false => redis.cli(&["INFO", "commandstats"]),
+        };
+        let calls = |redis: &Redis| evaluations(&asked(redis));
+        let before = calls(redis);
+        load.goes_on();
+        assert!(calls(redis) > before, "the new Redis is not asked");
+        eventually("the old Redis is let go", || {
+            let before = calls(other);
+            load.goes_on();
+            calls(other) == before
+        });
+    }
+    let threads = gateway.threads();
+    let (answers, failures) = load.stop();
+    assert!(failures.is_empty(), "{answers} answers, {failures:#?}");
+    assert_eq!(gateway.metric("redis_breaker_open"), 0);
+    assert_eq!(gateway.admin("/readyz").text().lines().next(), Some("ready"));
+    assert_eq!(gateway.threads(), threads);
+    assert!(!gateway.log().concat().contains("hunter2"));
+}
+
+/// How often the script was called, by what Redis says of its commands.
+fn evaluations(stats: &str) -> u64 {
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().expect("a number"))
+}
+
+#[test]
 fn the_number_of_connections_follows() {
     let gateway = Gateway::builder().config("max_connections = 1\n").start();
     let mut first = gateway.client();

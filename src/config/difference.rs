@@ -24,11 +24,12 @@ pub struct Change {
 #[must_use]
 pub fn difference(running: &Config, wanted: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (before, after) = (sections(running), sections(wanted));
-    let settings =
-        before.into_iter().zip(after).flat_map(|(before, after)| before.1.into_iter().zip(after.1));
-    for ((key, from), (_, to)) in settings {
+    // What is shown of one setting may depend on another: what can be taken over is shown as it will be.
+    let settled = settle(running, wanted.clone());
+    let rows = |config| sections(config).into_iter().flat_map(|(_, rows)| rows);
+    for ((key, from), ((_, to), (_, asked))) in rows(running).zip(rows(&settled).zip(rows(wanted))) {
         let needs_restart = FIXED.contains(&key);
+        let to = if needs_restart { asked } else { to };
         let change = |from, to| Change { subject: key.to_owned(), from, to, needs_restart };
         match key {
             "JWT_SECRET" if running.jwt.secrets != wanted.jwt.secrets => changes.push(change(None, None)),
@@ -47,7 +48,6 @@ pub fn difference(running: &Config, wanted: &Config) -> Vec<Change> {
 /// The wanted configuration as far as a running process can take it over: the rest of it is the running one's.
 #[must_use]
 pub fn settle(running: &Config, wanted: Config) -> Config {
-    let RateLimit { store, prefix, .. } = running.rate_limit.clone();
     Config {
         listen: running.listen.clone(),
         admin_addr: running.admin_addr,
@@ -55,8 +55,7 @@ pub fn settle(running: &Config, wanted: Config) -> Config {
         io_driver: running.io_driver,
         access_log: running.access_log.clone(),
         pid_file: running.pid_file.clone(),
-        rate_limit: RateLimit { store, prefix, ..wanted.rate_limit },
-        redis: running.redis.clone(),
+        rate_limit: RateLimit { store: running.rate_limit.store, ..wanted.rate_limit },
         ..wanted
     }
 }
@@ -99,21 +98,8 @@ impl fmt::Display for Change {
 }
 
 /// What sockets, threads and files are made of; [`settle`] keeps the same.
-const FIXED: [&str; 13] = [
-    "PORT",
-    "BIND",
-    "ADMIN_ADDR",
-    "CORES",
-    "IO_DRIVER",
-    "ACCESS_LOG",
-    "PID_FILE",
-    "RATE_LIMIT_STORE",
-    "RATE_LIMIT_PREFIX",
-    "REDIS_ADDR",
-    "REDIS_USERNAME",
-    "REDIS_PASSWORD",
-    "REDIS_TIMEOUT",
-];
+const FIXED: [&str; 8] =
+    ["PORT", "BIND", "ADMIN_ADDR", "CORES", "IO_DRIVER", "ACCESS_LOG", "PID_FILE", "RATE_LIMIT_STORE"];
 
 #[cfg(test)]
 mod tests {
@@ -183,8 +169,7 @@ mod tests {
     #[test]
     fn what_needs_a_restart_is_kept_and_said() {
         let other = "port = 1\nbind = '::1'\nadmin_addr = 'off'\ncores = 2\nio_driver = 'epoll'\naccess_log = 'off'\n\
-                     pid_file = '/a/b'\nrate_limit_store = 'off'\nrate_limit_prefix = 'x'\nredis_addr = 'a:1'\n\
-                     redis_username = 'u'\nredis_password = 'p'\nredis_timeout = '1ms'\nbody_timeout = '1s'\n";
+                     pid_file = '/a/b'\nrate_limit_store = 'memory'\nbody_timeout = '1s'\n";
         let (running, wanted) = (config(""), config(other));
         let changes = difference(&running, &wanted);
         let fixed: Vec<&str> =

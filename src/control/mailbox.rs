@@ -20,8 +20,8 @@ pub enum Target {
     /// Those of the upstreams that are written so: by their place in the configuration, an order that a reload
     /// overtakes would be another upstream's.
     Upstream(UpstreamAddress),
-    /// Redis's.
-    Redis,
+    /// That of Redis, if it is written so.
+    Redis(UpstreamAddress),
 }
 
 /// What becomes of the listening sockets when a core drains.

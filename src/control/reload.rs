@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::auth::Keys;
 use crate::clock;
-use crate::config::{self, Config, Lowered, Mistakes};
+use crate::config::{self, Config, Lowered, Mistakes, UpstreamAddress};
 use crate::control::names::{self, Names, Service};
 use crate::control::running::Running;
 use crate::control::signals::OpenSignal;
@@ -39,8 +39,8 @@ pub struct Reload {
     pub counters: Vec<Arc<Counters>>,
     /// The thread that resolves names, if there is one.
     pub names: Mutex<Option<Names>>,
-    /// Redis, whose name is resolved with those of the upstreams.
-    pub redis: Option<Service>,
+    /// Redis as a configuration has it, whose name is resolved with those of the upstreams.
+    pub redis: fn(&Config) -> Option<Service>,
     /// Opens the access log's file anew: a reload is a good moment for that.
     pub reopen_log: Box<dyn Fn() + Send + Sync>,
 }
@@ -110,6 +110,7 @@ impl Reload {
             routes: Arc::new(routes),
             keys: Arc::new(Keys::new(&config.jwt)),
             endpoints: config.upstreams.iter().map(|upstream| addresses(running, upstream)).collect(),
+            redis_endpoints: self.redis_addresses(running, &config),
             config: config.clone(),
         });
         let before: Vec<u64> = self.counters.iter().map(|core| core.reloads.get()).collect();
@@ -138,9 +139,16 @@ impl Reload {
         false
     }
 
-    /// Names are resolved for the new upstreams from now on. Redis stays where it is.
+    /// The addresses of Redis, if it is another one.
+    fn redis_addresses(&self, running: &Config, wanted: &Config) -> Option<Arc<[Endpoint]>> {
+        let (before, after) = ((self.redis)(running), (self.redis)(wanted)?);
+        let is_known = before.is_some_and(|before| before.address == after.address);
+        if is_known { None } else { found(&after.name, &after.address) }
+    }
+
+    /// Names are resolved for the new services from now on.
     fn watch_names(&self, config: &Config) {
-        let unknown = names::unresolved(Service::all(self.redis.as_ref(), config));
+        let unknown = names::unresolved(Service::all((self.redis)(config).as_ref(), config));
         let mut watched = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         *watched = None;
         if unknown.is_empty() {
@@ -165,10 +173,14 @@ fn addresses(running: &Config, upstream: &config::Upstream) -> Option<Arc<[Endpo
     if running.upstreams.contains(upstream) {
         return None;
     }
-    match resolve::resolve(&upstream.address) {
+    found(&upstream.name, &upstream.address)
+}
+
+fn found(service: &str, address: &UpstreamAddress) -> Option<Arc<[Endpoint]>> {
+    match resolve::resolve(address) {
         Ok(endpoints) => Some(endpoints),
         Err(error) => {
-            error!(service = upstream.name, %error, "the service's name does not resolve");
+            error!(service, %error, "the service's name does not resolve");
             None
         }
     }

@@ -159,6 +159,12 @@ impl Core {
         }
     }
 
+    /// A connection to Redis that is spoken with in another way, not opened yet.
+    pub fn another_redis(&self, settings: redis::Settings) -> Rc<Redis> {
+        let (timers, buffers) = (self.timers.clone(), self.buffers.clone());
+        Redis::new(settings, limit::SCRIPT, timers, buffers, self.counters.clone())
+    }
+
     /// Connections that may be open at one time.
     pub fn connections_max(&self) -> usize {
         self.config.connections_max.unwrap_or(self.connections_room)

@@ -14,6 +14,7 @@ use crate::config::{self, Config, UpstreamAddress};
 use crate::gateway::Core;
 use crate::gateway::core::{Waits, head_limits};
 use crate::gateway::cors::CorsPolicy;
+use crate::redis::Redis;
 use crate::route::RouteTable;
 use crate::upstream::{Endpoint, Upstream};
 
@@ -31,6 +32,8 @@ pub struct Replacement {
     /// The addresses of its upstreams, in its order, as far as they are known; `None`: as before, if it is an
     /// upstream of before.
     pub endpoints: Vec<Option<Arc<[Endpoint]>>>,
+    /// The addresses of Redis; `None`: as before.
+    pub redis_endpoints: Option<Arc<[Endpoint]>>,
 }
 
 impl InForce {
@@ -44,10 +47,10 @@ impl InForce {
         self.0.borrow().clone()
     }
 
-    /// From now on a new request meets this configuration.
-    pub fn replace(&self, replacement: &Replacement) {
+    /// From now on a new request meets this configuration, and this connection to Redis.
+    pub fn replace(&self, replacement: &Replacement, redis: Option<Rc<Redis>>) {
         let old = self.core();
-        let new = old.with(replacement);
+        let new = old.with(replacement, redis);
         old.upstreams.iter().filter(|upstream| !is_in(&new.upstreams, upstream)).for_each(|upstream| {
             upstream.retire(&new.counters);
         });
@@ -58,7 +61,7 @@ impl InForce {
 
 impl Core {
     /// The same core under another configuration.
-    fn with(&self, replacement: &Replacement) -> Core {
+    fn with(&self, replacement: &Replacement, redis: Option<Rc<Redis>>) -> Core {
         let config = replacement.config.clone();
         if config.jwt != self.config.jwt {
             self.authenticator.replace_keys(replacement.keys.clone());
@@ -67,9 +70,9 @@ impl Core {
         Core {
             routes: replacement.routes.clone(),
             authenticator: self.authenticator.clone(),
-            limiter: self.store.limiter(&config.rate_limit, self.redis.clone(), &self.counters),
+            limiter: self.store.limiter(&config.rate_limit, redis.clone(), &self.counters),
             store: self.store.clone(),
-            redis: self.redis.clone(),
+            redis,
             cors: CorsPolicy::new(&config.cors),
             upstreams: addressed.map(|(wanted, found)| self.upstream(wanted, found, &config)).collect(),
             head_limits: head_limits(&config.sizes),

@@ -33,19 +33,19 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     let fate = Rc::new(Cell::new(Fate::Closed));
     let mailbox = assignment.mailbox.open()?;
     let core = Core::new(assignment.parts);
-    let (timers, redis) = (core.timers.clone(), core.redis.clone());
+    let timers = core.timers.clone();
+    core.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
     let in_force = Rc::new(InForce::new(core));
     monoio::spawn(tick(in_force.clone()));
-    redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
     while let Some(order) = mailbox.next(&timers).await {
         match order {
             Order::Endpoints(Target::Upstream(address), endpoints) => {
                 in_force.core().replace_endpoints(&address, &endpoints);
             }
-            Order::Endpoints(Target::Redis, endpoints) => {
-                redis.iter().for_each(|redis| redis.replace_endpoints(endpoints.clone()));
+            Order::Endpoints(Target::Redis(address), endpoints) => {
+                store::replace_endpoints(&in_force.core(), &address, endpoints);
             }
-            Order::Reload(replacement) => in_force.replace(&replacement),
+            Order::Reload(replacement) => store::reload(&in_force, &replacement).await,
             Order::Open => open(&in_force, &mut sockets, &fate)?,
             Order::Drain(sockets_fate) => {
                 fate.set(sockets_fate);
