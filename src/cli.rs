@@ -54,6 +54,12 @@ pub enum Command {
         #[arg(long, env = "PAGE_PORT", value_name = "PORT", default_value = "8090")]
         page_port: String,
     },
+    /// Have a running gateway replaced by a new process of the binary at its path; its log says how it went
+    Upgrade {
+        /// Its number; without it, what PID_FILE holds
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        pid: Option<u32>,
+    },
 }
 
 /// Why there is nothing to do: help was asked for, or the command line is wrong.
@@ -211,6 +217,8 @@ mod tests {
         assert_eq!(read("demo --access-log off").unwrap().command, demo("8090"));
         assert_eq!(read("demo --page-port x").unwrap().command, demo("x"));
         assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
+        assert_eq!(read("upgrade --pid 7").unwrap().command, Command::Upgrade { pid: Some(7) });
+        assert_eq!(read("upgrade --pid-file /run/a").unwrap().command, Command::Upgrade { pid: None });
     }
 
     #[test]
@@ -250,6 +258,8 @@ mod tests {
             "token --user a --ttl 0s",
             "check extra",
             "health extra",
+            "upgrade --pid 0",
+            "upgrade --pid x",
             "--port 1 --port 2",
             "run --page-port 1",
         ] {

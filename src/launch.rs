@@ -1,11 +1,13 @@
 //! From a configuration to running threads: sockets first, then a pinned thread per core, then the control
 //! thread's work on this one.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,18 +20,27 @@ use crate::admin::{self, Admin};
 use crate::auth::Keys;
 use crate::clock;
 use crate::config::{AccessLog, Config, CoreChoice, IoDriver};
-use crate::control::names::Service;
-use crate::control::shutdown::{Ending, Shutdown, Signals};
+use crate::control::inherit::Inherited;
+use crate::control::manager::Watchdog;
+use crate::control::names::{Names, Service};
+use crate::control::pid_file::{InCharge, PidFile};
+use crate::control::reload::{self, Load, Reload};
+use crate::control::running::Running;
+use crate::control::shutdown::{Ending, Shutdown};
+use crate::control::signals::{OpenSignal, Signals};
+use crate::control::sockets::Sockets;
+use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
-use crate::control::{Mailbox, Order, Postbox, Target, mailbox, names};
+use crate::control::{Mailbox, Order, Postbox, Target, mailbox, manager, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
 use crate::gateway::seats::Seats;
 use crate::gateway::tunnel::{Sibling, Tunnels};
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
+use crate::net::listener::Socket;
 use crate::net::runtime::{Driver, ThreadRuntime};
-use crate::net::{BufferPool, Timers, listener};
+use crate::net::{BufferPool, NEVER, Timers};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLogWriter, Counters};
 use crate::upstream::resolve;
@@ -47,12 +58,17 @@ pub enum LaunchError {
 /// The gateway, with all its cores running.
 pub struct Gateway {
     config: Arc<Config>,
+    running: Arc<Running>,
+    reload: Arc<Reload>,
     cores: Vec<RunningCore>,
     postboxes: Arc<[Postbox]>,
     health: Arc<Health>,
     store: Store,
     access_log: Option<AccessLogWriter>,
-    admin: Option<OwnedFd>,
+    admin: Option<Socket>,
+    /// The same sockets once more, for a successor.
+    for_successor: Vec<(String, OwnedFd)>,
+    pid_file: Option<PidFile>,
     /// Where the public listener is.
     pub public: SocketAddr,
 }
@@ -64,18 +80,20 @@ struct RunningCore {
     counters: Arc<Counters>,
 }
 
-/// Starts everything. When it returns, clients can connect.
-pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
+/// Starts everything, and takes no client yet. `load`: reads the configuration again, for a reload; `inherited`: what
+/// another process has handed over.
+pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gateway, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
     let config = Arc::new(config);
-    let listeners = bind_all(&config, cpus.len())?;
-    let public = listener::local_address(&listeners[0]).map_err(machine("PORT"))?;
-    let admin = config.admin_addr.map(|address| listener::bind(Some(address.ip()), address.port()));
-    let admin = admin.transpose().map_err(machine("ADMIN_ADDR"))?;
-    let connections_max = connections_max(&config, cpus.len());
+    let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
+    let public = sockets.address().map_err(machine("PORT"))?;
+    let for_successor = sockets.for_successor().map_err(machine("sockets"))?;
+    let pid_file = config.pid_file.as_deref().map(PidFile::prepare).transpose();
+    let pid_file = pid_file.map_err(|error| mistake("PID_FILE", config.pid_file.as_deref(), &error))?;
+    let connections_room = connections_room(cpus.len());
     let access_log =
-        AccessLogWriter::start(&config.access_log).map_err(machine(&access_log_name(&config)))?;
+        AccessLogWriter::start(&config.access_log).map_err(|error| not_writable(&config, &error))?;
     let keys = Arc::new(Keys::new(&config.jwt));
     let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
@@ -84,25 +102,51 @@ pub fn launch(config: Config) -> Result<Gateway, LaunchError> {
     let siblings = siblings(&postboxes);
     let seats: Arc<Seats> = Arc::default();
     let mut cores = Vec::new();
-    for (index, ((cpu, listener), mailbox)) in cpus.into_iter().zip(listeners).zip(mailboxes).enumerate() {
+    for (index, ((cpu, sockets), mailbox)) in cpus.into_iter().zip(sockets.public).zip(mailboxes).enumerate()
+    {
         let counters = siblings[index].counters.clone();
         let parts = Parts {
             config: config.clone(),
             routes: routes.clone(),
             keys: keys.clone(),
             store: store.clone(),
+            connections_room,
             redis: store::redis(&config).map(|(_, settings)| settings),
             tunnels: Tunnels::new(siblings.clone(), index, seats.clone()),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
         };
-        let assignment = Assignment { parts, listener, mailbox, connections_max };
+        let assignment = Assignment { parts, sockets, mailbox };
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
     }
-    resolve_names(&config, &postboxes).map_err(machine("names"))?;
-    Ok(Gateway { config, cores, postboxes, health, store, access_log, admin, public })
+    let redis = redis_service(&config);
+    let names = resolve_names(&config, redis.as_ref(), &postboxes).map_err(machine("names"))?;
+    let running = Arc::new(Running::new(config.clone()));
+    let reload = Arc::new(Reload {
+        load,
+        running: running.clone(),
+        cores: postboxes.clone(),
+        counters: cores.iter().map(|core| core.counters.clone()).collect(),
+        names: Mutex::new(names),
+        redis: redis_service,
+        reopen_log: reopener(access_log.as_ref()),
+    });
+    Ok(Gateway {
+        config,
+        running,
+        reload,
+        cores,
+        postboxes,
+        health,
+        store,
+        access_log,
+        admin: sockets.admin,
+        for_successor,
+        pid_file,
+        public,
+    })
 }
 
 /// A mailbox for each core, before the first of them runs: a core can give tunnels to every other.
@@ -140,34 +184,70 @@ pub fn check(config: &Config) -> Vec<String> {
 }
 
 impl Gateway {
-    /// Does the control thread's work until the process is to end. Errors: the control thread has no runtime.
-    pub fn run(mut self, signals: Signals) -> io::Result<Ending> {
+    /// Does the control thread's work until the process is to end. `predecessor`: the process that is in charge until
+    /// this one is ready. Errors: the control thread has no runtime, or the predecessor does not let go.
+    pub fn run(
+        mut self,
+        signals: Signals,
+        program: Program,
+        predecessor: Option<Predecessor>,
+    ) -> io::Result<Ending> {
         let (mut runtime, driver) = ThreadRuntime::build(self.config.io_driver != IoDriver::Epoll)?;
-        let admin = self.admin.take();
-        let admin_address = admin.as_ref().and_then(|socket| listener::local_address(socket).ok());
         let timers = Rc::new(Timers::new());
-        let ending = runtime.block_on(async {
-            let signals = signals.open()?;
+        let (ending, in_charge) = runtime.block_on(async {
             monoio::spawn(self.clockwork(timers.clone()));
-            if let Some(socket) = admin {
-                monoio::spawn(serve_admin(Rc::new(self.window(timers.clone(), driver)), socket));
+            if let Some(predecessor) = predecessor {
+                predecessor.ready(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
             }
-            self.announce(admin_address, driver);
-            let counters = self.cores.iter().map(|core| core.counters.clone()).collect();
+            let in_charge = self.take_charge();
+            let is_admin_left = Rc::default();
+            self.open_window(&timers, driver, &is_admin_left);
+            manager::ready();
+            monoio::spawn(reload::obey(self.reload.clone(), signals.reload.open()?, timers.clone()));
+            monoio::spawn(reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
+            let sockets = std::mem::take(&mut self.for_successor);
+            let upgrade = Upgrade { program, sockets, running: self.running.clone(), timers: timers.clone() };
             let shutdown = Shutdown {
-                timers: &timers,
-                signals,
+                timers,
+                signal: signals.end.open()?,
+                upgrade: (signals.upgrade.open()?, upgrade),
                 cores: self.postboxes.clone(),
-                counters,
+                counters: self.counters(),
                 health: self.health.clone(),
-                timeouts: self.config.timeouts.clone(),
+                running: self.running.clone(),
+                is_admin_left,
             };
-            io::Result::Ok(shutdown.run().await)
+            io::Result::Ok((shutdown.run().await, in_charge))
         })?;
         if ending != Ending::AtOnce {
             self.stop();
         }
+        drop(in_charge);
         Ok(ending)
+    }
+
+    /// From now on this process serves the clients.
+    fn take_charge(&mut self) -> Option<InCharge> {
+        self.postboxes.iter().for_each(|core| {
+            core.send(Order::Open);
+        });
+        let taken = self.pid_file.take().map(PidFile::take_charge)?;
+        taken.inspect_err(|error| error!(%error, "PID_FILE: cannot be replaced")).ok()
+    }
+
+    /// Serves the admin listener, and says where everything is.
+    fn open_window(&mut self, timers: &Rc<Timers>, driver: Driver, is_left: &Rc<Cell<bool>>) {
+        let admin = self.admin.take();
+        let address = admin.as_ref().and_then(|socket| socket.local_address().ok());
+        if let Some(socket) = admin {
+            let window = self.window(timers.clone(), driver, is_left.clone());
+            monoio::spawn(serve_admin(Rc::new(window), socket));
+        }
+        self.announce(address, driver);
+    }
+
+    fn counters(&self) -> Vec<Arc<Counters>> {
+        self.cores.iter().map(|core| core.counters.clone()).collect()
     }
 
     /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is
@@ -187,10 +267,11 @@ impl Gateway {
 
     /// What the control thread does at every tick.
     fn clockwork(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
-        let counters: Vec<_> = self.cores.iter().map(|core| core.counters.clone()).collect();
+        let counters = self.counters();
         let (health, store) = (self.health.clone(), self.store.clone());
         async move {
-            let mut watch = Watch::new(&counters, health, clock::now_ms());
+            let mut watch = Watch::new(&counters, health.clone(), clock::now_ms());
+            let mut watchdog = Watchdog::new();
             let mut tidied_ms = clock::now_ms();
             watch.look(tidied_ms);
             loop {
@@ -198,6 +279,7 @@ impl Gateway {
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
                 watch.look(now_ms);
+                watchdog.iter_mut().for_each(|watchdog| watchdog.look(health.get(), now_ms));
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;
                     store.tidy();
@@ -206,11 +288,11 @@ impl Gateway {
         }
     }
 
-    fn window(&self, timers: Rc<Timers>, control: Driver) -> Admin {
+    fn window(&self, timers: Rc<Timers>, control: Driver, is_left: Rc<Cell<bool>>) -> Admin {
         let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.counters.clone())).collect();
         let access_log_refused = self.access_log.as_ref().map(AccessLogWriter::refused);
         let health = self.health.clone();
-        Admin { health, cores, control, access_log_refused, timers, buffers: BufferPool::new() }
+        Admin { health, cores, control, access_log_refused, timers, buffers: BufferPool::new(), is_left }
     }
 
     fn announce(&self, admin: Option<SocketAddr>, control: Driver) {
@@ -228,7 +310,7 @@ impl Gateway {
     }
 }
 
-async fn serve_admin(admin: Rc<Admin>, socket: OwnedFd) {
+async fn serve_admin(admin: Rc<Admin>, socket: Socket) {
     if let Err(error) = admin::serve(admin, socket).await {
         error!(%error, "the admin listener has stopped");
     }
@@ -261,30 +343,14 @@ fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
     }
 }
 
-/// One socket per core, all on one port.
-fn bind_all(config: &Config, count: usize) -> Result<Vec<OwnedFd>, LaunchError> {
-    let listen = &config.listen;
-    let address = listen.bind.map_or("*".to_owned(), |address| address.to_string());
-    let failed = |error| machine(&format!("cannot listen on {address} port {}", listen.port))(error);
-    // SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections.
-    listener::claim(listen.bind, listen.port).map_err(failed)?;
-    let first = listener::bind(listen.bind, listen.port).map_err(failed)?;
-    let port = listener::local_address(&first).map_err(failed)?.port();
-    let mut sockets = vec![first];
-    while sockets.len() < count {
-        sockets.push(listener::bind(listen.bind, port).map_err(failed)?);
-    }
-    Ok(sockets)
-}
-
 /// Half of the descriptors for clients, half for upstreams, some kept back.
-fn connections_max(config: &Config, cores: usize) -> usize {
+fn connections_room(cores: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // The soft limit is there for programs that use select(2).
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_ASSUMED);
     let per_core = (files / cores as u64).saturating_sub(FDS_RESERVED) / 2;
-    config.connections_max.unwrap_or(per_core.max(1) as usize)
+    per_core.max(1) as usize
 }
 
 /// Starts one core's thread and waits for it to have a runtime.
@@ -328,44 +394,58 @@ fn start_core(
 }
 
 /// Gives the cores the addresses that are known, and the others a moment to be found.
-fn resolve_names(config: &Config, cores: &Arc<[Postbox]>) -> io::Result<()> {
-    let mut unknown = Vec::new();
-    for service in services(config) {
-        match resolve::known(&service.address) {
-            Some(endpoints) => cores.iter().for_each(|core| {
-                core.send(Order::Endpoints(service.target, endpoints.clone()));
-            }),
-            None => unknown.push(service),
+fn resolve_names(
+    config: &Config,
+    redis: Option<&Service>,
+    cores: &Arc<[Postbox]>,
+) -> io::Result<Option<Names>> {
+    let services = Service::all(redis, config);
+    for service in &services {
+        let Some(endpoints) = resolve::known(&service.address) else { continue };
+        for core in cores.iter() {
+            core.send(service.order(endpoints.clone()));
         }
     }
-    if !unknown.is_empty() {
-        let first_round = names::start(unknown, config.timeouts.dns_refresh, cores.clone())?;
-        // The channel closes when the round is over; a slow name server does not hold up the start.
-        let _ = first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
+    let unknown = names::unresolved(services);
+    if unknown.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let names = Names::start(unknown, config.timeouts.dns_refresh, cores.clone())?;
+    names.first_round(Duration::from_millis(FIRST_RESOLUTION_MS));
+    Ok(Some(names))
 }
 
-/// Redis first: a core takes no client before it has tried it.
-fn services(config: &Config) -> Vec<Service> {
-    let redis = store::redis(config).map(|(address, _)| Service {
-        target: Target::Redis,
-        name: "redis".to_owned(),
-        address,
-    });
-    let upstreams = config.upstreams.iter().enumerate().map(|(index, upstream)| Service {
-        target: Target::Upstream(index),
-        name: upstream.name.clone(),
-        address: upstream.address.clone(),
-    });
-    redis.into_iter().chain(upstreams).collect()
+fn redis_service(config: &Config) -> Option<Service> {
+    let (address, _) = store::redis(config)?;
+    Some(Service { target: Target::Redis(address.clone()), name: "redis".to_owned(), address })
 }
 
-fn access_log_name(config: &Config) -> String {
+fn reopener(log: Option<&AccessLogWriter>) -> Box<dyn Fn() + Send + Sync> {
+    match log {
+        Some(log) => Box::new(log.reopener()),
+        None => Box::new(|| {}),
+    }
+}
+
+/// Opens the access log's file anew at every signal, for as long as the runtime runs.
+async fn reopen_log(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
+    while signal.wait(&timers, NEVER).await {
+        (reload.reopen_log)();
+    }
+}
+
+/// Where lines should go is written by the operator; that there is no thread for them is the machine's fault.
+fn not_writable(config: &Config, error: &io::Error) -> LaunchError {
     match &config.access_log {
-        AccessLog::File(path) => format!("ACCESS_LOG: {}", path.display()),
-        AccessLog::Off | AccessLog::Stdout => "ACCESS_LOG".to_owned(),
+        AccessLog::File(path) => mistake("ACCESS_LOG", Some(path), error),
+        AccessLog::Off | AccessLog::Stdout => LaunchError::Machine(format!("ACCESS_LOG: {error}")),
     }
+}
+
+/// A path that cannot be written.
+fn mistake(key: &str, path: Option<&Path>, error: &io::Error) -> LaunchError {
+    let path = path.unwrap_or(Path::new("")).display();
+    LaunchError::Mistakes(vec![format!("{key}: {path} cannot be written: {error}")])
 }
 
 fn machine(what: &str) -> impl FnOnce(io::Error) -> LaunchError {

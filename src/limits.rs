@@ -36,6 +36,12 @@ pub const REFUSED_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection that has carried nothing yet may still take to send its first request when the core
 /// drains, in milliseconds.
 pub const DRAIN_FIRST_REQUEST_MS: u64 = 500;
+/// How long an idle connection may take for one more request when the process ends, in milliseconds: a request
+/// that is on its way is answered, and the end is hardly later.
+pub const DRAIN_IDLE_MS: u64 = 40;
+/// How long an idle connection may take for one more request when another process has taken over, in milliseconds.
+/// Each response closes its connection then, so whoever is busy has moved by this time.
+pub const HANDOVER_IDLE_MS: u64 = 3_000;
 /// How long a closing connection waits for the peer to take the answer, in milliseconds.
 pub const LINGER_MS: u64 = 1_000;
 /// Bytes that a closing connection reads and throws away while it lingers.
@@ -90,6 +96,8 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const ADDRESSES_MAX: usize = 64;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
+/// Requests that one core has in flight to one upstream, by default. Over it: 503 `overloaded`.
+pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
 
 /// Calls of one core that wait for Redis, those that nobody waits for any more included. Over it: the call
 /// fails at once.
@@ -129,6 +137,8 @@ pub const RING_ENTRIES: u32 = 1024;
 pub const CORE_STALL_MS: u64 = 5_000;
 /// How long the start waits for the first resolution of the upstreams' names, in milliseconds.
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
+/// How long a start waits for a port that somebody listens on, in milliseconds. Over it: a refusal to start.
+pub const PORT_FREED_MS: u64 = 1_000;
 /// Connections to the admin listener at one time; further ones are closed at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// How long an admin connection may take for a request, in milliseconds.
@@ -151,6 +161,14 @@ pub const ACCESS_LOG_LINE_BYTES: usize = 4 * 1024;
 /// are lost.
 pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
+/// How often a draining process looks at its deadlines, and whether it is done, in milliseconds.
+pub const DRAIN_LOOK_MS: u64 = 5;
+/// What a new process may say about itself before it is ready, in bytes. The rest is not heard.
+pub const SUCCESSOR_WORDS_MAX: usize = 4 * 1024;
+/// How long a new process that has given up may take to end, in milliseconds. Over it: it is killed.
+pub const SUCCESSOR_END_MS: u64 = 1_000;
+/// How long a reload waits for every core to have taken it over, in milliseconds. Over it: it says so.
+pub const RELOAD_TAKEN_MS: u64 = 1_000;
 /// Orders on their way to one core. The control thread waits when it is full.
 pub const ORDERS_QUEUED_MAX: usize = 64;
 /// Empty buckets that one core remembers, to refuse without asking Redis. Over it: all are forgotten.
@@ -173,6 +191,7 @@ pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 /// Requested header names that the answer to a preflight repeats, in bytes. Over it: a fixed list.
 pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
 
+const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // The spans of a head are 16 bits wide.
 const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);

@@ -14,8 +14,21 @@ const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
-const FOREIGN_NAMES: [&str; 6] =
-    ["PAGE_PORT", "RUST_LOG", "SKIP_INSTALL", "SO_REUSEPORT", "COOP_TASKRUN", "JWT_SECERT"];
+const FOREIGN_NAMES: [&str; 13] = [
+    "PAGE_PORT",
+    "RUST_LOG",
+    "SKIP_INSTALL",
+    "SO_REUSEPORT",
+    "COOP_TASKRUN",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "MONOTONIC_USEC",
+    "WATCHDOG_USEC",
+    "CAP_NET_BIND_SERVICE",
+    "JWT_SECERT",
+];
 
 #[test]
 fn the_readme_has_every_error_code_and_no_other() {

@@ -69,13 +69,18 @@ fn readiness_fails_first_and_requests_are_served_while_the_delay_runs() {
 
 #[test]
 fn nothing_to_do_is_an_end_at_once() {
-    let gateway = Gateway::builder().cores("2").start();
-    let mut idle: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
-    idle.iter_mut().for_each(Client::expect_open);
-    let since = Instant::now();
-    assert_eq!(gateway.stop().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-    idle.iter_mut().for_each(Client::expect_closed);
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let gateway = Gateway::builder().cores("2").start();
+        let mut idle: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+        idle.iter_mut().for_each(Client::expect_open);
+        let since = Instant::now();
+        assert_eq!(gateway.stop().code(), Some(0));
+        fastest = fastest.min(since.elapsed());
+        idle.iter_mut().for_each(Client::expect_closed);
+    }
+    // The other rounds may have had to share the machine with other tests.
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
 }
 
 #[test]
@@ -209,6 +214,21 @@ fn under_load_every_answer_that_begins_is_complete() {
         stop.store(true, Ordering::SeqCst);
         assert_eq!(status.code(), Some(0));
     });
+    assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
+}
+
+#[test]
+fn under_load_every_request_gets_its_whole_answer() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
+    let load = Load::start(gateway.public, &a_request(), 4);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().code(), Some(0));
+    let (answers, failures) = load.stop();
+    // That nobody listens any more is what an end is. A connection that came between the last look at the queue
+    // and the end of listening is one that the kernel has taken and nobody can serve (see below).
+    let lost: Vec<&String> = failures.iter().filter(|failure| !failure.ends_with("refused")).collect();
+    assert!(answers > 8 && lost.len() <= 1, "{lost:#?} of {answers}");
     assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
 }
 

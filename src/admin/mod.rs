@@ -1,18 +1,20 @@
 //! The operator's window: health and metrics, on the control thread, read-only, as strict as the public port.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::clock;
 use crate::gateway::health::Health;
 use crate::http1::{Framing, HeadLimits, HeadScan, Method, RequestHead};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS, LINGER_MS};
-use crate::net::listener::Listener;
+use crate::net::listener::{Listener, Socket};
 use crate::net::runtime::Driver;
-use crate::net::{Buffer, BufferPool, Pace, Sink, Stream, Timers};
+use crate::net::{Buffer, BufferPool, NEVER, Pace, Sink, Stream, Timers};
 use crate::telemetry::prometheus::Extra;
 use crate::telemetry::{Counter, Counters, prometheus};
 
@@ -30,14 +32,18 @@ pub struct Admin {
     pub timers: Rc<Timers>,
     /// Its buffers.
     pub buffers: Rc<BufferPool>,
+    /// The listener is another process's by now.
+    pub is_left: Rc<Cell<bool>>,
 }
 
-/// Serves the admin listener for as long as the runtime runs.
-pub async fn serve(admin: Rc<Admin>, listener: OwnedFd) -> std::io::Result<()> {
+/// Serves the admin listener for as long as the runtime runs, or until it is another process's.
+pub async fn serve(admin: Rc<Admin>, listener: Socket) -> std::io::Result<()> {
     let listener = Listener::new(listener)?;
     let open: Rc<Cell<usize>> = Rc::default();
     loop {
-        listener.readable().await?;
+        if !waiting(&admin, &listener).await? {
+            return Ok(());
+        }
         match listener.try_accept() {
             Ok(Some((stream, peer))) if open.get() < ADMIN_CONNECTIONS_MAX => {
                 open.set(open.get() + 1);
@@ -52,6 +58,17 @@ pub async fn serve(admin: Rc<Admin>, listener: OwnedFd) -> std::io::Result<()> {
             Err(_) => admin.timers.sleep_until(clock::now_ms() + 100).await,
         }
     }
+}
+
+/// Waits for a connection. False: whoever comes is not ours.
+async fn waiting(admin: &Admin, listener: &Listener) -> std::io::Result<bool> {
+    let mut readable = pin!(listener.readable());
+    let or_left = poll_fn(|context| match readable.as_mut().poll(context) {
+        _ if admin.is_left.get() => Poll::Ready(Ok(false)),
+        Poll::Ready(readable) => Poll::Ready(readable.map(|()| true)),
+        Poll::Pending => Poll::Pending,
+    });
+    admin.timers.until(NEVER, or_left).await.unwrap_or(Ok(false))
 }
 
 /// Requests one after the other, until the client closes, errs or dawdles.

@@ -33,7 +33,7 @@ pub fn describe(config: &Config) -> String {
 }
 
 /// The settings, by the headings of `--help`.
-fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
     let Config { listen, jwt, rate_limit, redis, timeouts, sizes, .. } = config;
     vec![
         (
@@ -55,6 +55,11 @@ fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)>
                 ("ACCESS_LOG", show_access_log(&config.access_log)),
                 ("SHUTDOWN_DELAY", show_duration(timeouts.shutdown_delay)),
                 ("SHUTDOWN_TIMEOUT", show_duration(timeouts.shutdown)),
+                ("UPGRADE_TIMEOUT", show_duration(timeouts.upgrade)),
+                (
+                    "PID_FILE",
+                    config.pid_file.as_ref().map_or_else(|| "none".to_owned(), |p| p.display().to_string()),
+                ),
             ],
         ),
         (
@@ -90,6 +95,7 @@ fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str, String)>)>
                 ("UPSTREAM_IDLE_TIMEOUT", show_duration(timeouts.upstream_idle)),
                 ("UPSTREAM_KEEP_ALIVE", show_duration(timeouts.upstream_keep_alive)),
                 ("UPSTREAM_IDLE_CONNECTIONS", format!("{} per upstream and core", sizes.upstream_idle)),
+                ("UPSTREAM_MAX_IN_FLIGHT", format!("{} per upstream and core", sizes.upstream_in_flight)),
                 ("DNS_REFRESH", show_duration(timeouts.dns_refresh)),
             ],
         ),
@@ -146,7 +152,7 @@ fn websockets(ws: &WebSocket) -> Vec<(&'static str, String)> {
 }
 
 /// One line of the table of routes.
-fn route_row(config: &Config, route: &Route) -> Vec<String> {
+pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
     let access = match route.access {
         Access::Public => "public",
         Access::Protected => "protected",

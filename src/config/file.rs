@@ -151,6 +151,10 @@ written! {
         shutdown_delay: "SHUTDOWN_DELAY", "scalar", "DURATION" = "0s";
         /// From closing the listeners to cutting off what is left
         shutdown_timeout: "SHUTDOWN_TIMEOUT", "scalar", "DURATION" = "15s";
+        /// From the start of a new binary to its word that it is ready
+        upgrade_timeout: "UPGRADE_TIMEOUT", "scalar", "DURATION" = "30s";
+        /// File that holds the number of the process in charge
+        pid_file: "PID_FILE", "scalar", "PATH";
     }
     "Tokens" {
         /// HS256 secret that signs and verifies (a flag is visible to every user of the host)
@@ -215,6 +219,8 @@ written! {
         upstream_keep_alive: "UPSTREAM_KEEP_ALIVE", "scalar", "DURATION" = "60s";
         /// Idle connections kept per upstream and core
         upstream_idle_connections: "UPSTREAM_IDLE_CONNECTIONS", "scalar", "COUNT" = "256";
+        /// Requests in flight per upstream and core; over it: 503
+        upstream_max_in_flight: "UPSTREAM_MAX_IN_FLIGHT", "scalar", "COUNT" = "1024";
         /// Between resolutions of an upstream's name
         dns_refresh: "DNS_REFRESH", "scalar", "DURATION" = "30s";
     }

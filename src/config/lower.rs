@@ -119,6 +119,7 @@ impl Layers {
             timeouts: self.timeouts(),
             sizes,
             access_log: self.value("ACCESS_LOG", value::access_log),
+            pid_file: self.option("PID_FILE", value::file_path),
         }
     }
 
@@ -168,6 +169,7 @@ impl Layers {
             dns_refresh: self.value("DNS_REFRESH", between(Duration::from_secs(1), DAY)),
             shutdown_delay: self.value("SHUTDOWN_DELAY", between(Duration::ZERO, DAY)),
             shutdown: self.value("SHUTDOWN_TIMEOUT", between(Duration::ZERO, DAY)),
+            upgrade: self.value("UPGRADE_TIMEOUT", between(Duration::from_secs(1), HOUR)),
         }
     }
 
@@ -193,6 +195,8 @@ impl Layers {
             body_rate_min: self.value("BODY_MIN_RATE", |text| value::size(text, 0, BODY_RATE_MAX)),
             upstream_idle: self
                 .value("UPSTREAM_IDLE_CONNECTIONS", |text| value::count(text, 0, UPSTREAM_IDLE_MAX)),
+            upstream_in_flight: self
+                .value("UPSTREAM_MAX_IN_FLIGHT", |text| value::count(text, 1, UPSTREAM_IN_FLIGHT_MAX)),
         }
     }
 
@@ -398,5 +402,7 @@ const REQUEST_LINE_BYTES_MIN: usize = 128;
 const BODY_RATE_MAX: u64 = 1 << 30;
 /// Idle connections per upstream and core.
 const UPSTREAM_IDLE_MAX: usize = 65_536;
+/// Requests in flight per upstream and core.
+const UPSTREAM_IN_FLIGHT_MAX: usize = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -5,6 +5,7 @@
 
 mod address;
 mod describe;
+mod difference;
 pub mod file;
 mod limit;
 pub mod lower;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use describe::describe;
+pub use difference::{Change, difference, settle};
 pub use file::Written;
 pub use lower::{Lowered, load, load_over, lower};
 pub use mistake::Mistakes;
@@ -67,6 +69,8 @@ pub struct Config {
     pub sizes: Sizes,
     /// Where access-log lines go.
     pub access_log: AccessLog,
+    /// The file that holds the number of the process in charge; `None`: none is written.
+    pub pid_file: Option<PathBuf>,
 }
 
 /// The public listener.
@@ -101,7 +105,7 @@ pub enum IoDriver {
 }
 
 /// How tokens are checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwt {
     /// HS256 secrets; the first one signs, all of them verify. Never empty.
     pub secrets: Vec<Secret>,
@@ -365,6 +369,8 @@ pub struct Timeouts {
     pub shutdown_delay: Duration,
     /// From closing the listeners to cutting off what is left. `SHUTDOWN_TIMEOUT`, 15 s.
     pub shutdown: Duration,
+    /// From the start of a new binary to its word that it is ready. `UPGRADE_TIMEOUT`, 30 s.
+    pub upgrade: Duration,
 }
 
 /// Every size that has a bound.
@@ -382,6 +388,8 @@ pub struct Sizes {
     pub body_rate_min: u64,
     /// Idle connections kept per upstream and core. `UPSTREAM_IDLE_CONNECTIONS`, 256.
     pub upstream_idle: usize,
+    /// Requests in flight to one upstream from one core. `UPSTREAM_MAX_IN_FLIGHT`, 1024.
+    pub upstream_in_flight: usize,
 }
 
 /// Where access-log lines go.

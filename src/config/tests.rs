@@ -106,6 +106,7 @@ fn has_the_defaults_of_the_documentation() {
         dns_refresh: secs(30),
         shutdown_delay: secs(0),
         shutdown: secs(15),
+        upgrade: secs(30),
     };
     assert_eq!(config.timeouts, timeouts);
     let sizes = Sizes {
@@ -115,6 +116,7 @@ fn has_the_defaults_of_the_documentation() {
         body_bytes: limits::BODY_BYTES_DEFAULT,
         body_rate_min: 1024,
         upstream_idle: limits::UPSTREAM_IDLE_DEFAULT,
+        upstream_in_flight: limits::UPSTREAM_IN_FLIGHT_DEFAULT,
     };
     assert_eq!(config.sizes, sizes);
     let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| upstream.authority.as_str()).collect();
@@ -142,6 +144,8 @@ fn every_key_moves_its_own_setting() {
         ("ACCESS_LOG", "/tmp/a", "ACCESS_LOG /tmp/a"),
         ("SHUTDOWN_DELAY", "5s", "SHUTDOWN_DELAY 5s"),
         ("SHUTDOWN_TIMEOUT", "1m", "SHUTDOWN_TIMEOUT 1m"),
+        ("UPGRADE_TIMEOUT", "5s", "UPGRADE_TIMEOUT 5s"),
+        ("PID_FILE", "/run/a.pid", "PID_FILE /run/a.pid"),
         ("JWT_SECRET", "short", "JWT_SECRET 1 secret, TOO SHORT"),
         ("JWT_SECRET_PREVIOUS", "short", "JWT_SECRET 2 secrets, 1 of them TOO SHORT"),
         ("JWT_ISSUER", "me", "JWT_ISSUER me"),
@@ -167,6 +171,7 @@ fn every_key_moves_its_own_setting() {
         ("UPSTREAM_IDLE_TIMEOUT", "7s", "UPSTREAM_IDLE_TIMEOUT 7s"),
         ("UPSTREAM_KEEP_ALIVE", "7s", "UPSTREAM_KEEP_ALIVE 7s"),
         ("UPSTREAM_IDLE_CONNECTIONS", "0", "UPSTREAM_IDLE_CONNECTIONS 0 per"),
+        ("UPSTREAM_MAX_IN_FLIGHT", "7", "UPSTREAM_MAX_IN_FLIGHT 7 per"),
         ("DNS_REFRESH", "7s", "DNS_REFRESH 7s"),
         ("REQUEST_HEAD_TIMEOUT", "7s", "REQUEST_HEAD_TIMEOUT 7s"),
         ("KEEP_ALIVE_TIMEOUT", "7s", "KEEP_ALIVE_TIMEOUT 7s"),
@@ -216,6 +221,8 @@ fn refuses_each_wrong_value_with_its_key() {
         ("ACCESS_LOG", "stderr"),
         ("SHUTDOWN_DELAY", "5"),
         ("SHUTDOWN_TIMEOUT", "25h"),
+        ("UPGRADE_TIMEOUT", "0s"),
+        ("PID_FILE", "gateway.pid"),
         ("JWT_SECRET_FILE", "/does/not/exist"),
         ("JWT_SECRET_PREVIOUS_FILE", "/dev/null"),
         ("JWT_ISSUER", "a\nb"),
@@ -245,6 +252,7 @@ fn refuses_each_wrong_value_with_its_key() {
         ("UPSTREAM_IDLE_TIMEOUT", "forever"),
         ("UPSTREAM_KEEP_ALIVE", "-1s"),
         ("UPSTREAM_IDLE_CONNECTIONS", "65537"),
+        ("UPSTREAM_MAX_IN_FLIGHT", "0"),
         ("DNS_REFRESH", "500ms"),
         ("REQUEST_HEAD_TIMEOUT", "0s"),
         ("KEEP_ALIVE_TIMEOUT", "75"),

@@ -341,6 +341,14 @@ pub(super) fn access_log(value: &str) -> Parsed<AccessLog> {
     }
 }
 
+/// A path of a file, absolute or with a `/` in it: a name alone is more likely a slip.
+pub(super) fn file_path(value: &str) -> Parsed<PathBuf> {
+    if value.ends_with('/') || !value.contains('/') || value.contains(char::is_control) {
+        return Err(format!("{} is not a path of a file with a / in it (/run/gateway.pid)", quoted(value)));
+    }
+    Ok(PathBuf::from(value))
+}
+
 /// Text for a comparison: no control characters, not endless.
 pub(super) fn text(value: &str) -> Parsed<String> {
     if value.chars().any(char::is_control) {
@@ -604,6 +612,10 @@ mod tests {
         assert_eq!(access_log("/var/log/a"), Ok(AccessLog::File(PathBuf::from("/var/log/a"))));
         for value in ["stderr", "Off", "none", "/var/log/", "/a\nb"] {
             assert!(access_log(value).is_err(), "{value}");
+        }
+        assert_eq!(file_path("/run/a.pid"), Ok(PathBuf::from("/run/a.pid")));
+        for value in ["a.pid", "/run/", "/run/a\nb"] {
+            assert!(file_path(value).is_err(), "{value}");
         }
         assert_eq!(store("memory"), Ok(LimitStore::Memory));
         assert!(store("Redis").is_err() && per("IP").is_err() && limit_headers("none").is_err());

@@ -9,17 +9,29 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use crate::config::UpstreamAddress;
+use crate::gateway::Replacement;
 use crate::gateway::tunnel::Handover;
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, Stream, Timers};
 
 /// Whose addresses an order brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// An upstream's, by its index in the configuration.
-    Upstream(usize),
-    /// Redis's.
-    Redis,
+    /// Those of the upstreams that are written so: by their place in the configuration, an order that a reload
+    /// overtakes would be another upstream's.
+    Upstream(UpstreamAddress),
+    /// That of Redis, if it is written so.
+    Redis(UpstreamAddress),
+}
+
+/// What becomes of the listening sockets when a core drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// What waits in their queues is taken, then they are closed: closing alone would reset those connections.
+    Closed,
+    /// Another process has them too and takes what waits: they are left alone this instant.
+    HandedOver,
 }
 
 /// What a core is told.
@@ -28,8 +40,12 @@ pub enum Order {
     Endpoints(Target, Arc<[Endpoint]>),
     /// Another core's tunnel goes on here.
     Tunnel(Box<Handover>),
-    /// Stop listening, let what is in flight end, keep nothing alive.
-    Drain,
+    /// This configuration is in force.
+    Reload(Arc<Replacement>),
+    /// Take clients.
+    Open,
+    /// Stop taking clients, let what is in flight end, keep nothing alive.
+    Drain(Fate),
     /// End, whatever is in flight.
     Stop,
 }

@@ -1,8 +1,16 @@
 //! The control thread: everything slow or rare. It prepares immutable values and sends them to the cores.
 
+pub mod inherit;
 pub mod mailbox;
+pub mod manager;
 pub mod names;
+pub mod pid_file;
+pub mod reload;
+pub mod running;
 pub mod shutdown;
+pub mod signals;
+pub mod sockets;
+pub mod upgrade;
 pub mod watch;
 
-pub use mailbox::{Mailbox, Order, Postbox, Target};
+pub use mailbox::{Fate, Mailbox, Order, Postbox, Target};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, info};
 
-use crate::config::UpstreamAddress;
+use crate::config::{Config, UpstreamAddress};
 use crate::control::{Order, Postbox, Target};
 use crate::upstream::{Endpoint, resolve};
 
@@ -23,24 +23,62 @@ pub struct Service {
     pub address: UpstreamAddress,
 }
 
-/// Starts the thread. What comes back is closed when every name has been asked for once.
-/// Errors: no thread.
-pub fn start(
-    services: Vec<Service>,
-    refresh_every: Duration,
-    cores: Arc<[Postbox]>,
-) -> std::io::Result<Receiver<()>> {
-    let (first_round, is_over) = bounded(0);
-    thread::Builder::new().name("names".to_owned()).spawn(move || {
-        let mut known = vec![Known::default(); services.len()];
-        refresh(&services, &cores, &mut known);
-        drop(first_round);
-        loop {
-            thread::sleep(refresh_every.max(REFRESH_MIN));
+impl Service {
+    /// What tells a core its addresses.
+    pub fn order(&self, endpoints: Arc<[Endpoint]>) -> Order {
+        Order::Endpoints(self.target.clone(), endpoints)
+    }
+
+    /// Redis, if it is in use, and the upstreams of a configuration. Redis first: a core takes no client before it
+    /// has tried it.
+    pub fn all(redis: Option<&Service>, config: &Config) -> Vec<Service> {
+        let upstreams = config.upstreams.iter().map(|upstream| Service {
+            target: Target::Upstream(upstream.address.clone()),
+            name: upstream.name.clone(),
+            address: upstream.address.clone(),
+        });
+        redis.cloned().into_iter().chain(upstreams).collect()
+    }
+}
+
+/// A thread that resolves. Dropped, it ends, at the latest when the name server has answered it.
+pub struct Names {
+    _ends_with: Sender<()>,
+    first_round: Receiver<()>,
+}
+
+impl Names {
+    /// Starts the thread. Errors: no thread.
+    pub fn start(
+        services: Vec<Service>,
+        refresh_every: Duration,
+        cores: Arc<[Postbox]>,
+    ) -> std::io::Result<Names> {
+        let (over, first_round) = bounded(0);
+        let (ends_with, end) = bounded::<()>(0);
+        thread::Builder::new().name("names".to_owned()).spawn(move || {
+            let mut known = vec![Known::default(); services.len()];
             refresh(&services, &cores, &mut known);
-        }
-    })?;
-    Ok(is_over)
+            drop(over);
+            // Nothing is ever sent: what comes is the end of the time, or of the other side.
+            while end.recv_timeout(refresh_every.max(REFRESH_MIN)) == Err(RecvTimeoutError::Timeout) {
+                refresh(&services, &cores, &mut known);
+            }
+        })?;
+        Ok(Names { _ends_with: ends_with, first_round })
+    }
+
+    /// Waits until every name has been asked for once, but not for longer than this: a slow name server does not
+    /// hold up the start.
+    pub fn first_round(&self, at_most: Duration) {
+        // The channel closes when the round is over.
+        let _ = self.first_round.recv_timeout(at_most);
+    }
+}
+
+/// The services whose names have to be resolved: those whose addresses are not written.
+pub fn unresolved(services: Vec<Service>) -> Vec<Service> {
+    services.into_iter().filter(|service| resolve::known(&service.address).is_none()).collect()
 }
 
 /// What the cores were told last about one service.
@@ -61,8 +99,7 @@ fn refresh(services: &[Service], cores: &[Postbox], known: &mut [Known]) {
                 if known.endpoints.as_ref() == Some(&endpoints) {
                     continue;
                 }
-                let told =
-                    cores.iter().all(|core| core.send(Order::Endpoints(service.target, endpoints.clone())));
+                let told = cores.iter().all(|core| core.send(service.order(endpoints.clone())));
                 // A core that did not take the order is told again next time.
                 known.endpoints = told.then_some(endpoints);
             }

@@ -1,4 +1,5 @@
-//! What one core owns: everything that a request touches, shared with nobody.
+//! What one core owns: everything that a request touches, shared with nobody. `in_force` replaces it as a whole when
+//! the configuration is another.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -10,15 +11,15 @@ use std::time::Duration;
 
 use crate::auth::{Authenticator, Keys};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Sizes, Timeouts};
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::heads::HeadPool;
 use crate::gateway::health::Health;
 use crate::gateway::record::RequestIds;
-use crate::gateway::tunnel::{Departures, Tunnels};
+use crate::gateway::tunnel::{Departures, Means, Tunnels};
 use crate::http1::HeadLimits;
 use crate::limit::{self, Limiter, Store};
-use crate::net::{BufferPool, Elapsed, Pace, PipePool, Timers};
+use crate::net::{BufferPool, Elapsed, Pace, Timers};
 use crate::redis::{self, Redis};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLog, Counters};
@@ -32,41 +33,45 @@ pub struct Core {
     /// Where requests go.
     pub routes: Arc<RouteTable>,
     /// Who is asking.
-    pub authenticator: Authenticator,
+    pub authenticator: Rc<Authenticator>,
     /// May they.
     pub limiter: Limiter,
+    /// Who keeps the limiter's buckets.
+    pub store: Store,
     /// The connection to Redis, if the limiter keeps its buckets there.
     pub redis: Option<Rc<Redis>>,
     /// Which browser origins may call.
     pub cors: CorsPolicy,
     /// The internal services, in the configuration's order.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<Rc<Upstream>>,
     /// Bounds of a request head.
     pub head_limits: HeadLimits,
     /// The configured waits, in milliseconds.
     pub waits: Waits,
+    /// Connections that the limit of open files leaves room for.
+    pub connections_room: usize,
     /// The waits with a deadline.
     pub timers: Rc<Timers>,
     /// Free I/O buffers.
     pub buffers: Rc<BufferPool>,
-    /// Pipes for what is spliced.
-    pub pipes: Rc<PipePool>,
+    /// What tunnels stand on.
+    pub means: Rc<Means>,
     /// Where tunnels can go.
-    pub tunnels: Tunnels,
-    /// When which tunnel leaves, once the core drains.
-    pub departures: Departures,
+    pub tunnels: Rc<Tunnels>,
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
     /// Request ids.
-    pub ids: RequestIds,
+    pub ids: Rc<RequestIds>,
     /// This core's numbers.
     pub counters: Arc<Counters>,
     /// This core's access-log buffer; `None`: no log.
-    pub access_log: Option<RefCell<AccessLog>>,
+    pub access_log: Option<Rc<RefCell<AccessLog>>>,
     /// The process's readiness.
     pub health: Arc<Health>,
+    /// How long an idle connection may take for one more request when the core drains, in milliseconds.
+    pub idle_grace_ms: Rc<Cell<u64>>,
     /// No new request is waited for, and each response is the last on its connection.
-    pub draining: Cell<bool>,
+    pub draining: Rc<Cell<bool>>,
 }
 
 /// The configured waits, in milliseconds.
@@ -93,6 +98,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Who keeps the buckets.
     pub store: Store,
+    /// Connections that the limit of open files leaves room for.
+    pub connections_room: usize,
     /// How to speak with Redis; `None`: not at all.
     pub redis: Option<redis::Settings>,
     /// Where tunnels can go.
@@ -105,48 +112,84 @@ pub struct Parts {
     pub health: Arc<Health>,
 }
 
+impl Waits {
+    /// As configured.
+    pub fn new(timeouts: &Timeouts) -> Waits {
+        let ms = |wait: Duration| wait.as_millis() as u64;
+        Waits {
+            request_head_ms: ms(timeouts.request_head),
+            keep_alive_ms: ms(timeouts.keep_alive),
+            body_ms: ms(timeouts.body),
+            upstream_head_ms: ms(timeouts.upstream_head),
+            upstream_idle_ms: ms(timeouts.upstream_idle),
+        }
+    }
+}
+
+/// The bounds of a head, as configured.
+pub(super) fn head_limits(sizes: &Sizes) -> HeadLimits {
+    HeadLimits {
+        head_bytes: sizes.head_bytes,
+        request_line_bytes: sizes.request_line_bytes,
+        fields: sizes.fields,
+    }
+}
+
 impl Core {
     /// Puts a core together.
     pub fn new(parts: Parts) -> Core {
         let config = parts.config;
-        let (timeouts, sizes) = (&config.timeouts, &config.sizes);
-        let ms = |wait: Duration| wait.as_millis() as u64;
         let (timers, buffers) = (Rc::new(Timers::new()), BufferPool::new());
         let redis = parts.redis.map(|settings| {
             Redis::new(settings, limit::SCRIPT, timers.clone(), buffers.clone(), parts.counters.clone())
         });
+        let (counters, access_log) = (parts.counters, parts.access_log.map(|log| Rc::new(RefCell::new(log))));
+        let (ids, draining) = (Rc::<RequestIds>::default(), Rc::<Cell<bool>>::default());
+        let means = Means {
+            timers: timers.clone(),
+            buffers: buffers.clone(),
+            pipes: Rc::default(),
+            ids: ids.clone(),
+            counters: counters.clone(),
+            access_log: access_log.clone(),
+            draining: draining.clone(),
+            departures: Departures::default(),
+        };
         Core {
-            limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &parts.counters),
+            limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &counters),
             redis,
-            authenticator: Authenticator::new(parts.keys),
+            store: parts.store,
+            authenticator: Rc::new(Authenticator::new(parts.keys)),
             cors: CorsPolicy::new(&config.cors),
-            upstreams: config.upstreams.iter().map(|upstream| Upstream::new(upstream, &config)).collect(),
-            head_limits: HeadLimits {
-                head_bytes: sizes.head_bytes,
-                request_line_bytes: sizes.request_line_bytes,
-                fields: sizes.fields,
-            },
-            waits: Waits {
-                request_head_ms: ms(timeouts.request_head),
-                keep_alive_ms: ms(timeouts.keep_alive),
-                body_ms: ms(timeouts.body),
-                upstream_head_ms: ms(timeouts.upstream_head),
-                upstream_idle_ms: ms(timeouts.upstream_idle),
-            },
+            upstreams: config.upstreams.iter().map(|known| Rc::new(Upstream::new(known, &config))).collect(),
+            head_limits: head_limits(&config.sizes),
+            waits: Waits::new(&config.timeouts),
+            connections_room: parts.connections_room,
             timers,
             buffers,
-            pipes: Rc::default(),
-            tunnels: parts.tunnels,
-            departures: Departures::default(),
+            means: Rc::new(means),
+            tunnels: Rc::new(parts.tunnels),
             heads: Rc::default(),
-            ids: RequestIds::new(),
-            counters: parts.counters,
-            access_log: parts.access_log.map(RefCell::new),
+            ids,
+            counters,
+            access_log,
             health: parts.health,
-            draining: Cell::new(false),
+            idle_grace_ms: Rc::default(),
+            draining,
             routes: parts.routes,
             config,
         }
+    }
+
+    /// A connection to Redis that is spoken with in another way, not opened yet.
+    pub fn another_redis(&self, settings: redis::Settings) -> Rc<Redis> {
+        let (timers, buffers) = (self.timers.clone(), self.buffers.clone());
+        Redis::new(settings, limit::SCRIPT, timers, buffers, self.counters.clone())
+    }
+
+    /// Connections that may be open at one time.
+    pub fn connections_max(&self) -> usize {
+        self.config.connections_max.unwrap_or(self.connections_room)
     }
 
     /// The patience with a client that sends a body or takes one.
@@ -175,10 +218,12 @@ impl Core {
         self.timers.until(at_ms, or_drain).await
     }
 
-    /// Begins to drain: every wait looks at its circumstances again.
-    pub fn drain(&self) {
+    /// Begins to drain: every wait looks at its circumstances again. A client that sends a request in the moment
+    /// in which its idle connection is closed sees it fail; where there is time, it has one more.
+    pub fn drain(&self, idle_grace_ms: u64) {
         let timeout_ms = self.config.timeouts.shutdown.as_millis() as u64;
-        self.departures.begin(clock::now_ms(), self.counters.tunnels_open.get(), timeout_ms);
+        self.means.departures.begin(clock::now_ms(), self.counters.tunnels_open.get(), timeout_ms);
+        self.idle_grace_ms.set(idle_grace_ms);
         self.draining.set(true);
         for upstream in &self.upstreams {
             upstream.close_idle(&self.counters);

@@ -94,11 +94,11 @@ impl Downstream {
             }
             return Some(());
         }
-        // Whoever has just connected may have its first request on the way.
-        let drain_patience_ms = if self.served { 0 } else { DRAIN_FIRST_REQUEST_MS };
         loop {
             if core.draining.get() {
-                deadline = deadline.min(clock::now_ms() + drain_patience_ms);
+                // Whoever has just connected may have its first request on the way.
+                let first_ms = if self.served { 0 } else { DRAIN_FIRST_REQUEST_MS };
+                deadline = deadline.min(clock::now_ms() + first_ms.max(core.idle_grace_ms.get()));
             }
             let waited = core.until_drain(deadline, pin!(self.stream.readable())).await;
             // Looked at in any case: what has arrived before the end of the wait is served.

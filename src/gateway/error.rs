@@ -29,6 +29,8 @@ pub enum Failure {
     Handshake(HandshakeError),
     /// No room: for one more connection, or for one more tunnel.
     Overloaded,
+    /// As many requests as there may be are in flight to the upstream already.
+    UpstreamFull,
     /// The user has as many tunnels as one may have.
     TooManyTunnels,
     /// The gateway goes away and begins no tunnel.
@@ -99,7 +101,7 @@ impl Failure {
             Failure::Handshake(HandshakeError::Body) => (400, "websocket_body"),
             Failure::Handshake(HandshakeError::Subprotocols) => (400, "websocket_subprotocols"),
             Failure::Handshake(HandshakeError::Origin) => (403, "origin_not_allowed"),
-            Failure::Overloaded => (503, "overloaded"),
+            Failure::Overloaded | Failure::UpstreamFull => (503, "overloaded"),
             Failure::TooManyTunnels => (429, "too_many_websockets"),
             Failure::Draining => (503, "draining"),
             Failure::Unreachable | Failure::Stale => (502, "upstream_unreachable"),
@@ -129,6 +131,7 @@ impl Failure {
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::Handshake(error) => error.detail(),
             Failure::Overloaded => "The gateway has no room for another connection.",
+            Failure::UpstreamFull => "The service has as many requests as it may have.",
             Failure::TooManyTunnels => "This user has too many WebSockets open.",
             Failure::Draining => "The gateway is about to restart. Try again.",
             Failure::Unreachable | Failure::Stale => "The service could not be reached.",

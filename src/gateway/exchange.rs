@@ -20,7 +20,7 @@ use crate::http1::{FieldKind, Framing, ResponseHead};
 use crate::limit::{Ask, Client, Permit, Refused};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::route::{Match, RouteEntry};
-use crate::upstream::ConnectError;
+use crate::upstream::{ConnectError, LeaseError};
 
 /// One request and all that belongs to it while it is served.
 pub struct Exchange<'c> {
@@ -216,9 +216,10 @@ fn body_bytes_max(configured: u64) -> u64 {
 }
 
 /// There is no connection to the upstream.
-pub fn unreachable(error: ConnectError) -> Failure {
+pub fn unreachable(error: LeaseError) -> Failure {
     match error {
-        ConnectError::TimedOut => Failure::ConnectTimeout,
-        ConnectError::NoAddress | ConnectError::Failed(_) => Failure::Unreachable,
+        LeaseError::Overloaded => Failure::UpstreamFull,
+        LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
+        LeaseError::Connect(ConnectError::NoAddress | ConnectError::Failed(_)) => Failure::Unreachable,
     }
 }

@@ -12,6 +12,7 @@ pub mod forward;
 pub mod handshake;
 pub mod headers;
 pub mod health;
+pub mod in_force;
 pub mod local;
 pub mod heads;
 pub mod interim;
@@ -28,12 +29,17 @@ use std::rc::Rc;
 pub use self::core::Core;
 use crate::net::Stream;
 use downstream::{Downstream, Received};
+pub use in_force::{InForce, Replacement};
 
 /// Serves one client connection from its first byte to its close. Whoever accepted it has counted it.
-pub async fn serve(core: Rc<Core>, stream: Stream, peer: SocketAddr) {
+pub async fn serve(in_force: Rc<InForce>, stream: Stream, peer: SocketAddr) {
+    let mut core = in_force.core();
     let mut downstream = Downstream::new(&core, stream, peer);
     loop {
-        let after = match downstream.next_head(&core).await {
+        let received = downstream.next_head(&core).await;
+        // A reload may have come while the head was awaited.
+        core = in_force.core();
+        let after = match received {
             Received::Head(mut heads) => exchange::exchange(&core, &mut downstream, &mut heads).await,
             Received::Refused(mut heads, failure) => {
                 exchange::refuse_head(&core, &mut downstream, &mut heads, failure).await
@@ -73,7 +79,7 @@ pub enum After {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_: fn(Rc<Core>, Stream, SocketAddr) -> F) -> usize {
+    fn size_of_future<F: Future>(_: fn(Rc<InForce>, Stream, SocketAddr) -> F) -> usize {
         size_of::<F>()
     }
 

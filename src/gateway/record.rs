@@ -9,6 +9,7 @@ use crate::auth::User;
 use crate::clock;
 use crate::gateway::core::Core;
 use crate::gateway::heads::Request;
+use crate::gateway::tunnel::Means;
 use crate::limit::Quota;
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::telemetry::{AccessRecord, TunnelRecord};
@@ -66,8 +67,8 @@ pub struct Ticket {
 
 impl Ticket {
     /// Writes the line of a tunnel that has ended after so many bytes of frames from the client and to it.
-    pub fn finish(&self, core: &Core, bytes_in: u64, bytes_out: u64, tunnel: TunnelRecord) {
-        let Some(log) = &core.access_log else { return };
+    pub fn finish(&self, means: &Means, bytes_in: u64, bytes_out: u64, tunnel: TunnelRecord) {
+        let Some(log) = &means.access_log else { return };
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: &self.id,
@@ -87,7 +88,7 @@ impl Ticket {
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: Some(false),
         };
-        log.borrow_mut().record(&line, &core.counters);
+        log.borrow_mut().record(&line, &means.counters);
     }
 }
 

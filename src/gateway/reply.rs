@@ -175,7 +175,9 @@ fn compose_extra(out: &mut Buffer, failure: &Failure) {
             compose_upgrade(out);
             headers::line(out, b"Sec-WebSocket-Version", b"13");
         }
-        Failure::Overloaded | Failure::Draining => headers::line(out, b"Retry-After", b"1"),
+        Failure::Overloaded | Failure::UpstreamFull | Failure::Draining => {
+            headers::line(out, b"Retry-After", b"1");
+        }
         Failure::TooManyTunnels => headers::line(out, b"Retry-After", b"10"),
         Failure::MethodNotAllowed(allow) => headers::line(out, b"Allow", allow.as_bytes()),
         _ => {}

@@ -1,4 +1,4 @@
-//! The listening socket of one core, one of a `SO_REUSEPORT` group.
+//! Listening sockets: bound here, one for each core in a `SO_REUSEPORT` group, or taken over from another process.
 
 use std::future::Future;
 use std::io;
@@ -6,16 +6,40 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use monoio::net::TcpStream;
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 
 use crate::net::Stream;
 use crate::sys::fd_of;
 
+/// A bound socket.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    keeper: Keeper,
+}
+
+/// Who has a socket besides this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// Nobody: when this process drains, the socket's end is the end of listening.
+    Nobody,
+    /// The service manager: it listens on, and what comes after our end waits for the next process.
+    Manager,
+}
+
 /// Binds one socket of the group. `bind`: an address, or every one (dual-stack where the host has IPv6).
 /// Errors: as `bind(2)` and `listen(2)`, unchanged.
-pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<OwnedFd> {
-    match bind {
+pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
+    let socket = bind_silently(bind, port)?;
+    rustix::net::listen(&socket.fd, BACKLOG)?;
+    Ok(socket)
+}
+
+/// The same, but nobody is let into its queue before its core opens: where it is not sure yet that this process will
+/// serve anybody. Errors: as `bind(2)`, unchanged.
+pub fn bind_silently(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
+    let fd = match bind {
         Some(address) => bind_one(SocketAddr::new(address, port), false),
         None => match bind_one(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), true) {
             Err(error) if is_no_ipv6(&error) => {
@@ -23,7 +47,8 @@ pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<OwnedFd> {
             }
             bound => bound,
         },
-    }
+    }?;
+    Ok(Socket { fd, keeper: Keeper::Nobody })
 }
 
 /// Makes sure that nobody else listens on a port that is about to be shared: a socket without `SO_REUSEPORT`
@@ -44,15 +69,54 @@ pub fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
     claimed.map(drop)
 }
 
-/// The address that a bound socket got.
-pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?)
+impl Socket {
+    /// Takes over a socket that another process has bound. Errors: it is no listening TCP socket.
+    pub fn adopt(fd: OwnedFd, keeper: Keeper) -> io::Result<Socket> {
+        let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        let is_stream = sockopt::socket_type(&fd)? == SocketType::STREAM;
+        if !is_stream || !matches!(sockopt::socket_domain(&fd)?, AddressFamily::INET | AddressFamily::INET6) {
+            return wrong("it is no TCP socket");
+        }
+        if !sockopt::socket_acceptconn(&fd)? {
+            return wrong("it does not listen");
+        }
+        rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        inherit_to_accepted(&fd)?;
+        Ok(Socket { fd, keeper })
+    }
+
+    /// The same socket once more: both take from one queue.
+    pub fn share(&self) -> io::Result<Socket> {
+        Ok(Socket { fd: self.fd.try_clone()?, keeper: self.keeper })
+    }
+
+    /// Whether another socket can be bound to its address.
+    pub fn may_have_siblings(&self) -> bool {
+        sockopt::socket_reuseport(&self.fd).unwrap_or(false)
+    }
+
+    /// The address that it got.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::try_from(rustix::net::getsockname(&self.fd)?)?)
+    }
+
+    /// Who has it besides this process.
+    pub fn keeper(&self) -> Keeper {
+        self.keeper
+    }
+
+    /// The descriptor, for another process.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
 }
 
 /// The listening side of a core.
 pub struct Listener {
     /// Only polled through the runtime's type for streams; nothing is ever read from it.
     inner: TcpStream,
+    keeper: Keeper,
 }
 
 /// Why no connection was taken.
@@ -62,12 +126,17 @@ pub enum AcceptError {
     Exhausted(io::Error),
     /// That one connection is gone or broken; the next may be fine.
     Dropped(io::Error),
+    /// The socket does not listen any more: another core, which shares it, was faster to close it.
+    Over,
 }
 
 impl Listener {
-    /// Takes over a bound socket.
-    pub fn new(socket: OwnedFd) -> io::Result<Listener> {
-        Ok(Listener { inner: TcpStream::from_std(socket.into())? })
+    /// Listens on a bound socket. Errors: the runtime's registration.
+    pub fn new(socket: Socket) -> io::Result<Listener> {
+        if !sockopt::socket_acceptconn(&socket.fd)? {
+            rustix::net::listen(&socket.fd, BACKLOG)?;
+        }
+        Ok(Listener { inner: TcpStream::from_std(socket.fd.into())?, keeper: socket.keeper })
     }
 
     /// Waits until a connection is waiting.
@@ -75,12 +144,18 @@ impl Listener {
         self.inner.readable(false)
     }
 
-    /// Stops listening this instant. Dropping alone leaves the socket open, and the kernel queueing connections
-    /// that nobody will take, until the ring has let go of the last poll.
+    /// Stops listening this instant, in every process that has the socket. Dropping alone leaves it open, and the
+    /// kernel queueing connections that nobody will take, until the ring has let go of the last poll. A socket that a
+    /// service manager keeps is left to it.
     pub fn close(self) {
-        // On a listening socket that is the end of listening; an error means that it has ended already.
-        let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Read);
+        if self.keeper == Keeper::Nobody {
+            // On a listening socket that is the end of listening; an error means that it has ended already.
+            let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Read);
+        }
     }
+
+    /// Leaves the socket to the process that has it too.
+    pub fn leave(self) {}
 
     /// Takes the next waiting connection. `None`: none is waiting.
     pub fn try_accept(&self) -> Result<Option<(Stream, SocketAddr)>, AcceptError> {
@@ -88,6 +163,8 @@ impl Listener {
         let (socket, peer) = match rustix::net::acceptfrom_with(fd_of(&self.inner), flags) {
             Ok(accepted) => accepted,
             Err(Errno::AGAIN) => return Ok(None),
+            // accept(2): "Socket is not listening for connections".
+            Err(Errno::INVAL) => return Err(AcceptError::Over),
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 return Err(AcceptError::Exhausted(error.into()));
             }
@@ -104,12 +181,16 @@ fn bind_one(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
     let socket = unbound(address, dual_stack)?;
     let fd = socket.as_fd();
     sockopt::set_socket_reuseport(fd, true)?;
-    // Accepted sockets inherit these from their listener, so they cost no call per connection.
-    sockopt::set_tcp_nodelay(fd, true)?;
-    sockopt::set_socket_keepalive(fd, true)?;
+    inherit_to_accepted(&socket)?;
     rustix::net::bind(fd, &address)?;
-    rustix::net::listen(fd, BACKLOG)?;
     Ok(socket)
+}
+
+/// Accepted sockets inherit these from their listener, so they cost no call per connection.
+fn inherit_to_accepted(socket: &OwnedFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    Ok(())
 }
 
 /// A socket bound and nothing more.
@@ -147,12 +228,12 @@ mod tests {
     #[test]
     fn two_cores_share_a_port_and_accepted_sockets_inherit_nodelay() {
         let first = bind(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).expect("bind");
-        let address = local_address(&first).expect("address");
+        let address = first.local_address().expect("address");
         let second = bind(Some(address.ip()), address.port()).expect("bind the same port");
         drop(second);
         let _client = std::net::TcpStream::connect(address).expect("connect");
         let accepted = loop {
-            match rustix::net::accept(&first) {
+            match rustix::net::accept(&first.fd) {
                 Ok(socket) => break socket,
                 Err(Errno::AGAIN) => std::thread::yield_now(),
                 Err(error) => panic!("accept: {error}"),
@@ -166,16 +247,38 @@ mod tests {
     fn a_port_that_somebody_listens_on_is_not_claimed() {
         let localhost = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let taken = bind(localhost, 0).expect("bind");
-        let port = local_address(&taken).expect("address").port();
+        let port = taken.local_address().expect("address").port();
         assert_eq!(claim(localhost, port).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
         drop(taken);
         claim(localhost, port).expect("free again");
     }
 
     #[test]
+    fn only_listening_tcp_sockets_are_taken_over() {
+        let listening = bind(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).expect("bind");
+        let address = listening.local_address().expect("address");
+        let adopted = Socket::adopt(listening.fd, Keeper::Manager).expect("a listening socket");
+        assert_eq!(adopted.local_address().expect("address"), address);
+        assert!(adopted.may_have_siblings());
+        let silent = bind_silently(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).expect("bind");
+        let (unix, _far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        for fd in [silent.fd, unix.into(), file.into()] {
+            assert!(Socket::adopt(fd, Keeper::Nobody).is_err());
+        }
+    }
+
+    #[test]
+    fn nobody_gets_into_the_queue_of_a_silent_socket() {
+        let socket = bind_silently(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).expect("bind");
+        let address = socket.local_address().expect("address");
+        assert!(std::net::TcpStream::connect(address).is_err());
+    }
+
+    #[test]
     fn every_address_takes_ipv4_clients() {
         let socket = bind(None, 0).expect("bind");
-        let port = local_address(&socket).expect("address").port();
+        let port = socket.local_address().expect("address").port();
         std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("an IPv4 client");
     }
 }

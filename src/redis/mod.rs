@@ -21,7 +21,7 @@ mod script;
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use queue::{Ask, Outcome, Queue};
 use script::Script;
 
 /// How to speak with Redis.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Who we are; `None`: Redis's default user.
     pub username: Option<String>,
@@ -86,6 +86,8 @@ pub struct Redis {
     /// Whether the first attempt to connect is over, and who waits for that.
     is_tried: Cell<bool>,
     first: RefCell<Option<Waker>>,
+    /// Another connection has taken its place.
+    is_retired: Cell<bool>,
 }
 
 impl Redis {
@@ -114,6 +116,7 @@ impl Redis {
             task: RefCell::default(),
             is_tried: Cell::new(false),
             first: RefCell::default(),
+            is_retired: Cell::new(false),
         })
     }
 
@@ -156,9 +159,33 @@ impl Redis {
         Err(Unavailable::Open)
     }
 
-    /// Connects, serves calls, and connects again, for as long as the runtime runs.
+    /// Its addresses now.
+    pub fn endpoints(&self) -> Arc<[Endpoint]> {
+        self.endpoints.borrow().clone()
+    }
+
+    /// Another connection has taken its place, and every call of before has had its time: it ends.
+    pub fn retire(&self) {
+        self.is_retired.set(true);
+        self.wake_task();
+    }
+
+    /// Connects, serves calls, and connects again, for as long as the runtime runs, or until it is retired.
     pub async fn run(self: Rc<Self>) {
-        let redis = &*self;
+        let mut connected = pin!(self.stay_connected());
+        poll_fn(|context| {
+            if self.is_retired.get() {
+                return Poll::Ready(());
+            }
+            self.remember_task(context.waker());
+            connected.as_mut().poll(context)
+        })
+        .await;
+        self.queue.borrow_mut().release_all();
+    }
+
+    async fn stay_connected(&self) {
+        let redis = self;
         redis.addressed().await;
         let mut backoff = Backoff::default();
         loop {
@@ -196,7 +223,7 @@ impl Redis {
 
     /// Queues one attempt at a call.
     fn ask(&self, ask: Ask, give: &impl Give) -> Result<Asked<'_>, Unavailable> {
-        if !self.breaker.is_closed() {
+        if !self.breaker.is_closed() || self.is_retired.get() {
             return Err(Unavailable::Open);
         }
         let mut queue = self.queue.borrow_mut();

@@ -113,10 +113,13 @@ impl AccessLogWriter {
         AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone() }
     }
 
-    /// Opens the file anew, after a rotation has moved it away. Nothing happens if it is not a file or an
+    /// What opens the file anew, after a rotation has moved it away. Nothing happens if it is not a file or an
     /// earlier order still waits for a stuck sink.
-    pub fn reopen(&self) {
-        let _ = self.orders.try_send(Order::Reopen);
+    pub fn reopener(&self) -> impl Fn() + Clone + Send + Sync + use<> {
+        let orders = self.orders.clone();
+        move || {
+            let _ = orders.try_send(Order::Reopen);
+        }
     }
 
     /// Lines that the sink did not take, besides those that cores dropped.
@@ -247,7 +250,7 @@ mod tests {
         log.flush(&counters);
         eventually("the first line is written", || scratch.lines().len() == 1);
         fs::rename(&scratch.0, &moved.0).unwrap();
-        writer.reopen();
+        writer.reopener()();
         eventually("the file is there again", || scratch.0.exists());
         log.record(&record(), &counters);
         log.flush(&counters);

@@ -77,7 +77,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// 1 while the core takes connections.
+    /// Listening sockets that the core takes connections from.
     gauge listening;
     /// Connections taken from the listener.
     counter connections_accepted;
@@ -113,6 +113,8 @@ counters! {
     counter upstream_retries;
     /// Upstream responses that broke the protocol.
     counter upstream_protocol_errors;
+    /// Requests answered 503 because too many were in flight to their upstream.
+    counter upstream_overloads;
     /// Idle connections in the upstream pools now.
     gauge upstream_idle;
     /// Script calls queued for Redis.
@@ -175,6 +177,8 @@ counters! {
     gauge pipes_open;
     /// Access-log lines dropped because the sink was stuck.
     counter access_log_lines_dropped;
+    /// Configurations that the core has taken over from a reload.
+    counter reloads;
     /// Turns of the core's ticker: a core whose number stands still is down.
     counter ticks;
 }

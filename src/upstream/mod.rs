@@ -1,11 +1,13 @@
 //! The internal services: which addresses they have, and the connections this core keeps to them.
 
+mod place;
 pub mod pool;
 pub mod resolve;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::net::{ConnectError, Endpoint};
 pub use pool::Lease;
@@ -14,6 +16,7 @@ use crate::clock;
 use crate::config;
 use crate::net::{self, Stream, Timers};
 use crate::telemetry::Counters;
+use place::{Place, Places};
 use pool::Pool;
 
 /// One internal service as one core sees it.
@@ -26,7 +29,17 @@ pub struct Upstream {
     /// Which endpoint has its turn.
     turn: Cell<usize>,
     pool: Pool,
-    connect_timeout_ms: u64,
+    places: Places,
+    connect_timeout_ms: Cell<u64>,
+}
+
+/// Why there is no lease.
+#[derive(Debug)]
+pub enum LeaseError {
+    /// As many requests as there may be are in flight already.
+    Overloaded,
+    /// There is no connection.
+    Connect(ConnectError),
 }
 
 impl Upstream {
@@ -38,8 +51,27 @@ impl Upstream {
             endpoints: RefCell::new(Arc::new([])),
             turn: Cell::new(0),
             pool: Pool::new(config.sizes.upstream_idle, config.timeouts.upstream_keep_alive),
-            connect_timeout_ms: config.timeouts.upstream_connect.as_millis() as u64,
+            places: Places::new(config.sizes.upstream_in_flight),
+            connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
         }
+    }
+
+    /// Takes over the bounds and waits of a new configuration, in which the upstream itself is the same.
+    pub fn adjust(&self, config: &config::Config) {
+        self.pool.adjust(config.sizes.upstream_idle, config.timeouts.upstream_keep_alive);
+        self.places.set_max(config.sizes.upstream_in_flight);
+        self.connect_timeout_ms.set(config.timeouts.upstream_connect.as_millis() as u64);
+    }
+
+    /// The upstream is in no configuration any more: what is in flight goes on, and no connection is kept.
+    pub fn retire(&self, counters: &Counters) {
+        self.pool.adjust(0, Duration::ZERO);
+        self.pool.clear(counters);
+    }
+
+    /// Its addresses now.
+    pub fn endpoints(&self) -> Arc<[Endpoint]> {
+        self.endpoints.borrow().clone()
     }
 
     /// Takes over newly resolved addresses. Idle connections to addresses that are gone end with their lease.
@@ -48,19 +80,38 @@ impl Upstream {
     }
 
     /// A connection that was used before and is alive, the one used last; else a new one.
-    pub async fn lease(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, ConnectError> {
+    pub async fn lease(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, LeaseError> {
+        let place = self.place(counters)?;
         if let Some(idle) = self.pool.take(clock::now_ms(), counters) {
             counters.upstream_reuses.add(1);
-            return Ok(Lease::reused(self, idle));
+            return Ok(Lease::reused(self, place, idle));
         }
-        self.lease_new(timers, counters).await
+        self.connect(place, timers, counters).await.map_err(LeaseError::Connect)
     }
 
     /// A new connection: each address in turn, and the next one if one refuses, within one time limit.
-    pub async fn lease_new(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, ConnectError> {
-        let endpoints = self.endpoints.borrow().clone();
+    pub async fn lease_new(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, LeaseError> {
+        let place = self.place(counters)?;
+        self.connect(place, timers, counters).await.map_err(LeaseError::Connect)
+    }
+
+    fn place(&self, counters: &Counters) -> Result<Place<'_>, LeaseError> {
+        let place = self.places.take();
+        if place.is_none() {
+            counters.upstream_overloads.add(1);
+        }
+        place.ok_or(LeaseError::Overloaded)
+    }
+
+    async fn connect<'u>(
+        &'u self,
+        place: Place<'u>,
+        timers: &Timers,
+        counters: &Counters,
+    ) -> Result<Lease<'u>, ConnectError> {
+        let endpoints = self.endpoints();
         let begun_us = clock::now_us();
-        let deadline = clock::now_ms() + self.connect_timeout_ms;
+        let deadline = clock::now_ms() + self.connect_timeout_ms.get();
         let mut failure = ConnectError::NoAddress;
         for _ in 0..endpoints.len().min(ENDPOINTS_TRIED_MAX) {
             let endpoint = &endpoints[self.turn.get() % endpoints.len()];
@@ -68,7 +119,8 @@ impl Upstream {
             match net::connect(endpoint, timers, deadline).await {
                 Ok(stream) => {
                     counters.upstream_connects.add(1);
-                    return Ok(Lease::new(self, stream, endpoint.clone(), clock::now_us() - begun_us));
+                    let connection = Connection { stream, endpoint: endpoint.clone() };
+                    return Ok(Lease::new(self, place, connection, clock::now_us() - begun_us));
                 }
                 Err(error) => failure = error,
             }

@@ -1,35 +1,37 @@
 //! Idle connections of one core to one upstream: newest first, bounded, checked before they are lent.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::clock;
 use crate::net::Stream;
 use crate::net::stream::Liveness;
 use crate::telemetry::Counters;
+use crate::upstream::place::Place;
 use crate::upstream::{Connection, Endpoint, Upstream};
 
-/// Evidence that there is a connection, good for one exchange. Dropped, it closes the connection; only
-/// [`Lease::give_back`] keeps it.
+/// Evidence that there is a connection, good for one exchange, and a place among the requests in flight. Dropped,
+/// it closes the connection; only [`Lease::give_back`] keeps it.
 pub struct Lease<'u> {
     upstream: &'u Upstream,
+    _place: Place<'u>,
     connection: Connection,
     /// How long connecting took, in µs; `None`: the connection was used before.
     connect_us: Option<u64>,
 }
 
 impl<'u> Lease<'u> {
-    pub(super) fn reused(upstream: &'u Upstream, connection: Connection) -> Lease<'u> {
-        Lease { upstream, connection, connect_us: None }
+    pub(super) fn reused(upstream: &'u Upstream, place: Place<'u>, connection: Connection) -> Lease<'u> {
+        Lease { upstream, _place: place, connection, connect_us: None }
     }
 
     pub(super) fn new(
         upstream: &'u Upstream,
-        stream: Stream,
-        endpoint: Endpoint,
+        place: Place<'u>,
+        connection: Connection,
         connect_us: u64,
     ) -> Lease<'u> {
-        Lease { upstream, connection: Connection { stream, endpoint }, connect_us: Some(connect_us) }
+        Lease { upstream, _place: place, connection, connect_us: Some(connect_us) }
     }
 
     /// The connection.
@@ -64,8 +66,8 @@ impl<'u> Lease<'u> {
 /// The idle connections, oldest first.
 pub(super) struct Pool {
     idle: RefCell<Vec<Idle>>,
-    idle_max: usize,
-    keep_alive_ms: u64,
+    idle_max: Cell<usize>,
+    keep_alive_ms: Cell<u64>,
 }
 
 struct Idle {
@@ -75,7 +77,15 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(idle_max: usize, keep_alive: Duration) -> Pool {
-        Pool { idle: RefCell::default(), idle_max, keep_alive_ms: keep_alive.as_millis() as u64 }
+        let pool = Pool { idle: RefCell::default(), idle_max: Cell::new(0), keep_alive_ms: Cell::new(0) };
+        pool.adjust(idle_max, keep_alive);
+        pool
+    }
+
+    /// Other bounds from now on. What is over them goes with the next sweep.
+    pub(super) fn adjust(&self, idle_max: usize, keep_alive: Duration) {
+        self.idle_max.set(idle_max);
+        self.keep_alive_ms.set(keep_alive.as_millis() as u64);
     }
 
     /// The connection used last that is still open and has said nothing since.
@@ -83,7 +93,7 @@ impl Pool {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             counters.upstream_idle.subtract(1);
-            let fresh = now_ms.saturating_sub(idle.since_ms) < self.keep_alive_ms;
+            let fresh = now_ms.saturating_sub(idle.since_ms) < self.keep_alive_ms.get();
             // Bytes on an idle connection answer nothing that was asked: a broken upstream.
             if fresh && idle.connection.stream.liveness() == Liveness::Quiet {
                 return Some(idle.connection);
@@ -92,11 +102,11 @@ impl Pool {
     }
 
     fn put(&self, connection: Connection, counters: &Counters) {
-        if self.idle_max == 0 {
+        if self.idle_max.get() == 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() == self.idle_max {
+        if idle.len() >= self.idle_max.get() {
             idle.remove(0);
         } else {
             counters.upstream_idle.add(1);
@@ -104,12 +114,14 @@ impl Pool {
         idle.push(Idle { connection, since_ms: clock::now_ms() });
     }
 
-    /// Closes what is too old or was closed by the upstream.
+    /// Closes what is too old, too many, or was closed by the upstream.
     pub(super) fn sweep(&self, now_ms: u64, counters: &Counters) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
+        let over = before.saturating_sub(self.idle_max.get());
+        idle.drain(..over);
         idle.retain(|idle| {
-            now_ms.saturating_sub(idle.since_ms) < self.keep_alive_ms
+            now_ms.saturating_sub(idle.since_ms) < self.keep_alive_ms.get()
                 && idle.connection.stream.liveness() == Liveness::Quiet
         });
         counters.upstream_idle.subtract((before - idle.len()) as u64);

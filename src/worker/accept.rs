@@ -8,24 +8,30 @@ use std::rc::Rc;
 use tracing::warn;
 
 use crate::clock;
-use crate::gateway::{self, Core, reply};
+use crate::control::Fate;
+use crate::gateway::{self, InForce, reply};
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::Stream;
 use crate::net::listener::{AcceptError, Listener};
 
-/// Accepts until the core drains. Then what waits in the queue is taken too, and only then does the listener
-/// close: closing it would reset those connections.
-pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) {
-    core.counters.listening.set(1);
-    let door = Door { core, connections_max, refusals: Rc::default() };
+/// Accepts until the core drains. Then, unless the socket is handed over, what waits in the queue is taken too,
+/// and only then does the listener close: closing it would reset those connections.
+pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fate>>) {
+    let counters = in_force.core().counters.clone();
+    counters.listening.add(1);
+    let door = Door { in_force, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
     loop {
-        let is_last = door.core.draining.get();
+        let core = door.in_force.core();
+        let is_last = core.draining.get();
+        if is_last && fate.get() == Fate::HandedOver {
+            break;
+        }
         match door.take_waiting(&listener) {
             Taken::Everything if is_last => break,
             Taken::Everything => {
                 let look_again = clock::now_ms() + LOOK_AGAIN_MS;
-                let _ = door.core.until_drain(look_again, pin!(listener.readable())).await;
+                let _ = core.until_drain(look_again, pin!(listener.readable())).await;
             }
             // The others get their turn; the poll completes at once.
             Taken::Enough => {
@@ -33,17 +39,20 @@ pub async fn accept(core: Rc<Core>, listener: Listener, connections_max: usize) 
             }
             Taken::Failed(error) => {
                 exhausted.say(&error);
-                door.core.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
+                core.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
             }
+            Taken::Over => break,
         }
     }
-    listener.close();
-    door.core.counters.listening.set(0);
+    match fate.get() {
+        Fate::Closed => listener.close(),
+        Fate::HandedOver => listener.leave(),
+    }
+    counters.listening.subtract(1);
 }
 
 struct Door {
-    core: Rc<Core>,
-    connections_max: usize,
+    in_force: Rc<InForce>,
     /// Connections that are being told that there is no room.
     refusals: Rc<Cell<usize>>,
 }
@@ -52,6 +61,7 @@ enum Taken {
     Everything,
     Enough,
     Failed(std::io::Error),
+    Over,
 }
 
 impl Door {
@@ -61,8 +71,9 @@ impl Door {
                 Ok(Some((stream, peer))) => self.admit(stream, peer),
                 Ok(None) => return Taken::Everything,
                 Err(AcceptError::Dropped(_)) => {}
+                Err(AcceptError::Over) => return Taken::Over,
                 Err(AcceptError::Exhausted(error)) => {
-                    self.core.counters.accept_failures.add(1);
+                    self.in_force.core().counters.accept_failures.add(1);
                     return Taken::Failed(error);
                 }
             }
@@ -71,17 +82,18 @@ impl Door {
     }
 
     fn admit(&self, stream: Stream, peer: SocketAddr) {
-        let counters = &self.core.counters;
+        let core = self.in_force.core();
+        let counters = &core.counters;
         counters.connections_accepted.add(1);
-        if counters.connections_open.get() < self.connections_max as u64 {
+        if counters.connections_open.get() < core.connections_max() as u64 {
             counters.connections_open.add(1);
-            monoio::spawn(gateway::serve(self.core.clone(), stream, peer));
+            monoio::spawn(gateway::serve(self.in_force.clone(), stream, peer));
             return;
         }
         counters.connections_refused.add(1);
         if self.refusals.get() < REFUSALS_AT_ONCE {
             self.refusals.set(self.refusals.get() + 1);
-            let (core, refusals) = (self.core.clone(), self.refusals.clone());
+            let (core, refusals) = (core.clone(), self.refusals.clone());
             monoio::spawn(async move {
                 reply::overloaded(&core, stream, peer).await;
                 refusals.set(refusals.get() - 1);

@@ -3,73 +3,100 @@
 pub mod accept;
 pub mod store;
 
+use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{Mailbox, Order, Target};
-use crate::gateway::Core;
+use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway::core::Parts;
 use crate::gateway::tunnel;
-use crate::limits::{ACCESS_LOG_FLUSH_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
-use crate::net::listener::Listener;
+use crate::gateway::{Core, InForce};
+use crate::limits::{
+    ACCESS_LOG_FLUSH_MS, DRAIN_IDLE_MS, DRAIN_LOOK_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS,
+};
+use crate::net::listener::{Listener, Socket};
 
 /// What one core is given to work with.
 pub struct Assignment {
     /// What the core is made of.
     pub parts: Parts,
-    /// Its listening socket.
-    pub listener: OwnedFd,
+    /// Its listening sockets.
+    pub sockets: Vec<Socket>,
     /// Its orders.
     pub mailbox: Mailbox,
-    /// Connections it may hold.
-    pub connections_max: usize,
 }
 
 /// Runs one core until it is told to stop. Errors: its sockets cannot be registered with the runtime.
 pub async fn run(assignment: Assignment) -> io::Result<()> {
-    let listener = Listener::new(assignment.listener)?;
+    let mut sockets = assignment.sockets;
+    let fate = Rc::new(Cell::new(Fate::Closed));
     let mailbox = assignment.mailbox.open()?;
-    let core = Rc::new(Core::new(assignment.parts));
-    monoio::spawn(tick(core.clone()));
+    let core = Core::new(assignment.parts);
+    let timers = core.timers.clone();
     core.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
-    monoio::spawn(open(core.clone(), listener, assignment.connections_max));
-    while let Some(order) = mailbox.next(&core.timers).await {
+    let in_force = Rc::new(InForce::new(core));
+    monoio::spawn(tick(in_force.clone()));
+    while let Some(order) = mailbox.next(&timers).await {
         match order {
-            Order::Endpoints(Target::Upstream(index), endpoints) => {
-                core.upstreams[index].replace_endpoints(endpoints);
+            Order::Endpoints(Target::Upstream(address), endpoints) => {
+                in_force.core().replace_endpoints(&address, &endpoints);
             }
-            Order::Endpoints(Target::Redis, endpoints) => {
-                core.redis.iter().for_each(|redis| redis.replace_endpoints(endpoints.clone()));
+            Order::Endpoints(Target::Redis(address), endpoints) => {
+                store::replace_endpoints(&in_force.core(), &address, endpoints);
             }
-            Order::Tunnel(handover) => tunnel::adopt(&core, handover),
-            Order::Drain => core.drain(),
+            Order::Reload(replacement) => store::reload(&in_force, &replacement).await,
+            Order::Open => open(&in_force, &mut sockets, &fate)?,
+            Order::Drain(sockets_fate) => {
+                fate.set(sockets_fate);
+                // What came before there was an order to open waits in the queues, too.
+                open(&in_force, &mut sockets, &fate)?;
+                in_force.core().drain(match sockets_fate {
+                    Fate::Closed => DRAIN_IDLE_MS,
+                    Fate::HandedOver => HANDOVER_IDLE_MS,
+                });
+            }
+            Order::Tunnel(handover) => tunnel::adopt(&in_force.core().means, handover),
             Order::Stop => break,
         }
     }
+    let core = in_force.core();
     if let Some(log) = &core.access_log {
         log.borrow_mut().flush(&core.counters);
     }
     Ok(())
 }
 
-/// Takes clients as soon as Redis has been tried: until then they wait in the listener's queue, so that not
+/// Takes clients from all of these sockets. Errors: they cannot be registered with the runtime.
+fn open(in_force: &Rc<InForce>, sockets: &mut Vec<Socket>, fate: &Rc<Cell<Fate>>) -> io::Result<()> {
+    let listeners = sockets.drain(..).map(Listener::new).collect::<io::Result<Vec<_>>>()?;
+    if !listeners.is_empty() {
+        monoio::spawn(take_clients(in_force.clone(), listeners, fate.clone()));
+    }
+    Ok(())
+}
+
+/// Takes clients as soon as Redis has been tried: until then they wait in the queues of the listeners, so that not
 /// even the first of them passes unlimited.
-async fn open(core: Rc<Core>, listener: Listener, connections_max: usize) {
-    if let Some(redis) = &core.redis {
+async fn take_clients(in_force: Rc<InForce>, listeners: Vec<Listener>, fate: Rc<Cell<Fate>>) {
+    let redis = in_force.core().redis.clone();
+    if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
-    accept::accept(core, listener, connections_max).await;
+    for listener in listeners {
+        monoio::spawn(accept::accept(in_force.clone(), listener, fate.clone()));
+    }
 }
 
 /// The core's clockwork: deadlines at every tick, the access log and the pools now and then.
-async fn tick(core: Rc<Core>) {
+async fn tick(in_force: Rc<InForce>) {
     let (mut flushed_ms, mut swept_ms) = (0, 0);
     loop {
-        monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
-        let now_ms = clock::now_ms();
+        let is_draining = in_force.core().draining.get();
+        let tick_ms = if is_draining { DRAIN_LOOK_MS } else { TICK_MS };
+        monoio::time::sleep(Duration::from_millis(tick_ms)).await;
+        let (core, now_ms) = (in_force.core(), clock::now_ms());
         core.timers.tick(now_ms);
         core.counters.ticks.add(1);
         if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {

@@ -1,9 +1,15 @@
 //! From the configuration to the connection with Redis.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock;
 use crate::config::{Config, LimitStore, Rate, RedisAddress, UpstreamAddress};
+use crate::gateway::{Core, InForce, Replacement};
 use crate::limit::Limit;
-use crate::limits::{BURST_MAX, RATE_MILLI_MAX};
-use crate::redis::Settings;
+use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
+use crate::net::Endpoint;
+use crate::redis::{Redis, Settings, State};
 
 /// Where Redis is and how to speak with it; `None`: the limiter keeps its buckets elsewhere.
 pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
@@ -29,6 +35,50 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
         probe_args: [probe.units_per_us, probe.capacity, probe.cost].repeat(2),
     };
     Some((address, settings))
+}
+
+/// Redis has these addresses now, if it is still written so.
+pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<[Endpoint]>) {
+    if let (Some(found), Some((known, _))) = (&core.redis, redis(&core.config))
+        && known == *address
+    {
+        found.replace_endpoints(endpoints);
+    }
+}
+
+/// Puts a configuration in force. Another Redis, or another way to speak with it, is tried before the first request
+/// meets it, as at the start; the connection of before has time for the calls that it still owes an answer.
+pub async fn reload(in_force: &InForce, replacement: &Replacement) {
+    let old = in_force.core();
+    let wanted = redis(&replacement.config);
+    if wanted == redis(&old.config) {
+        in_force.replace(replacement, old.redis.clone());
+        return;
+    }
+    let another = wanted.map(|(_, settings)| old.another_redis(settings));
+    if let Some(another) = &another {
+        let before = || old.redis.as_ref().map(|redis| redis.endpoints());
+        if let Some(endpoints) = replacement.redis_endpoints.clone().or_else(before) {
+            another.replace_endpoints(endpoints);
+        }
+        monoio::spawn(another.clone().run());
+        another.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
+    }
+    in_force.replace(replacement, another);
+    if let Some(redis) = old.redis.clone() {
+        monoio::spawn(retire(old, redis, in_force.core()));
+    }
+}
+
+/// Lets the calls of before end, then the connection.
+async fn retire(old: Rc<Core>, redis: Rc<Redis>, new: Rc<Core>) {
+    // A call may be made twice.
+    let longest_ms = 2 * old.config.redis.timeout.as_millis() as u64 + TICK_MS;
+    old.timers.sleep_until(clock::now_ms() + longest_ms).await;
+    redis.retire();
+    // The number is one for the core: it is the new one's, whatever the old one has met meanwhile.
+    let is_open = new.redis.as_ref().is_some_and(|redis| redis.state() != State::Closed);
+    new.counters.redis_breaker_open.set(u64::from(is_open));
 }
 
 #[cfg(test)]

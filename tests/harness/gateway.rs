@@ -24,6 +24,8 @@ pub struct Gateway {
     stderr: Lines,
     stdout: Stdout,
     config: Option<PathBuf>,
+    /// Where the program and its PID file are, if it can be upgraded.
+    place: Option<Place>,
 }
 
 /// What becomes of standard output.
@@ -38,7 +40,13 @@ enum Stdout {
 impl Gateway {
     /// One core, no limits, no access log, upstreams where nobody listens; then as the test wants.
     pub fn builder() -> Builder {
-        let mut builder = Builder { env: Vec::new(), config: None, is_stdout_read: true, under: Vec::new() };
+        let mut builder = Builder {
+            env: Vec::new(),
+            config: None,
+            is_stdout_read: true,
+            under: Vec::new(),
+            is_upgradable: false,
+        };
         let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
         let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
         for (name, value) in names.into_iter().zip(values) {
@@ -178,6 +186,45 @@ impl Gateway {
         Duration::from_millis(10 * ticks)
     }
 
+    /// Writes the configuration file anew.
+    pub fn rewrite_config(&self, toml: &str) {
+        fs::write(self.config.as_ref().expect("a configuration file"), toml).expect("a temporary file");
+    }
+
+    /// SIGHUP, and waits for what the log says of the reload's end; gives the lines about it.
+    #[track_caller]
+    pub fn reload(&self) -> Vec<String> {
+        let before = self.log().len();
+        self.signal(Signal::HUP);
+        let ends = ["in force on every core", "nothing to take over", "the running configuration stays"];
+        let is_over = |line: &String| ends.iter().any(|end| line.contains(end));
+        eventually("the reload ends", || self.log()[before..].iter().any(is_over));
+        self.log().split_off(before)
+    }
+
+    /// Puts another program at the path of this one: from now on that is the new binary.
+    pub fn replace_program(&self, by: &str) {
+        self.place.as_ref().expect("an upgradable gateway").put(by);
+    }
+
+    /// The process in charge, as its file says.
+    pub fn in_charge(&self) -> Pid {
+        self.place.as_ref().and_then(Place::pid).expect("an upgradable gateway")
+    }
+
+    /// SIGUSR2 to the process in charge, and waits for what comes of it. `Err`: the line that says why not.
+    #[track_caller]
+    pub fn upgrade(&self) -> Result<Pid, String> {
+        let (before, old) = (self.log().len(), self.in_charge());
+        kill_process(old, Signal::USR2).expect("the process takes signals");
+        let find = |part: &str| self.log()[before..].iter().find(|line| line.contains(part)).cloned();
+        eventually("the upgrade succeeds or fails", || {
+            find("upgrade: failed").is_some()
+                || (find("gateway is listening").is_some() && self.in_charge() != old)
+        });
+        find("upgrade: failed").map_or_else(|| Ok(self.in_charge()), Err)
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process takes signals");
     }
@@ -202,6 +249,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        if let Some(pid) = self.place.as_ref().and_then(Place::pid) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(path) = &self.config {
@@ -248,6 +298,7 @@ pub struct Builder {
     config: Option<String>,
     is_stdout_read: bool,
     under: Vec<String>,
+    is_upgradable: bool,
 }
 
 impl Builder {
@@ -307,6 +358,12 @@ impl Builder {
         self
     }
 
+    /// Runs from a path of its own, at which another program can be put, and writes its number into a file.
+    pub fn upgradable(mut self) -> Builder {
+        self.is_upgradable = true;
+        self
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Gateway {
@@ -317,7 +374,7 @@ impl Builder {
     #[track_caller]
     pub fn start_with(self, arguments: &[&str]) -> Gateway {
         let is_stdout_read = self.is_stdout_read;
-        let (mut child, config) = self.spawn(arguments);
+        let (mut child, config, place) = self.spawn(arguments);
         let stderr = Lines::of(child.stderr.take().expect("a pipe"));
         let pipe = child.stdout.take().expect("a pipe");
         let stdout =
@@ -327,13 +384,13 @@ impl Builder {
             let _ = child.wait();
             panic!("the gateway does not listen; log: {:#?}", stderr.so_far());
         };
-        Gateway { public, admin, child, stderr, stdout, config }
+        Gateway { public, admin, child, stderr, stdout, config, place }
     }
 
     /// Runs it to its end: the exit code, standard output, standard error.
     #[track_caller]
     pub fn run(self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let (mut child, config) = self.spawn(arguments);
+        let (mut child, config, _place) = self.spawn(arguments);
         let stdout = Lines::of(child.stdout.take().expect("a pipe"));
         let stderr = Lines::of(child.stderr.take().expect("a pipe"));
         let status = wait(&mut child);
@@ -346,8 +403,10 @@ impl Builder {
         (status.code(), stdout.all().join("\n"), stderr.all().join("\n"))
     }
 
-    fn spawn(self, arguments: &[&str]) -> (Child, Option<PathBuf>) {
-        let program = env!("CARGO_BIN_EXE_realchat-gateway");
+    fn spawn(self, arguments: &[&str]) -> (Child, Option<PathBuf>, Option<Place>) {
+        let place = self.is_upgradable.then(Place::new);
+        let program = place.as_ref().map_or(PathBuf::from(PROGRAM), Place::program);
+        let program = program.to_str().expect("a path in UTF-8");
         let mut words = self.under.iter().map(String::as_str).chain([program]);
         let mut command = Command::new(words.next().expect("the program"));
         command.args(words).args(arguments).env_clear();
@@ -357,8 +416,53 @@ impl Builder {
         command.envs(self.env);
         let config = self.config.map(write_config);
         command.envs(config.as_ref().map(|path| ("CONFIG_FILE", path)));
+        command.envs(place.as_ref().map(|place| ("PID_FILE", place.pid_file())));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        (command.spawn().expect("the binary starts"), config)
+        (command.spawn().expect("the binary starts"), config, place)
+    }
+}
+
+/// The program that is tested.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_realchat-gateway");
+
+/// A folder with a link to the program, which can lead elsewhere later, and its PID file.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("realchat-gateway-{}-{number}.d", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("a temporary folder");
+        let place = Place(folder);
+        place.put(PROGRAM);
+        place
+    }
+
+    fn program(&self) -> PathBuf {
+        self.0.join("realchat-gateway")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.0.join("pid")
+    }
+
+    /// As a package manager does it: the name leads to the new file from one moment to the next.
+    fn put(&self, program: &str) {
+        let beside = self.0.join("new");
+        std::os::unix::fs::symlink(program, &beside).expect("a link");
+        fs::rename(beside, self.program()).expect("the link in its place");
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok().and_then(Pid::from_raw)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

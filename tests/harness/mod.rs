@@ -11,6 +11,7 @@
 mod browser;
 mod client;
 mod gateway;
+mod load;
 mod message;
 mod origin;
 mod proof;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Page};
 pub use client::{Client, Request, Response};
-pub use gateway::{Builder, Gateway, SERVICES, Statuses, Then};
+pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
+pub use load::Load;
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
 pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching};

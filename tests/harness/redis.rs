@@ -168,6 +168,13 @@ impl RedisClient {
         self.try_ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
+    /// The reply after a password.
+    #[track_caller]
+    pub fn ask_after(&mut self, password: &str, command: &[&str]) -> String {
+        assert_eq!(self.ask(&["AUTH", password]), "OK");
+        self.ask(command)
+    }
+
     /// The same where it may fail.
     pub fn try_ask(&mut self, command: &[&str]) -> std::io::Result<String> {
         let mut bytes = format!("*{}\r\n", command.len()).into_bytes();

@@ -251,13 +251,18 @@ fn a_reset_is_passed_on_as_a_reset() {
         for bytes in [0, 1, 50, 60_000] {
             for is_client_lost in [true, false] {
                 let (client, upstream) = stage.tunnel();
-                let (mut lost, mut left) = if is_client_lost { (client, upstream) } else { (upstream, client) };
+                let (mut lost, mut left) =
+                    if is_client_lost { (client, upstream) } else { (upstream, client) };
                 lost.send(Frame::text("before"));
                 assert_eq!(left.read(), Frame::text("before"));
                 lost.send_part(100_000, bytes);
                 thread::sleep(Duration::from_millis(20));
                 lost.reset();
-                assert_eq!(left.end().0, Heard::Reset, "{bytes} bytes of a frame, client lost: {is_client_lost}");
+                assert_eq!(
+                    left.end().0,
+                    Heard::Reset,
+                    "{bytes} bytes of a frame, client lost: {is_client_lost}"
+                );
             }
         }
         stage.expect_closed("client_gone", 4);
@@ -308,7 +313,8 @@ fn bring(moment: &str, lost: &mut End, left: &mut End) {
         }
         "during a goodbye of the gateway's" => {
             // Reserved bits: 1002 for the client, and the upstream hears of it as well.
-            let (client, upstream) = if lost.is_client { (&mut *lost, &mut *left) } else { (&mut *left, &mut *lost) };
+            let (client, upstream) =
+                if lost.is_client { (&mut *lost, &mut *left) } else { (&mut *left, &mut *lost) };
             client.send(Frame::new(0xf1, "x"));
             assert_eq!(client.read().code(), Some(1002));
             assert_eq!(upstream.read().code(), Some(1001));
@@ -330,12 +336,18 @@ fn whoever_is_lost_at_whatever_moment_the_other_is_told_and_nothing_is_left() {
         let mut cases = Vec::new();
         for (driver, stage) in &stages {
             for moment in MOMENTS {
-                for (is_client_lost, is_reset) in [(true, true), (true, false), (false, true), (false, false)] {
+                for (is_client_lost, is_reset) in [(true, true), (true, false), (false, true), (false, false)]
+                {
                     let (client, upstream) = stage.tunnel();
                     let case = move || {
-                        let (mut lost, mut left) = if is_client_lost { (client, upstream) } else { (upstream, client) };
+                        let (mut lost, mut left) =
+                            if is_client_lost { (client, upstream) } else { (upstream, client) };
                         bring(moment, &mut lost, &mut left);
-                        if is_reset { lost.reset() } else { drop(lost) }
+                        if is_reset {
+                            lost.reset()
+                        } else {
+                            drop(lost)
+                        }
                         left.end().0
                     };
                     cases.push(((driver, moment, is_client_lost, is_reset), scope.spawn(case)));
@@ -360,7 +372,8 @@ fn a_reset_after_a_close_frame_is_passed_on_at_once_too() {
         for moment in ["after its Close frame", "after the other's Close frame", "after both Close frames"] {
             for is_client_lost in [true, false] {
                 let (client, upstream) = stage.tunnel();
-                let (mut lost, mut left) = if is_client_lost { (client, upstream) } else { (upstream, client) };
+                let (mut lost, mut left) =
+                    if is_client_lost { (client, upstream) } else { (upstream, client) };
                 bring(moment, &mut lost, &mut left);
                 let since = Instant::now();
                 lost.reset();
@@ -384,7 +397,11 @@ fn a_peer_that_takes_nothing_does_not_keep_the_tunnel_of_one_that_is_gone() {
                 let (client, upstream) = stage.tunnel();
                 let (mut lost, left) = if is_client_lost { (client, upstream) } else { (upstream, client) };
                 lost.flood();
-                if is_reset { lost.reset() } else { drop(lost) }
+                if is_reset {
+                    lost.reset()
+                } else {
+                    drop(lost)
+                }
                 stalled.push(left);
             }
         }
@@ -425,7 +442,8 @@ fn a_tunnels_end_is_one_line_and_one_count() {
         client.expect_end(Heard::Fin);
         drop(client);
         let closed = line(gateway, "client_closed");
-        for (name, value) in [("status", 101), ("close_code", 4000), ("messages_in", 2), ("messages_out", 1)] {
+        for (name, value) in [("status", 101), ("close_code", 4000), ("messages_in", 2), ("messages_out", 1)]
+        {
             assert_eq!(closed[name], value, "{name}: {closed}");
         }
         assert_eq!(closed["user"], "ann", "{closed}");

@@ -23,6 +23,8 @@ fn server() -> (std::net::SocketAddr, thread::JoinHandle<()>) {
     let address = listener.local_addr().expect("its port");
     let serving = thread::spawn(move || {
         let (stream, _) = listener.accept().expect("a connection");
+        // The library wants the error as large as it is.
+        #[allow(clippy::result_large_err)]
         let choose = |asked: &Asked, mut answer: Answer| {
             assert_eq!(asked.headers()["x-internal-user-id"], "ann");
             answer.headers_mut().insert("sec-websocket-protocol", "chat".parse().expect("a value"));

@@ -38,7 +38,7 @@ impl<'t> Course<'t> {
             Side::Down => (Sender::Server, 0),
         };
         let rules = Rules { sender, has_extension: tunnel.has_extension, message_bytes_max };
-        let mut buffer = tunnel.core.buffers.buffer();
+        let mut buffer = tunnel.means.buffers.buffer();
         if !early.is_empty() {
             buffer.put(early);
         }
@@ -93,12 +93,12 @@ impl<'t> Course<'t> {
             let (tunnel, side) = (self.tunnel, self.side);
             let heeds = heeds && self.track.is_between_frames();
             let is_called = || heeds && tunnel.is_calling(side);
-            let arrived = self.source().arrival_unless(&tunnel.core.timers, is_called).await;
+            let arrived = self.source().arrival_unless(&tunnel.means.timers, is_called).await;
             if !arrived.map_err(|_| self.source_gone())? {
                 return Ok(Event::Called);
             }
             if self.track.payload_left() >= tunnel.rules.splice_bytes_min
-                && let Some(pipe) = tunnel.core.pipes.take()
+                && let Some(pipe) = tunnel.means.pipes.take()
             {
                 return self.splice(pipe).await;
             }
@@ -128,8 +128,8 @@ impl<'t> Course<'t> {
 
     /// Moves what has arrived of the current payload through the pipe, exactly to the frame's end at most.
     async fn splice(&mut self, mut pipe: Pipe) -> Result<Event, Broken> {
-        let pipes = self.tunnel.core.pipes.open() as u64;
-        self.tunnel.core.counters.pipes_open.set(pipes);
+        let pipes = self.tunnel.means.pipes.open() as u64;
+        self.tunnel.means.counters.pipes_open.set(pipes);
         loop {
             let wanted = self.track.payload_left().min(PIPE_BYTES as u64) as usize;
             match pipe.pull(self.source(), wanted).map_err(|_| self.source_gone())? {
@@ -178,14 +178,14 @@ impl<'t> Course<'t> {
 
     /// Waits until the sink takes more. Nothing is read from the source meanwhile: that is the back-pressure.
     async fn room(&self) -> Result<(), Broken> {
-        let writable = self.tunnel.core.timers.at_any_time(pin!(self.sink().writable())).await;
+        let writable = self.tunnel.means.timers.at_any_time(pin!(self.sink().writable())).await;
         writable.map_err(|_| self.sink_gone())
     }
 
     async fn ping(&self) -> Result<(), Broken> {
         // Set first: whatever the client says from now on is an answer.
         self.tunnel.ping.set(Ping::Sent(clock::now_ms()));
-        self.tunnel.core.counters.tunnel_pings.add(1);
+        self.tunnel.means.counters.tunnel_pings.add(1);
         self.tunnel.tell();
         self.send_frame(&ws::ping(&self.tunnel.mark)).await
     }
@@ -194,7 +194,7 @@ impl<'t> Course<'t> {
     async fn leave(&mut self) -> Result<(), Broken> {
         let Some(farewell) = self.tunnel.farewell.get() else { return Ok(()) };
         let mut mask = [0; 4];
-        mask.copy_from_slice(&self.tunnel.core.ids.next_word().to_be_bytes()[..4]);
+        mask.copy_from_slice(&self.tunnel.means.ids.next_word().to_be_bytes()[..4]);
         self.send_frame(&farewell.frame(self.side, mask)).await?;
         if farewell.is_deaf && self.side == Side::Down {
             // Its Close frame will not be found among what it still sends: the end of ours is all there is to say.
@@ -223,7 +223,7 @@ impl<'t> Course<'t> {
             }
             self.hold();
             self.source()
-                .arrival_unless(&self.tunnel.core.timers, || false)
+                .arrival_unless(&self.tunnel.means.timers, || false)
                 .await
                 .map_err(|_| self.source_gone())?;
             if !self.held.is_empty() {
@@ -242,7 +242,7 @@ impl<'t> Course<'t> {
             self.buffer.clear();
             self.buffer.release_if_empty();
             self.source()
-                .arrival_unless(&self.tunnel.core.timers, || false)
+                .arrival_unless(&self.tunnel.means.timers, || false)
                 .await
                 .map_err(|_| self.source_gone())?;
             if self.receive()? == Some(0) {

@@ -20,15 +20,15 @@ pub(super) async fn keep(tunnel: &Tunnel) {
         if due_ms <= now_ms {
             return;
         }
-        let (news, draining) = (tunnel.news.get(), tunnel.core.draining.get());
+        let (news, draining) = (tunnel.news.get(), tunnel.means.draining.get());
         let changed = poll_fn(|_| {
             // Woken by a tick, by the drain, or because another part of the task was.
-            match tunnel.news.get() != news || tunnel.core.draining.get() != draining {
+            match tunnel.news.get() != news || tunnel.means.draining.get() != draining {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
         });
-        let _ = tunnel.core.timers.until(due_ms, pin!(changed)).await;
+        let _ = tunnel.means.timers.until(due_ms, pin!(changed)).await;
     }
 }
 
@@ -65,10 +65,10 @@ impl Tunnel {
     }
 
     fn departure_ms(&self) -> u64 {
-        if !self.core.draining.get() {
+        if !self.means.draining.get() {
             return NEVER;
         }
-        let leaves_ms = self.leaves_ms.get().unwrap_or_else(|| self.core.departures.next_ms());
+        let leaves_ms = self.leaves_ms.get().unwrap_or_else(|| self.means.departures.next_ms());
         self.leaves_ms.set(Some(leaves_ms));
         leaves_ms
     }

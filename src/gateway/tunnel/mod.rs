@@ -15,6 +15,7 @@ mod course;
 mod farewell;
 mod handover;
 mod keeper;
+mod means;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -27,12 +28,12 @@ use std::time::Duration;
 
 pub use self::farewell::Departures;
 pub use self::handover::{Handover, Room, Sibling, Tunnels, adopt, begin};
+pub use self::means::Means;
 
 use self::course::Course;
 use self::farewell::Farewell;
 use crate::clock;
 use crate::config::WebSocket;
-use crate::gateway::core::Core;
 use crate::gateway::record::Ticket;
 use crate::gateway::seats::Seat;
 use crate::net::Stream;
@@ -41,7 +42,7 @@ use crate::ws::{self, Header, Opcode, Verdict};
 
 /// What both courses and the keeper see. They take turns on one thread, so cells are enough.
 struct Tunnel {
-    core: Rc<Core>,
+    means: Rc<Means>,
     client: Stream,
     upstream: Stream,
     rules: Arc<WebSocket>,
@@ -123,7 +124,7 @@ async fn run(tunnel: Box<Tunnel>, early: Early) {
 
 impl Tunnel {
     /// Registers both sockets with this core. Errors: the runtime's registration.
-    fn new(core: &Rc<Core>, handover: Handover) -> io::Result<Tunnel> {
+    fn new(means: &Rc<Means>, handover: Handover) -> io::Result<Tunnel> {
         let rules = handover.rules;
         let (client, upstream) = (Stream::new(handover.client)?, Stream::new(handover.upstream)?);
         let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
@@ -131,10 +132,10 @@ impl Tunnel {
         upstream.watch_peer(patience);
         let now_ms = clock::now_ms();
         let mut mark = [0; 8];
-        mark.copy_from_slice(&core.ids.next_hex()[..8]);
+        mark.copy_from_slice(&means.ids.next_hex()[..8]);
         Ok(Tunnel {
             allowance: Allowance::new(&rules, now_ms),
-            core: core.clone(),
+            means: means.clone(),
             client,
             upstream,
             has_extension: handover.has_extension,
@@ -200,13 +201,13 @@ impl Tunnel {
     fn judge(&self, side: Side, header: &Header, payload: &[u8]) -> Verdict {
         let is_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if side == Side::Down {
-            self.core.counters.tunnel_frames_out.add(1);
-            self.core.counters.tunnel_messages_out.add(u64::from(is_message));
+            self.means.counters.tunnel_frames_out.add(1);
+            self.means.counters.tunnel_messages_out.add(u64::from(is_message));
             self.tally.messages_out.set(self.tally.messages_out.get() + u64::from(is_message));
             return Verdict::Pass;
         }
         self.heard();
-        self.core.counters.tunnel_frames_in.add(1);
+        self.means.counters.tunnel_frames_in.add(1);
         if header.opcode == Opcode::Pong && ws::carries(header, payload, &self.mark) {
             return Verdict::Swallow;
         }
@@ -215,7 +216,7 @@ impl Tunnel {
         if is_counted && !self.allowance.take(clock::now_ms()) {
             return Verdict::TooMany;
         }
-        self.core.counters.tunnel_messages_in.add(u64::from(is_message));
+        self.means.counters.tunnel_messages_in.add(u64::from(is_message));
         self.tally.messages_in.set(self.tally.messages_in.get() + u64::from(is_message));
         Verdict::Pass
     }
@@ -228,7 +229,7 @@ impl Tunnel {
 
     /// Bytes of frames have gone on.
     fn moved(&self, side: Side, bytes: usize, is_spliced: bool) {
-        let counters = &self.core.counters;
+        let counters = &self.means.counters;
         let bytes = bytes as u64;
         let (total, own) = match side {
             Side::Up => (&counters.tunnel_bytes_in, &self.tally.bytes_in),
@@ -267,12 +268,12 @@ impl Tunnel {
     }
 
     fn finish(&self) {
-        let counters = &self.core.counters;
+        let counters = &self.means.counters;
         counters.tunnels_open.subtract(1);
         counters.connections_open.subtract(1);
         let end = self.end.get().unwrap_or(TunnelEnd::ClientGone);
         counters.tunnels_closed[end as usize].add(1);
-        counters.pipes_open.set(self.core.pipes.open() as u64);
+        counters.pipes_open.set(self.means.pipes.open() as u64);
         let Tally { bytes_in, bytes_out, messages_in, messages_out } = &self.tally;
         let record = TunnelRecord {
             messages_in: messages_in.get(),
@@ -280,7 +281,7 @@ impl Tunnel {
             end,
             close_code: self.close_code.get(),
         };
-        self.ticket.finish(&self.core, bytes_in.get(), bytes_out.get(), record);
+        self.ticket.finish(&self.means, bytes_in.get(), bytes_out.get(), record);
     }
 }
 

@@ -1,0 +1,72 @@
+//! More than there is room for: a clear no at once, never a queue without end.
+
+use crate::harness::*;
+
+fn a_request() -> Request {
+    Request::new("GET", "/api/v1/users/me").token("ann")
+}
+
+/// Answers a request when the test lets it.
+fn held() -> (Origin, std::sync::mpsc::Sender<()>) {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let origin = Origin::new(move |exchange| {
+        while exchange.read_request().is_some() {
+            // An error: the test lets everything go.
+            let _ = released.lock().expect("no panic while locked").recv();
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        }
+    });
+    (origin, release)
+}
+
+#[test]
+fn over_the_bound_of_an_upstream_a_request_is_refused_at_once_and_told_when_to_come_back() {
+    let ((origin, release), other) = (held(), Origin::echo());
+    let builder = Gateway::builder().everywhere(&origin).upstream("message", &other);
+    let gateway = builder.env("UPSTREAM_MAX_IN_FLIGHT", "2").start();
+    let mut busy: Vec<Client> = (0..2).map(|_| gateway.client()).collect();
+    for (nth, client) in busy.iter_mut().enumerate() {
+        client.send(a_request().bytes());
+        eventually("the request is in flight", || origin.heads() == nth + 1);
+    }
+    let mut third = gateway.client();
+    let refused = third.send(a_request().bytes()).read_response();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
+    assert_eq!(refused.field("retry-after"), Some("1"));
+    third.expect_open();
+    assert_eq!(gateway.metric("upstream_overloads_total"), 1);
+    // Another upstream has places of its own.
+    assert_eq!(gateway.get("/api/v1/messages", "ann").status, 200);
+
+    drop(release);
+    for client in &mut busy {
+        assert_eq!(client.read_response().text(), "done");
+    }
+    // Every place is free again, those of requests that failed included.
+    for _ in 0..8 {
+        assert_eq!(third.send(a_request().bytes()).read_response().status, 200);
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_gives_its_place_back() {
+    let (origin, _release) = held();
+    let gateway = Gateway::builder().everywhere(&origin).env("UPSTREAM_MAX_IN_FLIGHT", "1").start();
+    for nth in 0..3 {
+        let mut client = gateway.client();
+        client.send(a_request().bytes());
+        eventually("the request is in flight", || origin.heads() == nth + 1);
+        assert_eq!(gateway.get("/api/v1/users/me", "ben").status, 503);
+        client.reset();
+        eventually("its end is seen", || gateway.metric("requests_in_flight") == 0);
+    }
+}
+
+#[test]
+fn a_dead_upstream_takes_no_places() {
+    let gateway = Gateway::builder().env("UPSTREAM_MAX_IN_FLIGHT", "1").start();
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").code(), "upstream_unreachable");
+    }
+}

@@ -1,0 +1,329 @@
+//! A new process takes over under load, and no client notices; one that fails takes over nothing.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::harness::*;
+
+fn a_request() -> Request {
+    Request::new("GET", "/api/v1/users/me").token("ann")
+}
+
+/// No client has seen anything.
+#[track_caller]
+fn unnoticed(load: Load) {
+    let (answers, failures) = load.stop();
+    assert!(answers > 100, "only {answers} answers: this proves little");
+    assert!(
+        failures.is_empty(),
+        "{} of {answers}: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(20)]
+    );
+}
+
+#[track_caller]
+fn ended(process: Pid) {
+    eventually("the process ends", || test_kill_process(process).is_err());
+}
+
+#[test]
+fn ten_upgrades_ten_reloads_and_three_that_fail_go_unnoticed() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    for driver in ["auto", "epoll"] {
+        let builder = Gateway::builder().cores("2").everywhere(&origin).config("body_timeout = '30s'\n");
+        let mut gateway = builder.env("IO_DRIVER", driver).upgradable().start();
+        let load = Load::start(gateway.public, &a_request(), 4);
+        let rounds = if driver == "auto" { 10 } else { 2 };
+        for round in 0..rounds {
+            let old = gateway.in_charge();
+            let new = gateway.upgrade().expect("an upgrade");
+            assert_ne!(old, new);
+            gateway.rewrite_config(&format!("body_timeout = '{}s'\n", 10 + round));
+            kill_process(new, Signal::HUP).expect("the new process takes signals");
+            gateway.wait_log(&format!("to \"{}s\"", 10 + round));
+            if round < 3 {
+                gateway.replace_program("/bin/false");
+                let why = gateway.upgrade().expect_err("no gateway is started");
+                assert!(why.contains("ERROR") && why.contains("exit status: 1"), "{why}");
+                assert_eq!(gateway.in_charge(), new);
+                gateway.replace_program(PROGRAM);
+            }
+            load.goes_on();
+        }
+        unnoticed(load);
+        // The first one drains as the others do.
+        assert_eq!(gateway.wait().code(), Some(0));
+        let last = gateway.in_charge();
+        kill_process(last, Signal::TERM).expect("the last one takes signals");
+        ended(last);
+    }
+}
+
+/// The proof above is one only if its clients see what a careless restart does.
+#[test]
+fn the_same_clients_notice_a_restart_that_closes_the_listeners() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    let builder = Gateway::builder().cores("2").everywhere(&origin);
+    let first = builder.clone().start();
+    let builder = builder.env("PORT", &first.public.port().to_string());
+    let load = Load::start(first.public, &a_request(), 4);
+    assert_eq!(first.stop().code(), Some(0));
+    let second = builder.clone().start();
+    load.goes_on();
+    let (_, failures) = load.stop();
+    assert!(failures.iter().any(|failure| failure.contains("refused")), "{failures:#?}");
+
+    let load = Load::start(second.public, &a_request(), 4);
+    second.signal(Signal::KILL);
+    drop(second);
+    // Nothing of it is in the way of the next one.
+    let third = builder.start();
+    load.goes_on();
+    let (_, failures) = load.stop();
+    assert!(failures.iter().any(|failure| failure.contains("reset")), "{failures:#?}");
+    assert_eq!(third.stop().code(), Some(0));
+}
+
+#[test]
+fn a_request_in_flight_ends_in_the_old_process_and_an_idle_connection_has_one_more() {
+    let origin = Origin::new(|exchange| {
+        while exchange.read_request().is_some() {
+            exchange.sleep_ms(700);
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        }
+    });
+    let mut gateway = Gateway::builder().everywhere(&origin).upgradable().start();
+    let (mut busy, mut idle, mut silent) = (gateway.client(), gateway.client(), gateway.client());
+    idle.expect_open();
+    silent.expect_open();
+    busy.send(a_request().bytes());
+    eventually("the request is in flight", || origin.heads() == 1);
+    gateway.upgrade().expect("an upgrade");
+    assert_eq!(busy.read_response().text(), "done");
+    busy.expect_closed();
+    let last = idle.send(a_request().bytes()).read_response();
+    assert_eq!((last.status, last.head.lists("connection", "close")), (200, true));
+    let since = Instant::now();
+    silent.expect_closed();
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    drop((busy, idle, silent));
+    assert_eq!(gateway.wait().code(), Some(0));
+    // The window to the numbers is the new process's, at the same address.
+    assert_eq!(gateway.admin("/readyz").status, 200);
+    assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+}
+
+#[test]
+fn the_new_process_has_another_number_of_cores() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    let builder = Gateway::builder().without("CORES").everywhere(&origin).upgradable();
+    let gateway = builder.config("cores = 1\n").start();
+    let load = Load::start(gateway.public, &a_request(), 2);
+    for (cores, told) in [(2, "it has bound a new one"), (1, "a core serves several")] {
+        gateway.rewrite_config(&format!("cores = {cores}\n"));
+        gateway.upgrade().expect("an upgrade");
+        gateway.wait_log(told);
+        assert_eq!(gateway.metric("listening"), 2);
+        load.goes_on();
+    }
+    unnoticed(load);
+}
+
+#[test]
+fn what_the_new_process_cannot_do_stands_in_the_log_of_the_old_one() {
+    let builder =
+        Gateway::builder().env("UPGRADE_TIMEOUT", "1s").config("body_timeout = '30s'\n").upgradable();
+    let gateway = builder.start();
+    let first = gateway.in_charge();
+    let fails = |part: &str| {
+        let why = gateway.upgrade().expect_err("no upgrade");
+        assert!(why.contains("ERROR") && why.contains(part), "{part}: {why}");
+        assert_eq!((gateway.in_charge(), gateway.admin("/readyz").status), (first, 200));
+    };
+    gateway.rewrite_config("body_timeout = 30\nnonsense = 1\n");
+    fails("exit status: 2: nonsense");
+    gateway.rewrite_config("port = 4711\n");
+    gateway.rewrite_config("body_timeout = '30s'\n");
+    gateway.replace_program("/does/not/exist");
+    fails("cannot be started");
+    // A program that says nothing and goes on.
+    let sleeper = std::env::temp_dir().join(format!("realchat-it-{}-sleeper", std::process::id()));
+    fs::write(&sleeper, "#!/bin/sh\nexec sleep 77\n").expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&sleeper, mode).expect("an executable script");
+    gateway.replace_program(sleeper.to_str().expect("UTF-8"));
+    fails("not ready after 1s");
+    let pid = gateway.wait_log("the new process has begun pid=");
+    assert!(!pid.is_empty());
+    fs::remove_file(&sleeper).expect("it was there");
+    gateway.replace_program(PROGRAM);
+    gateway.upgrade().expect("an upgrade after failures");
+}
+
+#[test]
+fn the_subcommand_asks_and_asks_nobody_else() {
+    let gateway = Gateway::builder().upgradable().start();
+    let first = gateway.in_charge();
+    let pid = first.as_raw_nonzero().to_string();
+    let (code, stdout, stderr) = Gateway::builder().run(&["upgrade", "--pid", &pid]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    eventually("another process is in charge", || gateway.in_charge() != first);
+    let own = std::process::id().to_string();
+    for arguments in [&["upgrade", "--pid", &own][..], &["upgrade"]] {
+        let (code, _, stderr) = Gateway::builder().run(arguments);
+        assert_eq!((code, stderr.lines().count()), (Some(2), 1), "{stderr}");
+    }
+}
+
+/// Starts the gateway as a service manager would: with these sockets and names.
+fn activated(sockets: Vec<OwnedFd>, names: &str, builder: Vec<(&str, String)>) -> std::process::Child {
+    // The shell knows its own number, which is the gateway's after `exec`.
+    let mut command = Command::new("sh");
+    command.args(["-c", "LISTEN_PID=$$ exec \"$0\" run", PROGRAM]).env_clear();
+    command.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names);
+    command.envs([
+        ("JWT_SECRET", SECRET),
+        ("RATE_LIMIT_STORE", "off"),
+        ("ACCESS_LOG", "off"),
+        ("CORES", "2"),
+    ]);
+    command.envs([("BIND", "127.0.0.1"), ("ADMIN_ADDR", "off")]).envs(builder);
+    let mappings = sockets.into_iter().zip(3..);
+    let mappings = mappings.map(|(fd, number)| FdMapping { parent_fd: fd, child_fd: number }).collect();
+    command.fd_mappings(mappings).expect("no descriptor twice");
+    command.stderr(std::process::Stdio::piped()).spawn().expect("the gateway starts")
+}
+
+fn socket() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("the port");
+    (listener, address)
+}
+
+fn handed(listener: &TcpListener) -> OwnedFd {
+    listener.try_clone().expect("a descriptor").into()
+}
+
+#[test]
+fn a_service_managers_sockets_are_served_and_left_to_it() {
+    let ((public, address), (admin, admin_address)) = (socket(), socket());
+    let env = || vec![("PORT", address.port().to_string()), ("ADMIN_ADDR", admin_address.to_string())];
+    // Who is there before the process waits in the manager's queue.
+    let mut early = Client::connect(address);
+    for _ in 0..2 {
+        let mut child = activated(vec![handed(&public), handed(&admin)], "x.socket:admin", env());
+        early.send(Request::new("GET", "/healthz").bytes());
+        assert_eq!(early.read_response().status, 200);
+        let scrape = Request::new("GET", "/metrics").bytes();
+        assert!(Client::connect(admin_address).send(scrape).read_response().text().contains("listening"));
+        let pid = Pid::from_child(&child);
+        kill_process(pid, Signal::TERM).expect("it takes signals");
+        assert_eq!(child.wait().expect("a child of ours").code(), Some(0));
+        // Nobody serves now, and nobody is refused.
+        early = Client::connect(address);
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_the_configured_address_is_refused_at_start() {
+    let (public, address) = socket();
+    let port = address.port().to_string();
+    for (names, env, part) in [
+        ("x", vec![("PORT", (address.port() ^ 1).to_string())], "PORT: a socket was handed over"),
+        (
+            "x",
+            vec![("PORT", port.clone()), ("BIND", "127.0.0.2".to_owned())],
+            "PORT: a socket was handed over",
+        ),
+        ("admin", vec![("PORT", "0".to_owned())], "ADMIN_ADDR: a socket was handed over"),
+    ] {
+        let child = activated(vec![handed(&public)], names, env);
+        let output = child.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+/// What the gateway tells its service manager, until `done`.
+fn told(manager: &UnixDatagram, mut done: impl FnMut(&str) -> bool) -> String {
+    let (mut all, mut space) = (String::new(), [0; 4096]);
+    manager.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    while !done(&all) {
+        let count = manager.recv(&mut space).unwrap_or_else(|error| panic!("{error} after {all}"));
+        all += &String::from_utf8_lossy(&space[..count]);
+    }
+    all
+}
+
+#[test]
+fn the_service_manager_hears_of_every_change() {
+    let path = std::env::temp_dir().join(format!("realchat-it-{}-notify", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    let builder = Gateway::builder().env("NOTIFY_SOCKET", path.to_str().expect("UTF-8"));
+    let mut gateway = builder.env("WATCHDOG_USEC", "400000").upgradable().start();
+    let first = gateway.in_charge().as_raw_nonzero();
+    told(&manager, |all| all.contains(&format!("MAINPID={first}\nREADY=1\n")));
+    let since = Instant::now();
+    told(&manager, |all| all.matches("WATCHDOG=1\n").count() == 3);
+    // Every 200 ms, kept to the tick of the control thread.
+    assert!((Duration::from_millis(350)..Duration::from_secs(2)).contains(&since.elapsed()));
+
+    gateway.signal(Signal::HUP);
+    let all = told(&manager, |all| all.contains("READY=1\n"));
+    let reloading = all.find("RELOADING=1\nMONOTONIC_USEC=").expect("RELOADING with its time");
+    assert!(reloading < all.find("READY=1\n").expect("READY"), "{all}");
+
+    let second = gateway.upgrade().expect("an upgrade").as_raw_nonzero();
+    let all = told(&manager, |all| all.contains(&format!("MAINPID={second}\nREADY=1\n")));
+    assert!(all.contains(&format!("MAINPID={second}\n")) && !all.contains("STOPPING"), "{all}");
+    assert_eq!(gateway.wait().code(), Some(0));
+    let all = told(&manager, |all| all.contains("WATCHDOG=1\n"));
+    assert!(!all.contains("STOPPING"), "the old process has told of its end: {all}");
+    kill_process(gateway.in_charge(), Signal::TERM).expect("it takes signals");
+    told(&manager, |all| all.contains("STOPPING=1\n"));
+    fs::remove_file(&path).expect("it was there");
+}
+
+#[test]
+fn the_pid_file_names_the_process_in_charge_and_goes_with_it() {
+    let gateway = Gateway::builder().upgradable().start();
+    assert_eq!(gateway.in_charge().as_raw_nonzero().get() as u32, gateway.pid());
+    let fds = gateway.fd_count();
+    for _ in 0..3 {
+        gateway.upgrade().expect("an upgrade");
+    }
+    let last = gateway.in_charge();
+    let open = || fs::read_dir(format!("/proc/{}/fd", last.as_raw_nonzero())).expect("/proc").count();
+    eventually("every process hands over the sockets and nothing else", || open() == fds);
+    eventually("the first one ends", || fs::metadata(format!("/proc/{}/fd/0", gateway.pid())).is_err());
+    assert_eq!(gateway.in_charge(), last, "the old process has removed the new one's file");
+    kill_process(last, Signal::TERM).expect("it takes signals");
+    ended(last);
+}
+
+#[test]
+fn an_end_in_the_middle_of_an_upgrade_ends_both() {
+    let sleeper = std::env::temp_dir().join(format!("realchat-it-{}-waiter", std::process::id()));
+    fs::write(&sleeper, "#!/bin/sh\nexec sleep 78\n").expect("a script");
+    fs::set_permissions(&sleeper, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("an executable");
+    let mut gateway = Gateway::builder().upgradable().start();
+    gateway.replace_program(sleeper.to_str().expect("UTF-8"));
+    gateway.signal(Signal::USR2);
+    let line = gateway.wait_log("the new process has begun");
+    let pid = line.split("pid=").nth(1).and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().code(), Some(0));
+    ended(pid.expect("a number"));
+    fs::remove_file(&sleeper).expect("it was there");
+}
