@@ -124,7 +124,7 @@ fn the_new_process_has_another_number_of_cores() {
         gateway.rewrite_config(&format!("cores = {cores}\n"));
         gateway.upgrade().expect("an upgrade");
         gateway.wait_log(told);
-        assert_eq!(gateway.metric("listening"), 2);
+        eventually("each socket is served", || gateway.metric("listening") == 2);
         load.goes_on();
     }
     unnoticed(load);
