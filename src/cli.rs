@@ -45,8 +45,15 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
         ttl: Duration,
     },
-    /// Run the gateway with small backends of its own: nothing else is needed
-    Demo,
+    /// Ask the running gateway for its readiness: exit code 0 if traffic should come, else 1
+    Health,
+    /// Run the gateway with small backends and a page of its own: nothing else is needed
+    Demo {
+        /// Port of the page on loopback; 0: one the kernel chooses
+        // Judged with the settings, so that all mistakes are told at once.
+        #[arg(long, env = "PAGE_PORT", value_name = "PORT", default_value = "8090")]
+        page_port: String,
+    },
     /// Have a running gateway replaced by a new process of the binary at its path; its log says how it went
     Upgrade {
         /// Its number; without it, what PID_FILE holds
@@ -206,7 +213,10 @@ mod tests {
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));
         assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));
-        assert_eq!(read("demo --access-log off").unwrap().command, Command::Demo);
+        let demo = |port: &str| Command::Demo { page_port: port.into() };
+        assert_eq!(read("demo --access-log off").unwrap().command, demo("8090"));
+        assert_eq!(read("demo --page-port x").unwrap().command, demo("x"));
+        assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
         assert_eq!(read("upgrade --pid 7").unwrap().command, Command::Upgrade { pid: Some(7) });
         assert_eq!(read("upgrade --pid-file /run/a").unwrap().command, Command::Upgrade { pid: None });
     }
@@ -247,9 +257,11 @@ mod tests {
             "token --user a --ttl 5x",
             "token --user a --ttl 0s",
             "check extra",
+            "health extra",
             "upgrade --pid 0",
             "upgrade --pid x",
             "--port 1 --port 2",
+            "run --page-port 1",
         ] {
             let _ = mistake(line);
         }

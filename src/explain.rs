@@ -47,7 +47,7 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
                 route.name, upstream.name, upstream.authority
             );
             if route.kind == RouteKind::WebSocket {
-                text.push_str("                a WebSocket route: 501 not_implemented in this version\n");
+                text.push_str("                a WebSocket: without a handshake 426 upgrade_required\n");
             }
             Ok(())
         }
@@ -58,11 +58,14 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
             writeln!(text, "route           none: 404 no_route, to bearers of a valid token only")
         }
     };
-    text.push_str(if is_public {
-        "authentication  none: a public route\n"
-    } else {
-        "authentication  Bearer token, HS256; without a valid one 401\n"
-    });
+    match (is_public, found.websocket()) {
+        (true, _) => text.push_str("authentication  none: a public route\n"),
+        (false, None) => text.push_str("authentication  Bearer token, HS256; without a valid one 401\n"),
+        (false, Some(route)) => {
+            let sources = route.token_sources;
+            let _ = writeln!(text, "authentication  token, HS256, from {sources}; without a valid one 401");
+        }
+    }
     let route = if let Match::Route(entry) = found { Some(&entry.route) } else { None };
     text.push_str(&buckets(config, is_public, route));
     if let Match::Route(entry) = found {

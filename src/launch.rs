@@ -31,9 +31,11 @@ use crate::control::signals::{OpenSignal, Signals};
 use crate::control::sockets::Sockets;
 use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
-use crate::control::{Order, Postbox, Target, mailbox, manager, names};
+use crate::control::{Mailbox, Order, Postbox, Target, mailbox, manager, names};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
+use crate::gateway::seats::Seats;
+use crate::gateway::tunnel::{Sibling, Tunnels};
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
 use crate::net::listener::Socket;
@@ -96,10 +98,13 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
     let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
 
-    let (mut cores, mut postboxes) = (Vec::new(), Vec::new());
-    for (index, (cpu, sockets)) in cpus.into_iter().zip(sockets.public).enumerate() {
-        let (postbox, mailbox) = mailbox::mailbox().map_err(machine("core"))?;
-        let counters = Arc::<Counters>::default();
+    let (postboxes, mailboxes) = mailboxes(cpus.len()).map_err(machine("core"))?;
+    let siblings = siblings(&postboxes);
+    let seats: Arc<Seats> = Arc::default();
+    let mut cores = Vec::new();
+    for (index, ((cpu, sockets), mailbox)) in cpus.into_iter().zip(sockets.public).zip(mailboxes).enumerate()
+    {
+        let counters = siblings[index].counters.clone();
         let parts = Parts {
             config: config.clone(),
             routes: routes.clone(),
@@ -107,6 +112,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
             store: store.clone(),
             connections_room,
             redis: store::redis(&config).map(|(_, settings)| settings),
+            tunnels: Tunnels::new(siblings.clone(), index, seats.clone()),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),
@@ -114,9 +120,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         let assignment = Assignment { parts, sockets, mailbox };
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
-        postboxes.push(postbox);
     }
-    let postboxes: Arc<[Postbox]> = postboxes.into();
     let redis = redis_service(&config);
     let names = resolve_names(&config, redis.as_ref(), &postboxes).map_err(machine("names"))?;
     let running = Arc::new(Running::new(config.clone()));
@@ -143,6 +147,27 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         pid_file,
         public,
     })
+}
+
+/// A mailbox for each core, before the first of them runs: a core can give tunnels to every other.
+fn mailboxes(count: usize) -> io::Result<(Arc<[Postbox]>, Vec<Mailbox>)> {
+    let (mut postboxes, mut mailboxes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (postbox, mailbox) = mailbox::mailbox()?;
+        postboxes.push(postbox);
+        mailboxes.push(mailbox);
+    }
+    Ok((postboxes.into(), mailboxes))
+}
+
+/// Every core as the others see it.
+fn siblings(postboxes: &Arc<[Postbox]>) -> Arc<[Sibling]> {
+    let sibling = |index: usize| {
+        let postboxes = postboxes.clone();
+        let give = move |handover| postboxes[index].hand_over(handover);
+        Sibling { counters: Arc::default(), give: Box::new(give) }
+    };
+    (0..postboxes.len()).map(sibling).collect()
 }
 
 /// What is wrong with a configuration that is right by its form: CPUs that are not there, routes that contradict

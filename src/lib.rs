@@ -5,12 +5,14 @@
 pub mod cli;
 pub mod demo;
 pub mod explain;
+pub mod health;
 pub mod launch;
 pub mod worker;
 pub mod admin;
 pub mod control;
 pub mod gateway;
 pub mod http1;
+pub mod ws;
 pub mod route;
 pub mod auth;
 pub mod limit;

@@ -61,6 +61,24 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Addresses read from `X-Forwarded-For`, from the right. Over it: the last one read is the client.
 pub const FORWARDED_HOPS_MAX: usize = 32;
 
+/// The smallest remainder of a payload that an operator may have spliced, in bytes: below it two copies cost less
+/// than the pipe.
+pub const SPLICE_BYTES_LEAST: usize = 4 * 1024;
+/// Bytes that a pipe may hold: what one splice moves at most. Four times the default costs a quarter to a half less CPU
+/// for large frames; four times as much again saves another tenth, and is not worth its memory (measured, `bench/`).
+pub const PIPE_BYTES: usize = 256 * 1024;
+/// Pipes of one core, lent and free ones. Over it: payloads are copied. The kernel gives 16,384 pages of pipe buffers
+/// to all processes of an unprivileged user (`fs.pipe-user-pages-soft`), of which these can be a quarter; over that it
+/// leaves pipes at their default size, and then makes them smaller.
+pub const PIPES_MAX: usize = 64;
+/// How long a tunnel that is being ended may take for its closing handshake, in milliseconds. Over it: cut off. A
+/// drain gives what is left of `SHUTDOWN_TIMEOUT` instead.
+pub const TUNNEL_CLOSE_MS: u64 = 5_000;
+/// A core gives tunnels away only if it has so many more of them than another, whatever `WS_BALANCE_SLACK` says.
+pub const BALANCE_DIFFERENCE_MIN: u64 = 16;
+/// Values of `Sec-WebSocket-Protocol` in one handshake. Over it: 400.
+pub const SUBPROTOCOLS_MAX: usize = 32;
+
 /// How often the wait for an upstream looks whether the client is still there, in milliseconds.
 pub const CLIENT_WATCH_MS: u64 = 1_000;
 
@@ -110,8 +128,8 @@ pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections over the cap that are being told 503 at one time; further ones are closed at once.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// File descriptors a core needs besides its connections: ring, listener, mailbox, log, connections that are
-/// being told 503 or were taken only to be closed, and room for what the process opens for a moment.
-pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN) as u64;
+/// being told 503 or were taken only to be closed, pipes, and room for what the process opens for a moment.
+pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;
 
 /// Submission entries of a core's ring; when it is full, the core submits and goes on.
 pub const RING_ENTRIES: u32 = 1024;

@@ -13,7 +13,7 @@ use realchat_gateway::control::signals::Signals;
 use realchat_gateway::control::upgrade::{self, Predecessor, Program};
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::Log;
-use realchat_gateway::{auth, clock, demo, explain};
+use realchat_gateway::{auth, clock, demo, explain, health};
 
 fn main() -> ExitCode {
     let mut predecessor = None;
@@ -36,12 +36,19 @@ fn act(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failure> {
             let load: Load = Box::new(move || config::load(again.clone(), launch::check));
             run(judge(written)?, load, inherited, predecessor, |_| {})
         }
-        Command::Demo => {
-            let lowered = demo::prepare(written).map_err(Failure::Operator)?;
-            let page = |port| {
-                print(&demo::page::curl_lines(port));
+        Command::Demo { page_port } => {
+            let (lowered, site) = demo::prepare(written, &page_port)?;
+            let greet = |port| {
+                print(&site.open(port));
             };
-            run(lowered, Box::new(|| Err(demo_is_as_it_is())), inherited, predecessor, page)
+            run(lowered, Box::new(|| Err(demo_is_as_it_is())), inherited, predecessor, greet)
+        }
+        Command::Health => {
+            let lowered =
+                health::load(written).map_err(|mistakes| Failure::Operator(mistakes.to_string()))?;
+            let report = health::ask(&lowered.config).map_err(Failure::Machine)?;
+            let printed = print(&report.text);
+            Ok(if report.is_ready { printed } else { ExitCode::FAILURE })
         }
         Command::Check => {
             let Lowered { config, warnings } = judge(written)?;
@@ -91,10 +98,7 @@ fn run(
         tracing::warn!("{warning}");
     }
     let signals = Signals::new().map_err(|error| machine("no signals", error))?;
-    let gateway = launch::launch(lowered.config, load, inherited).map_err(|error| match error {
-        LaunchError::Mistakes(mistakes) => Failure::Operator(mistakes.join("\n")),
-        LaunchError::Machine(what) => Failure::Machine(what),
-    })?;
+    let gateway = launch::launch(lowered.config, load, inherited)?;
     listening(gateway.public.port());
     let ending = gateway.run(signals, program, predecessor.take());
     match &ending {
@@ -123,6 +127,15 @@ enum Failure {
     Operator(String),
     /// The machine does not give what is needed: exit code 1.
     Machine(String),
+}
+
+impl From<LaunchError> for Failure {
+    fn from(error: LaunchError) -> Failure {
+        match error {
+            LaunchError::Mistakes(mistakes) => Failure::Operator(mistakes.join("\n")),
+            LaunchError::Machine(what) => Failure::Machine(what),
+        }
+    }
 }
 
 impl Failure {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use matchit::{InsertError, Router};
 
-use crate::config::{Access, Route};
+use crate::config::{Access, Route, RouteKind};
 
 /// The routes that are in force. Immutable; a reload makes a new one.
 #[derive(Debug, Clone)]
@@ -51,6 +51,14 @@ impl<'t> Match<'t> {
         match self {
             Match::Route(entry) => Some(&entry.route.name),
             Match::MethodNotAllowed { .. } | Match::Unknown => None,
+        }
+    }
+
+    /// The route, if it carries WebSockets.
+    pub fn websocket(&self) -> Option<&'t Route> {
+        match self {
+            Match::Route(entry) if entry.route.kind == RouteKind::WebSocket => Some(&entry.route),
+            Match::Route(_) | Match::MethodNotAllowed { .. } | Match::Unknown => None,
         }
     }
 
@@ -267,7 +275,7 @@ fn insert_mistake(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RouteKind;
+    use crate::config::TokenSources;
 
     fn route(name: &str, methods: &[&str], paths: &[&str], access: Access) -> Route {
         Route {
@@ -277,6 +285,7 @@ mod tests {
             upstream: 0,
             access,
             kind: RouteKind::Http,
+            token_sources: TokenSources::ALL,
             authorization_forwarded: true,
             trailers_forwarded: false,
             body_bytes_max: None,

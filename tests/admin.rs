@@ -232,7 +232,7 @@ fn epoll_serves_everything_and_says_so() {
         assert_eq!((response.status, &response.json()["body_length"]), (200, &100_000.into()));
     }
     assert_eq!(gateway.ask(Request::new("GET", "/api/v1/users/me")).status, 401);
-    assert_eq!(gateway.get("/ws", "ann").status, 501);
+    assert_eq!(gateway.get("/ws", "ann").status, 426);
     let log = gateway.wait_log("gateway is listening");
     assert_eq!(log.matches(":epoll").count(), 2, "{log}");
     assert!(log.contains("control=epoll") && !log.contains("io_uring"), "{log}");

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use realchat_gateway::auth::Refusal;
 use realchat_gateway::config::Written;
 use realchat_gateway::http1::HeadError;
-use realchat_gateway::telemetry::{AccessRecord, Counters};
+use realchat_gateway::telemetry::{AccessRecord, Counters, TunnelEnd, TunnelRecord};
 
 /// Where the gateway's own answers get their codes, besides `http1` and `auth`.
 const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
-const FOREIGN_NAMES: [&str; 12] = [
+/// `PAGE_PORT` is the demo's.
+const FOREIGN_NAMES: [&str; 13] = [
+    "PAGE_PORT",
     "RUST_LOG",
     "SKIP_INSTALL",
     "SO_REUSEPORT",
@@ -68,6 +70,10 @@ fn the_readme_has_every_metric() {
     Counters::default().each(|name, _, _, _| {
         assert!(metrics.contains(&format!("`{name}`")), "README.md does not explain the metric {name}");
     });
+    for end in TunnelEnd::ALL {
+        let text = end.text();
+        assert!(read("docs/websocket.md").contains(&format!("`{text}`")), "docs/websocket.md: no {text}");
+    }
 }
 
 #[test]
@@ -89,6 +95,12 @@ fn every_field_of_the_access_log_is_explained() {
         upstream_head_us: Some(1),
         upstream: Some("a"),
         reused: Some(true),
+        tunnel: Some(TunnelRecord {
+            messages_in: 1,
+            messages_out: 1,
+            end: TunnelEnd::Drained,
+            close_code: Some(1012),
+        }),
     };
     let mut line = Vec::new();
     record.write_json(&mut line);
@@ -208,7 +220,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Words of at least two parts in capitals.
-fn capitals(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn capitals(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| {
         word.contains('_')

@@ -4,8 +4,10 @@ mod harness;
 
 mod access_log;
 mod admin;
+mod browser;
 mod bucket;
 mod cors;
+mod deploy;
 mod docs;
 mod drain;
 mod faults;
@@ -26,3 +28,4 @@ mod streaming;
 mod tidy;
 mod tokens;
 mod upgrade;
+mod websocket;

@@ -1,7 +1,7 @@
 //! The program as an operator meets it: exit codes, one-line errors, subcommands, layers, threads, the demo.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -45,9 +45,14 @@ impl Drop for Scratch {
 #[test]
 fn every_mistake_is_one_line_that_names_its_key() {
     let all = Gateway::builder;
-    for arguments in
-        [&["run"][..], &["check"], &["demo"], &["token", "--user", "a"], &["explain", "GET", "/"]]
-    {
+    for arguments in [
+        &["run"][..],
+        &["check"],
+        &["demo"],
+        &["health"],
+        &["token", "--user", "a"],
+        &["explain", "GET", "/"],
+    ] {
         refuses(all().env("PORT", "abc"), arguments, &["PORT: \"abc\""]);
     }
     refuses(all(), &["--prot", "1"], &["--prot"]);
@@ -140,7 +145,8 @@ fn explain_tells_route_bucket_and_headers() {
     for (method, path, part) in [
         ("GET", "/api/v1/users/7", "rl:u:<user>"),
         ("POST", "/api/v1/auth/login", "{rl:ip:<client address>}:auth-login"),
-        ("GET", "/ws", "501"),
+        ("GET", "/ws", "426 upgrade_required"),
+        ("GET", "/ws", "from header, subprotocol, query"),
         ("GET", "/nowhere", "404 no_route"),
         ("GET", "/a//b", "refused         400"),
     ] {
@@ -304,7 +310,16 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 fn demo(builder: Builder) -> Gateway {
-    builder.without("JWT_SECRET").without("RATE_LIMIT_STORE").without("ACCESS_LOG").start_with(&["demo"])
+    let builder = builder.without("JWT_SECRET").without("RATE_LIMIT_STORE").without("ACCESS_LOG");
+    // Not the page's own default, which other tests would want at the same time.
+    builder.env("PAGE_PORT", "0").start_with(&["demo"])
+}
+
+/// Where the demo says that its page is.
+fn page_of(gateway: &Gateway) -> SocketAddr {
+    let line = gateway.wait_stdout("# Chat in two tabs: ");
+    let port = line.split("http://localhost:").nth(1).and_then(|rest| rest.split('/').next());
+    SocketAddr::from(([127, 0, 0, 1], port.expect("a port").parse().expect("a number")))
 }
 
 /// The harness's builder without the upstreams that lead nowhere.
@@ -321,12 +336,55 @@ fn the_demos_three_lines_work_when_pasted() {
     gateway.wait_stdout("curl -i localhost");
     let lines: Vec<String> = gateway.stdout().into_iter().filter(|line| line.contains("curl ")).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
-    let script = format!("{}\n{}\necho; echo ----\n{}\n", lines[0], lines[1], lines[2]);
+    let page = gateway.wait_stdout("# Chat in two tabs: ");
+    let script = format!("{}\n{}\necho; echo ----\n{}\n{page}\n", lines[0], lines[1], lines[2]);
     let output = Command::new("sh").arg("-c").arg(script).stdin(Stdio::null()).output().expect("sh");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     let (second, third) = output.split_once("----").unwrap_or_else(|| panic!("{output}"));
     assert!(second.starts_with("HTTP/1.1 200") && second.contains("alice"), "{output}");
     assert!(third.trim_start().starts_with("HTTP/1.1 401") && third.contains("token_missing"), "{output}");
+}
+
+#[test]
+fn the_demos_page_is_on_its_own_port_and_may_call_the_gateway() {
+    let gateway = demo(bare());
+    let page = page_of(&gateway);
+    let html = Client::connect(page).send(Request::new("GET", "/").bytes()).read_response();
+    assert_eq!((html.status, html.field("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = html.field("content-security-policy").expect("a policy");
+    assert!(policy.contains(&format!("ws://localhost:{} ", gateway.public.port())), "{policy}");
+    let login = |origin: &str| {
+        let body = r#"{"user":"bob","password":"builder"}"#;
+        gateway.ask(Request::new("POST", "/api/v1/auth/login").field("Origin", origin).body(body))
+    };
+    for host in ["localhost", "127.0.0.1"] {
+        let origin = format!("http://{host}:{}", page.port());
+        let response = login(&origin);
+        let allowed = response.field("access-control-allow-origin");
+        assert_eq!((response.status, allowed), (200, Some(origin.as_str())));
+    }
+    assert_eq!(login("http://localhost:1").field("access-control-allow-origin"), None);
+
+    let written = demo(bare().env("CORS_ALLOWED_ORIGINS", "https://chat.test"));
+    let origin = format!("http://localhost:{}", page_of(&written).port());
+    let request = Request::new("GET", "/healthz").field("Origin", &origin);
+    assert_eq!(written.ask(request).field("access-control-allow-origin"), None, "what was written wins");
+}
+
+#[test]
+fn the_pages_port_is_judged_as_the_others_are() {
+    let expected = ["PAGE_PORT: \"80a\" is not a whole number from 0 to 65535", "PORT: \"x\""];
+    refuses(bare().env("PAGE_PORT", "80a").env("PORT", "x"), &["demo"], &expected);
+    refuses(bare().env("PAGE_PORT", ""), &["demo"], &["PAGE_PORT: \"\""]);
+    refuses(bare().env("PORT", "8082"), &["demo", "--page-port", "8082"], &["PAGE_PORT: 8082 is PORT too"]);
+    let (code, _, stderr) = bare().env("PAGE_PORT", "80a").run(&["check"]);
+    assert_eq!(code, Some(0), "it is the demo's alone: {stderr}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("the port").port().to_string();
+    let (code, stdout, stderr) = bare().env("PAGE_PORT", &port).run(&["demo"]);
+    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+    assert!(stderr.contains(&format!("PAGE_PORT: cannot listen on 127.0.0.1 port {port}: ")), "{stderr}");
 }
 
 #[test]

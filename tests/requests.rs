@@ -519,16 +519,6 @@ fn takes_out_an_upgrade_that_is_not_websocket() {
     }
 }
 
-#[test]
-fn answers_a_websocket_handshake_with_not_implemented() {
-    let gateway = Gateway::builder().start();
-    let handshake = Request::new("GET", "/ws")
-        .raw("Upgrade: websocket\r\nConnection: Upgrade\r\n")
-        .raw("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n");
-    assert_eq!(gateway.ask(handshake.clone()).code(), "token_missing");
-    assert_eq!(gateway.ask(handshake.token("ann")).status, 501);
-}
-
 // --- Bodies of refused requests
 
 #[test]

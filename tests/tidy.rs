@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["gateway"],
     &["control"],
     &["worker", "admin"],
-    &["launch", "demo", "explain"],
+    &["launch", "demo", "explain", "health"],
     &["main", "cli"],
 ];
 

@@ -18,7 +18,7 @@ import time
 
 NGINX = """
 worker_processes 1; daemon off; pid {dir}/{name}.pid; error_log {dir}/{name}.log; worker_cpu_affinity {mask};
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 600s; {temp}
   {servers}
@@ -78,10 +78,7 @@ def compare(options, directory, running):
     nginx = start_nginx(directory, running, "rival", "01", PROXY.format(port=NGINX_PORT, origin=ORIGIN_PORT))
     redis = ["taskset", "-c", "1", "redis-server", "--port", str(REDIS_PORT), "--save", "", "--bind", "127.0.0.1"]
     running.append(subprocess.Popen(redis, stdout=subprocess.DEVNULL))
-    environment = {"PATH": os.environ["PATH"], "JWT_SECRET": "x" * 32, "RATE_LIMIT_STORE": "off", "CORES": "0,"}
-    environment |= {"BIND": "127.0.0.1", "ADMIN_ADDR": "off", "ACCESS_LOG": "off", "RUST_LOG": "error"}
-    for upstream in ("AUTH", "MESSAGE", "DELIVERY", "PROFILE", "CONVERSATION"):
-        environment[f"UPSTREAM_{upstream}_URL"] = f"http://127.0.0.1:{ORIGIN_PORT}"
+    environment = gateway_environment(ORIGIN_PORT)
     token = subprocess.check_output([options.gateway, "token", "--user", "alice", "--ttl", "24h"], env=environment)
     print(f"{'scenario':36} {'connections':>11} {'nginx us':>9} {'ours us':>9} {'ratio':>6}  rounds")
     for name, (path, has_token, extra) in SCENARIOS.items():
@@ -107,6 +104,15 @@ def compare(options, directory, running):
         running.remove(gateway)
         gateway.send_signal(signal.SIGTERM)
         gateway.wait(timeout=20)
+
+
+def gateway_environment(origin):
+    """One core on the first CPU, no limit, no logs, and the origin for every upstream."""
+    environment = {"PATH": os.environ["PATH"], "JWT_SECRET": "x" * 32, "RATE_LIMIT_STORE": "off", "CORES": "0,"}
+    environment |= {"BIND": "127.0.0.1", "ADMIN_ADDR": "off", "ACCESS_LOG": "off", "RUST_LOG": "error"}
+    for upstream in ("AUTH", "MESSAGE", "DELIVERY", "PROFILE", "CONVERSATION"):
+        environment[f"UPSTREAM_{upstream}_URL"] = f"http://127.0.0.1:{origin}"
+    return environment
 
 
 def start_nginx(directory, running, name, mask, servers):

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::mem;
 
-use super::{User, Verified};
+use super::Verified;
 use crate::limits::TOKENS_CACHED_MAX;
 
 /// Verified tokens by their bytes. The map's hash is keyed, so no peer can choose tokens that collide.
@@ -29,16 +29,16 @@ impl Cache {
         Self { young: HashMap::with_capacity(HALF), old: HashMap::with_capacity(HALF) }
     }
 
-    /// The user of a token that was verified before and is valid now. A token whose time is over is not
+    /// What was found of a token that was verified before and is valid now. A token whose time is over is not
     /// found: verification says what it is.
-    pub(super) fn get(&mut self, token: &[u8], now_unix_s: u64) -> Option<User> {
+    pub(super) fn get(&mut self, token: &[u8], now_unix_s: u64) -> Option<Verified> {
         if let Some(verified) = self.young.get(token) {
-            return user_at(verified, now_unix_s);
+            return valid_at(verified, now_unix_s);
         }
         let (token, verified) = self.old.remove_entry(token)?;
-        let user = user_at(&verified, now_unix_s)?;
+        let valid = valid_at(&verified, now_unix_s)?;
         self.keep(token, verified);
-        Some(user)
+        Some(valid)
     }
 
     /// Remembers what verification said about a token.
@@ -64,9 +64,9 @@ impl Cache {
 }
 
 /// Both ends are checked: the clock may have been set back since the token was verified.
-fn user_at(verified: &Verified, now_unix_s: u64) -> Option<User> {
-    let valid = (verified.valid_from_unix_s..verified.expires_unix_s).contains(&now_unix_s);
-    valid.then(|| verified.user.clone())
+fn valid_at(verified: &Verified, now_unix_s: u64) -> Option<Verified> {
+    let is_valid = (verified.valid_from_unix_s..verified.expires_unix_s).contains(&now_unix_s);
+    is_valid.then(|| verified.clone())
 }
 
 /// The bound of one generation.
@@ -78,6 +78,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::auth::User;
 
     fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Verified {
         Verified { user: User(Rc::from("alice")), valid_from_unix_s, expires_unix_s }

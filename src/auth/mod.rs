@@ -39,7 +39,7 @@ impl Authenticator {
         Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()) }
     }
 
-    /// The user whom the request's credential names. `credentials` are the values of its `Authorization`
+    /// What the request's credential says. `credentials` are the values of its `Authorization`
     /// fields, as the head parser trimmed them.
     ///
     /// Two such fields are refused: the gateway and whoever reads the request later may not choose
@@ -49,20 +49,23 @@ impl Authenticator {
         credentials: impl Iterator<Item = &'a [u8]>,
         now_unix_s: u64,
         counters: &Counters,
-    ) -> Result<User, Refusal> {
-        let token = bearer(credentials)?;
+    ) -> Result<Verified, Refusal> {
+        self.verify(bearer(credentials)?, now_unix_s, counters)
+    }
+
+    /// The same of a token that came in another way: a WebSocket's may.
+    pub fn verify(&self, token: &[u8], now_unix_s: u64, counters: &Counters) -> Result<Verified, Refusal> {
         let cacheable = token.len() <= TOKEN_CACHED_BYTES_MAX;
-        if cacheable && let Some(user) = self.cache.borrow_mut().get(token, now_unix_s) {
+        if cacheable && let Some(verified) = self.cache.borrow_mut().get(token, now_unix_s) {
             counters.token_cache_hits.add(1);
-            return Ok(user);
+            return Ok(verified);
         }
         counters.token_cache_misses.add(1);
         let verified = self.keys.borrow().verify(token, now_unix_s)?;
-        let user = verified.user.clone();
         if cacheable {
-            self.cache.borrow_mut().insert(token, verified);
+            self.cache.borrow_mut().insert(token, verified.clone());
         }
-        Ok(user)
+        Ok(verified)
     }
 
     /// Verifies with these keys from now on. What the old ones verified is forgotten: a key is taken away
@@ -77,7 +80,7 @@ impl Authenticator {
 ///
 /// A public route looks at no token: whatever was identified, its request has no user. Call this *after* the
 /// limiter: a refused credential is itself limited before it is told so.
-pub fn authorize(access: Access, identified: Result<User, Refusal>) -> Result<Identity, Refusal> {
+pub fn authorize(access: Access, identified: Result<Verified, Refusal>) -> Result<Identity, Refusal> {
     match access {
         Access::Public => Ok(Identity(None)),
         Access::Protected => Ok(Identity(Some(identified?))),
@@ -86,12 +89,17 @@ pub fn authorize(access: Access, identified: Result<User, Refusal>) -> Result<Id
 
 /// Evidence that a request may use its route as far as identity goes.
 #[derive(Debug)]
-pub struct Identity(Option<User>);
+pub struct Identity(Option<Verified>);
 
 impl Identity {
     /// The verified user; `None` on a public route.
     pub fn user(&self) -> Option<&User> {
-        self.0.as_ref()
+        self.0.as_ref().map(|verified| &verified.user)
+    }
+
+    /// The first second, since 1970, at which it holds no longer; `None` on a public route.
+    pub fn expires_unix_s(&self) -> Option<u64> {
+        self.0.as_ref().map(|verified| verified.expires_unix_s)
     }
 }
 
@@ -138,7 +146,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// `credentials = auth-scheme [ 1*SP ( token68 / … ) ]`, the scheme in any case (RFC 9110 §11.4).
-fn bearer<'a>(mut credentials: impl Iterator<Item = &'a [u8]>) -> Result<&'a [u8], Refusal> {
+pub fn bearer<'a>(mut credentials: impl Iterator<Item = &'a [u8]>) -> Result<&'a [u8], Refusal> {
     let value = credentials.next().ok_or(Refusal::Missing)?;
     if credentials.next().is_some() {
         return Err(Refusal::Invalid);
@@ -189,8 +197,8 @@ mod tests {
 
         fn by(&self, fields: &[&str], now_unix_s: u64) -> Result<String, Refusal> {
             let values = fields.iter().map(|field| field.as_bytes());
-            let user = self.authenticator.identify(values, now_unix_s, &self.counters)?;
-            Ok(user.as_str().to_owned())
+            let verified = self.authenticator.identify(values, now_unix_s, &self.counters)?;
+            Ok(verified.user.as_str().to_owned())
         }
 
         fn hits_and_misses(&self) -> (u64, u64) {
@@ -291,9 +299,10 @@ mod tests {
 
     #[test]
     fn a_protected_route_needs_a_user_and_a_public_one_has_none() {
-        let alice = || User(Rc::from("alice"));
+        let alice = || Verified { user: User(Rc::from("alice")), valid_from_unix_s: 0, expires_unix_s: NOW };
         let identity = authorize(Access::Protected, Ok(alice())).unwrap();
         assert_eq!(identity.user().map(User::as_str), Some("alice"));
+        assert_eq!(identity.expires_unix_s(), Some(NOW));
         for refusal in [Refusal::Missing, Refusal::Invalid, Refusal::Expired] {
             assert_eq!(authorize(Access::Protected, Err(refusal)).unwrap_err(), refusal);
             assert!(authorize(Access::Public, Err(refusal)).unwrap().user().is_none());

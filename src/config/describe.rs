@@ -1,12 +1,13 @@
 //! What `check` prints: everything that is in force.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::lower::SECRET_BYTES_SAFE;
 use super::value::{show_duration, show_size};
 use super::{
-    Access, AccessLog, Config, CoreChoice, Cors, IoDriver, LimitHeaders, LimitStore, OnRedisFailure, Per,
-    Redis, Route, RouteKind, RouteLimit, Secret, address,
+    Access, AccessLog, Config, CoreChoice, Cors, IoDriver, LimitHeaders, LimitStore, OnRedisFailure, Origins,
+    Per, Redis, Route, RouteKind, RouteLimit, Secret, TokenExpiry, TokenSources, WebSocket, address,
 };
 
 /// Every setting in force, in columns, with units. Of secrets only how many there are and whether they are long
@@ -98,6 +99,7 @@ pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str,
                 ("DNS_REFRESH", show_duration(timeouts.dns_refresh)),
             ],
         ),
+        ("WebSockets", websockets(&config.websocket)),
         (
             "Clients",
             vec![
@@ -111,6 +113,41 @@ pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<(&'static str,
                 ("REQUEST_LINE_MAX_BYTES", show_bound(sizes.request_line_bytes as u64, "0", "")),
             ],
         ),
+    ]
+}
+
+fn websockets(ws: &WebSocket) -> Vec<(&'static str, String)> {
+    let or_never = |wait: Duration| if wait.is_zero() { "never".to_owned() } else { show_duration(wait) };
+    let rate = match ws.message_rate.milli() {
+        0 => "no bound".to_owned(),
+        _ => format!("{} messages/s", ws.message_rate),
+    };
+    let per_core = |count: usize| format!("{count} per core");
+    let slack = ws.balance_slack_percent.map_or("not used".to_owned(), |percent| format!("{percent}%"));
+    let origins = match &ws.origins {
+        Origins::Any => "*".to_owned(),
+        Origins::Listed(origins) => joined(origins),
+    };
+    let expiry = match ws.token_expiry {
+        TokenExpiry::Close => "close",
+        TokenExpiry::Ignore => "ignore",
+    };
+    let per_user = if ws.per_user_max == 0 { "no bound".to_owned() } else { ws.per_user_max.to_string() };
+    vec![
+        ("WS_ALLOWED_ORIGINS", origins),
+        ("WS_HANDSHAKE_TIMEOUT", show_duration(ws.handshake)),
+        ("WS_PING_INTERVAL", or_never(ws.ping_interval)),
+        ("WS_IDLE_TIMEOUT", or_never(ws.idle)),
+        ("WS_MAX_LIFETIME", or_never(ws.lifetime)),
+        ("WS_TOKEN_EXPIRY", expiry.to_owned()),
+        ("WS_MAX_MESSAGE_BYTES", show_bound(ws.message_bytes_max, "no bound", "")),
+        ("WS_MESSAGES_PER_SECOND", rate),
+        ("WS_MESSAGES_BURST", format!("{} messages", ws.message_burst)),
+        ("WS_MAX_CONNECTIONS", ws.tunnels_max.map_or("as many as connections".to_owned(), per_core)),
+        ("WS_MAX_PER_USER", per_user),
+        ("WS_SPLICE_MIN", show_size(ws.splice_bytes_min)),
+        ("WS_BALANCE", if ws.balance_slack_percent.is_some() { "on" } else { "off" }.to_owned()),
+        ("WS_BALANCE_SLACK", slack),
     ]
 }
 
@@ -135,6 +172,9 @@ pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
     }
     if let Some(bytes) = route.body_bytes_max {
         besides.push(format!("body {}", show_bound(bytes, "without bound", "")));
+    }
+    if route.token_sources != TokenSources::ALL {
+        besides.push(format!("tokens from {}", route.token_sources));
     }
     besides.extend(route.limits.iter().map(show_limit));
     if !route.is_limited_globally {

@@ -224,6 +224,36 @@ written! {
         /// Between resolutions of an upstream's name
         dns_refresh: "DNS_REFRESH", "scalar", "DURATION" = "30s";
     }
+    "WebSockets" {
+        /// Browser origins that may open one, comma-separated; * for any
+        ws_allowed_origins: "WS_ALLOWED_ORIGINS", "list", "ORIGIN,…" = "*";
+        /// From the head of a handshake to the upstream's answer
+        ws_handshake_timeout: "WS_HANDSHAKE_TIMEOUT", "scalar", "DURATION" = "10s";
+        /// How long a client may be silent before it is pinged; 0s: never
+        ws_ping_interval: "WS_PING_INTERVAL", "scalar", "DURATION" = "30s";
+        /// How long a client may send no frame at all; 0s: for ever
+        ws_idle_timeout: "WS_IDLE_TIMEOUT", "scalar", "DURATION" = "120s";
+        /// How long a WebSocket may last; 0s: for ever
+        ws_max_lifetime: "WS_MAX_LIFETIME", "scalar", "DURATION" = "0s";
+        /// When the token's time is over: close or ignore
+        ws_token_expiry: "WS_TOKEN_EXPIRY", "scalar", "ACTION" = "close";
+        /// A message of a client, over all its frames; 0: no bound
+        ws_max_message_bytes: "WS_MAX_MESSAGE_BYTES", "scalar", "SIZE" = "1MiB";
+        /// Messages per second of one client, fractions allowed; 0: no bound
+        ws_messages_per_second: "WS_MESSAGES_PER_SECOND", "scalar", "RATE" = "0";
+        /// Messages that a client may send at once
+        ws_messages_burst: "WS_MESSAGES_BURST", "scalar", "COUNT" = "20";
+        /// WebSockets per core; unset: as many as connections
+        ws_max_connections: "WS_MAX_CONNECTIONS", "scalar", "COUNT";
+        /// WebSockets of one user in this process; 0: no bound
+        ws_max_per_user: "WS_MAX_PER_USER", "scalar", "COUNT" = "0";
+        /// A payload of which so much is still to come is moved by the kernel
+        ws_splice_min: "WS_SPLICE_MIN", "scalar", "SIZE" = "32KiB";
+        /// Whether a WebSocket may go to a core with fewer of them: on or off
+        ws_balance: "WS_BALANCE", "scalar", "SWITCH" = "on";
+        /// How many more of them than another core a core may have
+        ws_balance_slack: "WS_BALANCE_SLACK", "scalar", "PERCENT" = "10%";
+    }
     "Clients" {
         /// From the first byte of a request head to its last
         request_head_timeout: "REQUEST_HEAD_TIMEOUT", "scalar", "DURATION" = "10s";
@@ -273,6 +303,8 @@ pub struct WrittenRoute {
     /// `http` or `websocket`; absent: http.
     #[serde(default, deserialize_with = "scalar")]
     pub kind: Option<String>,
+    /// Where a handshake may carry its token: `header`, `subprotocol`, `query`; absent: all of them.
+    pub tokens_from: Option<Vec<String>>,
     /// Whether the client's `Authorization` goes upstream; absent: true.
     #[serde(default, deserialize_with = "scalar")]
     pub forward_authorization: Option<String>,

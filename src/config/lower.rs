@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{Written, WrittenUpstream, read_regular};
@@ -114,6 +115,7 @@ impl Layers {
             routes,
             trusted_proxies,
             cors: self.value("CORS_ALLOWED_ORIGINS", value::cors),
+            websocket: Arc::new(self.websocket()),
             timeouts: self.timeouts(),
             sizes,
             access_log: self.value("ACCESS_LOG", value::access_log),

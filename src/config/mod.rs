@@ -15,10 +15,12 @@ mod stray;
 #[cfg(test)]
 mod tests;
 pub mod value;
+mod websocket;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -30,6 +32,7 @@ pub use lower::{Lowered, load, load_over, lower};
 pub use mistake::Mistakes;
 pub(crate) use routes::method;
 pub use stray::stray_names;
+pub use websocket::{Origins, TokenExpiry, TokenSources, WebSocket};
 
 /// Everything that is in force. Immutable; a reload makes a new one.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Which browser origins may call.
     pub cors: Cors,
+    /// Handshakes and tunnels.
+    pub websocket: Arc<WebSocket>,
     /// Every wait that has a bound.
     pub timeouts: Timeouts,
     /// Every size that has a bound.
@@ -272,6 +277,8 @@ pub struct Route {
     pub access: Access,
     /// What travels on it.
     pub kind: RouteKind,
+    /// Where a handshake may carry its token. Requests carry it in `Authorization` alone.
+    pub token_sources: TokenSources,
     /// The client's `Authorization` goes upstream.
     pub authorization_forwarded: bool,
     /// Trailer fields pass in both directions.

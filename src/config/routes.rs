@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::file::{WrittenLimit, WrittenRoute, WrittenUpstream};
 use super::mistake::Mistakes;
 use super::value::{self, Parsed, quoted};
-use super::{Access, Per, Rate, RateLimit, Route, RouteKind, RouteLimit, Upstream, address};
+use super::{Access, Per, Rate, RateLimit, Route, RouteKind, RouteLimit, TokenSources, Upstream, address};
 use crate::limits::{self, NAME_BYTES_MAX};
 
 /// The services of RealChat: the key of each URL and the name in routes.
@@ -29,6 +29,7 @@ pub(super) fn realchat(global: &RateLimit) -> Vec<Route> {
         upstream: REALCHAT.iter().position(|(_, name)| *name == upstream).unwrap_or_default(),
         access: Access::Protected,
         kind: RouteKind::Http,
+        token_sources: TokenSources::ALL,
         authorization_forwarded: true,
         trailers_forwarded: false,
         body_bytes_max: None,
@@ -120,6 +121,19 @@ fn lower_route(written: &WrittenRoute, upstream: usize, mut mistake: impl FnMut(
         }
     };
 
+    let token_sources = match written.tokens_from.as_deref().map(TokenSources::of) {
+        None => TokenSources::ALL,
+        Some(Ok(_)) if kind != RouteKind::WebSocket || access == Access::Public => {
+            mistake("tokens_from is for protected websocket routes".to_owned());
+            TokenSources::ALL
+        }
+        Some(Ok(sources)) => sources,
+        Some(Err(why)) => {
+            mistake(format!("tokens_from {why}"));
+            TokenSources::ALL
+        }
+    };
+
     let mut methods = Vec::new();
     if written.methods.as_ref().is_some_and(Vec::is_empty) {
         mistake("methods is empty (leave it out for any method)".to_owned());
@@ -185,6 +199,7 @@ fn lower_route(written: &WrittenRoute, upstream: usize, mut mistake: impl FnMut(
         upstream,
         access,
         kind,
+        token_sources,
         authorization_forwarded,
         trailers_forwarded,
         body_bytes_max,

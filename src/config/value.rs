@@ -23,7 +23,7 @@ pub(super) fn quoted(value: &str) -> String {
 }
 
 /// A whole number from `min` to `max`, digits only.
-pub(super) fn count<T>(value: &str, min: T, max: T) -> Parsed<T>
+pub(crate) fn count<T>(value: &str, min: T, max: T) -> Parsed<T>
 where
     T: FromStr + PartialOrd + std::fmt::Display,
 {

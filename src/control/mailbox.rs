@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use crate::config::UpstreamAddress;
 use crate::gateway::Replacement;
+use crate::gateway::tunnel::Handover;
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, Stream, Timers};
 
@@ -34,10 +35,11 @@ pub enum Fate {
 }
 
 /// What a core is told.
-#[derive(Debug, Clone)]
 pub enum Order {
     /// A service has these addresses now.
     Endpoints(Target, Arc<[Endpoint]>),
+    /// Another core's tunnel goes on here.
+    Tunnel(Box<Handover>),
     /// This configuration is in force.
     Reload(Arc<Replacement>),
     /// Take clients.
@@ -79,9 +81,30 @@ impl Postbox {
     /// repeats orders (names) need not mind.
     pub fn send(&self, order: Order) -> bool {
         let left = self.orders.send_timeout(order, Duration::from_secs(1)).is_ok();
+        self.ring();
+        left
+    }
+}
+
+impl Postbox {
+    /// Leaves a tunnel for the core, from another core: this never waits. It comes back if there is no room now.
+    pub fn hand_over(&self, handover: Box<Handover>) -> Result<(), Box<Handover>> {
+        match self.orders.try_send(Order::Tunnel(handover)) {
+            Ok(()) => {
+                self.ring();
+                Ok(())
+            }
+            Err(
+                TrySendError::Full(Order::Tunnel(handover))
+                | TrySendError::Disconnected(Order::Tunnel(handover)),
+            ) => Err(handover),
+            Err(_) => unreachable!("what comes back is what was sent"),
+        }
+    }
+
+    fn ring(&self) {
         // A bell that cannot take another byte is ringing already.
         let _ = rustix::net::send(&self.bell, b"!", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        left
     }
 }
 

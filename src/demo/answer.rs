@@ -1,5 +1,6 @@
 //! What the backends answer, and how it becomes bytes.
 
+use std::borrow::Cow;
 use std::io;
 
 use bytes::BytesMut;
@@ -8,11 +9,11 @@ use monoio_codec::Encoder;
 use serde::Serialize;
 use serde_json::json;
 
-/// An answer with a JSON body.
+/// An answer with a body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     content_type: &'static str,
-    field: Option<(&'static str, &'static str)>,
+    fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Vec<u8>,
 }
 
@@ -20,7 +21,12 @@ impl Answer {
     pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
         // Strings, numbers and maps with string keys: there is nothing in them that could fail.
         let body = serde_json::to_vec(value).unwrap_or_default();
-        Answer { status, content_type: "application/json", field: None, body }
+        Answer { status, content_type: "application/json", fields: Vec::new(), body }
+    }
+
+    pub(super) fn html(text: String) -> Answer {
+        let content_type = "text/html; charset=utf-8";
+        Answer { status: StatusCode::OK, content_type, fields: Vec::new(), body: text.into_bytes() }
     }
 
     /// RFC 9457.
@@ -35,8 +41,10 @@ impl Answer {
         Answer::problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method").with_field("allow", methods)
     }
 
-    pub(super) fn with_field(self, name: &'static str, value: &'static str) -> Answer {
-        Answer { field: Some((name, value)), ..self }
+    /// Neither may hold a line break.
+    pub(super) fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Answer {
+        self.fields.push((name, value.into()));
+        self
     }
 }
 
@@ -52,6 +60,8 @@ pub(super) enum Outgoing {
     Last(Answer),
     /// Its last one, to a HEAD.
     LastHeadOnly(Answer),
+    /// What is no answer in HTTP's sense, as it is: the head of a 101, frames.
+    Bytes(Vec<u8>),
 }
 
 /// Writes what goes out: monoio-http's encoder can do neither HEAD nor 100.
@@ -66,16 +76,20 @@ impl Encoder<Outgoing> for AnswerEncoder {
                 out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 return Ok(());
             }
+            Outgoing::Bytes(bytes) => {
+                out.extend_from_slice(&bytes);
+                return Ok(());
+            }
             Outgoing::Answer(answer) => (answer, "", true),
             Outgoing::HeadOnly(answer) => (answer, "", false),
             Outgoing::Last(answer) => (answer, "connection: close\r\n", true),
             Outgoing::LastHeadOnly(answer) => (answer, "connection: close\r\n", false),
         };
-        let Answer { status, content_type, field, body } = answer;
+        let Answer { status, content_type, fields, body } = answer;
         let reason = status.canonical_reason().unwrap_or_default();
-        let field = field.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
-            "HTTP/1.1 {} {reason}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n{field}{connection}\r\n",
+            "HTTP/1.1 {} {reason}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n{fields}{connection}\r\n",
             status.as_u16(),
             body.len(),
         );

@@ -16,6 +16,10 @@ pub const CONNECTIONS_MAX: usize = 4096;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// A body that does not arrive, or an answer that is not taken. Over it: the connection closes.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a port may be taken before it is told.
+pub const BIND_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two attempts to bind it.
+pub const BIND_PAUSE: Duration = Duration::from_millis(20);
 /// How long accepting rests after it failed (no file descriptors left, usually).
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -45,5 +49,35 @@ pub const MESSAGES_LISTED_MAX: usize = 100;
 /// The text of one message, in bytes. Over it: 413.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
+/// Sockets in the chat room. Over it: 503.
+pub const SOCKETS_MAX: usize = 256;
+/// Messages of the room that are kept, and told to who joins. Over it: the oldest is forgotten.
+pub const HISTORY_MAX: usize = 50;
+/// The text of one chat message, in bytes. Over it: an error to its sender, and nobody hears it.
+pub const TEXT_BYTES_MAX: usize = 2048;
+/// One WebSocket message from a client, in bytes: a text of the longest kind, with every byte escaped. Over it: the
+/// socket is closed with 1009.
+pub const SPOKEN_BYTES_MAX: usize = 16 * 1024;
+/// What waits for one socket, in bytes. Over it: what waits is thrown away and the socket is closed with 1013. From
+/// half of it on, nothing more is read from that socket.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Frames that leave in one write, in bytes, give or take one message.
+pub const WRITE_BYTES: usize = 64 * 1024;
+/// How long a socket that was sent a Close has for its own. Over it: the connection closes.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A byte as JSON writes it at worst: `\u0001`.
+const ESCAPED_BYTES: usize = 6;
+/// A message's JSON around its text: names, a time and a user.
+const AROUND_TEXT_BYTES: usize = 128 + ESCAPED_BYTES * USER_BYTES_MAX;
+
+const _: () = assert!(ESCAPED_BYTES * TEXT_BYTES_MAX + AROUND_TEXT_BYTES <= SPOKEN_BYTES_MAX);
+// Who joins gets the history and the list of users at once.
+const _: () = assert!(
+    HISTORY_MAX * (ESCAPED_BYTES * TEXT_BYTES_MAX + AROUND_TEXT_BYTES)
+        + SOCKETS_MAX * (ESCAPED_BYTES * USER_BYTES_MAX + 3)
+        < OUTBOX_BYTES_MAX
+);
+const _: () = assert!(SOCKETS_MAX < CONNECTIONS_MAX && WRITE_BYTES < OUTBOX_BYTES_MAX / 2);
 const _: () = assert!(HEAD_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(PROFILE_BYTES_MAX < BODY_BYTES_MAX && MESSAGE_BYTES_MAX < BODY_BYTES_MAX);

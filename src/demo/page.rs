@@ -1,32 +1,94 @@
-//! What `demo` prints: three `curl` lines that work when pasted in order.
+//! The page on the demo's own port: two of its tabs can log in and chat through the gateway.
+//!
+//! It is one file without anything from elsewhere, and it is not behind the gateway: a page comes from a web server,
+//! and the gateway is none. So the page is of another origin than the gateway, as a real one would be.
 
-/// Log in, call a protected route with the token, see a 401. One command per line, each ending in a newline;
-/// they need `curl` and `sed`, nothing else. `port` is the gateway's.
-pub fn curl_lines(port: u16) -> String {
-    let login = format!("curl -s localhost:{port}/api/v1/auth/login -d '{ALICE}'");
-    let login = format!("TOKEN=$({login} | sed '{TOKEN_ALONE}')");
-    let protected = format!(r#"curl -i -H "Authorization: Bearer $TOKEN" localhost:{port}/api/v1/users/me"#);
-    let refused = format!("curl -i localhost:{port}/api/v1/users/me");
-    format!("{login}\n{protected}\n{refused}\n")
+use std::sync::{Arc, OnceLock};
+
+use http::{Method, StatusCode};
+
+use super::answer::Answer;
+use super::random::random_hex;
+use super::request::Request;
+
+/// The page. Its clones are one: it is made before anybody knows where the gateway will listen.
+#[derive(Clone, Default)]
+pub struct Page {
+    gateway_port: Arc<OnceLock<u16>>,
 }
 
-/// A user that is registered from the start.
-const ALICE: &str = r#"{"user":"alice","password":"wonderland"}"#;
-/// What is between the quotes after `"token":`.
-const TOKEN_ALONE: &str = r#"s/.*"token":"\([^"]*\)".*/\1/"#;
+impl Page {
+    /// From now on it is served, and leads to the gateway on this port.
+    pub fn lead_to(&self, gateway_port: u16) {
+        let _ = self.gateway_port.set(gateway_port);
+    }
+
+    /// `None`: no such path.
+    pub(super) fn answer(&self, request: &Request) -> Option<Answer> {
+        if request.path() != "/" {
+            return None;
+        }
+        Some(match (request.method(), self.gateway_port.get()) {
+            (&Method::GET | &Method::HEAD, Some(port)) => show(*port),
+            (&Method::GET | &Method::HEAD, None) => {
+                let starting = Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting");
+                starting.with_field("retry-after", "1")
+            }
+            _ => Answer::not_allowed("GET, HEAD"),
+        })
+    }
+}
+
+/// The origins that a browser may know a page on this port by.
+pub(super) fn origins(port: u16) -> [String; 2] {
+    ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"))
+}
+
+fn show(gateway_port: u16) -> Answer {
+    let nonce = random_hex::<16>();
+    let html = HTML.replace("{{GATEWAY_PORT}}", &gateway_port.to_string()).replace("{{NONCE}}", &nonce);
+    Answer::html(html)
+        .with_field("content-security-policy", policy(&nonce, gateway_port))
+        .with_field("x-content-type-options", "nosniff")
+        .with_field("referrer-policy", "no-referrer")
+        .with_field("cross-origin-opener-policy", "same-origin")
+        .with_field("cache-control", "no-store")
+}
+
+/// Nothing but its own script and style, and no connection but to the gateway.
+fn policy(nonce: &str, gateway_port: u16) -> String {
+    let gateway = ["http", "ws"]
+        .map(|scheme| format!("{scheme}://localhost:{gateway_port} {scheme}://127.0.0.1:{gateway_port}"));
+    let connect = gateway.join(" ");
+    format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; \
+         connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+}
+
+const HTML: &str = include_str!("page.html");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn prints_three_lines_for_the_port() {
-        let lines = curl_lines(8081);
-        let lines: Vec<&str> = lines.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert!(lines.iter().all(|line| line.contains("localhost:8081/api/v1/")));
-        assert!(lines[0].starts_with("TOKEN=$(curl -s ") && lines[0].ends_with(r#"\([^"]*\)".*/\1/')"#));
-        assert!(lines[0].contains(r#"-d '{"user":"alice","password":"wonderland"}'"#));
-        assert!(lines[1].contains("Bearer $TOKEN") && !lines[2].contains("Bearer"));
+    fn takes_nothing_from_elsewhere() {
+        for mark in ["src=", "href=\"http", "@import", "url(", "style=\"", "onclick", "innerHTML"] {
+            assert!(!HTML.contains(mark), "{mark}");
+        }
+        assert_eq!(HTML.matches("<script").count(), HTML.matches("<script nonce=\"{{NONCE}}\">").count());
+        assert_eq!(HTML.matches("<style").count(), HTML.matches("<style nonce=\"{{NONCE}}\">").count());
+    }
+
+    #[test]
+    fn its_policy_names_the_gateway_and_nobody_else() {
+        let policy = policy("abc", 8081);
+        assert!(policy.starts_with("default-src 'none'; script-src 'nonce-abc';"), "{policy}");
+        let connect = "connect-src http://localhost:8081 http://127.0.0.1:8081 \
+                       ws://localhost:8081 ws://127.0.0.1:8081;";
+        assert!(policy.contains(connect), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'));
     }
 }

@@ -2,31 +2,49 @@
 
 use std::net::SocketAddr;
 
-use rustix::rand::{GetRandomFlags, getrandom};
-
-use crate::config::{self, Lowered, UpstreamAddress, Written};
+use super::page::{Page, origins};
+use super::printed::greeting;
+use super::random::random_hex;
+use crate::config::{self, Cors, Lowered, Mistakes, UpstreamAddress, Written, value};
 use crate::demo::backends::{self, TokenMint};
-use crate::launch;
+use crate::launch::{self, LaunchError};
 
-/// Lowers the configuration and starts the backends for it. What was written still wins; an upstream whose
-/// address was written stays where it was written.
+/// The page of a demo that is about to be launched.
+pub struct Site {
+    page: Page,
+    port: u16,
+}
+
+impl Site {
+    /// Opens the page, now that it is known where the gateway listens. What a person should read then.
+    #[must_use]
+    pub fn open(&self, gateway_port: u16) -> String {
+        self.page.lead_to(gateway_port);
+        greeting(gateway_port, self.port)
+    }
+}
+
+/// Lowers the configuration and starts the backends and the page for it. What was written still wins; an upstream
+/// whose address was written stays where it was written.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration, or that there is no loopback; in words.
-pub fn prepare(written: Written) -> Result<Lowered, String> {
+/// Everything that is wrong with the configuration; or that there is no loopback, or somebody else on the page's
+/// port.
+pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), LaunchError> {
     let moved = written.clone();
-    let mut lowered =
-        config::load_over(written, defaults, launch::check).map_err(|mistakes| mistakes.to_string())?;
-    let jwt = &lowered.config.jwt;
-    let mint = TokenMint {
-        secret: jwt.secrets[0].0.clone(),
-        issuer: jwt.issuer.clone(),
-        audience: jwt.audience.clone(),
-        user_claim: jwt.user_claim.clone(),
-        ttl: TOKEN_TTL,
-    };
-    let backends =
-        backends::start(mint).map_err(|error| format!("the demo's backends cannot start: {error}"))?;
+    let mut is_cors_written = false;
+    let lowered = config::load_over(
+        written,
+        |written| {
+            is_cors_written = written.cors_allowed_origins.is_some();
+            defaults(written)
+        },
+        launch::check,
+    );
+    let (mut lowered, page_port) = judge(lowered, page_port)?;
+    let page = Page::default();
+    let backends = backends::start(mint(&lowered), page.clone(), page_port)
+        .map_err(|error| LaunchError::Machine(format!("the demo cannot start: {error}")))?;
     let own = [
         ("auth", backends.auth, moved.upstream_auth_url),
         ("message", backends.message, moved.upstream_message_url),
@@ -37,16 +55,49 @@ pub fn prepare(written: Written) -> Result<Lowered, String> {
     for (name, address, _) in own.iter().filter(|(_, _, written)| written.is_none()) {
         lead(&mut lowered, name, *address);
     }
-    Ok(lowered)
+    let port = backends.page.port();
+    if !is_cors_written {
+        lowered.config.cors = Cors::Origins(origins(port).into());
+    }
+    Ok((lowered, Site { page, port }))
 }
 
 fn defaults(written: &Written) -> Written {
     let has_secret = written.jwt_secret.is_some() || written.jwt_secret_file.is_some();
     Written {
-        jwt_secret: (!has_secret).then(random_secret),
+        jwt_secret: (!has_secret).then(random_hex::<32>),
         rate_limit_store: written.redis_addr.is_none().then(|| "memory".to_owned()),
         access_log: Some("off".to_owned()),
         ..Written::default()
+    }
+}
+
+/// The page's port is no setting of the gateway, but its mistakes are told beside the others.
+fn judge(lowered: Result<Lowered, Mistakes>, page_port: &str) -> Result<(Lowered, u16), LaunchError> {
+    let port = value::count(page_port, 0, u16::MAX);
+    let mut mistakes = lowered.as_ref().err().cloned().unwrap_or_default();
+    match (&port, &lowered) {
+        (Err(what), _) => mistakes.add("PAGE_PORT", what),
+        (Ok(port @ 1..), Ok(lowered)) if *port == lowered.config.listen.port => {
+            mistakes.add("PAGE_PORT", &format!("{port} is PORT too"));
+        }
+        _ => {}
+    }
+    match (lowered, port) {
+        (Ok(lowered), Ok(port)) if mistakes.count() == 0 => Ok((lowered, port)),
+        _ => Err(LaunchError::Mistakes(mistakes.to_string().lines().map(str::to_owned).collect())),
+    }
+}
+
+/// As the gateway verifies.
+fn mint(lowered: &Lowered) -> TokenMint {
+    let jwt = &lowered.config.jwt;
+    TokenMint {
+        secret: jwt.secrets[0].0.clone(),
+        issuer: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        user_claim: jwt.user_claim.clone(),
+        ttl: TOKEN_TTL,
     }
 }
 
@@ -55,13 +106,6 @@ fn lead(lowered: &mut Lowered, name: &str, to: SocketAddr) {
         upstream.address = UpstreamAddress::Tcp { host: to.ip().to_string(), port: to.port() };
         upstream.authority = to.to_string();
     }
-}
-
-fn random_secret() -> String {
-    let mut bytes = [0_u8; 32];
-    // 256 bytes or less never come short and never wait after boot (getrandom(2)).
-    let _ = getrandom(&mut bytes[..], GetRandomFlags::empty());
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How long the demo's tokens are valid.

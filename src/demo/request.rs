@@ -28,6 +28,17 @@ impl Request {
         self.parts.uri.path()
     }
 
+    /// The request as tungstenite takes a handshake.
+    pub(super) fn as_handshake(&self) -> http::Request<()> {
+        http::Request::from_parts(self.parts.clone(), ())
+    }
+
+    /// The items of every field of this name.
+    pub(super) fn items<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        let values = self.fields.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
+        values.flat_map(|(_, value)| value.split(',').map(str::trim))
+    }
+
     /// A parameter of the query as it stands there, without percent-decoding.
     pub(super) fn query(&self, name: &str) -> Option<&str> {
         let pairs = self.parts.uri.query()?.split('&');

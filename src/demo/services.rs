@@ -1,15 +1,21 @@
-//! The five backends behind one question: which answer does this request get?
+//! The five backends and the page behind one question: which answer does this request get?
 
-use http::{Method, StatusCode};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http::StatusCode;
 use serde::Serialize;
 
 use super::answer::Answer;
 use super::auth::Auth;
 use super::backends::TokenMint;
 use super::conversation::Conversations;
+use super::delivery::{self, Handshake};
 use super::message::Messages;
+use super::page::Page;
 use super::profile::Profile;
 use super::request::Request;
+use super::room::Room;
 
 /// Everything the backends remember. One thread owns it.
 pub(super) struct Services {
@@ -17,35 +23,54 @@ pub(super) struct Services {
     messages: Messages,
     profile: Profile,
     conversations: Conversations,
+    /// Its seats leave it from wherever they are dropped.
+    room: Rc<RefCell<Room>>,
+    page: Page,
 }
 
 impl Services {
-    pub(super) fn new(mint: TokenMint) -> Services {
+    pub(super) fn new(mint: TokenMint, page: Page) -> Services {
         Services {
             auth: Auth::new(mint),
             messages: Messages::default(),
             profile: Profile::default(),
             conversations: Conversations::new(),
+            room: Rc::default(),
+            page,
         }
     }
 
     /// What `backend` says to `request`.
-    pub(super) fn answer(&mut self, backend: Backend, request: &Request) -> Answer {
+    pub(super) fn reply(&mut self, backend: Backend, request: &Request) -> Reply {
         if backend.echoes(request.path()) {
-            return echo(backend, request);
+            return Reply::Answer(echo(backend, request));
         }
         let answer = match backend {
             Backend::Auth => self.auth.answer(request),
             Backend::Message => self.messages.answer(request),
-            Backend::Delivery => delivery(request),
+            Backend::Delivery => match delivery::reply(request, &self.room) {
+                Some(Ok(handshake)) => return Reply::Switch(handshake),
+                Some(Err(refusal)) => Some(refusal),
+                None => None,
+            },
             Backend::Profile => self.profile.answer(request),
             Backend::Conversation => self.conversations.answer(request),
+            Backend::Page => self.page.answer(request),
         };
-        answer.unwrap_or_else(|| Answer::problem(StatusCode::NOT_FOUND, "no such path in this backend"))
+        let not_found = || Answer::problem(StatusCode::NOT_FOUND, "no such path in this backend");
+        Reply::Answer(answer.unwrap_or_else(not_found))
     }
 }
 
-/// Which of the five.
+/// What becomes of a connection after a request.
+pub(super) enum Reply {
+    /// HTTP goes on.
+    Answer(Answer),
+    /// It is a WebSocket now.
+    Switch(Handshake),
+}
+
+/// Which of the five, or the page beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backend {
     Auth,
@@ -53,6 +78,7 @@ pub(super) enum Backend {
     Delivery,
     Profile,
     Conversation,
+    Page,
 }
 
 impl Backend {
@@ -63,22 +89,25 @@ impl Backend {
             Backend::Delivery => "delivery",
             Backend::Profile => "profile",
             Backend::Conversation => "conversation",
+            Backend::Page => "page",
         }
     }
 
-    fn prefix(self) -> &'static str {
-        match self {
+    /// Below it a backend echoes; the page is none.
+    fn prefix(self) -> Option<&'static str> {
+        Some(match self {
             Backend::Auth => "/api/v1/auth",
             Backend::Message => "/api/v1/messages",
             Backend::Delivery => "/ws",
             Backend::Profile => "/api/v1/users",
             Backend::Conversation => "/api/v1/conversations",
-        }
+            Backend::Page => return None,
+        })
     }
 
     fn echoes(self, path: &str) -> bool {
-        path.strip_prefix(self.prefix())
-            .is_some_and(|below| below.starts_with('/') && below.ends_with("/echo"))
+        let below = self.prefix().and_then(|prefix| path.strip_prefix(prefix));
+        below.is_some_and(|below| below.starts_with('/') && below.ends_with("/echo"))
     }
 }
 
@@ -118,24 +147,4 @@ fn echo(backend: Backend, request: &Request) -> Answer {
         body_bytes: request.body.len(),
     };
     Answer::json(StatusCode::OK, &seen)
-}
-
-fn delivery(request: &Request) -> Option<Answer> {
-    if request.path() != "/ws" {
-        return None;
-    }
-    if *request.method() != Method::GET {
-        return Some(Answer::not_allowed("GET"));
-    }
-    let upgrade = request
-        .fields
-        .iter()
-        .any(|(name, value)| name.eq_ignore_ascii_case("upgrade") && value.eq_ignore_ascii_case("websocket"));
-    if upgrade {
-        return Some(Answer::problem(StatusCode::NOT_IMPLEMENTED, "the demo does not speak WebSocket yet"));
-    }
-    Some(
-        Answer::problem(StatusCode::UPGRADE_REQUIRED, "this path is for WebSocket")
-            .with_field("upgrade", "websocket"),
-    )
 }

@@ -1,5 +1,7 @@
-//! The backends over real sockets, with raw bytes: what they answer. What they make of HTTP is in `wire`.
+//! The backends over real sockets, with raw bytes: what they answer. What they make of HTTP is in `wire`, what they
+//! make of WebSocket in `chat`.
 
+mod chat;
 mod wire;
 
 use std::io::{Read, Write};
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Page;
 use super::backends::{Backends, TokenMint, start};
 use super::bounds::{MESSAGES_LISTED_MAX, MESSAGES_MAX, PROFILE_BYTES_MAX, USERS_MAX};
 
@@ -53,7 +56,7 @@ fn tokens_carry_what_the_gateway_asks_for() {
 
 #[test]
 fn keeps_no_more_users_than_named() {
-    let auth = start(mint()).unwrap().auth;
+    let auth = backends().auth;
     let register =
         |n: usize| post(auth, "/api/v1/auth/register", &format!(r#"{{"user":"u{n}","password":"x"}}"#)).0;
     for n in 2..USERS_MAX {
@@ -77,7 +80,7 @@ fn echoes_fields_in_order_as_written() {
 
 #[test]
 fn every_backend_echoes_under_its_prefix_only() {
-    let Backends { auth, message, delivery, profile, conversation } = *BACKENDS;
+    let Backends { auth, message, delivery, profile, conversation, .. } = *BACKENDS;
     let five = [
         (auth, "auth", "/api/v1/auth/echo"),
         (message, "message", "/api/v1/messages/echo"),
@@ -103,7 +106,7 @@ fn identity_is_the_gateways_header_only() {
 
 #[test]
 fn profiles_are_stored_per_user_and_bounded() {
-    let profile = start(mint()).unwrap().profile;
+    let profile = backends().profile;
     let put = |body: &str| call(profile, "PUT", "/api/v1/users/me", ALICE, body);
     assert_eq!(get(profile, "/api/v1/users/me", ALICE), (200, json!({ "user": "alice", "state": null })));
     assert_eq!(put(r#"{"mood":"curious"}"#).0, 200);
@@ -116,7 +119,7 @@ fn profiles_are_stored_per_user_and_bounded() {
 
 #[test]
 fn conversations_are_for_their_members() {
-    let addr = start(mint()).unwrap().conversation;
+    let addr = backends().conversation;
     let created =
         call(addr, "POST", "/api/v1/conversations", ALICE, r#"{"title":"tea","members":["hatter"]}"#);
     assert_eq!(created, (201, json!({ "id": "2", "title": "tea", "members": ["alice", "hatter"] })));
@@ -129,7 +132,7 @@ fn conversations_are_for_their_members() {
 
 #[test]
 fn forgets_the_oldest_messages() {
-    let addr = start(mint()).unwrap().message;
+    let addr = backends().message;
     let mut stream = connect(addr);
     let mut say = |conversation: &str, text: &str| {
         let path = format!("/api/v1/messages?conversation={conversation}");
@@ -152,15 +155,49 @@ fn forgets_the_oldest_messages() {
 }
 
 #[test]
-fn delivery_speaks_no_websocket_yet() {
-    let (head, _) = exchange(BACKENDS.delivery, &request("GET", "/ws", "", ""));
-    assert!(head.starts_with("HTTP/1.1 426 ") && head.contains("upgrade: websocket\r\n"), "{head}");
-    assert_eq!(get(BACKENDS.delivery, "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n").0, 501);
+fn the_page_is_whole_and_may_reach_the_gateway_alone() {
+    let mut stream = connect(BACKENDS.page);
+    stream.write_all(&request("GET", "/", "", "")).unwrap();
+    let head = read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-type: text/html"), "{head}");
+    let policy = head.split("content-security-policy: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("ws://localhost:8081 "), "{policy}");
+    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    let mut html = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut html).unwrap();
+    let html = String::from_utf8(html).unwrap();
+    assert!(html.contains(&format!("<script nonce=\"{nonce}\">")) && html.contains(r#"content="8081""#));
+    assert!(!html.contains("{{"), "everything is filled in");
+    stream.write_all(&request("GET", "/", "", "")).unwrap();
+    assert!(!read_head(&mut stream).contains(nonce), "a nonce is for one answer");
+    assert_eq!(call(BACKENDS.page, "POST", "/", "", "").0, 405);
+    assert_eq!(get(BACKENDS.page, "/echo", "").0, 404);
 }
 
-static BACKENDS: LazyLock<Backends> = LazyLock::new(|| start(mint()).unwrap());
+#[test]
+fn there_is_no_page_before_there_is_a_gateway() {
+    let page = start(mint(), Page::default(), 0).unwrap().page;
+    let (head, _) = exchange(page, &request("GET", "/", "", ""));
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 1\r\n"), "{head}");
+}
+
+#[test]
+fn a_page_port_that_is_taken_is_named() {
+    let error = start(mint(), Page::default(), BACKENDS.page.port()).unwrap_err();
+    assert!(error.to_string().contains(&BACKENDS.page.to_string().replace(':', " port ")), "{error}");
+}
+
+static BACKENDS: LazyLock<Backends> = LazyLock::new(backends);
 const SECRET: &[u8] = b"a secret of the tests, 32 bytes long";
 const ALICE: &str = "X-Internal-User-Id: alice\r\n";
+
+/// Five of its own for a test that fills one up, and a page that leads to port 8081.
+fn backends() -> Backends {
+    let page = Page::default();
+    page.lead_to(8081);
+    start(mint(), page, 0).unwrap()
+}
 
 fn mint() -> TokenMint {
     TokenMint {

@@ -33,9 +33,12 @@ use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 
 /// One connection: requests in, answers out, one after the other.
 pub(super) struct Wire {
-    read: FramedRead<OwnedReadHalf<TcpStream>, GenericHeadDecoder<(), OrderedHead, DirectWrapper>>,
-    write: FramedWrite<OwnedWriteHalf<TcpStream>, AnswerEncoder>,
+    read: Reader,
+    write: Writer,
 }
+
+type Reader = FramedRead<OwnedReadHalf<TcpStream>, GenericHeadDecoder<(), OrderedHead, DirectWrapper>>;
+type Writer = FramedWrite<OwnedWriteHalf<TcpStream>, AnswerEncoder>;
 
 impl Wire {
     pub(super) fn new(stream: TcpStream) -> Wire {
@@ -84,7 +87,12 @@ impl Wire {
 
     /// Writes it out. An error: the peer is gone, or does not take it.
     pub(super) async fn send(&mut self, outgoing: Outgoing) -> io::Result<()> {
-        timeout(BODY_TIMEOUT, self.write.send_and_flush(outgoing)).await?
+        Outlet(&mut self.write).send(outgoing).await
+    }
+
+    /// Both directions, each on its own: after a handshake they no longer take turns.
+    pub(super) fn halves(&mut self) -> (Inlet<'_>, Outlet<'_>) {
+        (Inlet(&mut self.read), Outlet(&mut self.write))
     }
 
     /// Closes so that the peer gets the last answer although it has not been read to its end: a socket closed
@@ -105,6 +113,41 @@ impl Wire {
             io::Result::Ok(())
         };
         let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+    }
+}
+
+/// The direction that comes in, no longer HTTP.
+pub(super) struct Inlet<'w>(&'w mut Reader);
+
+impl Inlet<'_> {
+    /// The bytes that come next, those included that came with the last request. `None`: there are no more.
+    pub(super) async fn receive(&mut self) -> Option<Bytes> {
+        self.0.next_with(&mut AnyBytes).await?.ok()
+    }
+}
+
+/// The direction that goes out.
+pub(super) struct Outlet<'w>(&'w mut Writer);
+
+impl Outlet<'_> {
+    /// As [`Wire::send`].
+    pub(super) async fn send(&mut self, outgoing: Outgoing) -> io::Result<()> {
+        timeout(BODY_TIMEOUT, self.0.send_and_flush(outgoing)).await?
+    }
+}
+
+/// Takes what is there.
+struct AnyBytes;
+
+impl Decoder for AnyBytes {
+    type Item = Bytes;
+    type Error = io::Error;
+
+    fn decode(&mut self, src: &mut BytesMut) -> io::Result<Decoded<Bytes>> {
+        match src.is_empty() {
+            true => Ok(Decoded::Insufficient),
+            false => Ok(Decoded::Some(src.split().freeze())),
+        }
     }
 }
 

@@ -10,11 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::auth::{Authenticator, Keys};
+use crate::clock;
 use crate::config::{Config, Sizes, Timeouts};
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::heads::HeadPool;
 use crate::gateway::health::Health;
 use crate::gateway::record::RequestIds;
+use crate::gateway::tunnel::{Departures, Means, Tunnels};
 use crate::http1::HeadLimits;
 use crate::limit::{self, Limiter, Store};
 use crate::net::{BufferPool, Elapsed, Pace, Timers};
@@ -52,6 +54,10 @@ pub struct Core {
     pub timers: Rc<Timers>,
     /// Free I/O buffers.
     pub buffers: Rc<BufferPool>,
+    /// What tunnels stand on.
+    pub means: Rc<Means>,
+    /// Where tunnels can go.
+    pub tunnels: Rc<Tunnels>,
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
     /// Request ids.
@@ -96,6 +102,8 @@ pub struct Parts {
     pub connections_room: usize,
     /// How to speak with Redis; `None`: not at all.
     pub redis: Option<redis::Settings>,
+    /// Where tunnels can go.
+    pub tunnels: Tunnels,
     /// The core's numbers.
     pub counters: Arc<Counters>,
     /// The core's access log.
@@ -135,8 +143,20 @@ impl Core {
         let redis = parts.redis.map(|settings| {
             Redis::new(settings, limit::SCRIPT, timers.clone(), buffers.clone(), parts.counters.clone())
         });
+        let (counters, access_log) = (parts.counters, parts.access_log.map(|log| Rc::new(RefCell::new(log))));
+        let (ids, draining) = (Rc::<RequestIds>::default(), Rc::<Cell<bool>>::default());
+        let means = Means {
+            timers: timers.clone(),
+            buffers: buffers.clone(),
+            pipes: Rc::default(),
+            ids: ids.clone(),
+            counters: counters.clone(),
+            access_log: access_log.clone(),
+            draining: draining.clone(),
+            departures: Departures::default(),
+        };
         Core {
-            limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &parts.counters),
+            limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &counters),
             redis,
             store: parts.store,
             authenticator: Rc::new(Authenticator::new(parts.keys)),
@@ -147,13 +167,15 @@ impl Core {
             connections_room: parts.connections_room,
             timers,
             buffers,
+            means: Rc::new(means),
+            tunnels: Rc::new(parts.tunnels),
             heads: Rc::default(),
-            ids: Rc::default(),
-            counters: parts.counters,
-            access_log: parts.access_log.map(|log| Rc::new(RefCell::new(log))),
+            ids,
+            counters,
+            access_log,
             health: parts.health,
             idle_grace_ms: Rc::default(),
-            draining: Rc::default(),
+            draining,
             routes: parts.routes,
             config,
         }
@@ -199,6 +221,8 @@ impl Core {
     /// Begins to drain: every wait looks at its circumstances again. A client that sends a request in the moment
     /// in which its idle connection is closed sees it fail; where there is time, it has one more.
     pub fn drain(&self, idle_grace_ms: u64) {
+        let timeout_ms = self.config.timeouts.shutdown.as_millis() as u64;
+        self.means.departures.begin(clock::now_ms(), self.counters.tunnels_open.get(), timeout_ms);
         self.idle_grace_ms.set(idle_grace_ms);
         self.draining.set(true);
         for upstream in &self.upstreams {

@@ -25,10 +25,16 @@ pub enum Failure {
     NoRoute,
     /// The route exists for these other methods.
     MethodNotAllowed(Box<str>),
-    /// The route carries what this build does not serve.
-    NotImplemented,
-    /// As many requests as there may be are in flight to the upstream already.
+    /// What asks for a WebSocket route is no handshake that can be taken.
+    Handshake(HandshakeError),
+    /// No room: for one more connection, or for one more tunnel.
     Overloaded,
+    /// As many requests as there may be are in flight to the upstream already.
+    UpstreamFull,
+    /// The user has as many tunnels as one may have.
+    TooManyTunnels,
+    /// The gateway goes away and begins no tunnel.
+    Draining,
     /// No connection to the upstream.
     Unreachable,
     /// No connection to the upstream in time.
@@ -45,6 +51,36 @@ pub enum Failure {
     ClientGone,
 }
 
+/// What is wrong with a handshake (RFC 6455 §4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// Not a GET of HTTP/1.1 with `Upgrade: websocket` and `Connection: Upgrade`.
+    NoUpgrade,
+    /// Not exactly one `Sec-WebSocket-Version: 13`.
+    Version,
+    /// Not exactly one `Sec-WebSocket-Key` of 16 bytes in base64.
+    Key,
+    /// A body.
+    Body,
+    /// A `Sec-WebSocket-Protocol` that is no list of tokens, or too long a one.
+    Subprotocols,
+    /// An `Origin` that may not open one.
+    Origin,
+}
+
+impl HandshakeError {
+    fn detail(self) -> &'static str {
+        match self {
+            HandshakeError::NoUpgrade => "Only WebSocket handshakes are taken here.",
+            HandshakeError::Version => "The WebSocket version must be 13.",
+            HandshakeError::Key => "The Sec-WebSocket-Key is not 16 bytes in base64.",
+            HandshakeError::Body => "A WebSocket handshake has no body.",
+            HandshakeError::Subprotocols => "The Sec-WebSocket-Protocol is not a list of tokens.",
+            HandshakeError::Origin => "This origin may not open a WebSocket.",
+        }
+    }
+}
+
 impl Failure {
     /// Status and machine-readable code of the answer.
     pub fn answer(&self) -> (u16, &'static str) {
@@ -59,8 +95,15 @@ impl Failure {
             Failure::Refused(Refused::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
-            Failure::NotImplemented => (501, "not_implemented"),
-            Failure::Overloaded => (503, "overloaded"),
+            Failure::Handshake(HandshakeError::NoUpgrade) => (426, "upgrade_required"),
+            Failure::Handshake(HandshakeError::Version) => (426, "websocket_version"),
+            Failure::Handshake(HandshakeError::Key) => (400, "websocket_key"),
+            Failure::Handshake(HandshakeError::Body) => (400, "websocket_body"),
+            Failure::Handshake(HandshakeError::Subprotocols) => (400, "websocket_subprotocols"),
+            Failure::Handshake(HandshakeError::Origin) => (403, "origin_not_allowed"),
+            Failure::Overloaded | Failure::UpstreamFull => (503, "overloaded"),
+            Failure::TooManyTunnels => (429, "too_many_websockets"),
+            Failure::Draining => (503, "draining"),
             Failure::Unreachable | Failure::Stale => (502, "upstream_unreachable"),
             Failure::ConnectTimeout => (504, "upstream_connect_timeout"),
             Failure::UpstreamProtocol => (502, "upstream_protocol_error"),
@@ -86,8 +129,11 @@ impl Failure {
             Failure::Refused(Refused::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
-            Failure::NotImplemented => "WebSocket tunnels are not available in this build.",
-            Failure::Overloaded => "The service has as many requests as it may have.",
+            Failure::Handshake(error) => error.detail(),
+            Failure::Overloaded => "The gateway has no room for another connection.",
+            Failure::UpstreamFull => "The service has as many requests as it may have.",
+            Failure::TooManyTunnels => "This user has too many WebSockets open.",
+            Failure::Draining => "The gateway is about to restart. Try again.",
             Failure::Unreachable | Failure::Stale => "The service could not be reached.",
             Failure::ConnectTimeout => "The service did not accept the connection in time.",
             Failure::UpstreamProtocol => "The service did not answer properly.",
@@ -104,12 +150,14 @@ pub fn reason(status: u16) -> &'static str {
         204 => "No Content",
         400 => "Bad Request",
         401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",

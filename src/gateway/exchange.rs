@@ -1,8 +1,8 @@
 //! One exchange, from its head to its access-log record.
 
-use crate::auth::{self, Identity, Refusal};
+use crate::auth::{self, Identity, Refusal, Verified};
 use crate::clock;
-use crate::config::{Access, LimitHeaders, RouteKind};
+use crate::config::{self, Access, LimitHeaders, RouteKind};
 use crate::gateway::After;
 use crate::gateway::body::{Body, Encoding, Source};
 use crate::gateway::client::{accept_request_id, client_address};
@@ -10,10 +10,12 @@ use crate::gateway::core::Core;
 use crate::gateway::downstream::Downstream;
 use crate::gateway::error::Failure;
 use crate::gateway::forward::forward;
+use crate::gateway::handshake;
 use crate::gateway::heads::{Heads, Request};
 use crate::gateway::local;
 use crate::gateway::record::{Record, RequestId};
 use crate::gateway::reply;
+use crate::gateway::upgrade::upgrade;
 use crate::http1::{FieldKind, Framing, ResponseHead};
 use crate::limit::{Ask, Client, Permit, Refused};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
@@ -73,15 +75,28 @@ impl<'c> Exchange<'c> {
         let identified = self.identify(&found);
         let permit = self.permit(&found, &identified).await?;
         let identity = auth::authorize(found.access(), identified).map_err(Failure::Credential)?;
-        let route = self.route(found)?;
-        let upstream = &self.core.upstreams[route.route.upstream];
+        let route = &self.route(found)?.route;
+        match route.kind {
+            RouteKind::Http => self.forward(route, &identity, &permit).await,
+            RouteKind::WebSocket => upgrade(self, route, &identity, &permit).await,
+        }
+    }
+
+    /// On a connection that was used before, if there is one; if it proves stale, once more on a new one.
+    async fn forward(
+        &mut self,
+        route: &config::Route,
+        identity: &Identity,
+        permit: &Permit,
+    ) -> Result<After, Failure> {
+        let upstream = &self.core.upstreams[route.upstream];
         let lease = upstream.lease(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
-        match forward(self, &route.route, &identity, &permit, lease).await {
+        match forward(self, route, identity, permit, lease).await {
             Err(Failure::Stale) => self.core.counters.upstream_retries.add(1),
             ended => return ended,
         }
         let lease = upstream.lease_new(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
-        forward(self, &route.route, &identity, &permit, lease).await
+        forward(self, route, identity, permit, lease).await
     }
 
     fn begin(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> Exchange<'c> {
@@ -100,26 +115,29 @@ impl<'c> Exchange<'c> {
     }
 
     /// Who is asking. On a public route nobody looks.
-    fn identify(&mut self, found: &Match<'c>) -> Result<auth::User, Refusal> {
+    fn identify(&mut self, found: &Match<'c>) -> Result<Verified, Refusal> {
         if found.access() == Access::Public {
             return Err(Refusal::Missing);
         }
-        let credentials = self.request.values(FieldKind::Authorization);
-        let identified = self.core.authenticator.identify(credentials, clock::unix_s(), &self.core.counters);
-        self.record.user = identified.as_ref().ok().cloned();
-        identified
+        let token = match found.websocket() {
+            Some(route) => handshake::token(self.request, route.token_sources),
+            None => auth::bearer(self.request.values(FieldKind::Authorization)),
+        };
+        let verified = self.core.authenticator.verify(token?, clock::unix_s(), &self.core.counters)?;
+        self.record.user = Some(verified.user.clone());
+        Ok(verified)
     }
 
     /// May they: tokens from every bucket that applies.
     async fn permit(
         &mut self,
         found: &Match<'c>,
-        identified: &Result<auth::User, Refusal>,
+        identified: &Result<Verified, Refusal>,
     ) -> Result<Permit, Failure> {
         let address = self.record.client;
         let client = match (found.access(), identified) {
             (Access::Public, _) => Client::Address(address),
-            (Access::Protected, Ok(user)) => Client::User(user.as_str()),
+            (Access::Protected, Ok(verified)) => Client::User(verified.user.as_str()),
             (Access::Protected, Err(_)) => Client::Bad(address),
         };
         let route = if let Match::Route(found) = found { Some(&found.route) } else { None };
@@ -147,9 +165,6 @@ impl<'c> Exchange<'c> {
             Match::MethodNotAllowed { allow, .. } => return Err(Failure::MethodNotAllowed(allow.into())),
             Match::Unknown => return Err(Failure::NoRoute),
         };
-        if route.route.kind == RouteKind::WebSocket {
-            return Err(Failure::NotImplemented);
-        }
         let bytes_max =
             body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.config.sizes.body_bytes));
         if matches!(self.request.head.framing, Framing::Length(length) if length > bytes_max) {
@@ -200,9 +215,10 @@ fn body_bytes_max(configured: u64) -> u64 {
     if configured == 0 { u64::MAX } else { configured }
 }
 
-fn unreachable(error: LeaseError) -> Failure {
+/// There is no connection to the upstream.
+pub fn unreachable(error: LeaseError) -> Failure {
     match error {
-        LeaseError::Overloaded => Failure::Overloaded,
+        LeaseError::Overloaded => Failure::UpstreamFull,
         LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
         LeaseError::Connect(ConnectError::NoAddress | ConnectError::Failed(_)) => Failure::Unreachable,
     }

@@ -36,32 +36,35 @@ pub fn compose_request(
     authority: &[u8],
     context: &Context<'_>,
 ) {
-    put(
-        out,
-        &[
-            request.method(),
-            b" ",
-            request.path(),
-            request.query(),
-            b" HTTP/1.1\r\nHost: ",
-            authority,
-            b"\r\n",
-        ],
-    );
+    put(out, &[request.method(), b" ", request.path(), request.query()]);
+    compose_authority(out, authority);
+    compose_passing(out, request, |field| passes_upstream(field, route, context.is_peer_trusted));
+    compose_ours(out, request, context);
+    compose_framing(out, request.head.framing);
+    out.put(b"\r\n");
+}
+
+/// Writes the end of a request line, and `Host`.
+pub fn compose_authority(out: &mut Buffer, authority: &[u8]) {
+    put(out, &[b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]);
+}
+
+/// Writes the fields of the client's that pass.
+pub fn compose_passing(out: &mut Buffer, request: &Request, passes: impl Fn(&Field) -> bool) {
     let bytes = request.bytes();
-    for field in &request.head.fields {
-        if passes_upstream(field, route, context.is_peer_trusted) {
-            line(out, field.name.of(bytes), field.value.of(bytes));
-        }
+    for field in request.head.fields.iter().filter(|field| passes(field)) {
+        line(out, field.name.of(bytes), field.value.of(bytes));
     }
+}
+
+/// Writes what the gateway says about a request: who asks, its id, the way it came, its trace.
+pub fn compose_ours(out: &mut Buffer, request: &Request, context: &Context<'_>) {
     if let Some(user) = context.user {
         line(out, b"X-Internal-User-Id", user.as_bytes());
     }
     line(out, b"X-Request-Id", context.id.as_bytes());
     compose_forwarding(out, request, context);
     compose_trace(out, request, context);
-    compose_framing(out, request.head.framing);
-    out.put(b"\r\n");
 }
 
 /// Whether a field of the client's goes upstream as it is.
@@ -255,7 +258,8 @@ pub fn trailers_that_pass(section: &[u8]) -> Result<Vec<&[u8]>, HeadError> {
     Ok(passing.filter(|(field, _)| passes(field)).map(|(_, line)| line).collect())
 }
 
-fn put(out: &mut Buffer, pieces: &[&[u8]]) {
+/// Appends the pieces.
+pub fn put(out: &mut Buffer, pieces: &[&[u8]]) {
     for piece in pieces {
         out.put(piece);
     }

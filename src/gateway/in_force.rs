@@ -80,6 +80,8 @@ impl Core {
             connections_room: self.connections_room,
             timers: self.timers.clone(),
             buffers: self.buffers.clone(),
+            means: self.means.clone(),
+            tunnels: self.tunnels.clone(),
             heads: self.heads.clone(),
             ids: self.ids.clone(),
             counters: self.counters.clone(),

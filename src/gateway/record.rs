@@ -9,9 +9,10 @@ use crate::auth::User;
 use crate::clock;
 use crate::gateway::core::Core;
 use crate::gateway::heads::Request;
+use crate::gateway::tunnel::Means;
 use crate::limit::Quota;
 use crate::limits::REQUEST_ID_BYTES_MAX;
-use crate::telemetry::AccessRecord;
+use crate::telemetry::{AccessRecord, TunnelRecord};
 use crate::upstream::Endpoint;
 
 /// What is remembered of one exchange while it runs.
@@ -44,6 +45,51 @@ pub struct Record<'c> {
     pub endpoint: Option<Endpoint>,
     /// On a connection used before.
     pub reused: Option<bool>,
+    /// A tunnel goes on with what is remembered: it writes the line when it ends.
+    is_handed_over: bool,
+}
+
+/// What a tunnel remembers of its handshake. It may go to another core with it.
+#[derive(Debug)]
+pub struct Ticket {
+    begun_us: u64,
+    client: IpAddr,
+    id: Box<[u8]>,
+    path: Box<[u8]>,
+    route: Option<Box<str>>,
+    user: Option<Box<str>>,
+    head_bytes_in: u64,
+    head_bytes_out: u64,
+    connect_us: Option<u64>,
+    upstream_head_us: Option<u64>,
+    endpoint: Option<Endpoint>,
+}
+
+impl Ticket {
+    /// Writes the line of a tunnel that has ended after so many bytes of frames from the client and to it.
+    pub fn finish(&self, means: &Means, bytes_in: u64, bytes_out: u64, tunnel: TunnelRecord) {
+        let Some(log) = &means.access_log else { return };
+        let line = AccessRecord {
+            time_us: clock::unix_us(),
+            request_id: &self.id,
+            client: self.client,
+            method: b"GET",
+            path: &self.path,
+            route: self.route.as_deref(),
+            user: self.user.as_deref(),
+            status: 101,
+            code: None,
+            bytes_in: self.head_bytes_in + bytes_in,
+            bytes_out: self.head_bytes_out + bytes_out,
+            total_us: clock::now_us() - self.begun_us,
+            connect_us: self.connect_us,
+            upstream_head_us: self.upstream_head_us,
+            tunnel: Some(tunnel),
+            upstream: self.endpoint.as_ref().map(Endpoint::text),
+            reused: Some(false),
+        };
+        log.borrow_mut().record(&line, &means.counters);
+    }
 }
 
 impl<'c> Record<'c> {
@@ -66,6 +112,25 @@ impl<'c> Record<'c> {
             upstream_head_us: None,
             endpoint: None,
             reused: None,
+            is_handed_over: false,
+        }
+    }
+
+    /// What the tunnel that this handshake became has to remember. The line is the tunnel's to write.
+    pub fn ticket(&mut self, request: &Request) -> Ticket {
+        self.is_handed_over = true;
+        Ticket {
+            begun_us: self.begun_us,
+            client: self.client,
+            id: self.id.as_bytes().into(),
+            path: request.path().into(),
+            route: self.route.map(Into::into),
+            user: self.user.as_ref().map(|user| user.as_str().into()),
+            head_bytes_in: request.bytes().len() as u64,
+            head_bytes_out: self.bytes_out,
+            connect_us: self.connect_us,
+            upstream_head_us: self.upstream_head_us,
+            endpoint: self.endpoint.clone(),
         }
     }
 
@@ -80,7 +145,7 @@ impl<'c> Record<'c> {
             100..=599 => core.counters.responses[usize::from(self.status / 100) - 1].add(1),
             _ => core.counters.exchanges_aborted.add(1),
         }
-        let Some(log) = &core.access_log else { return };
+        let Some(log) = core.access_log.as_ref().filter(|_| !self.is_handed_over) else { return };
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: self.id.as_bytes(),
@@ -96,6 +161,7 @@ impl<'c> Record<'c> {
             total_us: clock::now_us() - self.begun_us,
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
+            tunnel: None,
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: self.reused,
         };
@@ -161,8 +227,8 @@ impl RequestIds {
         std::array::from_fn(|i| HEX[(word >> (60 - 4 * i)) as usize & 15])
     }
 
-    /// xoshiro256++ (Blackman and Vigna, 2019).
-    fn next_word(&self) -> u64 {
+    /// The next 64 bits. xoshiro256++ (Blackman and Vigna, 2019).
+    pub fn next_word(&self) -> u64 {
         let [mut a, mut b, mut c, mut d] = self.state.get();
         let word = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
         let shifted = b << 17;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::gateway::downstream::Downstream;
-use crate::gateway::error::{self, Failure};
+use crate::gateway::error::{self, Failure, HandshakeError};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::headers;
 use crate::gateway::record::RequestId;
@@ -35,6 +35,7 @@ pub async fn refuse(exchange: &mut Exchange<'_>, failure: Failure) -> After {
         }
         Failure::Credential(_) => exchange.core.counters.requests_unauthorized.add(1),
         Failure::Refused(Refused::Limited(_)) => exchange.core.counters.requests_limited.add(1),
+        Failure::Handshake(_) | Failure::TooManyTunnels => exchange.core.counters.handshakes_refused.add(1),
         Failure::UpstreamProtocol => exchange.core.counters.upstream_protocol_errors.add(1),
         _ => {}
     }
@@ -100,7 +101,7 @@ pub async fn overloaded(core: &Core, stream: Stream, peer: SocketAddr) {
     out.put(b"Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\n");
     let id = core.ids.next_id();
     let mut body = core.buffers.buffer();
-    put_problem(&mut body, (503, "overloaded"), "The gateway has no room for another connection.", &id);
+    put_problem(&mut body, Failure::Overloaded.answer(), Failure::Overloaded.detail(), &id);
     headers::line(&mut out, b"X-Request-Id", id.as_bytes());
     headers::line(&mut out, b"Content-Length", push_decimal(body.len() as u64, &mut [0; 20]));
     out.put(b"\r\n");
@@ -123,6 +124,11 @@ fn is_drainable(exchange: &Exchange<'_>) -> bool {
         Framing::Length(length) => length - exchange.body.bytes() <= REFUSED_BODY_BYTES_MAX,
         _ => true,
     }
+}
+
+/// RFC 9110 §15.5.22: a 426 says which protocol is required, and §7.8 that `Connection` names the field.
+fn compose_upgrade(out: &mut Buffer) {
+    out.put(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
 }
 
 fn compose_problem(out: &mut Buffer, exchange: &Exchange<'_>, failure: &Failure) {
@@ -164,7 +170,15 @@ fn compose_extra(out: &mut Buffer, failure: &Failure) {
             };
             headers::line(out, b"Retry-After", push_decimal(seconds, &mut [0; 20]))
         }
-        Failure::Overloaded => headers::line(out, b"Retry-After", b"1"),
+        Failure::Handshake(HandshakeError::NoUpgrade) => compose_upgrade(out),
+        Failure::Handshake(HandshakeError::Version) => {
+            compose_upgrade(out);
+            headers::line(out, b"Sec-WebSocket-Version", b"13");
+        }
+        Failure::Overloaded | Failure::UpstreamFull | Failure::Draining => {
+            headers::line(out, b"Retry-After", b"1");
+        }
+        Failure::TooManyTunnels => headers::line(out, b"Retry-After", b"10"),
         Failure::MethodNotAllowed(allow) => headers::line(out, b"Allow", allow.as_bytes()),
         _ => {}
     }

@@ -20,6 +20,8 @@ pub struct Reading<'r> {
     pub buffer: Buffer,
     /// When the request began to leave, in µs.
     pub begun_us: u64,
+    /// The request asked to switch protocols, so 101 is a final answer; else it is a broken one.
+    pub may_switch: bool,
     scan: HeadScan,
     interim: usize,
 }
@@ -38,7 +40,8 @@ impl<'r> Reading<'r> {
         let source =
             Source { stream, timers: &core.timers, pace: core.upstream_pace(), client: Some(client) };
         let buffer = core.buffers.buffer();
-        Reading { core, client, source, buffer, begun_us, scan: HeadScan::response(), interim: 0 }
+        let scan = HeadScan::response();
+        Reading { core, client, source, buffer, begun_us, may_switch: false, scan, interim: 0 }
     }
 
     /// Waits for the next head. Consuming it is the caller's.
@@ -63,7 +66,7 @@ impl<'r> Reading<'r> {
         let bytes = &mut self.buffer.filled_mut()[..length];
         head.parse(bytes, limits).map_err(|_| Failure::UpstreamProtocol)?;
         match head.status {
-            // We never ask to switch protocols here.
+            101 if self.may_switch => Ok(Arrived::Final(length)),
             101 => Err(Failure::UpstreamProtocol),
             100..=199 if self.interim == INTERIM_RESPONSES_MAX => Err(Failure::UpstreamProtocol),
             100..=199 => {

@@ -1,7 +1,9 @@
 //! What the tests of limits are made of.
 
 use super::{Ask, Client};
-use crate::config::{Access, LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Route, RouteKind};
+use crate::config::{
+    Access, LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Route, RouteKind, TokenSources,
+};
 
 /// A global limit, kept in memory.
 pub(crate) fn global(rate: &str, burst: u32) -> RateLimit {
@@ -25,6 +27,7 @@ pub(crate) fn route(name: &str, access: Access) -> Route {
         upstream: 0,
         access,
         kind: RouteKind::Http,
+        token_sources: TokenSources::ALL,
         authorization_forwarded: true,
         trailers_forwarded: false,
         body_bytes_max: None,

@@ -40,13 +40,7 @@ impl Timers {
     /// caller: an `async fn` keeps its arguments beside what it makes of them, so each layer that took a future by
     /// value would double the size of a connection's task.
     pub async fn until<F: Future + Unpin>(&self, at_ms: u64, mut future: F) -> Result<F::Output, Elapsed> {
-        if self.at_once.get() >= WAITS_AT_ONCE_MAX {
-            self.at_once.set(0);
-            // On epoll a poll is over at once where the ring takes a turn. Nothing shorter than a sleep lets
-            // the core come to its timers.
-            monoio::time::sleep(Duration::from_millis(1)).await;
-        }
-        self.at_once.set(self.at_once.get() + 1);
+        self.leave_a_turn().await;
         let mut wait = Wait { timers: self, slot: None };
         poll_fn(|context| {
             if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
@@ -60,6 +54,36 @@ impl Timers {
             Poll::Pending
         })
         .await
+    }
+
+    /// Waits for `future` as long as it takes. It has no slot: [`Timers::wake_all`] passes it by, and whoever waits so
+    /// has another wait in the same task that sees to the end.
+    pub async fn at_any_time<F: Future + Unpin>(&self, mut future: F) -> F::Output {
+        self.leave_a_turn().await;
+        poll_fn(|context| {
+            let polled = Pin::new(&mut future).poll(context);
+            if polled.is_pending() {
+                self.has_waited();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// On epoll a poll is over at once where the ring takes a turn. After many such waits in a row everyone else has
+    /// one: nothing shorter than a sleep lets the core come to its timers.
+    pub(super) async fn leave_a_turn(&self) {
+        if self.at_once.get() >= WAITS_AT_ONCE_MAX {
+            self.at_once.set(0);
+            // Boxed: a sleep is 640 bytes, which every wait of every idle connection would carry along.
+            Box::pin(monoio::time::sleep(Duration::from_millis(1))).await;
+        }
+        self.at_once.set(self.at_once.get() + 1);
+    }
+
+    /// A wait was not over at once.
+    pub(super) fn has_waited(&self) {
+        self.at_once.set(0);
     }
 
     /// Waits until the coarse clock shows `at_ms`.

@@ -1,16 +1,18 @@
 //! A connected stream socket: polls on the ring, bytes by direct calls that never block.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
+use rustix::pipe::SpliceFlags;
 
 use crate::limits::READS_PER_TURN;
 use crate::net::{Buffer, Timers};
@@ -99,6 +101,38 @@ impl Stream {
         Ok(())
     }
 
+    /// More may be read now without leaving everyone else a turn.
+    pub fn may_read_on(&self) -> bool {
+        self.reads_left.get() > 0
+    }
+
+    /// The same without a deadline, and cut short as soon as `is_called` says so. False: it was.
+    pub async fn arrival_unless(&self, timers: &Timers, is_called: impl Fn() -> bool) -> io::Result<bool> {
+        if is_called() {
+            return Ok(false);
+        }
+        if self.reads_left.get() > 0 {
+            return Ok(true);
+        }
+        timers.leave_a_turn().await;
+        let mut readable = pin!(self.readable());
+        let arrived = poll_fn(|context| {
+            if is_called() {
+                return Poll::Ready(Ok(false));
+            }
+            let polled = readable.as_mut().poll(context).map_ok(|()| true);
+            if polled.is_pending() {
+                timers.has_waited();
+            }
+            polled
+        })
+        .await?;
+        if arrived {
+            self.reads_left.set(READS_PER_TURN);
+        }
+        Ok(arrived)
+    }
+
     /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
     pub fn try_recv(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
@@ -145,6 +179,39 @@ impl Stream {
         }
     }
 
+    /// Moves at most `bytes_max` bytes that have arrived into a pipe, in the kernel (splice(2)). `None`: none has, or
+    /// the pipe is full. `Some(0)`: the peer has sent its last byte.
+    pub fn try_splice_into(&self, pipe: impl AsFd, bytes_max: usize) -> io::Result<Option<usize>> {
+        let spliced = splice(fd_of(&self.inner), pipe.as_fd(), bytes_max)?;
+        let left = if spliced.is_none() { 0 } else { self.reads_left.get().saturating_sub(1) };
+        self.reads_left.set(left);
+        Ok(spliced)
+    }
+
+    /// Sends at most `bytes_max` bytes out of a pipe, in the kernel. `None`: nothing fits.
+    pub fn try_splice_from(&self, pipe: impl AsFd, bytes_max: usize) -> io::Result<Option<usize>> {
+        splice(pipe.as_fd(), fd_of(&self.inner), bytes_max)
+    }
+
+    /// A second descriptor of the same socket, in the same mode: for who goes on with the connection when this one has
+    /// been dropped, perhaps on another core. Errors: no file descriptors.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(fd_of(&self.inner), 0)?)
+    }
+
+    /// Makes the kernel find out that the peer has vanished, at the latest after `patience` with bytes that are not
+    /// acknowledged, or a window that stays shut (tcp(7), `TCP_USER_TIMEOUT`).
+    pub fn watch_peer(&self, patience: Duration) {
+        let fd = fd_of(&self.inner);
+        let probe = (patience / 4).max(Duration::from_secs(1));
+        // A Unix socket knows none of these, and needs none: its peer is a process of this host.
+        let _ = sockopt::set_socket_keepalive(fd, true);
+        let _ = sockopt::set_tcp_keepidle(fd, probe);
+        let _ = sockopt::set_tcp_keepintvl(fd, probe);
+        let _ = sockopt::set_tcp_keepcnt(fd, 3);
+        let _ = sockopt::set_tcp_user_timeout(fd, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
+    }
+
     /// Looks without reading.
     pub fn liveness(&self) -> Liveness {
         let mut byte = [0];
@@ -181,6 +248,20 @@ impl Stream {
     pub fn shutdown_write(&self) {
         // A peer that is gone already is as good as told.
         let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Write);
+    }
+}
+
+/// Never waits: both ends are in non-blocking mode, the pipe by its own flag as well (splice(2)). Without
+/// `SPLICE_F_MORE`, which would hold a short last segment back.
+fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Result<Option<usize>> {
+    loop {
+        match rustix::pipe::splice(from, None, to, None, bytes_max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
+        {
+            Ok(n) => return Ok(Some(n)),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

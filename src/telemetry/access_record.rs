@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use super::TunnelEnd;
 use crate::clock::civil;
 
 /// What the access log says about one exchange. Fields that are `None` are left out of the line.
@@ -36,10 +37,25 @@ pub struct AccessRecord<'a> {
     pub connect_us: Option<u64>,
     /// From the first byte of the request upstream to the head of its response, in µs.
     pub upstream_head_us: Option<u64>,
+    /// What a WebSocket tunnel adds when it has ended.
+    pub tunnel: Option<TunnelRecord>,
     /// The upstream's address.
     pub upstream: Option<&'a str>,
     /// The upstream connection had been used before.
     pub reused: Option<bool>,
+}
+
+/// What the access log says about a tunnel besides.
+#[derive(Debug, Clone, Copy)]
+pub struct TunnelRecord {
+    /// Messages from the client.
+    pub messages_in: u64,
+    /// Messages to the client.
+    pub messages_out: u64,
+    /// What ended it.
+    pub end: TunnelEnd,
+    /// The code of the first Close frame that passed or that the gateway sent to the client.
+    pub close_code: Option<u16>,
 }
 
 impl AccessRecord<'_> {
@@ -73,6 +89,14 @@ impl AccessRecord<'_> {
         }
         if let Some(us) = self.upstream_head_us {
             number(out, b"upstream_head_us", us);
+        }
+        if let Some(tunnel) = &self.tunnel {
+            number(out, b"messages_in", tunnel.messages_in);
+            number(out, b"messages_out", tunnel.messages_out);
+            text(out, b"end", tunnel.end.text().as_bytes());
+            if let Some(code) = tunnel.close_code {
+                number(out, b"close_code", code.into());
+            }
         }
         optional(out, b"upstream", self.upstream);
         if let Some(reused) = self.reused {
@@ -188,6 +212,7 @@ pub(super) mod tests {
             upstream_head_us: Some(900),
             upstream: Some("10.0.0.4:5004"),
             reused: Some(true),
+            tunnel: None,
         }
     }
 
@@ -214,6 +239,7 @@ pub(super) mod tests {
             connect_us: Some(0),
             upstream: None,
             reused: None,
+            tunnel: None,
             client: "2001:db8::1".parse().unwrap(),
             ..record()
         };

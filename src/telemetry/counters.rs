@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::TunnelEnd;
+
 /// A number with one writer. Adding is a load and a store: nobody else writes, so no atomic
 /// read-modify-write is needed, and a reader sees a value that was true a moment ago.
 #[derive(Debug, Default)]
@@ -57,8 +59,10 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[doc = $doc])+ pub $name: Counter,)+
-            /// Final responses to clients by class: 1xx (never counted), 2xx, 3xx, 4xx, 5xx.
+            /// Final responses to clients by class: 1xx (101 alone), 2xx, 3xx, 4xx, 5xx.
             pub responses: [Counter; 5],
+            /// Tunnels that have ended, by [`TunnelEnd`].
+            pub tunnels_closed: [Counter; TunnelEnd::ALL.len()],
             /// How long Redis took for calls that it answered, late answers included.
             pub redis_latency: Histogram,
         }
@@ -141,6 +145,36 @@ counters! {
     counter limit_unlimited_breaker;
     /// Requests that passed unlimited because too many calls waited for Redis.
     counter limit_unlimited_queue;
+    /// WebSocket tunnels that are open now.
+    gauge tunnels_open;
+    /// WebSocket tunnels that began, on whichever core their handshake was.
+    counter tunnels_opened;
+    /// WebSocket tunnels that this core gave to another when they began.
+    counter tunnels_handed_over;
+    /// WebSocket handshakes whose upstream has not answered yet.
+    gauge handshakes_pending;
+    /// WebSocket handshakes that were refused: not one, from a foreign origin, or one too many.
+    counter handshakes_refused;
+    /// Frames from WebSocket clients.
+    counter tunnel_frames_in;
+    /// Frames to WebSocket clients.
+    counter tunnel_frames_out;
+    /// Messages from WebSocket clients.
+    counter tunnel_messages_in;
+    /// Messages to WebSocket clients.
+    counter tunnel_messages_out;
+    /// Bytes of frames from WebSocket clients.
+    counter tunnel_bytes_in;
+    /// Bytes of frames to WebSocket clients.
+    counter tunnel_bytes_out;
+    /// Of these bytes, in both directions, those that the kernel moved through a pipe.
+    counter tunnel_bytes_spliced;
+    /// Of these bytes, in both directions, those that were copied.
+    counter tunnel_bytes_copied;
+    /// Pings that the gateway sent to silent WebSocket clients.
+    counter tunnel_pings;
+    /// Pipes that payloads are spliced through, lent and free.
+    gauge pipes_open;
     /// Access-log lines dropped because the sink was stuck.
     counter access_log_lines_dropped;
     /// Configurations that the core has taken over from a reload.

@@ -6,7 +6,9 @@ mod access_sink;
 pub mod counters;
 pub mod log;
 pub mod prometheus;
+mod tunnel_end;
 
 pub use access_log::{AccessLog, AccessLogWriter};
-pub use access_record::AccessRecord;
+pub use access_record::{AccessRecord, TunnelRecord};
 pub use counters::{Counter, Counters};
+pub use tunnel_end::TunnelEnd;

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::Counters;
 use super::counters::Histogram;
+use super::{Counters, TunnelEnd};
 
 /// A number of the process rather than of a core.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +51,15 @@ pub fn render(
 
     family(out, "responses", "counter", "Final responses to clients by class.");
     for (cpu, counters) in &cores {
-        // Interim responses are never counted.
-        for (class, count) in CLASSES.iter().zip(&counters.responses).skip(1) {
+        for (class, count) in CLASSES.iter().zip(&counters.responses) {
             sample(out, "responses", "counter", &[("core", cpu), ("class", class)], count.get());
+        }
+    }
+
+    family(out, "tunnels_closed", "counter", "WebSocket tunnels that have ended, by what ended them.");
+    for (cpu, counters) in &cores {
+        for (end, count) in TunnelEnd::ALL.iter().zip(&counters.tunnels_closed) {
+            sample(out, "tunnels_closed", "counter", &[("core", cpu), ("reason", end.text())], count.get());
         }
     }
 
@@ -182,7 +188,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        assert!(!text.contains("1xx"));
     }
 
     #[test]

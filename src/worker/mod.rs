@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway::core::Parts;
+use crate::gateway::tunnel;
 use crate::gateway::{Core, InForce};
 use crate::limits::{
     ACCESS_LOG_FLUSH_MS, DRAIN_IDLE_MS, DRAIN_LOOK_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS,
@@ -56,6 +57,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                     Fate::HandedOver => HANDOVER_IDLE_MS,
                 });
             }
+            Order::Tunnel(handover) => tunnel::adopt(&in_force.core().means, handover),
             Order::Stop => break,
         }
     }

@@ -44,7 +44,7 @@ impl Gateway {
             env: Vec::new(),
             config: None,
             is_stdout_read: true,
-            open_files: None,
+            under: Vec::new(),
             is_upgradable: false,
         };
         let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
@@ -297,7 +297,7 @@ pub struct Builder {
     env: Vec<(String, String)>,
     config: Option<String>,
     is_stdout_read: bool,
-    open_files: Option<u32>,
+    under: Vec<String>,
     is_upgradable: bool,
 }
 
@@ -348,8 +348,13 @@ impl Builder {
     }
 
     /// Runs with so many file descriptors at most.
-    pub fn open_files(mut self, limit: u32) -> Builder {
-        self.open_files = Some(limit);
+    pub fn open_files(self, limit: u32) -> Builder {
+        self.under(&["sh", "-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
+    }
+
+    /// Is started by this command, which gets the program and its arguments behind its own and becomes it.
+    pub fn under(mut self, command: &[&str]) -> Builder {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -399,14 +404,12 @@ impl Builder {
     }
 
     fn spawn(self, arguments: &[&str]) -> (Child, Option<PathBuf>, Option<Place>) {
-        let program = PROGRAM;
         let place = self.is_upgradable.then(Place::new);
-        let mut command = Command::new(place.as_ref().map_or(PathBuf::from(program), Place::program));
-        if let Some(limit) = self.open_files {
-            command = Command::new("sh");
-            command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), program]);
-        }
-        command.args(arguments).env_clear();
+        let program = place.as_ref().map_or(PathBuf::from(PROGRAM), Place::program);
+        let program = program.to_str().expect("a path in UTF-8");
+        let mut words = self.under.iter().map(String::as_str).chain([program]);
+        let mut command = Command::new(words.next().expect("the program"));
+        command.args(words).args(arguments).env_clear();
         for name in ["PATH", "RUST_LOG"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }

@@ -1,13 +1,14 @@
 //! What every integration test stands on: the gateway as a process, a raw client, a scripted origin, tokens.
 //!
 //! A test says which bytes go in and what must come out; nothing here repairs or normalises what it reads,
-//! and nothing waits longer than [`PATIENCE`].
+//! and nothing waits longer than [`PATIENCE`], except for a browser.
 
 // Each feature uses its own part of the harness; one feature alone would leave the rest unused.
 #![allow(dead_code)]
 // `pub` here means: for the tests. Nothing of a test binary is reachable from outside.
 #![allow(unreachable_pub)]
 
+mod browser;
 mod client;
 mod gateway;
 mod load;
@@ -15,15 +16,18 @@ mod message;
 mod origin;
 mod proof;
 mod redis;
+mod socket;
 mod token;
 
 use std::time::{Duration, Instant};
 
+pub use browser::{Browser, Page};
 pub use client::{Client, Request, Response};
-pub use gateway::{Builder, Gateway, PROGRAM, Statuses, Then};
+pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
 pub use load::Load;
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
+pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching};
 pub use token::{SECRET, now, sign, token, token_with};
 
 /// How long any single wait of a test may last.

@@ -1,0 +1,70 @@
+//! The way into the chat room: a WebSocket handshake (RFC 6455, section 4.2).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http::{HeaderValue, StatusCode};
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::handshake::server::{create_response, write_response};
+
+use super::answer::Answer;
+use super::bounds::USER_BYTES_MAX;
+use super::request::Request;
+use super::room::{Room, Seat};
+use super::services::identity;
+
+/// A client that may come in.
+pub(super) struct Handshake {
+    /// The head of the 101.
+    pub(super) response: Vec<u8>,
+    pub(super) seat: Seat,
+}
+
+/// `None`: no such path.
+pub(super) fn reply(request: &Request, room: &Rc<RefCell<Room>>) -> Option<Result<Handshake, Answer>> {
+    (request.path() == "/ws").then(|| shake(request, room))
+}
+
+fn shake(request: &Request, room: &Rc<RefCell<Room>>) -> Result<Handshake, Answer> {
+    let mut response = create_response(&request.as_handshake()).map_err(|error| refusal(&error))?;
+    let user = identity(request)?;
+    if user.len() > USER_BYTES_MAX {
+        return Err(Answer::problem(StatusCode::BAD_REQUEST, "a user's name is at most 64 bytes here"));
+    }
+    if request.items("sec-websocket-protocol").any(|offered| offered == SUBPROTOCOL) {
+        response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    }
+    let Some(seat) = Seat::take(room, user) else {
+        let full = Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the room is full");
+        return Err(full.with_field("retry-after", "5"));
+    };
+    let mut head = Vec::new();
+    // Into memory, and its fields are text: there is nothing that could fail.
+    let _ = write_response(&mut head, &response);
+    Ok(Handshake { response: head, seat })
+}
+
+/// What a request is told that is no handshake, or not a good one.
+fn refusal(error: &Error) -> Answer {
+    let upgrade = |detail| {
+        Answer::problem(StatusCode::UPGRADE_REQUIRED, detail)
+            .with_field("connection", "upgrade")
+            .with_field("upgrade", "websocket")
+            // RFC 6455, section 4.4: "… MUST send … |Sec-WebSocket-Version| header fields indicating the
+            // version(s) the server is willing to use."
+            .with_field("sec-websocket-version", "13")
+    };
+    match error {
+        Error::Protocol(ProtocolError::WrongHttpMethod) => Answer::not_allowed("GET"),
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            upgrade("the version of WebSocket here is 13")
+        }
+        Error::Protocol(ProtocolError::MissingSecWebSocketKey) => {
+            Answer::problem(StatusCode::BAD_REQUEST, "a handshake has a Sec-WebSocket-Key")
+        }
+        _ => upgrade("this path is for WebSocket"),
+    }
+}
+
+/// What the room speaks: JSON texts. A client that offers no protocol gets the same.
+const SUBPROTOCOL: &str = "realchat.v1";

@@ -1,0 +1,133 @@
+//! One WebSocket connection of the chat room: what arrives goes to the room, what the room says goes out.
+//!
+//! Both directions are one task, so that no lock and no channel is between them. There is no idle timeout: the
+//! gateway pings its clients and ends the connections of the dead.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use monoio::time::{Instant, timeout_at};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use super::answer::Outgoing;
+use super::bounds::{CLOSE_TIMEOUT, OUTBOX_BYTES_MAX, WRITE_BYTES};
+use super::frames::{Heard, Session};
+use super::room::{MESSAGE_EXPECTED, Seat};
+use super::wire::{Inlet, Outlet, Wire};
+
+/// Talks until either side has enough. The last bytes are out when it returns, but not read by the peer yet.
+pub(super) async fn chat(wire: &mut Wire, seat: &Seat) {
+    let socket = Socket { seat, session: RefCell::new(Session::new()), stage: Cell::new(Stage::Open) };
+    let (inlet, outlet) = wire.halves();
+    first(socket.listen(inlet), socket.speak(outlet)).await;
+}
+
+struct Socket<'s> {
+    seat: &'s Seat,
+    session: RefCell<Session>,
+    stage: Cell<Stage>,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Open,
+    /// We said goodbye; until then the client has time for its own.
+    Closing(Instant),
+    /// What is to be sent is the last.
+    Over,
+}
+
+impl Socket<'_> {
+    /// Returns when the peer is gone without goodbye.
+    async fn listen(&self, mut inlet: Inlet<'_>) {
+        loop {
+            // A client that does not take its answers is not asked for more.
+            self.seat.outbox.until(|| self.waiting() < OUTBOX_BYTES_MAX / 2).await;
+            let Some(bytes) = inlet.receive().await else { return };
+            self.session.borrow_mut().feed(&bytes);
+            self.hear();
+            // There may be a pong or a Close to send.
+            self.seat.outbox.rouse();
+            if matches!(self.stage.get(), Stage::Over) {
+                // The other direction ends it.
+                return pending().await;
+            }
+        }
+    }
+
+    /// Everything that is whole by now.
+    fn hear(&self) {
+        loop {
+            let heard = self.session.borrow_mut().next();
+            match (heard, self.stage.get()) {
+                (Heard::Text(text), Stage::Open) => self.seat.hear(&text, now_ms()),
+                (Heard::Binary, Stage::Open) => self.seat.complain(MESSAGE_EXPECTED),
+                (Heard::Text(_) | Heard::Binary, _) => {}
+                (Heard::Nothing, _) => return,
+                (Heard::Over, _) => return self.stage.set(Stage::Over),
+            }
+        }
+    }
+
+    /// Returns when everything is said, or nobody takes it.
+    async fn speak(&self, mut outlet: Outlet<'_>) {
+        loop {
+            let frames = self.frames();
+            if !frames.is_empty() {
+                match outlet.send(Outgoing::Bytes(frames)).await {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                }
+            }
+            match self.stage.get() {
+                Stage::Open => self.seat.outbox.roused().await,
+                Stage::Closing(until) => match timeout_at(until, self.seat.outbox.roused()).await {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                Stage::Over => return,
+            }
+        }
+    }
+
+    /// What goes out next.
+    fn frames(&self) -> Vec<u8> {
+        let mut session = self.session.borrow_mut();
+        let outbox = &self.seat.outbox;
+        if matches!(self.stage.get(), Stage::Open) {
+            if outbox.is_overrun() {
+                session.close(CloseCode::Again, "too slow");
+                self.stage.set(Stage::Closing(Instant::now() + CLOSE_TIMEOUT));
+            }
+            while session.pending() < WRITE_BYTES {
+                let Some(text) = outbox.take() else { break };
+                session.say(text);
+            }
+        }
+        session.outgoing()
+    }
+
+    /// Bytes that wait to be sent.
+    fn waiting(&self) -> usize {
+        self.seat.outbox.bytes() + self.session.borrow().pending()
+    }
+}
+
+/// Runs both until one of them returns; the other is dropped.
+async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| {
+        match one.as_mut().poll(context).is_ready() || other.as_mut().poll(context).is_ready() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,328 @@
+//! A WebSocket handshake (RFC 6455 §4): which token it brings, whether it can be taken, how it goes upstream, and
+//! whether the upstream's 101 answers it.
+
+use crate::auth::{self, Refusal};
+use crate::config::{self, Access, Origins, TokenSources};
+use crate::gateway::error::HandshakeError;
+use crate::gateway::headers::{self, Context};
+use crate::gateway::heads::Request;
+use crate::http1::{Field, FieldKind, Framing, ResponseHead, is_token, tokens};
+use crate::limits::SUBPROTOCOLS_MAX;
+use crate::net::Buffer;
+use crate::ws;
+
+/// The one token of a handshake. Browsers cannot set `Authorization` on a WebSocket, so it may come as a subprotocol
+/// or in the query. Two tokens are refused, wherever they stand: nobody may choose between them.
+pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Refusal> {
+    let header = match sources.header {
+        true => auth::bearer(request.values(FieldKind::Authorization)),
+        false => Err(Refusal::Missing),
+    };
+    let header = match header {
+        Err(Refusal::Missing) => None,
+        found => Some(found?),
+    };
+    let offered = subprotocols(request).filter(|_| sources.subprotocol);
+    let asked = parameters(request.query()).filter(|_| sources.query);
+    let mut found = header
+        .into_iter()
+        .chain(offered.filter_map(|offer| offer.strip_prefix(BEARER)))
+        .chain(asked.filter(|(name, _)| is_access_token(name)).map(|(_, value)| value));
+    let token = found.next().ok_or(Refusal::Missing)?;
+    match found.next() {
+        Some(_) => Err(Refusal::Invalid),
+        None => Ok(token),
+    }
+}
+
+/// Whether the request is a handshake that can be taken. Whoever asks is known by then.
+pub fn check(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
+    if !request.head.websocket {
+        return Err(HandshakeError::NoUpgrade);
+    }
+    if !matches!(request.head.framing, Framing::None | Framing::Length(0)) {
+        return Err(HandshakeError::Body);
+    }
+    if request.only(FieldKind::SecWebSocketVersion) != Some(b"13") {
+        return Err(HandshakeError::Version);
+    }
+    if !request.only(FieldKind::SecWebSocketKey).is_some_and(ws::is_key) {
+        return Err(HandshakeError::Key);
+    }
+    if subprotocols(request).take(SUBPROTOCOLS_MAX + 1).count() > SUBPROTOCOLS_MAX
+        || !subprotocols(request).all(is_token)
+    {
+        return Err(HandshakeError::Subprotocols);
+    }
+    check_origin(request, origins)
+}
+
+/// A browser always says where a page is from, and nobody can make it say otherwise. Whoever says nothing is no
+/// browser, and can say what it likes.
+fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
+    let Origins::Listed(allowed) = origins else { return Ok(()) };
+    if request.values(FieldKind::Origin).next().is_none() {
+        return Ok(());
+    }
+    let origin = request.only(FieldKind::Origin).unwrap_or_default();
+    match allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin)) {
+        true => Ok(()),
+        false => Err(HandshakeError::Origin),
+    }
+}
+
+/// Writes the head that goes upstream. Of a protected route's handshake the tokens stay here that came as a subprotocol
+/// or in the query, also where the route does not take them from there.
+pub fn compose(
+    out: &mut Buffer,
+    request: &Request,
+    route: &config::Route,
+    authority: &[u8],
+    context: &Context<'_>,
+) {
+    let keeps_tokens = route.access == Access::Protected;
+    headers::put(out, &[b"GET ", request.path()]);
+    compose_query(out, request.query(), keeps_tokens);
+    headers::compose_authority(out, authority);
+    headers::compose_passing(out, request, |field| {
+        let is_ours = matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
+        !is_ours && headers::passes_upstream(field, route, context.is_peer_trusted)
+    });
+    let passing = subprotocols(request).filter(|offer| !(keeps_tokens && offer.starts_with(BEARER)));
+    let mut before: &[u8] = b"Sec-WebSocket-Protocol: ";
+    for offer in passing {
+        headers::put(out, &[before, offer]);
+        before = b", ";
+    }
+    if before == b", " {
+        out.put(b"\r\n");
+    }
+    headers::compose_ours(out, request, context);
+    out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+}
+
+/// Whether a 101 is the answer to this handshake: "If the response lacks a Sec-WebSocket-Accept header field or the
+/// Sec-WebSocket-Accept contains a value other than …, the client MUST _Fail the WebSocket Connection_" (RFC 6455
+/// §4.1).
+pub fn is_answered(request: &Request, response: &ResponseHead, head: &[u8]) -> bool {
+    let Some(key) = request.only(FieldKind::SecWebSocketKey) else { return false };
+    let mut accepts = response.values(head, FieldKind::SecWebSocketAccept);
+    let (accept, another) = (accepts.next(), accepts.next());
+    response.upgrade && another.is_none() && accept == Some(&ws::accept_key(key))
+}
+
+/// Whether the upstream's 101 names an extension.
+pub fn has_extension(response: &ResponseHead, head: &[u8]) -> bool {
+    response.values(head, FieldKind::SecWebSocketExtensions).any(|value| tokens(value).next().is_some())
+}
+
+/// Writes the 101 that goes to the client.
+pub fn compose_switch(out: &mut Buffer, response: &ResponseHead, head: &[u8], id: &[u8]) {
+    headers::compose_status(out, 101, b"Switching Protocols");
+    let passes = |field: &&Field| headers::passes_downstream(field);
+    for field in response.fields.iter().filter(passes) {
+        headers::line(out, field.name.of(head), field.value.of(head));
+    }
+    headers::line(out, b"X-Request-Id", id);
+    out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+}
+
+/// What the client offers to speak, over all fields.
+fn subprotocols(request: &Request) -> impl Iterator<Item = &[u8]> {
+    request.values(FieldKind::SecWebSocketProtocol).flat_map(tokens)
+}
+
+/// The parameters of a query, which begins with its question mark or is empty: names and values as they stand.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pieces = query.get(1..).unwrap_or_default().split(|&byte| byte == b'&');
+    pieces.map(|piece| match memchr::memchr(b'=', piece) {
+        Some(at) => (&piece[..at], &piece[at + 1..]),
+        None => (piece, &piece[piece.len()..]),
+    })
+}
+
+/// The query without its tokens; nothing else of it changes.
+fn compose_query(out: &mut Buffer, query: &[u8], keeps_tokens: bool) {
+    if !keeps_tokens || !parameters(query).any(|(name, _)| is_access_token(name)) {
+        return out.put(query);
+    }
+    let mut before: &[u8] = b"?";
+    for piece in query[1..].split(|&byte| byte == b'&') {
+        let name = piece.split(|&byte| byte == b'=').next().unwrap_or_default();
+        if !is_access_token(name) {
+            headers::put(out, &[before, piece]);
+            before = b"&";
+        }
+    }
+}
+
+/// `access_token` (RFC 6750 §2.3), also where some of it is percent-encoded: the service behind us may decode it.
+fn is_access_token(name: &[u8]) -> bool {
+    let mut rest = name;
+    for expected in ACCESS_TOKEN {
+        let (byte, after) = match rest {
+            [b'%', high, low, after @ ..] => (hex(*high) << 4 | hex(*low), after),
+            [byte, after @ ..] => (*byte, after),
+            [] => return false,
+        };
+        if byte != *expected {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+/// The value of a hex digit. The head's parser has seen to it that there is no other after a `%`.
+fn hex(digit: u8) -> u8 {
+    (digit as char).to_digit(16).unwrap_or(0) as u8
+}
+
+const BEARER: &[u8] = b"bearer.";
+const ACCESS_TOKEN: &[u8] = b"access_token";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::HeadLimits;
+    use crate::net::BufferPool;
+
+    const KEY: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    fn request(target: &str, fields: &str) -> Request {
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{fields}\r\n"
+        );
+        let mut request = Request::default();
+        request.parse(head.as_bytes(), &HeadLimits::default()).expect("a right head");
+        request
+    }
+
+    fn found(target: &str, fields: &str, sources: TokenSources) -> Result<String, Refusal> {
+        let request = request(target, fields);
+        token(&request, sources).map(|token| String::from_utf8_lossy(token).into_owned())
+    }
+
+    #[test]
+    fn a_token_comes_in_one_of_three_ways() {
+        let all = TokenSources::ALL;
+        assert_eq!(found("/ws", "Authorization: Bearer a.b.c\r\n", all), Ok("a.b.c".into()));
+        let offer = "Sec-WebSocket-Protocol: chat.v1, bearer.a.b.c\r\nSec-WebSocket-Protocol: chat.v2\r\n";
+        assert_eq!(found("/ws", offer, all), Ok("a.b.c".into()));
+        assert_eq!(found("/ws?x=1&access_token=a.b.c&y", "", all), Ok("a.b.c".into()));
+        assert_eq!(found("/ws?acc%65ss%5ftoken=a.b.c", "", all), Ok("a.b.c".into()));
+        for (target, fields) in [
+            ("/ws", ""),
+            ("/ws?access_tokens=x&xaccess_token=y&Access_Token=z&", ""),
+            ("/ws", "Sec-WebSocket-Protocol: bearer, Bearer.x\r\nAuthorization: Basic eA==\r\n"),
+        ] {
+            assert_eq!(found(target, fields, all), Err(Refusal::Missing), "{target} {fields}");
+        }
+    }
+
+    #[test]
+    fn two_tokens_are_refused_wherever_they_stand() {
+        let (header, offer) = ("Authorization: Bearer a\r\n", "Sec-WebSocket-Protocol: bearer.a\r\n");
+        for (target, fields) in [
+            ("/ws?access_token=a", header.to_owned()),
+            ("/ws?access_token=a", offer.to_owned()),
+            ("/ws?access_token=a&access_token=a", String::new()),
+            ("/ws", format!("{header}{offer}")),
+            ("/ws", format!("{header}{header}")),
+            ("/ws", format!("{offer}{offer}")),
+            ("/ws", "Sec-WebSocket-Protocol: bearer.a, bearer.a\r\n".to_owned()),
+        ] {
+            assert_eq!(found(target, &fields, TokenSources::ALL), Err(Refusal::Invalid), "{target} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_off_is_not_looked_at() {
+        let fields = "Authorization: Bearer a\r\nSec-WebSocket-Protocol: bearer.b\r\n";
+        for (name, token) in [("header", "a"), ("subprotocol", "b"), ("query", "c")] {
+            let sources = TokenSources {
+                header: name == "header",
+                subprotocol: name == "subprotocol",
+                query: name == "query",
+            };
+            assert_eq!(found("/ws?access_token=c", fields, sources), Ok(token.into()));
+        }
+    }
+
+    #[test]
+    fn every_flaw_of_a_handshake_has_its_name() {
+        use HandshakeError::*;
+        let wrong = |fields: &str| check(&request("/ws", fields), &Origins::Any).err();
+        assert_eq!(wrong(KEY), None);
+        assert_eq!(wrong(&format!("{KEY}Content-Length: 0\r\n")), None);
+        assert_eq!(wrong(&format!("{KEY}Content-Length: 1\r\n")), Some(Body));
+        assert_eq!(wrong(&format!("{KEY}Transfer-Encoding: chunked\r\n")), Some(Body));
+        assert_eq!(wrong(&KEY.replace("13", "12")), Some(Version));
+        assert_eq!(wrong(&format!("{KEY}Sec-WebSocket-Version: 13\r\n")), Some(Version));
+        assert_eq!(wrong(&KEY.replace("-Version", "-V")), Some(Version));
+        assert_eq!(wrong(&KEY.replace("==", "=")), Some(Key));
+        assert_eq!(wrong(&format!("{KEY}{}", &KEY[27..])), Some(Key));
+        assert_eq!(wrong(&format!("{KEY}Sec-WebSocket-Protocol: a b\r\n")), Some(Subprotocols));
+        let many = vec!["a"; SUBPROTOCOLS_MAX + 1].join(",");
+        assert_eq!(wrong(&format!("{KEY}Sec-WebSocket-Protocol: {many}\r\n")), Some(Subprotocols));
+        let mut plain = request("/ws", KEY);
+        plain.head.websocket = false;
+        assert_eq!(check(&plain, &Origins::Any), Err(NoUpgrade));
+    }
+
+    #[test]
+    fn only_listed_origins_may_and_who_is_no_browser_may() {
+        let listed = Origins::Listed(vec!["https://chat.example".to_owned()]);
+        let may = |fields: &str| check(&request("/ws", &format!("{KEY}{fields}")), &listed).is_ok();
+        assert!(
+            may("") && may("Origin: https://chat.example\r\n") && may("Origin: HTTPS://Chat.Example\r\n")
+        );
+        for fields in [
+            "Origin: https://chat.example.evil\r\n",
+            "Origin: null\r\n",
+            "Origin: \r\n",
+            "Origin: http://chat.example\r\n",
+            "Origin: https://chat.example\r\nOrigin: https://chat.example\r\n",
+        ] {
+            assert!(!may(fields), "{fields}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_taken_out_of_the_query_and_nothing_else_is() {
+        for (query, left) in [
+            ("", ""),
+            ("?", "?"),
+            ("?a=1&b", "?a=1&b"),
+            ("?access_token=x", ""),
+            ("?access_token", ""),
+            ("?access_token=x&a=1", "?a=1"),
+            ("?a=1&access_token=x&&b=2", "?a=1&&b=2"),
+            ("?a=access_token=x", "?a=access_token=x"),
+            ("?a&%61ccess_token=x=y", "?a"),
+        ] {
+            let mut out = BufferPool::new().buffer();
+            compose_query(&mut out, query.as_bytes(), true);
+            assert_eq!(String::from_utf8_lossy(out.filled()), left, "{query}");
+            let mut out = BufferPool::new().buffer();
+            compose_query(&mut out, query.as_bytes(), false);
+            assert_eq!(out.filled(), query.as_bytes());
+        }
+    }
+
+    #[test]
+    fn only_the_right_accept_begins_a_tunnel() {
+        let answered = |fields: &str| {
+            let mut head = format!("HTTP/1.1 101 x\r\n{fields}\r\n").into_bytes();
+            let mut response = ResponseHead::default();
+            response.parse(&mut head, &HeadLimits::default()).expect("a right head");
+            is_answered(&request("/ws", KEY), &response, &head)
+        };
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+        let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        assert!(answered(&format!("{upgrade}{accept}")));
+        assert!(!answered(upgrade) && !answered(accept));
+        assert!(!answered(&format!("{upgrade}{accept}{accept}")));
+        assert!(!answered(&format!("{upgrade}{}", accept.replace("s3", "S3"))));
+    }
+}

@@ -1,0 +1,298 @@
+//! One direction of a tunnel: follow the frames, pass on what may pass, and say goodbye between two of them.
+
+use std::pin::pin;
+
+use super::{Broken, Ping, Side, Tunnel};
+use crate::clock;
+use crate::limits::PIPE_BYTES;
+use crate::net::{Buffer, Pipe, Stream};
+use crate::telemetry::TunnelEnd;
+use crate::ws::{self, ControlFrame, Refusal, Rules, Sender, Then, Track, Verdict};
+
+/// One direction, from its source to its sink.
+pub(super) struct Course<'t> {
+    tunnel: &'t Tunnel,
+    side: Side,
+    track: Track,
+    /// What has arrived and has not gone on. It owns memory only while there is something in it.
+    buffer: Buffer,
+    /// The beginning of a header or control frame, while its rest is waited for; else it owns nothing.
+    held: Vec<u8>,
+}
+
+/// What a course waits for.
+enum Event {
+    /// Bytes have arrived, or have gone by.
+    Bytes,
+    /// The source has sent its last.
+    End,
+    /// A goodbye or a ping is to be sent, and this is the place for it.
+    Called,
+}
+
+impl<'t> Course<'t> {
+    /// `early`: what the source sent right behind its part of the handshake. It goes first.
+    pub(super) fn new(tunnel: &'t Tunnel, side: Side, early: &[u8]) -> Course<'t> {
+        let (sender, message_bytes_max) = match side {
+            Side::Up => (Sender::Client, tunnel.rules.message_bytes_max),
+            Side::Down => (Sender::Server, 0),
+        };
+        let rules = Rules { sender, has_extension: tunnel.has_extension, message_bytes_max };
+        let mut buffer = tunnel.means.buffers.buffer();
+        if !early.is_empty() {
+            buffer.put(early);
+        }
+        Course { tunnel, side, track: Track::new(rules), buffer, held: Vec::new() }
+    }
+
+    /// Relays until the source has sent its last, or somebody says goodbye.
+    pub(super) async fn run(&mut self) -> Result<(), Broken> {
+        loop {
+            match self.pass_on().await? {
+                Then::Closed(code) => {
+                    self.tunnel.saw_close(self.side, code);
+                    return self.discard().await;
+                }
+                Then::Refused(refusal) => {
+                    self.tunnel.part(self.end_of(refusal));
+                    return self.leave().await;
+                }
+                Then::Await | Then::Swallow(_) => {}
+            }
+            match self.arrival(true).await? {
+                Event::Bytes => {}
+                Event::End => {
+                    self.tunnel.saw_end(self.source_gone().0);
+                    self.sink().shutdown_write();
+                    return Ok(());
+                }
+                Event::Called if self.tunnel.farewell.get().is_some() => return self.leave().await,
+                Event::Called => self.ping().await?,
+            }
+        }
+    }
+
+    /// Passes on all that may pass of what is in the buffer.
+    async fn pass_on(&mut self) -> Result<Then, Broken> {
+        loop {
+            let (tunnel, side) = (self.tunnel, self.side);
+            let judge = |header: &ws::Header, payload: &[u8]| tunnel.judge(side, header, payload);
+            let passage = self.track.advance(self.buffer.filled(), judge);
+            self.send(passage.pass).await?;
+            match passage.then {
+                Then::Swallow(frame) => self.buffer.consume(frame),
+                then => return Ok(then),
+            }
+        }
+    }
+
+    /// Waits for bytes and takes them into the buffer, or past it. `heeds`: a call comes first, between two frames.
+    async fn arrival(&mut self, heeds: bool) -> Result<Event, Broken> {
+        loop {
+            self.hold();
+            let (tunnel, side) = (self.tunnel, self.side);
+            let heeds = heeds && self.track.is_between_frames();
+            let is_called = || heeds && tunnel.is_calling(side);
+            let arrived = self.source().arrival_unless(&tunnel.means.timers, is_called).await;
+            if !arrived.map_err(|_| self.source_gone())? {
+                return Ok(Event::Called);
+            }
+            if self.track.payload_left() >= tunnel.rules.splice_bytes_min
+                && let Some(pipe) = tunnel.means.pipes.take()
+            {
+                return self.splice(pipe).await;
+            }
+            if !self.held.is_empty() {
+                self.buffer.put(&std::mem::take(&mut self.held));
+            }
+            match self.receive()? {
+                Some(0) => return Ok(Event::End),
+                Some(_) => return Ok(Event::Bytes),
+                None => {}
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<Option<usize>, Broken> {
+        let received = self.source().try_recv(self.buffer.room()).map_err(|_| self.source_gone())?;
+        self.buffer.fill(received.unwrap_or(0));
+        Ok(received)
+    }
+
+    /// Gives the buffer's memory back. What is left in it is shorter than a control frame.
+    fn hold(&mut self) {
+        self.held.extend_from_slice(self.buffer.filled());
+        self.buffer.clear();
+        self.buffer.release_if_empty();
+    }
+
+    /// Moves what has arrived of the current payload through the pipe, exactly to the frame's end at most.
+    async fn splice(&mut self, mut pipe: Pipe) -> Result<Event, Broken> {
+        let pipes = self.tunnel.means.pipes.open() as u64;
+        self.tunnel.means.counters.pipes_open.set(pipes);
+        loop {
+            let wanted = self.track.payload_left().min(PIPE_BYTES as u64) as usize;
+            match pipe.pull(self.source(), wanted).map_err(|_| self.source_gone())? {
+                Some(0) => return Ok(Event::End),
+                Some(pulled) => self.track.passed(pulled as u64),
+                None => return Ok(Event::Bytes),
+            }
+            while !pipe.is_empty() {
+                match pipe.push(self.sink()).map_err(|_| self.sink_gone())? {
+                    Some(pushed) => self.tunnel.moved(self.side, pushed, true),
+                    None => self.room().await?,
+                }
+            }
+            if self.track.is_between_frames() || !self.source().may_read_on() {
+                return Ok(Event::Bytes);
+            }
+        }
+    }
+
+    /// Sends so many bytes from the front of the buffer.
+    async fn send(&mut self, mut left: usize) -> Result<(), Broken> {
+        while left > 0 {
+            match self.sink().try_send(&self.buffer.filled()[..left]).map_err(|_| self.sink_gone())? {
+                Some(sent) => {
+                    self.buffer.consume(sent);
+                    left -= sent;
+                    self.tunnel.moved(self.side, sent, false);
+                }
+                None => self.room().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a frame of our own. The sink stands between two frames.
+    async fn send_frame(&self, frame: &ControlFrame) -> Result<(), Broken> {
+        let mut left = frame.as_bytes();
+        while !left.is_empty() {
+            match self.sink().try_send(left).map_err(|_| self.sink_gone())? {
+                Some(sent) => left = &left[sent..],
+                None => self.room().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the sink takes more. Nothing is read from the source meanwhile: that is the back-pressure.
+    async fn room(&self) -> Result<(), Broken> {
+        let writable = self.tunnel.means.timers.at_any_time(pin!(self.sink().writable())).await;
+        writable.map_err(|_| self.sink_gone())
+    }
+
+    async fn ping(&self) -> Result<(), Broken> {
+        // Set first: whatever the client says from now on is an answer.
+        self.tunnel.ping.set(Ping::Sent(clock::now_ms()));
+        self.tunnel.means.counters.tunnel_pings.add(1);
+        self.tunnel.tell();
+        self.send_frame(&ws::ping(&self.tunnel.mark)).await
+    }
+
+    /// Sends our Close frame to the sink, and waits for the source to come to its end.
+    async fn leave(&mut self) -> Result<(), Broken> {
+        let Some(farewell) = self.tunnel.farewell.get() else { return Ok(()) };
+        let mut mask = [0; 4];
+        mask.copy_from_slice(&self.tunnel.means.ids.next_word().to_be_bytes()[..4]);
+        self.send_frame(&farewell.frame(self.side, mask)).await?;
+        if farewell.is_deaf && self.side == Side::Down {
+            // Its Close frame will not be found among what it still sends: the end of ours is all there is to say.
+            self.tunnel.client.shutdown_write();
+        }
+        if self.side == Side::Down || farewell.is_deaf {
+            return self.discard().await;
+        }
+        let ended = self.await_close().await;
+        self.tunnel.client_done_ms.set(Some(clock::now_ms()));
+        self.tunnel.tell();
+        // RFC 6455 §7.1.1: the server closes first.
+        self.tunnel.client.shutdown_write();
+        ended
+    }
+
+    /// Reads on to the client's own Close frame, or to its end. Nothing of it goes upstream.
+    async fn await_close(&mut self) -> Result<(), Broken> {
+        loop {
+            let passage = self.track.advance(self.buffer.filled(), |_, _| Verdict::Pass);
+            self.buffer.consume(passage.pass);
+            match passage.then {
+                Then::Closed(_) => return Ok(()),
+                Then::Refused(_) => return self.discard().await,
+                Then::Await | Then::Swallow(_) => {}
+            }
+            self.hold();
+            self.source()
+                .arrival_unless(&self.tunnel.means.timers, || false)
+                .await
+                .map_err(|_| self.source_gone())?;
+            if !self.held.is_empty() {
+                self.buffer.put(&std::mem::take(&mut self.held));
+            }
+            if self.receive()? == Some(0) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads and throws away what the source still sends, to its end. The keeper bounds the time.
+    async fn discard(&mut self) -> Result<(), Broken> {
+        self.held = Vec::new();
+        loop {
+            self.buffer.clear();
+            self.buffer.release_if_empty();
+            self.source()
+                .arrival_unless(&self.tunnel.means.timers, || false)
+                .await
+                .map_err(|_| self.source_gone())?;
+            if self.receive()? == Some(0) {
+                self.sink().shutdown_write();
+                return Ok(());
+            }
+        }
+    }
+
+    fn end_of(&self, refusal: Refusal) -> TunnelEnd {
+        match (refusal, self.side) {
+            (Refusal::Broken(_), Side::Up) => TunnelEnd::ClientMisbehaved,
+            (Refusal::Broken(_), Side::Down) => TunnelEnd::UpstreamMisbehaved,
+            (Refusal::TooBig, _) => TunnelEnd::MessageTooBig,
+            (Refusal::TooMany, _) => TunnelEnd::TooManyMessages,
+        }
+    }
+
+    fn source(&self) -> &'t Stream {
+        match self.side {
+            Side::Up => &self.tunnel.client,
+            Side::Down => &self.tunnel.upstream,
+        }
+    }
+
+    fn sink(&self) -> &'t Stream {
+        match self.side {
+            Side::Up => &self.tunnel.upstream,
+            Side::Down => &self.tunnel.client,
+        }
+    }
+
+    fn source_gone(&self) -> Broken {
+        match self.side {
+            Side::Up => Broken(TunnelEnd::ClientGone),
+            Side::Down => Broken(TunnelEnd::UpstreamGone),
+        }
+    }
+
+    fn sink_gone(&self) -> Broken {
+        match self.side {
+            Side::Up => Broken(TunnelEnd::UpstreamGone),
+            Side::Down => Broken(TunnelEnd::ClientGone),
+        }
+    }
+}
+
+impl Tunnel {
+    /// Something is to be sent where this course leads.
+    fn is_calling(&self, side: Side) -> bool {
+        self.farewell.get().is_some() || (side == Side::Down && self.ping.get() == Ping::Due)
+    }
+}

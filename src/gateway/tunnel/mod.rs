@@ -1,0 +1,370 @@
+//! A tunnel: two connections after a WebSocket handshake, frames going both ways, and a proper goodbye.
+//!
+//! ```text
+//!            ┌──────────────────── Tunnel ────────────────────┐
+//!  client ══▶│ course up:   track frames, judge, pass on      │══▶ upstream
+//!         ◀══│ course down: the same, and our pings and Close │◀══
+//!            │ keeper: pings, deadlines, the drain            │
+//!            └────────────────────────────────────────────────┘
+//! ```
+//!
+//! All three are one small task. Each course is the only one that writes to its sink, so a frame of ours stands between
+//! two of the peer's and never inside one. A tunnel on which nothing happens owns no buffer and no pipe.
+
+mod course;
+mod farewell;
+mod handover;
+mod keeper;
+mod means;
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+pub use self::farewell::Departures;
+pub use self::handover::{Handover, Room, Sibling, Tunnels, adopt, begin};
+pub use self::means::Means;
+
+use self::course::Course;
+use self::farewell::Farewell;
+use crate::clock;
+use crate::config::WebSocket;
+use crate::gateway::record::Ticket;
+use crate::gateway::seats::Seat;
+use crate::net::Stream;
+use crate::telemetry::{TunnelEnd, TunnelRecord};
+use crate::ws::{self, Header, Opcode, Verdict};
+
+/// What both courses and the keeper see. They take turns on one thread, so cells are enough.
+struct Tunnel {
+    means: Rc<Means>,
+    client: Stream,
+    upstream: Stream,
+    rules: Arc<WebSocket>,
+    has_extension: bool,
+    /// When the token holds no longer, in seconds since 1970.
+    expires_unix_s: Option<u64>,
+    begun_ms: u64,
+    /// When the client last gave a sign of life.
+    heard_ms: Cell<u64>,
+    ping: Cell<Ping>,
+    /// What our pings carry, so that their pongs are known.
+    mark: [u8; 8],
+    farewell: Cell<Option<Farewell>>,
+    /// When the drain will come to this tunnel, once it has begun.
+    leaves_ms: Cell<Option<u64>>,
+    /// When the first Close frame passed.
+    closing_ms: Cell<Option<u64>>,
+    /// When the client had nothing more to say after our goodbye.
+    client_done_ms: Cell<Option<u64>>,
+    end: Cell<Option<TunnelEnd>>,
+    close_code: Cell<Option<u16>>,
+    /// Counts what one of the three does that another may be waiting for.
+    news: Cell<u32>,
+    allowance: Allowance,
+    tally: Tally,
+    ticket: Ticket,
+    _seat: Option<Seat>,
+}
+
+/// One direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// From the client to the upstream.
+    Up,
+    /// From the upstream to the client.
+    Down,
+}
+
+/// Where the gateway's own ping stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    /// None is needed.
+    Idle,
+    /// One is to be sent when the course down stands between two frames.
+    Due,
+    /// One was sent at this time, and the client has not been heard since.
+    Sent(u64),
+}
+
+/// The connection of one of the peers broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Broken(TunnelEnd);
+
+/// What stood behind the two halves of the handshake: it goes first.
+struct Early {
+    from_client: Box<[u8]>,
+    from_upstream: Box<[u8]>,
+}
+
+impl Early {
+    fn courses(self, tunnel: &Tunnel) -> (Course<'_>, Course<'_>) {
+        (
+            Course::new(tunnel, Side::Up, &self.from_client),
+            Course::new(tunnel, Side::Down, &self.from_upstream),
+        )
+    }
+}
+
+/// Runs a tunnel to its end.
+async fn run(tunnel: Box<Tunnel>, early: Early) {
+    if let Err(Broken(end)) = tunnel.carry(early).await {
+        tunnel.end.set(tunnel.end.get().or(Some(end)));
+        // "one side's reset resets the other": a peer must not take half a conversation for a whole one.
+        tunnel.client.reset_on_close();
+        tunnel.upstream.reset_on_close();
+    }
+    tunnel.finish();
+}
+
+impl Tunnel {
+    /// Registers both sockets with this core. Errors: the runtime's registration.
+    fn new(means: &Rc<Means>, handover: Handover) -> io::Result<Tunnel> {
+        let rules = handover.rules;
+        let (client, upstream) = (Stream::new(handover.client)?, Stream::new(handover.upstream)?);
+        let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
+        client.watch_peer(patience);
+        upstream.watch_peer(patience);
+        let now_ms = clock::now_ms();
+        let mut mark = [0; 8];
+        mark.copy_from_slice(&means.ids.next_hex()[..8]);
+        Ok(Tunnel {
+            allowance: Allowance::new(&rules, now_ms),
+            means: means.clone(),
+            client,
+            upstream,
+            has_extension: handover.has_extension,
+            expires_unix_s: handover.expires_unix_s,
+            begun_ms: now_ms,
+            heard_ms: Cell::new(now_ms),
+            ping: Cell::new(Ping::Idle),
+            mark,
+            farewell: Cell::new(None),
+            leaves_ms: Cell::new(None),
+            closing_ms: Cell::new(None),
+            client_done_ms: Cell::new(None),
+            end: Cell::new(None),
+            close_code: Cell::new(None),
+            news: Cell::new(0),
+            tally: Tally::default(),
+            ticket: handover.ticket,
+            rules,
+            _seat: handover.seat,
+        })
+    }
+
+    /// Both directions until both have ended, or one breaks, or the keeper has waited long enough.
+    async fn carry(&self, early: Early) -> Result<(), Broken> {
+        let mut keeper = pin!(keeper::keep(self));
+        let (mut up, mut down) = early.courses(self);
+        let (mut up, mut down) = (pin!(up.run()), pin!(down.run()));
+        let (mut is_up_over, mut is_down_over) = (false, false);
+        poll_fn(|context| {
+            loop {
+                let news = self.news.get();
+                if keeper.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if !is_up_over && let Poll::Ready(ended) = up.as_mut().poll(context) {
+                    is_up_over = true;
+                    // A client that is gone after a goodbye has nothing more to be waited for.
+                    is_down_over |= ended == Err(Broken(TunnelEnd::ClientGone));
+                    self.settle(ended)?;
+                }
+                if !is_down_over && let Poll::Ready(ended) = down.as_mut().poll(context) {
+                    is_down_over = true;
+                    self.settle(ended)?;
+                }
+                if is_up_over && is_down_over {
+                    return Poll::Ready(Ok(()));
+                }
+                if self.news.get() == news {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// A connection that breaks after our goodbye, or after the peers' own, is an end like any other.
+    fn settle(&self, ended: Result<(), Broken>) -> Result<(), Broken> {
+        let is_expected = self.farewell.get().is_some() || self.closing_ms.get().is_some();
+        if is_expected { Ok(()) } else { ended }
+    }
+
+    /// What becomes of a frame.
+    fn judge(&self, side: Side, header: &Header, payload: &[u8]) -> Verdict {
+        let is_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if side == Side::Down {
+            self.means.counters.tunnel_frames_out.add(1);
+            self.means.counters.tunnel_messages_out.add(u64::from(is_message));
+            self.tally.messages_out.set(self.tally.messages_out.get() + u64::from(is_message));
+            return Verdict::Pass;
+        }
+        self.heard();
+        self.means.counters.tunnel_frames_in.add(1);
+        if header.opcode == Opcode::Pong && ws::carries(header, payload, &self.mark) {
+            return Verdict::Swallow;
+        }
+        // Fragments are counted by their size; everything else that costs the upstream a look counts.
+        let is_counted = is_message || matches!(header.opcode, Opcode::Ping | Opcode::Pong);
+        if is_counted && !self.allowance.take(clock::now_ms()) {
+            return Verdict::TooMany;
+        }
+        self.means.counters.tunnel_messages_in.add(u64::from(is_message));
+        self.tally.messages_in.set(self.tally.messages_in.get() + u64::from(is_message));
+        Verdict::Pass
+    }
+
+    /// The client lives.
+    fn heard(&self) {
+        self.heard_ms.set(clock::now_ms());
+        self.ping.set(Ping::Idle);
+    }
+
+    /// Bytes of frames have gone on.
+    fn moved(&self, side: Side, bytes: usize, is_spliced: bool) {
+        let counters = &self.means.counters;
+        let bytes = bytes as u64;
+        let (total, own) = match side {
+            Side::Up => (&counters.tunnel_bytes_in, &self.tally.bytes_in),
+            Side::Down => (&counters.tunnel_bytes_out, &self.tally.bytes_out),
+        };
+        total.add(bytes);
+        own.set(own.get() + bytes);
+        let way = if is_spliced { &counters.tunnel_bytes_spliced } else { &counters.tunnel_bytes_copied };
+        way.add(bytes);
+        if side == Side::Up {
+            self.heard();
+        }
+    }
+
+    /// A Close frame has passed: the peers end the conversation themselves.
+    fn saw_close(&self, side: Side, code: Option<u16>) {
+        if self.closing_ms.get().is_none() {
+            self.closing_ms.set(Some(clock::now_ms()));
+            self.close_code.set(self.close_code.get().or(code));
+        }
+        self.saw_end(match side {
+            Side::Up => TunnelEnd::ClientClosed,
+            Side::Down => TunnelEnd::UpstreamClosed,
+        });
+    }
+
+    /// The first end that is seen is the one that is told.
+    fn saw_end(&self, end: TunnelEnd) {
+        self.end.set(self.end.get().or(Some(end)));
+        self.tell();
+    }
+
+    /// Something has changed that another part of the tunnel may be waiting for.
+    fn tell(&self) {
+        self.news.set(self.news.get().wrapping_add(1));
+    }
+
+    fn finish(&self) {
+        let counters = &self.means.counters;
+        counters.tunnels_open.subtract(1);
+        counters.connections_open.subtract(1);
+        let end = self.end.get().unwrap_or(TunnelEnd::ClientGone);
+        counters.tunnels_closed[end as usize].add(1);
+        counters.pipes_open.set(self.means.pipes.open() as u64);
+        let Tally { bytes_in, bytes_out, messages_in, messages_out } = &self.tally;
+        let record = TunnelRecord {
+            messages_in: messages_in.get(),
+            messages_out: messages_out.get(),
+            end,
+            close_code: self.close_code.get(),
+        };
+        self.ticket.finish(&self.means, bytes_in.get(), bytes_out.get(), record);
+    }
+}
+
+/// What went through one tunnel.
+#[derive(Default)]
+struct Tally {
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    messages_in: Cell<u64>,
+    messages_out: Cell<u64>,
+}
+
+/// How many messages a client may still send: a token bucket of the tunnel's own.
+struct Allowance {
+    /// Millionths of a message per millisecond, which is thousandths per second; 0: any number.
+    rate_milli: u64,
+    capacity: u64,
+    /// Millionths of a message.
+    left: Cell<u64>,
+    filled_ms: Cell<u64>,
+}
+
+impl Allowance {
+    fn new(rules: &WebSocket, now_ms: u64) -> Allowance {
+        let capacity = u64::from(rules.message_burst) * MILLIONTHS;
+        let rate_milli = u64::from(rules.message_rate.milli());
+        Allowance { rate_milli, capacity, left: Cell::new(capacity), filled_ms: Cell::new(now_ms) }
+    }
+
+    /// One message. False: it is too many.
+    fn take(&self, now_ms: u64) -> bool {
+        if self.rate_milli == 0 {
+            return true;
+        }
+        let passed_ms = now_ms.saturating_sub(self.filled_ms.replace(now_ms));
+        let left =
+            self.left.get().saturating_add(passed_ms.saturating_mul(self.rate_milli)).min(self.capacity);
+        let has_one = left >= MILLIONTHS;
+        self.left.set(if has_one { left - MILLIONTHS } else { left });
+        has_one
+    }
+}
+
+const MILLIONTHS: u64 = 1_000_000;
+/// How long a peer's kernel may stay silent where `WS_IDLE_TIMEOUT` says nothing.
+const PEER_PATIENCE: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Written, lower};
+
+    fn allowance(rate: &str, burst: u32) -> Allowance {
+        let written = Written {
+            jwt_secret: Some("x".repeat(32)),
+            ws_messages_per_second: Some(rate.to_owned()),
+            ws_messages_burst: Some(burst.to_string()),
+            ..Written::default()
+        };
+        let config = lower(written, Written::default()).expect("a configuration").config;
+        Allowance::new(&config.websocket, 1_000)
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds_and_idle_time_fills_no_more_than_the_burst() {
+        let slow = allowance("2.5", 3);
+        let take = |now_ms| slow.take(now_ms);
+        assert_eq!([1_000, 1_000, 1_000, 1_000].map(take), [true, true, true, false]);
+        assert_eq!([1_399, 1_400, 1_400, 1_799, 1_800].map(take), [false, true, false, false, true]);
+        assert_eq!([99_000; 4].map(take), [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_bound() {
+        assert!((0..1_000).all(|_| allowance("0", 1).take(5)));
+    }
+
+    /// What a tunnel costs while nothing happens on it, besides what the runtime and the kernel keep for two polls.
+    #[test]
+    fn an_idle_tunnel_is_a_small_task() {
+        fn size_of_future<F: Future>(_: fn(Box<Tunnel>, Early) -> F) -> usize {
+            size_of::<F>() + size_of::<Tunnel>()
+        }
+        assert!(size_of_future(run) <= 2200, "{} bytes", size_of_future(run));
+    }
+}

@@ -1,0 +1,174 @@
+//! From a handshake to a tunnel: the upstream is asked on a connection of its own, and what it answers decides.
+
+use std::future::pending;
+use std::pin::pin;
+
+use crate::auth::Identity;
+use crate::clock;
+use crate::config::Route;
+use crate::gateway::After;
+use crate::gateway::body::BodyError;
+use crate::gateway::deliver::{Delivered, Sent, Upload, await_head, respond};
+use crate::gateway::error::Failure;
+use crate::gateway::exchange::{Exchange, unreachable, user_of};
+use crate::gateway::forward::settle;
+use crate::gateway::handshake;
+use crate::gateway::headers::Context;
+use crate::gateway::response::Reading;
+use crate::gateway::seats::Seat;
+use crate::gateway::tunnel::{Handover, Room};
+use crate::limit::Permit;
+use crate::net::{Buffer, Sink};
+use crate::upstream::Lease;
+
+/// Takes a handshake to its upstream. A 101 that answers it becomes a tunnel; any other answer goes to the client as
+/// it is. Until then not one byte behind the client's head has gone upstream.
+pub async fn upgrade(
+    exchange: &mut Exchange<'_>,
+    route: &Route,
+    identity: &Identity,
+    _permit: &Permit,
+) -> Result<After, Failure> {
+    let core = exchange.core;
+    let rules = &core.config.websocket;
+    handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
+    let (_room, seat) = admit(exchange, identity)?;
+    // A pooled connection would be kept for ever, and might have been closed by now: a new one is as good.
+    let upstream = &core.upstreams[route.upstream];
+    let lease = upstream.lease_new(&core.timers, &core.counters).await.map_err(unreachable)?;
+    exchange.record.endpoint = Some(lease.endpoint().clone());
+    exchange.record.connect_us = lease.connect_us();
+    exchange.record.reused = Some(false);
+    let head = compose(exchange, route, identity);
+    match ask(exchange, &lease, head).await? {
+        Answered::Otherwise(delivered) => Ok(settle(exchange, lease, delivered).await),
+        Answered::Switched(switched) => {
+            let terms = Terms { expires_unix_s: identity.expires_unix_s(), seat };
+            begin(exchange, &lease, switched, terms).await
+        }
+    }
+}
+
+/// Room on a core, and under the user's bound.
+fn admit(exchange: &Exchange<'_>, identity: &Identity) -> Result<(Room, Option<Seat>), Failure> {
+    let core = exchange.core;
+    let rules = &core.config.websocket;
+    if core.draining.get() {
+        return Err(Failure::Draining);
+    }
+    let room = core.tunnels.room(&core.counters, rules).ok_or(Failure::Overloaded)?;
+    let seat = match identity.user() {
+        Some(user) if rules.per_user_max > 0 => {
+            let seat = core.tunnels.seats.take(user.as_str(), rules.per_user_max);
+            Some(seat.ok_or(Failure::TooManyTunnels)?)
+        }
+        _ => None,
+    };
+    Ok((room, seat))
+}
+
+fn compose(exchange: &Exchange<'_>, route: &Route, identity: &Identity) -> Buffer {
+    let core = exchange.core;
+    let mut out = core.buffers.buffer();
+    let context = Context {
+        core,
+        id: &exchange.record.id,
+        user: user_of(identity),
+        peer: exchange.downstream.peer.ip().to_canonical(),
+        is_peer_trusted: exchange.is_peer_trusted,
+    };
+    let authority = &core.upstreams[route.upstream].authority;
+    handshake::compose(&mut out, exchange.request, route, authority, &context);
+    out
+}
+
+/// What the upstream made of a handshake.
+enum Answered {
+    /// The tunnel may begin.
+    Switched(Switched),
+    /// It sent another response, and the client has it.
+    Otherwise(Delivered),
+}
+
+/// A 101 that answers the handshake.
+struct Switched {
+    /// What the client gets in its place.
+    answer: Buffer,
+    /// What stood behind it.
+    early: Vec<u8>,
+    has_extension: bool,
+}
+
+/// Sends the handshake and waits for the answer.
+async fn ask(exchange: &mut Exchange<'_>, lease: &Lease<'_>, head: Buffer) -> Result<Answered, Failure> {
+    let Exchange { core, downstream, request, response, record, .. } = exchange;
+    let begun_ms = clock::now_ms();
+    let mut reading = Reading::new(core, lease.stream(), &downstream.stream, clock::now_us());
+    reading.may_switch = true;
+    let mut sink = Sink::new(lease.stream(), &core.timers, head, core.upstream_pace());
+    sink.flush().await.map_err(|_| Failure::UpstreamProtocol)?;
+    let mut upload = Upload {
+        rest: pin!(pending::<Result<(), BodyError>>()),
+        sent: Sent::Wholly,
+        since_ms: begun_ms,
+        head_wait_ms: core.config.websocket.handshake.as_millis() as u64,
+    };
+    let length = match await_head(request, response, record, &mut reading, &mut upload).await {
+        // The connection was new: there is nothing to try again.
+        Err(Failure::Stale) => return Err(Failure::UpstreamProtocol),
+        found => found?,
+    };
+    if response.status != 101 {
+        let respond = respond(request, response, record, &mut reading, &mut upload, length, false);
+        return respond.await.map(Answered::Otherwise);
+    }
+    let (head, early) = reading.buffer.filled().split_at(length);
+    if !handshake::is_answered(request, response, head) {
+        return Err(Failure::UpstreamProtocol);
+    }
+    record.status = 101;
+    let mut answer = core.buffers.buffer();
+    handshake::compose_switch(&mut answer, response, head, record.id.as_bytes());
+    let has_extension = handshake::has_extension(response, head);
+    Ok(Answered::Switched(Switched { answer, early: early.to_vec(), has_extension }))
+}
+
+/// What the tunnel owes to who asked for it.
+struct Terms {
+    expires_unix_s: Option<u64>,
+    seat: Option<Seat>,
+}
+
+/// Tells the client, and hands both connections over.
+async fn begin(
+    exchange: &mut Exchange<'_>,
+    lease: &Lease<'_>,
+    switched: Switched,
+    terms: Terms,
+) -> Result<After, Failure> {
+    let core = exchange.core;
+    // Duplicates: the exchange may still have polls of its own on the ring, and both connections may go to another
+    // core. Before the 101, so that a lack of descriptors is still an answer.
+    let (client, upstream) = match (exchange.downstream.stream.duplicate(), lease.stream().duplicate()) {
+        (Ok(client), Ok(upstream)) => (client, upstream),
+        _ => return Err(Failure::Overloaded),
+    };
+    let mut sink = Sink::new(&exchange.downstream.stream, &core.timers, switched.answer, core.client_pace());
+    let sent = sink.flush().await;
+    exchange.record.bytes_out += sink.sent();
+    sent.map_err(|_| Failure::ClientGone)?;
+    let buffer = &mut exchange.downstream.buffer;
+    let early_in = buffer.filled().to_vec();
+    buffer.clear();
+    Ok(After::Tunnel(Box::new(Handover {
+        client,
+        upstream,
+        early_in,
+        early_out: switched.early,
+        has_extension: switched.has_extension,
+        expires_unix_s: terms.expires_unix_s,
+        rules: core.config.websocket.clone(),
+        ticket: exchange.record.ticket(exchange.request),
+        seat: terms.seat,
+    })))
+}

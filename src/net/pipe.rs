@@ -1,0 +1,154 @@
+//! Pipes that payloads are spliced through: a few for each core, lent while bytes move.
+//!
+//! ```text
+//! one socket ──splice──▶ pipe ──splice──▶ other socket     (no byte comes to user space)
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+use crate::limits::{PIPE_BYTES, PIPES_MAX};
+use crate::net::Stream;
+
+/// The pipes of one core.
+#[derive(Default)]
+pub struct PipePool {
+    free: RefCell<Vec<Ends>>,
+    /// Free and lent ones.
+    open: Cell<usize>,
+}
+
+struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// A pipe on loan. Dropped empty, it goes back to its pool; with something in it, it is closed.
+pub struct Pipe {
+    ends: Option<Ends>,
+    /// Bytes in it.
+    held: usize,
+    pool: Rc<PipePool>,
+}
+
+impl PipePool {
+    /// An empty pipe; `None`: there are enough of them, or no file descriptors. Whoever asked copies instead.
+    pub fn take(self: &Rc<Self>) -> Option<Pipe> {
+        let free = self.free.borrow_mut().pop();
+        let ends = match free {
+            Some(ends) => ends,
+            None if self.open.get() < PIPES_MAX => {
+                let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+                // Over the user's share of the kernel's pipe buffers it stays as small as it is, and works.
+                let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+                self.open.set(self.open.get() + 1);
+                Ends { read, write }
+            }
+            None => return None,
+        };
+        Some(Pipe { ends: Some(ends), held: 0, pool: self.clone() })
+    }
+
+    /// Pipes that exist now, lent ones included.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+}
+
+impl Pipe {
+    /// Takes at most `bytes_max` bytes from a socket. `None`: nothing has arrived. `Some(0)`: nothing will.
+    pub fn pull(&mut self, from: &Stream, bytes_max: usize) -> io::Result<Option<usize>> {
+        let Some(ends) = &self.ends else { return Ok(None) };
+        let pulled = from.try_splice_into(&ends.write, bytes_max.min(PIPE_BYTES))?;
+        self.held += pulled.unwrap_or(0);
+        Ok(pulled)
+    }
+
+    /// Gives what is in it to a socket. `None`: nothing fits there.
+    pub fn push(&mut self, to: &Stream) -> io::Result<Option<usize>> {
+        let Some(ends) = &self.ends else { return Ok(None) };
+        let pushed = to.try_splice_from(&ends.read, self.held)?;
+        self.held -= pushed.unwrap_or(0);
+        Ok(pushed)
+    }
+
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        match self.ends.take() {
+            Some(ends) if self.held == 0 => self.pool.free.borrow_mut().push(ends),
+            // What is left in it belongs to a tunnel that has ended, and to nobody else.
+            Some(_) => self.pool.open.set(self.pool.open.get() - 1),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::runtime::ThreadRuntime;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (Stream, Stream) {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
+        (Stream::new(near).expect("near"), Stream::new(far).expect("far"))
+    }
+
+    fn on_a_core(test: impl FnOnce(&Rc<PipePool>)) {
+        let (mut runtime, _) = ThreadRuntime::build(true).expect("a runtime");
+        runtime.block_on(async { test(&Rc::default()) });
+    }
+
+    #[test]
+    fn bytes_go_through_in_order_and_the_pipe_comes_back() {
+        on_a_core(|pool| {
+            let ((client, here), (there, upstream)) = (pair(), pair());
+            client.try_send(b"hello, world").expect("a send");
+            let mut pipe = pool.take().expect("a pipe");
+            assert_eq!(pipe.pull(&here, 5).expect("a splice"), Some(5));
+            assert_eq!(pipe.push(&there).expect("a splice"), Some(5));
+            assert_eq!(pipe.pull(&here, 100).expect("a splice"), Some(7));
+            assert_eq!(pipe.push(&there).expect("a splice"), Some(7));
+            assert_eq!(pipe.pull(&here, 100).expect("a splice"), None);
+            let mut read = [0; 20];
+            assert_eq!(upstream.try_recv(&mut read).expect("a read"), Some(12));
+            assert_eq!(&read[..12], b"hello, world");
+            client.shutdown_write();
+            assert_eq!(pipe.pull(&here, 100).expect("a splice"), Some(0));
+            drop(pipe);
+            assert_eq!((pool.open(), pool.free.borrow().len()), (1, 1));
+            assert!(pool.take().is_some() && pool.open() == 1);
+        });
+    }
+
+    #[test]
+    fn a_pipe_with_something_in_it_is_never_lent_again() {
+        on_a_core(|pool| {
+            let (client, here) = pair();
+            client.try_send(b"secret").expect("a send");
+            let mut pipe = pool.take().expect("a pipe");
+            pipe.pull(&here, 100).expect("a splice");
+            drop(pipe);
+            assert_eq!((pool.open(), pool.free.borrow().len()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn there_are_no_more_pipes_than_the_bound() {
+        on_a_core(|pool| {
+            let pipes: Vec<_> = std::iter::from_fn(|| pool.take()).take(PIPES_MAX + 5).collect();
+            assert_eq!((pipes.len(), pool.open()), (PIPES_MAX, PIPES_MAX));
+        });
+    }
+}

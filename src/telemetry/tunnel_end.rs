@@ -1,0 +1,82 @@
+//! What ended a WebSocket tunnel: a label of metrics and a field of the access log.
+
+/// What ended a tunnel: whoever or whatever came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelEnd {
+    /// The client sent a Close frame.
+    ClientClosed,
+    /// The upstream sent a Close frame.
+    UpstreamClosed,
+    /// The client's connection ended without one.
+    ClientGone,
+    /// The upstream's connection ended without one.
+    UpstreamGone,
+    /// The gateway drains.
+    Drained,
+    /// The token's time is over.
+    TokenExpired,
+    /// `WS_MAX_LIFETIME`.
+    LifetimeOver,
+    /// `WS_IDLE_TIMEOUT`.
+    Idle,
+    /// The client did not answer a ping.
+    PingUnanswered,
+    /// `WS_MAX_MESSAGE_BYTES`.
+    MessageTooBig,
+    /// `WS_MESSAGES_PER_SECOND`.
+    TooManyMessages,
+    /// The client broke the framing.
+    ClientMisbehaved,
+    /// The upstream broke the framing.
+    UpstreamMisbehaved,
+}
+
+impl TunnelEnd {
+    /// Every one, in the order of its declaration.
+    pub const ALL: [TunnelEnd; 13] = [
+        TunnelEnd::ClientClosed,
+        TunnelEnd::UpstreamClosed,
+        TunnelEnd::ClientGone,
+        TunnelEnd::UpstreamGone,
+        TunnelEnd::Drained,
+        TunnelEnd::TokenExpired,
+        TunnelEnd::LifetimeOver,
+        TunnelEnd::Idle,
+        TunnelEnd::PingUnanswered,
+        TunnelEnd::MessageTooBig,
+        TunnelEnd::TooManyMessages,
+        TunnelEnd::ClientMisbehaved,
+        TunnelEnd::UpstreamMisbehaved,
+    ];
+
+    /// As it stands in metrics and in the access log.
+    pub fn text(self) -> &'static str {
+        match self {
+            TunnelEnd::ClientClosed => "client_closed",
+            TunnelEnd::UpstreamClosed => "upstream_closed",
+            TunnelEnd::ClientGone => "client_gone",
+            TunnelEnd::UpstreamGone => "upstream_gone",
+            TunnelEnd::Drained => "drained",
+            TunnelEnd::TokenExpired => "token_expired",
+            TunnelEnd::LifetimeOver => "lifetime_over",
+            TunnelEnd::Idle => "idle",
+            TunnelEnd::PingUnanswered => "ping_unanswered",
+            TunnelEnd::MessageTooBig => "message_too_big",
+            TunnelEnd::TooManyMessages => "too_many_messages",
+            TunnelEnd::ClientMisbehaved => "client_misbehaved",
+            TunnelEnd::UpstreamMisbehaved => "upstream_misbehaved",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_stands_at_its_own_place() {
+        for (place, end) in TunnelEnd::ALL.into_iter().enumerate() {
+            assert_eq!(end as usize, place, "{}", end.text());
+        }
+    }
+}

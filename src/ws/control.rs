@@ -1,0 +1,102 @@
+//! Control frames that the gateway writes: Close and Ping.
+
+use super::frame::{CONTROL_PAYLOAD_MAX, FIN, Header, MASK, Opcode};
+
+/// A control frame, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct ControlFrame {
+    bytes: [u8; CONTROL_FRAME_MAX],
+    length: usize,
+}
+
+impl ControlFrame {
+    /// The frame's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// `mask`: the frame goes to a server (RFC 6455 §5.1). A payload over 125 bytes is cut.
+    fn new(opcode: Opcode, payload: &[&[u8]], mask: Option<[u8; 4]>) -> ControlFrame {
+        let mut frame = ControlFrame { bytes: [0; CONTROL_FRAME_MAX], length: 2 };
+        frame.bytes[0] = FIN | opcode.bits();
+        if let Some(mask) = mask {
+            frame.bytes[1] = MASK;
+            frame.put(&mask);
+        }
+        let begin = frame.length;
+        for piece in payload {
+            let room = usize::from(CONTROL_PAYLOAD_MAX) - (frame.length - begin);
+            frame.put(&piece[..piece.len().min(room)]);
+        }
+        if let Some(mask) = mask {
+            apply_mask(&mut frame.bytes[begin..frame.length], mask);
+        }
+        frame.bytes[1] |= (frame.length - begin) as u8;
+        frame
+    }
+
+    fn put(&mut self, piece: &[u8]) {
+        self.bytes[self.length..][..piece.len()].copy_from_slice(piece);
+        self.length += piece.len();
+    }
+}
+
+/// A Close frame with a code and a reason (RFC 6455 §5.5.1).
+pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> ControlFrame {
+    ControlFrame::new(Opcode::Close, &[&code.to_be_bytes(), reason.as_bytes()], mask)
+}
+
+/// A Ping frame to a client.
+pub fn ping(payload: &[u8]) -> ControlFrame {
+    ControlFrame::new(Opcode::Ping, &[payload], None)
+}
+
+/// Whether the payload that came with this header is, without its mask, exactly this.
+pub fn carries(header: &Header, payload: &[u8], expected: &[u8]) -> bool {
+    let mask = header.mask.unwrap_or_default();
+    let unmasked = payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key);
+    payload.len() == expected.len() && unmasked.eq(expected.iter().copied())
+}
+
+/// Masks, or takes the mask away (RFC 6455 §5.3): the same operation.
+pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+    for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// The largest control frame: two bytes, a masking key, the payload.
+pub(super) const CONTROL_FRAME_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_MAX as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::{Header, Rules, Sender};
+
+    fn read(frame: &ControlFrame, sender: Sender) -> (Opcode, Vec<u8>) {
+        let rules = Rules { sender, has_extension: false, message_bytes_max: 0 };
+        let header = Header::parse(frame.as_bytes(), &rules).expect("a right frame").expect("a whole frame");
+        let mut payload = frame.as_bytes()[header.length..].to_vec();
+        assert_eq!(payload.len() as u64, header.payload);
+        apply_mask(&mut payload, header.mask.unwrap_or_default());
+        (header.opcode, payload)
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let expected = b"\x03\xf4service restart".to_vec();
+        assert_eq!(
+            read(&close(1012, "service restart", None), Sender::Server),
+            (Opcode::Close, expected.clone())
+        );
+        let masked = close(1012, "service restart", Some([1, 2, 3, 4]));
+        assert_eq!(read(&masked, Sender::Client), (Opcode::Close, expected));
+        assert_eq!(read(&ping(b"12345678"), Sender::Server), (Opcode::Ping, b"12345678".to_vec()));
+    }
+
+    #[test]
+    fn a_reason_that_is_too_long_is_cut() {
+        let (_, payload) = read(&close(1001, &"x".repeat(500), Some([9; 4])), Sender::Client);
+        assert_eq!(payload.len(), 125);
+    }
+}

@@ -1,0 +1,330 @@
+//! Where one direction of a tunnel stands, frame by frame.
+//!
+//! ```text
+//! at hand:   ┌ payload of ┐┌ header ┐┌ payload ┐┌ ping, whole ┐┌ half a header ┐
+//!            │ the frame  ││        ││         ││             ││               │
+//!            └────────────┘└────────┘└─────────┘└─────────────┘└───────────────┘
+//! advance:   ◀──────────────────── pass ─────────────────────▶◀──── await ────▶
+//! ```
+//!
+//! Bytes of payload pass as they come. A header passes when it is whole, a control frame when its payload is there
+//! too: so whatever has passed ends inside a payload or between two frames, and it is known which.
+
+use super::frame::{CONTROL_PAYLOAD_MAX, Header, Misbehaviour, Opcode, Rules};
+
+/// One direction of a tunnel.
+#[derive(Clone, Debug)]
+pub struct Track {
+    rules: Rules,
+    /// Payload bytes of the frame that has begun to pass.
+    payload_left: u64,
+    /// Payload bytes of the message that has begun, over all its frames so far.
+    message_bytes: u64,
+    /// A message has begun whose last frame has not come.
+    in_message: bool,
+}
+
+/// What becomes of the bytes at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// So many from the front go on.
+    pub pass: usize,
+    /// What stands behind them.
+    pub then: Then,
+}
+
+/// What stands behind the bytes that go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing, or the beginning of a header or control frame, less than [`Track::HELD_BYTES_MAX`]: it waits for the
+    /// rest.
+    Await,
+    /// A control frame of so many bytes that goes no further.
+    Swallow(usize),
+    /// The bytes that go on end with a Close frame, with this code. What follows it means nothing (RFC 6455 §5.5.1).
+    Closed(Option<u16>),
+    /// A frame that must not go on.
+    Refused(Refusal),
+}
+
+/// Why a frame must not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It breaks the protocol.
+    Broken(Misbehaviour),
+    /// With it the message is larger than is taken.
+    TooBig,
+    /// It is one message too many.
+    TooMany,
+}
+
+/// What the relay makes of a frame that is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// A control frame that was meant for the gateway.
+    Swallow,
+    /// It is one too many.
+    TooMany,
+}
+
+impl Track {
+    /// The most that [`Then::Await`] leaves behind, in bytes: a client's control frame but for its last byte.
+    pub const HELD_BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_MAX as usize;
+
+    /// Nothing has passed yet.
+    pub fn new(rules: Rules) -> Track {
+        Track { rules, payload_left: 0, message_bytes: 0, in_message: false }
+    }
+
+    /// What has passed ends between two frames.
+    pub fn is_between_frames(&self) -> bool {
+        self.payload_left == 0
+    }
+
+    /// Payload bytes of the current frame that have not come yet.
+    pub fn payload_left(&self) -> u64 {
+        self.payload_left
+    }
+
+    /// So many bytes of the current payload went on by another way.
+    ///
+    /// # Panics
+    /// When the payload has not as many left.
+    pub fn passed(&mut self, bytes: u64) {
+        assert!(bytes <= self.payload_left, "more went on than the frame has");
+        self.payload_left -= bytes;
+    }
+
+    /// Follows the bytes at hand. `judge` is asked once about every frame: a data frame by its header alone, a
+    /// control frame with its payload, still masked.
+    pub fn advance(&mut self, bytes: &[u8], mut judge: impl FnMut(&Header, &[u8]) -> Verdict) -> Passage {
+        let mut pass = 0;
+        loop {
+            let arrived = self.payload_left.min((bytes.len() - pass) as u64);
+            self.payload_left -= arrived;
+            pass += arrived as usize;
+            if self.payload_left > 0 {
+                return Passage { pass, then: Then::Await };
+            }
+            let rest = &bytes[pass..];
+            let header = match self.next_header(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => return Passage { pass, then: Then::Await },
+                Err(refusal) => return Passage { pass, then: Then::Refused(refusal) },
+            };
+            let whole = if header.opcode.is_control() { header.payload as usize } else { 0 } + header.length;
+            let Some(payload) = rest.get(header.length..whole) else {
+                return Passage { pass, then: Then::Await };
+            };
+            match judge(&header, payload) {
+                Verdict::Pass => pass += whole,
+                Verdict::Swallow => return Passage { pass, then: Then::Swallow(whole) },
+                Verdict::TooMany => return Passage { pass, then: Then::Refused(Refusal::TooMany) },
+            }
+            match header.opcode {
+                Opcode::Close => return Passage { pass, then: Then::Closed(close_code(&header, payload)) },
+                Opcode::Ping | Opcode::Pong => {}
+                Opcode::Text | Opcode::Binary | Opcode::Continuation => self.begin(&header),
+            }
+        }
+    }
+
+    /// The next header, if it is whole and may stand here.
+    fn next_header(&self, bytes: &[u8]) -> Result<Option<Header>, Refusal> {
+        let Some(header) = Header::parse(bytes, &self.rules).map_err(Refusal::Broken)? else {
+            return Ok(None);
+        };
+        match header.opcode {
+            Opcode::Continuation if !self.in_message => {
+                return Err(Refusal::Broken(Misbehaviour::NothingToContinue));
+            }
+            Opcode::Text | Opcode::Binary if self.in_message => {
+                return Err(Refusal::Broken(Misbehaviour::MessageInsideMessage));
+            }
+            Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(Some(header)),
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+        }
+        let bytes_max = self.rules.message_bytes_max;
+        if bytes_max > 0 && self.message_bytes.saturating_add(header.payload) > bytes_max {
+            return Err(Refusal::TooBig);
+        }
+        Ok(Some(header))
+    }
+
+    /// A data frame begins to pass.
+    fn begin(&mut self, header: &Header) {
+        self.payload_left = header.payload;
+        self.in_message = !header.fin;
+        self.message_bytes = if header.fin { 0 } else { self.message_bytes.saturating_add(header.payload) };
+    }
+}
+
+/// "the first two bytes of the body MUST be a 2-byte unsigned integer … representing a status code" (RFC 6455
+/// §5.5.1).
+fn close_code(header: &Header, payload: &[u8]) -> Option<u16> {
+    let (code, _) = payload.split_first_chunk::<2>()?;
+    let mask = header.mask.unwrap_or_default();
+    Some(u16::from_be_bytes([code[0] ^ mask[0], code[1] ^ mask[1]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::Sender;
+
+    fn rules(message_bytes_max: u64) -> Rules {
+        Rules { sender: Sender::Server, has_extension: false, message_bytes_max }
+    }
+
+    fn track(message_bytes_max: u64) -> Track {
+        Track::new(rules(message_bytes_max))
+    }
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            short @ 0..126 => bytes.push(short as u8),
+            long => bytes.extend([126, (long >> 8) as u8, long as u8]),
+        }
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn pass(_: &Header, _: &[u8]) -> Verdict {
+        Verdict::Pass
+    }
+
+    /// What passes when the bytes come in these pieces, as a relay holds back what waits.
+    fn relay(pieces: &[&[u8]]) -> (Vec<u8>, Option<Then>, usize) {
+        let (mut track, mut held, mut out, mut frames) = (track(0), Vec::new(), Vec::new(), 0);
+        for piece in pieces {
+            held.extend_from_slice(piece);
+            let passage = track.advance(&held, |_, _| {
+                frames += 1;
+                Verdict::Pass
+            });
+            out.extend(held.drain(..passage.pass));
+            if passage.then != Then::Await {
+                return (out, Some(passage.then), frames);
+            }
+            assert!(held.len() < Track::HELD_BYTES_MAX);
+        }
+        (out, None, frames)
+    }
+
+    fn conversation() -> Vec<u8> {
+        let mut bytes = frame(0x81, b"hello");
+        bytes.extend(frame(0x02, &[7; 300]));
+        bytes.extend(frame(0x89, b"are you there"));
+        bytes.extend(frame(0x80, b""));
+        bytes.extend(frame(0x8a, b""));
+        bytes.extend(frame(0x88, &1000_u16.to_be_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_passes_whole_and_each_frame_is_judged_once() {
+        let whole = conversation();
+        for end in 0..=whole.len() {
+            let (out, then, frames) = relay(&[&whole[..end], &whole[end..]]);
+            assert_eq!((&out, then, frames), (&whole, Some(Then::Closed(Some(1000))), 6), "{end}");
+        }
+        let single: Vec<&[u8]> = whole.chunks(1).collect();
+        assert_eq!(relay(&single), (whole.clone(), Some(Then::Closed(Some(1000))), 6));
+    }
+
+    #[test]
+    fn nothing_of_a_header_or_a_control_frame_passes_before_it_is_whole() {
+        for first in [frame(0x82, &[1; 200]), frame(0x89, &[1; 100])] {
+            let header = if first[0] == 0x89 { first.len() } else { 4 };
+            for end in 0..header {
+                let passage = track(0).advance(&first[..end], pass);
+                assert_eq!(passage, Passage { pass: 0, then: Then::Await }, "{end}");
+            }
+        }
+        let mut data = track(0);
+        assert_eq!(data.advance(&frame(0x82, &[1; 200])[..4], pass).pass, 4);
+        assert_eq!((data.payload_left(), data.is_between_frames()), (200, false));
+    }
+
+    #[test]
+    fn messages_neither_nest_nor_continue_nothing() {
+        let refused = |bytes: &[u8]| match track(0).advance(bytes, pass) {
+            Passage { pass, then: Then::Refused(refusal) } => Some((pass, refusal)),
+            _ => None,
+        };
+        let nothing = Refusal::Broken(Misbehaviour::NothingToContinue);
+        assert_eq!(refused(&frame(0x80, b"x")), Some((0, nothing)));
+        let mut nested = frame(0x01, b"x");
+        nested.extend(frame(0x81, b"y"));
+        assert_eq!(refused(&nested), Some((3, Refusal::Broken(Misbehaviour::MessageInsideMessage))));
+        let mut twice = frame(0x81, b"x");
+        twice.extend(frame(0x80, b"y"));
+        assert_eq!(refused(&twice), Some((3, nothing)));
+    }
+
+    #[test]
+    fn the_bound_of_a_message_counts_all_its_frames_and_starts_anew_with_the_next() {
+        let bounded = |frames: &[Vec<u8>]| track(10).advance(&frames.concat(), pass).then;
+        assert_eq!(bounded(&[frame(0x82, &[0; 10]), frame(0x82, &[0; 10])]), Then::Await);
+        assert_eq!(bounded(&[frame(0x82, &[0; 11])]), Then::Refused(Refusal::TooBig));
+        let parts = [frame(0x02, &[0; 6]), frame(0x89, &[0; 100]), frame(0x00, &[0; 4])];
+        assert_eq!(bounded(&parts), Then::Await);
+        assert_eq!(bounded(&[&parts[..], &[frame(0x80, &[0; 1])]].concat()), Then::Refused(Refusal::TooBig));
+        assert_eq!(bounded(&[&parts[..], &[frame(0x80, &[]), frame(0x82, &[0; 10])]].concat()), Then::Await);
+        // Announced alone it is too much, and nothing wraps.
+        let huge = [0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(bounded(&[frame(0x02, &[0; 1])]), Then::Await);
+        assert_eq!(bounded(&[huge.to_vec()]), Then::Refused(Refusal::TooBig));
+        assert_eq!(track(0).advance(&huge, pass).pass, huge.len());
+    }
+
+    #[test]
+    fn a_swallowed_frame_stands_right_behind_what_passes() {
+        let bytes = [frame(0x81, b"a"), frame(0x8a, b"mine"), frame(0x81, b"b")].concat();
+        let judge = |header: &Header, payload: &[u8]| match header.opcode {
+            Opcode::Pong if payload == b"mine" => Verdict::Swallow,
+            _ => Verdict::Pass,
+        };
+        let mut track = track(0);
+        assert_eq!(track.advance(&bytes, judge), Passage { pass: 3, then: Then::Swallow(6) });
+        assert_eq!(track.advance(&bytes[9..], judge), Passage { pass: 3, then: Then::Await });
+    }
+
+    #[test]
+    fn a_frame_too_many_does_not_pass() {
+        let bytes = [frame(0x81, b"a"), frame(0x81, b"b")].concat();
+        let mut left = 1;
+        let passage = track(0).advance(&bytes, |_, _| {
+            left -= 1;
+            if left < 0 { Verdict::TooMany } else { Verdict::Pass }
+        });
+        assert_eq!(passage, Passage { pass: 3, then: Then::Refused(Refusal::TooMany) });
+    }
+
+    #[test]
+    fn a_close_may_have_no_code_and_a_clients_is_unmasked() {
+        assert_eq!(track(0).advance(&frame(0x88, b""), pass).then, Then::Closed(None));
+        let rules = Rules { sender: Sender::Client, ..rules(0) };
+        let close = crate::ws::close(1001, "bye", Some([9, 8, 7, 6]));
+        let passage = Track::new(rules).advance(close.as_bytes(), pass);
+        assert_eq!(passage, Passage { pass: close.as_bytes().len(), then: Then::Closed(Some(1001)) });
+    }
+
+    #[test]
+    fn payload_that_went_another_way_is_counted() {
+        let mut track = track(0);
+        track.advance(&frame(0x82, &[0; 200])[..10], pass);
+        track.passed(194);
+        assert!(track.is_between_frames());
+        assert_eq!(track.advance(&frame(0x81, b"x"), pass).pass, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "more went on")]
+    fn more_than_the_frame_has_is_our_bug() {
+        track(0).passed(1);
+    }
+}

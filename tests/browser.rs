@@ -1,0 +1,121 @@
+//! The demo's page in a real browser, through the real gateway.
+
+use std::net::TcpListener;
+
+use crate::harness::*;
+
+/// A demo on ports that it keeps over a restart.
+struct Ports {
+    gateway: String,
+    page: String,
+}
+
+impl Ports {
+    fn free() -> Ports {
+        // Both are held before either is let go, so that they are two.
+        let [gateway, page] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let port = |listener: &TcpListener| listener.local_addr().expect("the port").port().to_string();
+        Ports { gateway: port(&gateway), page: port(&page) }
+    }
+
+    fn demo(&self, secret: &str) -> Gateway {
+        self.builder(secret).start_with(&["demo"])
+    }
+
+    fn builder(&self, secret: &str) -> Builder {
+        SERVICES
+            .iter()
+            .fold(Gateway::builder(), |builder, name| {
+                builder.without(&format!("UPSTREAM_{}_URL", name.to_uppercase()))
+            })
+            .env("PORT", &self.gateway)
+            .env("PAGE_PORT", &self.page)
+            .env("JWT_SECRET", secret)
+            .env("SHUTDOWN_TIMEOUT", "2s")
+    }
+}
+
+fn log_in<'b>(browser: &'b Browser, ports: &Ports, user: &str, password: &str) -> Page<'b> {
+    let page = browser.open(&format!("http://127.0.0.1:{}/", ports.page));
+    page.write("user", user);
+    page.write("password", password);
+    page.click("log-in");
+    page.shows("state", &format!("connected as {user}"));
+    page
+}
+
+fn say(page: &Page<'_>, text: &str) {
+    page.write("text", text);
+    page.click("send");
+}
+
+/// Each says something that the other sees.
+fn talk(alice: &Page<'_>, bob: &Page<'_>, topic: &str) {
+    for page in [alice, bob] {
+        page.shows("people", "alice");
+        page.shows("people", "bob");
+    }
+    say(alice, &format!("{topic}, says alice"));
+    bob.shows("messages", &format!("{topic}, says alice"));
+    say(bob, &format!("{topic}, says bob"));
+    alice.shows("messages", &format!("{topic}, says bob"));
+}
+
+#[test]
+fn two_pages_chat_and_come_back_after_a_restart() {
+    let ports = Ports::free();
+    let demo = ports.demo(SECRET);
+    let browser = Browser::start();
+    let alice = log_in(&browser, &ports, "alice", "wonderland");
+    let bob = log_in(&browser, &ports, "bob", "builder");
+    talk(&alice, &bob, "tea");
+    assert_eq!(browser.complaints(), [""; 0]);
+
+    assert_eq!(demo.stop().code(), Some(0));
+    for page in [&alice, &bob] {
+        page.shows("state", "closed: 1012 service restart");
+    }
+    let demo = ports.demo(SECRET);
+    for (page, user) in [(&alice, "alice"), (&bob, "bob")] {
+        page.shows("state", &format!("connected as {user}"));
+    }
+    talk(&alice, &bob, "cake");
+    let shown = alice.run("return document.getElementById('messages').childElementCount");
+    assert_eq!(shown, 4, "what was said before is still there, once");
+
+    // Another secret: their tokens are worth nothing any more.
+    assert_eq!(demo.stop().code(), Some(0));
+    let _demo = ports.demo("another secret, longer than thirty-two bytes");
+    for page in [&alice, &bob] {
+        page.shows("trouble", "Please log in again");
+    }
+    let complaints = browser.complaints();
+    assert!(!complaints.iter().any(|line| line.contains("Content Security Policy")), "{complaints:#?}");
+}
+
+#[test]
+fn a_page_tells_what_is_wrong_and_registers_anybody() {
+    let ports = Ports::free();
+    let one_message =
+        ports.builder(SECRET).env("WS_MESSAGES_PER_SECOND", "0.001").env("WS_MESSAGES_BURST", "1");
+    let _demo = one_message.start_with(&["demo"]);
+    let browser = Browser::start();
+    let page = browser.open(&format!("http://localhost:{}/", ports.page));
+    page.write("user", "zoe");
+    page.write("password", "a long password");
+    page.click("log-in");
+    page.shows("trouble", "unknown user or wrong password");
+    page.click("register");
+    page.shows("state", "connected as zoe");
+    page.click("log-out");
+    page.shows("state", "not logged in");
+    page.write("password", "a long password");
+    page.click("log-in");
+    page.shows("people", "zoe (you)");
+    say(&page, "<b>not bold</b>");
+    page.shows("messages", "<b>not bold</b>");
+    // One too many: the gateway closes with 1008, and the page does not simply come back.
+    say(&page, "and more");
+    page.shows("trouble", "The connection was closed: 1008");
+    page.shows("state", "not logged in");
+}

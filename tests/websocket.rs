@@ -1,0 +1,8 @@
+//! WebSockets through the gateway: handshakes, frames, times, ends.
+
+mod drain;
+mod ends;
+mod frames;
+mod handshake;
+mod peers;
+mod times;

@@ -1,0 +1,164 @@
+//! What time does to a tunnel: pings, idleness, a lifetime, a token's end.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::*;
+
+/// An upstream that tells the Close code it got, or `None` at the end of the connection.
+fn listening() -> (Origin, mpsc::Receiver<Option<Frame>>) {
+    let (tell, told) = mpsc::channel();
+    let origin = Origin::new(move |exchange| {
+        let Some(mut side) = ServerSide::accept(exchange) else { return };
+        loop {
+            let frame = side.read();
+            let _ = tell.send(frame.clone());
+            match frame {
+                Some(frame) if frame.first == 0x88 => side.send(frame),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    });
+    (origin, told)
+}
+
+fn upstream_code(told: &mpsc::Receiver<Option<Frame>>) -> Option<u16> {
+    told.recv_timeout(PATIENCE).expect("the upstream hears something").and_then(|frame| frame.code())
+}
+
+#[test]
+fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
+    let (origin, told) = listening();
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("WS_PING_INTERVAL", "1s")
+        .env("WS_IDLE_TIMEOUT", "2s")
+        .start();
+    let mut socket = Socket::open(&gateway, "ann");
+    for _ in 0..4 {
+        let ping = socket.read();
+        assert_eq!((ping.first, ping.payload.len()), (0x89, 8), "{ping:?}");
+        socket.send(Frame::pong(&ping.payload));
+    }
+    // A pong of its own, and one that only looks like an answer, are the upstream's business.
+    socket.send(Frame::pong("")).send(Frame::pong("12345678"));
+    for payload in ["", "12345678"] {
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Some(Frame::pong(payload))));
+    }
+    assert!(gateway.metric("tunnel_pings_total") >= 4);
+    assert_eq!(gateway.metric("tunnels_open"), 1);
+}
+
+#[test]
+fn a_client_that_talks_is_not_pinged() {
+    let origin = echoing();
+    let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
+    let mut socket = Socket::open(&gateway, "ann");
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(2_500) {
+        socket.expect_echo("hi");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(gateway.metric("tunnel_pings_total"), 0);
+}
+
+#[test]
+fn a_ping_that_is_not_answered_for_two_intervals_ends_the_tunnel() {
+    let (origin, told) = listening();
+    let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
+    let mut socket = Socket::open(&gateway, "ann");
+    let since = Instant::now();
+    assert_eq!(socket.read().first, 0x89);
+    let close = socket.read();
+    assert_eq!((close.code(), &close.payload[2..]), (Some(1001), &b"ping unanswered"[..]));
+    assert!((2_900..5_000).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
+    assert_eq!(upstream_code(&told), Some(1001));
+    eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"ping_unanswered\"}") == 1);
+    assert_eq!(gateway.metric("tunnel_pings_total"), 1);
+}
+
+#[test]
+fn a_ping_waits_for_the_end_of_a_frame_that_is_on_its_way() {
+    let origin = Origin::new(|exchange| {
+        let Some(side) = ServerSide::accept(exchange) else { return };
+        let frame = Frame::new(0x82, vec![9; 200_000]).plain();
+        side.exchange.write(&frame[..100_000]);
+        side.exchange.sleep_ms(2_500);
+        side.exchange.write(&frame[100_000..]);
+        side.exchange.wait_closed();
+    });
+    let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
+    let mut socket = Socket::open(&gateway, "ann");
+    assert_eq!(socket.read(), Frame::new(0x82, vec![9; 200_000]));
+    assert_eq!(socket.read().first, 0x89);
+}
+
+#[test]
+fn a_client_that_says_nothing_at_all_ends_at_the_idle_timeout() {
+    let (origin, told) = listening();
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("WS_PING_INTERVAL", "0s")
+        .env("WS_IDLE_TIMEOUT", "1s")
+        .start();
+    let since = Instant::now();
+    let mut socket = Socket::open(&gateway, "ann");
+    socket.expect_goodbye(1001);
+    assert!((950..3_000).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
+    assert_eq!(upstream_code(&told), Some(1001));
+    eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"idle\"}") == 1);
+}
+
+#[test]
+fn a_lifetime_ends_a_busy_tunnel_too() {
+    let origin = echoing();
+    let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
+    let mut socket = Socket::open(&gateway, "ann");
+    let close = loop {
+        socket.send(Frame::text("hi"));
+        match socket.read() {
+            frame if frame.first == 0x81 => thread::sleep(Duration::from_millis(20)),
+            frame => break frame,
+        }
+    };
+    assert_eq!((close.code(), &close.payload[2..]), (Some(1001), &b"lifetime over"[..]));
+    eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"lifetime_over\"}") == 1);
+}
+
+#[test]
+fn a_tunnel_ends_with_its_token_unless_the_operator_says_otherwise() {
+    for (expiry, closes) in [("close", true), ("ignore", false)] {
+        let (origin, told) = listening();
+        let gateway = Gateway::builder().everywhere(&origin).env("WS_TOKEN_EXPIRY", expiry).start();
+        let claims = serde_json::json!({ "sub": "ann", "exp": now() + 2 }).to_string();
+        let short = token_with(claims, r#"{"alg":"HS256"}"#, SECRET);
+        let mut socket = Socket::open_with(&gateway, &handshake().bearer(&short));
+        if !closes {
+            thread::sleep(Duration::from_millis(3_000));
+            socket.send(Frame::text("still here"));
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(Some(Frame::text("still here"))));
+            continue;
+        }
+        let close = socket.expect_goodbye(1008);
+        assert_eq!(&close.payload[2..], b"token expired");
+        assert_eq!(upstream_code(&told), Some(1001));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(None));
+        eventually("the tunnel ends", || {
+            gateway.metric("tunnels_closed_total{reason=\"token_expired\"}") == 1
+        });
+    }
+}
+
+#[test]
+fn a_client_that_does_not_answer_a_goodbye_is_cut_off() {
+    let (origin, _told) = listening();
+    let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
+    let mut socket = Socket::open(&gateway, "ann");
+    assert_eq!(socket.read().code(), Some(1001));
+    let since = Instant::now();
+    assert_eq!(socket.try_read(), None);
+    assert!(since.elapsed() < Duration::from_secs(7), "{:?}", since.elapsed());
+    eventually("the tunnel ends", || gateway.metric("tunnels_open") == 0);
+}
