@@ -115,6 +115,24 @@ fn a_request_in_flight_ends_in_the_old_process_and_an_idle_connection_has_one_mo
 }
 
 #[test]
+fn tunnels_say_goodbye_one_after_the_other_and_come_back_to_the_new_process() {
+    let origin = echoing();
+    let builder = Gateway::builder().cores("2").everywhere(&origin).env("SHUTDOWN_TIMEOUT", "2s");
+    let mut gateway = builder.upgradable().start();
+    let mut old: Vec<Socket> = (0..8).map(|_| Socket::open(&gateway, "ann")).collect();
+    old.iter_mut().for_each(|socket| socket.expect_echo("before"));
+    gateway.upgrade().expect("an upgrade");
+    let mut new = Socket::open(&gateway, "ben");
+    for mut socket in old {
+        socket.expect_goodbye(1012);
+        Socket::open(&gateway, "ann").expect_echo("back");
+    }
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
+    new.expect_echo("unmoved");
+}
+
+#[test]
 fn the_new_process_has_another_number_of_cores() {
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
     let builder = Gateway::builder().without("CORES").everywhere(&origin).upgradable();
