@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::clock;
 use crate::control::Fate;
 use crate::gateway::{self, InForce, reply};
-use crate::limits::{ACCEPTS_PER_TURN, DRAIN_IDLE_MS, REFUSALS_AT_ONCE};
+use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Stream};
 
@@ -29,7 +29,7 @@ pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fat
                 break;
             }
             let some_come = listener.turn_away();
-            closes_ms = clock::now_ms() + if some_come { DRAIN_IDLE_MS } else { 0 };
+            closes_ms = clock::now_ms() + if some_come { core.idle_grace_ms.get() } else { 0 };
         }
         match door.take_waiting(&listener) {
             Taken::Everything if clock::now_ms() >= closes_ms => break,
