@@ -27,23 +27,22 @@ use crate::control::pid_file::{InCharge, PidFile};
 use crate::control::reload::{self, Load, Reload};
 use crate::control::running::Running;
 use crate::control::shutdown::{Ending, Shutdown};
-use crate::control::signals::{OpenSignal, Signals};
+use crate::control::signals::Signals;
 use crate::control::sockets::Sockets;
 use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
-use crate::control::{Order, Postbox, Target, mailbox, manager, names};
+use crate::control::{Order, Postbox, Target, mailbox, manager};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
 use crate::gateway::seats::Seats;
 use crate::gateway::tunnel::Tunnels;
 use crate::limit::Store;
-use crate::limits::{FDS_RESERVED, FIRST_RESOLUTION_MS, TICK_MS};
+use crate::limits::{FDS_RESERVED, TICK_MS};
 use crate::net::listener::Socket;
 use crate::net::runtime::{Driver, ThreadRuntime};
-use crate::net::{BufferPool, NEVER, Timers};
+use crate::net::{BufferPool, Timers};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLogWriter, Counters};
-use crate::upstream::resolve;
 use crate::worker::{self, Assignment, store};
 
 /// Why the gateway did not start.
@@ -121,8 +120,8 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
     }
-    let redis = redis_service(&config);
-    let names = resolve_names(&config, redis.as_ref(), &postboxes).map_err(machine("names"))?;
+    let services = Service::all(redis_service(&config).as_ref(), &config);
+    let names = Names::begin(services, config.timeouts.dns_refresh, &postboxes).map_err(machine("names"))?;
     let running = Arc::new(Running::new(config.clone()));
     let reload = Arc::new(Reload {
         load,
@@ -183,7 +182,7 @@ impl Gateway {
             self.open_window(&timers, driver, &is_admin_left);
             manager::ready();
             monoio::spawn(reload::obey(self.reload.clone(), signals.reload.open()?, timers.clone()));
-            monoio::spawn(reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
+            monoio::spawn(reload::reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
             let sockets = std::mem::take(&mut self.for_successor);
             let upgrade = Upgrade { program, sockets, running: self.running.clone(), timers: timers.clone() };
             let shutdown = Shutdown {
@@ -372,28 +371,6 @@ fn start_core(
     Ok((thread, driver))
 }
 
-/// Gives the cores the addresses that are known, and the others a moment to be found.
-fn resolve_names(
-    config: &Config,
-    redis: Option<&Service>,
-    cores: &Arc<[Postbox]>,
-) -> io::Result<Option<Names>> {
-    let services = Service::all(redis, config);
-    for service in &services {
-        let Some(endpoints) = resolve::known(&service.address) else { continue };
-        for core in cores.iter() {
-            core.send(service.order(endpoints.clone()));
-        }
-    }
-    let unknown = names::unresolved(services);
-    if unknown.is_empty() {
-        return Ok(None);
-    }
-    let names = Names::start(unknown, config.timeouts.dns_refresh, cores.clone())?;
-    names.first_round(Duration::from_millis(FIRST_RESOLUTION_MS));
-    Ok(Some(names))
-}
-
 fn redis_service(config: &Config) -> Option<Service> {
     let (address, _) = store::redis(config)?;
     Some(Service { target: Target::Redis(address.clone()), name: "redis".to_owned(), address })
@@ -403,13 +380,6 @@ fn reopener(log: Option<&AccessLogWriter>) -> Box<dyn Fn() + Send + Sync> {
     match log {
         Some(log) => Box::new(log.reopener()),
         None => Box::new(|| {}),
-    }
-}
-
-/// Opens the access log's file anew at every signal, for as long as the runtime runs.
-async fn reopen_log(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
-    while signal.wait(&timers, NEVER).await {
-        (reload.reopen_log)();
     }
 }
 

@@ -36,8 +36,8 @@ pub const REFUSED_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection that has carried nothing yet may still take to send its first request when the core
 /// drains, in milliseconds.
 pub const DRAIN_FIRST_REQUEST_MS: u64 = 500;
-/// How long an idle connection may take for one more request when the process ends, in milliseconds: a request
-/// that is on its way is answered, and the end is hardly later.
+/// How long an idle connection may take for one more request when the process ends, and a handshake that has
+/// begun for its end, in milliseconds: what is on its way is answered, and the end is hardly later.
 pub const DRAIN_IDLE_MS: u64 = 40;
 /// How long an idle connection may take for one more request when another process has taken over, in milliseconds.
 /// Each response closes its connection then, so whoever is busy has moved by this time.

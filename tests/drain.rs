@@ -225,10 +225,9 @@ fn under_load_every_request_gets_its_whole_answer() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     let (answers, failures) = load.stop();
-    // That nobody listens any more is what an end is. A connection that came between the last look at the queue
-    // and the end of listening is one that the kernel has taken and nobody can serve (see below).
+    // That nobody listens any more is what an end is.
     let lost: Vec<&String> = failures.iter().filter(|failure| !failure.ends_with("refused")).collect();
-    assert!(answers > 8 && lost.len() <= 1, "{lost:#?} of {answers}");
+    assert!(answers > 8 && lost.is_empty(), "{lost:#?} of {answers}");
     assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
 }
 
@@ -236,7 +235,7 @@ fn under_load_every_request_gets_its_whole_answer() {
 fn a_new_connection_is_refused_or_served() {
     let origin = Origin::echo();
     let lost = AtomicUsize::new(0);
-    for _ in 0..10 {
+    for _ in 0..4 {
         let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
         let (done, address, bytes) = (AtomicUsize::new(0), gateway.public, a_request().bytes());
         let one_after_the_other = || {
@@ -259,10 +258,10 @@ fn a_new_connection_is_refused_or_served() {
             assert_eq!(gateway.wait().code(), Some(0));
         });
     }
-    // Between the last look at the queue and the end of listening are a few instructions, which the kernel may
-    // interrupt. A listener that is closed by its drop alone loses one connection in every second round.
+    // Nobody is let in once the drain has begun, and whoever was at the door by then is served. A listener that is
+    // closed at once loses a connection now and then; one that is closed by its drop alone, one in two rounds.
     let lost = lost.into_inner();
-    assert!(lost <= 3, "{lost} connections were accepted by the kernel and not served");
+    assert_eq!(lost, 0, "connections were accepted by the kernel and not served");
 }
 
 enum Answer {

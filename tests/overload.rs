@@ -70,3 +70,11 @@ fn a_dead_upstream_takes_no_places() {
         assert_eq!(gateway.get("/api/v1/users/me", "ann").code(), "upstream_unreachable");
     }
 }
+
+#[test]
+fn a_tunnel_holds_a_place_for_its_handshake_and_no_longer() {
+    let origin = echoing();
+    let gateway = Gateway::builder().everywhere(&origin).env("UPSTREAM_MAX_IN_FLIGHT", "1").start();
+    let mut sockets: Vec<Socket> = (0..3).map(|_| Socket::open(&gateway, "ann")).collect();
+    sockets.iter_mut().for_each(|socket| socket.expect_echo("hello"));
+}

@@ -77,6 +77,28 @@ fn what_is_in_flight_ends_as_it_began_and_the_connections_of_the_same_upstream_s
 }
 
 #[test]
+fn a_tunnel_goes_on_to_the_upstream_that_it_has() {
+    let (one, two) = (echoing(), Origin::echo());
+    let sockets = |origin: &Origin| {
+        format!(
+            "max_connections = 1\n[upstreams.a]\nurl = 'http://{}'\n\
+             [[route]]\nname = 'ws'\nkind = 'websocket'\npaths = ['/ws']\nupstream = 'a'\n",
+            origin.address
+        )
+    };
+    let gateway = Gateway::builder().cores("2").config(&sockets(&one)).start();
+    let mut socket = Socket::open(&gateway, "ann");
+    socket.expect_echo("before");
+    // Its route and its upstream are gone, and there is room for others.
+    gateway.rewrite_config(&file("max_connections = 9", &two, "/x"));
+    gateway.reload();
+    socket.expect_echo("after");
+    assert_eq!(gateway.get("/x", "ann").status, 200);
+    assert_eq!(gateway.get("/ws", "ann").code(), "no_route");
+    socket.expect_echo("and on");
+}
+
+#[test]
 fn a_secret_that_is_taken_away_verifies_no_token_any_more() {
     let origin = Origin::echo();
     let secret = std::env::temp_dir().join(format!("realchat-it-{}-reload-secret", std::process::id()));

@@ -10,6 +10,7 @@ use tracing::{error, info};
 
 use crate::config::{Config, UpstreamAddress};
 use crate::control::{Order, Postbox, Target};
+use crate::limits::FIRST_RESOLUTION_MS;
 use crate::upstream::{Endpoint, resolve};
 
 /// A service whose address may have to be resolved.
@@ -48,6 +49,29 @@ pub struct Names {
 }
 
 impl Names {
+    /// Gives the cores the addresses that are written, and the others a moment to be found. `None`: there are no
+    /// others. Errors: no thread.
+    pub fn begin(
+        services: Vec<Service>,
+        refresh_every: Duration,
+        cores: &Arc<[Postbox]>,
+    ) -> std::io::Result<Option<Names>> {
+        for service in &services {
+            let Some(endpoints) = resolve::known(&service.address) else { continue };
+            for core in cores.iter() {
+                core.send(service.order(endpoints.clone()));
+            }
+        }
+        let unresolved = unresolved(services);
+        if unresolved.is_empty() {
+            return Ok(None);
+        }
+        let names = Names::start(unresolved, refresh_every, cores.clone())?;
+        // The channel closes when the round is over; a slow name server does not hold up the start.
+        let _ = names.first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
+        Ok(Some(names))
+    }
+
     /// Starts the thread. Errors: no thread.
     pub fn start(
         services: Vec<Service>,
@@ -66,13 +90,6 @@ impl Names {
             }
         })?;
         Ok(Names { _ends_with: ends_with, first_round })
-    }
-
-    /// Waits until every name has been asked for once, but not for longer than this: a slow name server does not
-    /// hold up the start.
-    pub fn first_round(&self, at_most: Duration) {
-        // The channel closes when the round is over.
-        let _ = self.first_round.recv_timeout(at_most);
     }
 }
 

@@ -77,6 +77,13 @@ pub async fn obey(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
     }
 }
 
+/// Opens the access log's file anew at every signal, for as long as the runtime runs.
+pub async fn reopen_log(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
+    while signal.wait(&timers, NEVER).await {
+        (reload.reopen_log)();
+    }
+}
+
 impl Reload {
     /// Does it. Blocks.
     pub fn run(&self) -> Outcome {

@@ -114,6 +114,11 @@ impl Upgrade {
     }
 
     fn start(&self) -> Stage {
+        if process::id() == 1 {
+            return Stage::Failed(
+                "this is process 1 of a container, and its end is the container's".to_owned(),
+            );
+        }
         let timeout = self.running.get().timeouts.upgrade;
         match self.spawn() {
             Ok((child, pipe)) => {

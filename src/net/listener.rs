@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use monoio::net::TcpStream;
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use socket2::{SockFilter, SockRef};
 
 use crate::net::Stream;
 use crate::sys::fd_of;
@@ -144,6 +145,17 @@ impl Listener {
         self.inner.readable(false)
     }
 
+    /// From now on nobody gets into the queue who has not knocked yet; whoever has may come in. A SYN that is
+    /// dropped comes again after a second, and finds another process or a clear no. True: there are some to wait
+    /// for before the close.
+    pub fn turn_away(&self) -> bool {
+        if self.keeper != Keeper::Nobody {
+            return false;
+        }
+        // Without the filter the close comes too early for a few, as it does everywhere else.
+        SockRef::from(&fd_of(&self.inner)).attach_filter(&NO_SYN).is_ok()
+    }
+
     /// Stops listening this instant, in every process that has the socket. Dropping alone leaves it open, and the
     /// kernel queueing connections that nobody will take, until the ring has let go of the last poll. A socket that a
     /// service manager keeps is left to it.
@@ -220,6 +232,20 @@ fn is_no_ipv6(error: &io::Error) -> bool {
 
 /// Connections that may wait to be accepted, per core; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// Classic BPF over the TCP header (Linux, networking/filter): a segment with SYN and without ACK is dropped, any other
+/// one passes. Accepted sockets inherit it, and never see such a segment.
+const NO_SYN: [SockFilter; 5] = [
+    // BPF_LD | BPF_B | BPF_ABS: the flags.
+    SockFilter::new(0x30, 0, 0, 13),
+    // BPF_ALU | BPF_AND | BPF_K: SYN and ACK of them.
+    SockFilter::new(0x54, 0, 0, 0x12),
+    // BPF_JMP | BPF_JEQ | BPF_K: SYN alone goes on to the next line, anything else to the last.
+    SockFilter::new(0x15, 0, 1, 0x02),
+    // BPF_RET | BPF_K: so many bytes of the segment pass.
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
 #[cfg(test)]
 mod tests {

@@ -11,26 +11,30 @@ use crate::clock;
 use crate::control::Fate;
 use crate::gateway::{self, InForce, reply};
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
-use crate::net::Stream;
 use crate::net::listener::{AcceptError, Listener};
+use crate::net::{NEVER, Stream};
 
-/// Accepts until the core drains. Then, unless the socket is handed over, what waits in the queue is taken too,
-/// and only then does the listener close: closing it would reset those connections.
+/// Accepts until the core drains. Then, unless the socket is handed over, nobody is let in any more, whoever is at the
+/// door comes in, and only then does the listener close: closing it would reset those connections.
 pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fate>>) {
     let counters = in_force.core().counters.clone();
     counters.listening.add(1);
     let door = Door { in_force, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
+    let mut closes_ms = NEVER;
     loop {
         let core = door.in_force.core();
-        let is_last = core.draining.get();
-        if is_last && fate.get() == Fate::HandedOver {
-            break;
+        if core.draining.get() && closes_ms == NEVER {
+            if fate.get() == Fate::HandedOver {
+                break;
+            }
+            let some_come = listener.turn_away();
+            closes_ms = clock::now_ms() + if some_come { core.idle_grace_ms.get() } else { 0 };
         }
         match door.take_waiting(&listener) {
-            Taken::Everything if is_last => break,
+            Taken::Everything if clock::now_ms() >= closes_ms => break,
             Taken::Everything => {
-                let look_again = clock::now_ms() + LOOK_AGAIN_MS;
+                let look_again = closes_ms.min(clock::now_ms() + LOOK_AGAIN_MS);
                 let _ = core.until_drain(look_again, pin!(listener.readable())).await;
             }
             // The others get their turn; the poll completes at once.

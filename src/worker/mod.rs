@@ -52,10 +52,8 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 fate.set(sockets_fate);
                 // What came before there was an order to open waits in the queues, too.
                 open(&in_force, &mut sockets, &fate)?;
-                in_force.core().drain(match sockets_fate {
-                    Fate::Closed => DRAIN_IDLE_MS,
-                    Fate::HandedOver => HANDOVER_IDLE_MS,
-                });
+                let core = in_force.core();
+                core.drain(idle_grace_ms(sockets_fate, core.config.timeouts.shutdown));
             }
             Order::Tunnel(handover) => tunnel::adopt(&in_force.core().means, handover),
             Order::Stop => break,
@@ -66,6 +64,15 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
         log.borrow_mut().flush(&core.counters);
     }
     Ok(())
+}
+
+/// How long whoever is idle may take for one more request. Part of the drain's time: none of them is to be cut off.
+fn idle_grace_ms(fate: Fate, drain: Duration) -> u64 {
+    let grace_ms = match fate {
+        Fate::Closed => DRAIN_IDLE_MS,
+        Fate::HandedOver => HANDOVER_IDLE_MS,
+    };
+    grace_ms.min(drain.as_millis() as u64 / 2)
 }
 
 /// Takes clients from all of these sockets. Errors: they cannot be registered with the runtime.
