@@ -116,10 +116,12 @@ impl<'c> Record<'c> {
         }
     }
 
-    /// What the tunnel that this handshake became has to remember. The line is the tunnel's to write.
-    pub fn ticket(&mut self, request: &Request) -> Ticket {
+    /// What the tunnel that this handshake became has to remember. The line is the tunnel's to write; without a log there
+    /// is nothing to remember.
+    pub fn ticket(&mut self, core: &Core, request: &Request) -> Option<Box<Ticket>> {
         self.is_handed_over = true;
-        Ticket {
+        core.access_log.as_ref()?;
+        Some(Box::new(Ticket {
             begun_us: self.begun_us,
             client: self.client,
             id: self.id.as_bytes().into(),
@@ -131,7 +133,7 @@ impl<'c> Record<'c> {
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
             endpoint: self.endpoint.clone(),
-        }
+        }))
     }
 
     /// The exchange is over: counted, and written into the core's log buffer.

@@ -168,7 +168,7 @@ async fn begin(
         has_extension: switched.has_extension,
         expires_unix_s: terms.expires_unix_s,
         rules: core.config.websocket.clone(),
-        ticket: exchange.record.ticket(exchange.request),
+        ticket: exchange.record.ticket(core, exchange.request),
         seat: terms.seat,
     })))
 }

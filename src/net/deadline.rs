@@ -56,23 +56,9 @@ impl Timers {
         .await
     }
 
-    /// Waits for `future` as long as it takes. It has no slot: [`Timers::wake_all`] passes it by, and whoever waits so
-    /// has another wait in the same task that sees to the end.
-    pub async fn at_any_time<F: Future + Unpin>(&self, mut future: F) -> F::Output {
-        self.leave_a_turn().await;
-        poll_fn(|context| {
-            let polled = Pin::new(&mut future).poll(context);
-            if polled.is_pending() {
-                self.has_waited();
-            }
-            polled
-        })
-        .await
-    }
-
     /// On epoll a poll is over at once where the ring takes a turn. After many such waits in a row everyone else has
     /// one: nothing shorter than a sleep lets the core come to its timers.
-    pub(super) async fn leave_a_turn(&self) {
+    pub async fn leave_a_turn(&self) {
         if self.at_once.get() >= WAITS_AT_ONCE_MAX {
             self.at_once.set(0);
             // Boxed: a sleep is 640 bytes, which every wait of every idle connection would carry along.

@@ -2,42 +2,33 @@
 
 use super::frame::{CONTROL_PAYLOAD_MAX, FIN, Header, MASK, Opcode};
 
-/// A control frame, ready to be sent.
+/// A control frame, ready to be sent. On the heap: whoever waits to send one should not be larger for it.
 #[derive(Clone, Debug)]
 pub struct ControlFrame {
-    bytes: [u8; CONTROL_FRAME_MAX],
-    length: usize,
+    bytes: Vec<u8>,
 }
 
 impl ControlFrame {
     /// The frame's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes
     }
 
     /// `mask`: the frame goes to a server (RFC 6455 §5.1). A payload over 125 bytes is cut.
     fn new(opcode: Opcode, payload: &[&[u8]], mask: Option<[u8; 4]>) -> ControlFrame {
-        let mut frame = ControlFrame { bytes: [0; CONTROL_FRAME_MAX], length: 2 };
-        frame.bytes[0] = FIN | opcode.bits();
-        if let Some(mask) = mask {
-            frame.bytes[1] = MASK;
-            frame.put(&mask);
-        }
-        let begin = frame.length;
+        let mut bytes = vec![FIN | opcode.bits(), 0];
+        bytes.extend(mask.iter().flatten());
+        let begin = bytes.len();
         for piece in payload {
-            let room = usize::from(CONTROL_PAYLOAD_MAX) - (frame.length - begin);
-            frame.put(&piece[..piece.len().min(room)]);
+            let room = usize::from(CONTROL_PAYLOAD_MAX) - (bytes.len() - begin);
+            bytes.extend(&piece[..piece.len().min(room)]);
         }
+        bytes[1] = (bytes.len() - begin) as u8;
         if let Some(mask) = mask {
-            apply_mask(&mut frame.bytes[begin..frame.length], mask);
+            bytes[1] |= MASK;
+            apply_mask(&mut bytes[begin..], mask);
         }
-        frame.bytes[1] |= (frame.length - begin) as u8;
-        frame
-    }
-
-    fn put(&mut self, piece: &[u8]) {
-        self.bytes[self.length..][..piece.len()].copy_from_slice(piece);
-        self.length += piece.len();
+        ControlFrame { bytes }
     }
 }
 
@@ -64,9 +55,6 @@ pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
         *byte ^= key;
     }
 }
-
-/// The largest control frame: two bytes, a masking key, the payload.
-pub(super) const CONTROL_FRAME_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_MAX as usize;
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,7 @@ fn relay<'b>(rules: Rules, pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<u8>, 
                     swallowed += 1;
                     held.drain(..frame);
                 }
-                Then::Closed(_) => return (out, None, swallowed),
+                Then::Hold | Then::Closed(_) => return (out, None, swallowed),
                 Then::Refused(refusal) => return (out, Some(refusal), swallowed),
             }
         }

@@ -41,6 +41,8 @@ pub enum Then {
     Await,
     /// A control frame of so many bytes that goes no further.
     Swallow(usize),
+    /// A frame that is to wait, and whatever stands behind it.
+    Hold,
     /// The bytes that go on end with a Close frame, with this code. What follows it means nothing (RFC 6455 §5.5.1).
     Closed(Option<u16>),
     /// A frame that must not go on.
@@ -65,6 +67,8 @@ pub enum Verdict {
     Pass,
     /// A control frame that was meant for the gateway.
     Swallow,
+    /// It waits: something else is to be said first. It will be judged again.
+    Hold,
     /// It is one too many.
     TooMany,
 }
@@ -97,7 +101,7 @@ impl Track {
         self.payload_left -= bytes;
     }
 
-    /// Follows the bytes at hand. `judge` is asked once about every frame: a data frame by its header alone, a
+    /// Follows the bytes at hand. `judge` is asked once about every frame that it does not hold: a data frame by its header alone, a
     /// control frame with its payload, still masked.
     pub fn advance(&mut self, bytes: &[u8], mut judge: impl FnMut(&Header, &[u8]) -> Verdict) -> Passage {
         let mut pass = 0;
@@ -121,6 +125,7 @@ impl Track {
             match judge(&header, payload) {
                 Verdict::Pass => pass += whole,
                 Verdict::Swallow => return Passage { pass, then: Then::Swallow(whole) },
+                Verdict::Hold => return Passage { pass, then: Then::Hold },
                 Verdict::TooMany => return Passage { pass, then: Then::Refused(Refusal::TooMany) },
             }
             match header.opcode {
@@ -319,6 +324,17 @@ mod tests {
         let mut track = track(0);
         assert_eq!(track.advance(&bytes, judge), Passage { pass: 3, then: Then::Swallow(6) });
         assert_eq!(track.advance(&bytes[9..], judge), Passage { pass: 3, then: Then::Await });
+    }
+
+    #[test]
+    fn a_frame_that_is_held_waits_at_the_boundary_and_is_judged_again() {
+        let bytes = [frame(0x82, &[1; 200]), frame(0x81, b"b")].concat();
+        let mut track = track(0);
+        assert_eq!(track.advance(&bytes[..100], pass).pass, 100);
+        let passage = track.advance(&bytes[100..], |_, _| Verdict::Hold);
+        assert_eq!(passage, Passage { pass: 104, then: Then::Hold });
+        assert!(track.is_between_frames());
+        assert_eq!(track.advance(&bytes[204..], pass), Passage { pass: 3, then: Then::Await });
     }
 
     #[test]

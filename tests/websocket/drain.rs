@@ -166,11 +166,16 @@ impl Drop for Crowd {
 /// An upstream that gets this resets.
 const CUT: &[u8] = b"cut";
 
-/// So many tunnels.
+/// So many tunnels, not more handshakes at once than a core asks of an upstream (`UPSTREAM_MAX_IN_FLIGHT`).
 #[track_caller]
 fn open(gateway: &Gateway, count: usize) -> Vec<Peer> {
-    let streams = (0..count).map(|_| TcpStream::connect(gateway.public).expect("a connection"));
-    switch(streams.collect())
+    let mut peers = Vec::new();
+    while peers.len() < count {
+        let streams = (peers.len()..count.min(peers.len() + 500))
+            .map(|_| TcpStream::connect(gateway.public).expect("a connection"));
+        peers.extend(switch(streams.collect()));
+    }
+    peers
 }
 
 /// These connections as tunnels, their handshakes all at once.

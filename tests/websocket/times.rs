@@ -96,6 +96,36 @@ fn a_ping_waits_for_the_end_of_a_frame_that_is_on_its_way() {
 }
 
 #[test]
+fn a_client_that_only_listens_to_a_steady_stream_is_pinged_and_stays() {
+    let origin = Origin::new(|exchange| {
+        let Some(side) = ServerSide::accept(exchange) else { return };
+        // Frames without a pause between them: every read of the gateway's ends inside of one.
+        let stream = Frame::new(0x82, vec![7; 1_000]).plain().repeat(16);
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(5) {
+            side.exchange.write(&stream);
+        }
+    });
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("WS_PING_INTERVAL", "1s")
+        .env("WS_IDLE_TIMEOUT", "3s")
+        .start();
+    let mut socket = Socket::open(&gateway, "ann");
+    let mut pings = 0;
+    while let Some(frame) = socket.try_read() {
+        match frame.first {
+            0x89 => {
+                pings += 1;
+                socket.send(Frame::pong(&frame.payload));
+            }
+            first => assert_eq!((first, frame.payload.len()), (0x82, 1_000)),
+        }
+    }
+    assert!(pings >= 3, "{pings} pings");
+}
+
+#[test]
 fn a_client_that_says_nothing_at_all_ends_at_the_idle_timeout() {
     let (origin, told) = listening();
     let gateway = Gateway::builder()

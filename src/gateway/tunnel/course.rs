@@ -1,7 +1,6 @@
 //! One direction of a tunnel: follow the frames, pass on what may pass, and say goodbye between two of them.
 
-use std::pin::pin;
-
+use super::farewell::Farewell;
 use super::{Broken, Ping, Side, Tunnel};
 use crate::clock;
 use crate::limits::PIPE_BYTES;
@@ -51,23 +50,25 @@ impl<'t> Course<'t> {
             match self.pass_on().await? {
                 Then::Closed(code) => {
                     self.tunnel.saw_close(self.side, code);
-                    return self.discard().await;
-                }
-                Then::Refused(refusal) => {
-                    self.tunnel.part(self.end_of(refusal));
-                    return self.leave().await;
-                }
-                Then::Await | Then::Swallow(_) => {}
-            }
-            match self.arrival(true).await? {
-                Event::Bytes => {}
-                Event::End => {
-                    self.tunnel.saw_end(self.source_gone().0);
-                    self.sink().shutdown_write();
+                    self.discard().await;
                     return Ok(());
                 }
-                Event::Called if self.tunnel.farewell.get().is_some() => return self.leave().await,
-                Event::Called => self.ping().await?,
+                Then::Refused(refusal) => self.tunnel.part(self.end_of(refusal)),
+                Then::Hold => {}
+                Then::Await | Then::Swallow(_) => match self.arrival().await? {
+                    Event::Bytes => continue,
+                    Event::End => {
+                        self.tunnel.saw_end(self.source_gone().0);
+                        self.sink().shutdown_write();
+                        return Ok(());
+                    }
+                    Event::Called => {}
+                },
+            }
+            // Here the sink stands between two frames, and something is to be said.
+            match self.tunnel.farewell.get() {
+                Some(farewell) => return self.leave(&farewell).await,
+                None => self.ping().await?,
             }
         }
     }
@@ -86,24 +87,19 @@ impl<'t> Course<'t> {
         }
     }
 
-    /// Waits for bytes and takes them into the buffer, or past it. `heeds`: a call comes first, between two frames.
-    async fn arrival(&mut self, heeds: bool) -> Result<Event, Broken> {
+    /// Waits for bytes and takes them into the buffer, or past it. A call comes first, between two frames.
+    async fn arrival(&mut self) -> Result<Event, Broken> {
+        let (tunnel, side) = (self.tunnel, self.side);
+        let heeds = self.track.is_between_frames();
         loop {
             self.hold();
-            let (tunnel, side) = (self.tunnel, self.side);
-            let heeds = heeds && self.track.is_between_frames();
-            let is_called = || heeds && tunnel.is_calling(side);
-            let arrived = self.source().arrival_unless(&tunnel.means.timers, is_called).await;
-            if !arrived.map_err(|_| self.source_gone())? {
+            if !self.arrived(|| heeds && tunnel.is_calling(side)).await? {
                 return Ok(Event::Called);
             }
             if self.track.payload_left() >= tunnel.rules.splice_bytes_min
                 && let Some(pipe) = tunnel.means.pipes.take()
             {
                 return self.splice(pipe).await;
-            }
-            if !self.held.is_empty() {
-                self.buffer.put(&std::mem::take(&mut self.held));
             }
             match self.receive()? {
                 Some(0) => return Ok(Event::End),
@@ -113,7 +109,17 @@ impl<'t> Course<'t> {
         }
     }
 
+    /// Waits until it is worth while to read. False: it was called.
+    async fn arrived(&self, is_called: impl Fn() -> bool) -> Result<bool, Broken> {
+        let arrived = self.source().arrival_unless(&self.tunnel.means.timers, is_called).await;
+        arrived.map_err(|_| self.source_gone())
+    }
+
+    /// Reads behind what was held back.
     fn receive(&mut self) -> Result<Option<usize>, Broken> {
+        if !self.held.is_empty() {
+            self.buffer.put(&std::mem::take(&mut self.held));
+        }
         let received = self.source().try_recv(self.buffer.room()).map_err(|_| self.source_gone())?;
         self.buffer.fill(received.unwrap_or(0));
         Ok(received)
@@ -178,8 +184,8 @@ impl<'t> Course<'t> {
 
     /// Waits until the sink takes more. Nothing is read from the source meanwhile: that is the back-pressure.
     async fn room(&self) -> Result<(), Broken> {
-        let writable = self.tunnel.means.timers.at_any_time(pin!(self.sink().writable())).await;
-        writable.map_err(|_| self.sink_gone())
+        self.tunnel.means.timers.leave_a_turn().await;
+        self.sink().writable().await.map_err(|_| self.sink_gone())
     }
 
     async fn ping(&self) -> Result<(), Broken> {
@@ -191,63 +197,52 @@ impl<'t> Course<'t> {
     }
 
     /// Sends our Close frame to the sink, and waits for the source to come to its end.
-    async fn leave(&mut self) -> Result<(), Broken> {
-        let Some(farewell) = self.tunnel.farewell.get() else { return Ok(()) };
-        let mut mask = [0; 4];
-        mask.copy_from_slice(&self.tunnel.means.ids.next_word().to_be_bytes()[..4]);
-        self.send_frame(&farewell.frame(self.side, mask)).await?;
+    async fn leave(&mut self, farewell: &Farewell) -> Result<(), Broken> {
+        let word = self.tunnel.means.ids.next_word().to_be_bytes();
+        let frame = farewell.frame(self.side, [word[0], word[1], word[2], word[3]]);
+        self.send_frame(&frame).await?;
         if farewell.is_deaf && self.side == Side::Down {
             // Its Close frame will not be found among what it still sends: the end of ours is all there is to say.
             self.tunnel.client.shutdown_write();
         }
         if self.side == Side::Down || farewell.is_deaf {
-            return self.discard().await;
+            self.discard().await;
+            return Ok(());
         }
-        let ended = self.await_close().await;
+        self.await_close().await;
         self.tunnel.client_done_ms.set(Some(clock::now_ms()));
         self.tunnel.tell();
         // RFC 6455 §7.1.1: the server closes first.
         self.tunnel.client.shutdown_write();
-        ended
+        Ok(())
     }
 
-    /// Reads on to the client's own Close frame, or to its end. Nothing of it goes upstream.
-    async fn await_close(&mut self) -> Result<(), Broken> {
+    /// Reads on to the client's own Close frame, or to its end, whichever way that comes. Nothing of it goes upstream.
+    async fn await_close(&mut self) {
         loop {
             let passage = self.track.advance(self.buffer.filled(), |_, _| Verdict::Pass);
             self.buffer.consume(passage.pass);
             match passage.then {
-                Then::Closed(_) => return Ok(()),
+                Then::Closed(_) => return,
                 Then::Refused(_) => return self.discard().await,
-                Then::Await | Then::Swallow(_) => {}
+                Then::Await | Then::Swallow(_) | Then::Hold => {}
             }
             self.hold();
-            self.source()
-                .arrival_unless(&self.tunnel.means.timers, || false)
-                .await
-                .map_err(|_| self.source_gone())?;
-            if !self.held.is_empty() {
-                self.buffer.put(&std::mem::take(&mut self.held));
-            }
-            if self.receive()? == Some(0) {
-                return Ok(());
+            if self.arrived(|| false).await.is_err() || matches!(self.receive(), Ok(Some(0)) | Err(_)) {
+                return;
             }
         }
     }
 
-    /// Reads and throws away what the source still sends, to its end. The minder bounds the time.
-    async fn discard(&mut self) -> Result<(), Broken> {
+    /// Reads and throws away what the source still sends, to its end, and passes that on: whatever is to be said before
+    /// it has been said. The minder bounds the time.
+    async fn discard(&mut self) {
         self.held = Vec::new();
         loop {
             self.buffer.clear();
             self.buffer.release_if_empty();
-            self.source()
-                .arrival_unless(&self.tunnel.means.timers, || false)
-                .await
-                .map_err(|_| self.source_gone())?;
-            if self.receive()? == Some(0) {
-                self.sink().shutdown_write();
-                return Ok(());
+            if self.arrived(|| false).await.is_err() || matches!(self.receive(), Ok(Some(0)) | Err(_)) {
+                return self.sink().shutdown_write();
             }
         }
     }
@@ -292,7 +287,7 @@ impl<'t> Course<'t> {
 
 impl Tunnel {
     /// Something is to be sent where this course leads.
-    fn is_calling(&self, side: Side) -> bool {
+    pub(super) fn is_calling(&self, side: Side) -> bool {
         self.farewell.get().is_some() || (side == Side::Down && self.ping.get() == Ping::Due)
     }
 }

@@ -33,7 +33,7 @@ pub struct Handover {
     /// What held when the handshake was taken, and holds for the tunnel.
     pub rules: Arc<WebSocket>,
     /// For the access log.
-    pub ticket: Ticket,
+    pub ticket: Option<Box<Ticket>>,
     /// The user's place, if there is a bound.
     pub seat: Option<Seat>,
 }

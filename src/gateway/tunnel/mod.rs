@@ -68,7 +68,7 @@ struct Tunnel {
     news: Cell<u32>,
     allowance: Allowance,
     tally: Tally,
-    ticket: Ticket,
+    ticket: Option<Box<Ticket>>,
     _seat: Option<Seat>,
 }
 
@@ -115,9 +115,12 @@ impl Early {
 async fn run(tunnel: Box<Tunnel>, early: Early) {
     if let Err(Broken(end)) = tunnel.carry(early).await {
         tunnel.end.set(tunnel.end.get().or(Some(end)));
-        // "one side's reset resets the other": a peer must not take half a conversation for a whole one.
-        tunnel.client.reset_on_close();
-        tunnel.upstream.reset_on_close();
+        // A peer must not take half a conversation for a whole one. After a goodbye of ours it does not; and a reset
+        // could destroy that.
+        if tunnel.farewell.get().is_none() {
+            tunnel.client.reset_on_close();
+            tunnel.upstream.reset_on_close();
+        }
     }
     tunnel.finish();
 }
@@ -171,14 +174,12 @@ impl Tunnel {
                     return Poll::Ready(Ok(()));
                 }
                 if !is_up_over && let Poll::Ready(ended) = up.as_mut().poll(context) {
+                    ended?;
                     is_up_over = true;
-                    // A client that is gone after a goodbye has nothing more to be waited for.
-                    is_down_over |= ended == Err(Broken(TunnelEnd::ClientGone));
-                    self.settle(ended)?;
                 }
                 if !is_down_over && let Poll::Ready(ended) = down.as_mut().poll(context) {
+                    ended?;
                     is_down_over = true;
-                    self.settle(ended)?;
                 }
                 if is_up_over && is_down_over {
                     return Poll::Ready(Ok(()));
@@ -191,14 +192,12 @@ impl Tunnel {
         .await
     }
 
-    /// A connection that breaks after our goodbye, or after the peers' own, is an end like any other.
-    fn settle(&self, ended: Result<(), Broken>) -> Result<(), Broken> {
-        let is_expected = self.farewell.get().is_some() || self.closing_ms.get().is_some();
-        if is_expected { Ok(()) } else { ended }
-    }
-
     /// What becomes of a frame.
     fn judge(&self, side: Side, header: &Header, payload: &[u8]) -> Verdict {
+        // Also before a Close frame of the peer's: it would take the place of ours.
+        if self.is_calling(side) {
+            return Verdict::Hold;
+        }
         let is_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if side == Side::Down {
             self.means.counters.tunnel_frames_out.add(1);
@@ -281,7 +280,9 @@ impl Tunnel {
             end,
             close_code: self.close_code.get(),
         };
-        self.ticket.finish(&self.means, bytes_in.get(), bytes_out.get(), record);
+        if let Some(ticket) = &self.ticket {
+            ticket.finish(&self.means, bytes_in.get(), bytes_out.get(), record);
+        }
     }
 }
 
