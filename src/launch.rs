@@ -31,11 +31,11 @@ use crate::control::signals::Signals;
 use crate::control::sockets::Sockets;
 use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
-use crate::control::{Mailbox, Order, Postbox, Target, mailbox, manager};
+use crate::control::{Order, Postbox, Target, mailbox, manager};
 use crate::gateway::core::Parts;
 use crate::gateway::health::Health;
 use crate::gateway::seats::Seats;
-use crate::gateway::tunnel::{Sibling, Tunnels};
+use crate::gateway::tunnel::Tunnels;
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, TICK_MS};
 use crate::net::listener::Socket;
@@ -97,8 +97,8 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
     let store = Store::new(&config.rate_limit);
     let health: Arc<Health> = Arc::default();
 
-    let (postboxes, mailboxes) = mailboxes(cpus.len()).map_err(machine("core"))?;
-    let siblings = siblings(&postboxes);
+    let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(machine("core"))?;
+    let siblings = mailbox::siblings(&postboxes);
     let seats: Arc<Seats> = Arc::default();
     let mut cores = Vec::new();
     for (index, ((cpu, sockets), mailbox)) in cpus.into_iter().zip(sockets.public).zip(mailboxes).enumerate()
@@ -146,27 +146,6 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         pid_file,
         public,
     })
-}
-
-/// A mailbox for each core, before the first of them runs: a core can give tunnels to every other.
-fn mailboxes(count: usize) -> io::Result<(Arc<[Postbox]>, Vec<Mailbox>)> {
-    let (mut postboxes, mut mailboxes) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let (postbox, mailbox) = mailbox::mailbox()?;
-        postboxes.push(postbox);
-        mailboxes.push(mailbox);
-    }
-    Ok((postboxes.into(), mailboxes))
-}
-
-/// Every core as the others see it.
-fn siblings(postboxes: &Arc<[Postbox]>) -> Arc<[Sibling]> {
-    let sibling = |index: usize| {
-        let postboxes = postboxes.clone();
-        let give = move |handover| postboxes[index].hand_over(handover);
-        Sibling { counters: Arc::default(), give: Box::new(give) }
-    };
-    (0..postboxes.len()).map(sibling).collect()
 }
 
 /// What is wrong with a configuration that is right by its form: CPUs that are not there, routes that contradict

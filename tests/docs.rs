@@ -14,8 +14,10 @@ const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
-const FOREIGN_NAMES: [&str; 13] = [
+const FOREIGN_NAMES: [&str; 15] = [
     "PAGE_PORT",
+    "RUSTC_BOOTSTRAP",
+    "TCP_USER_TIMEOUT",
     "RUST_LOG",
     "SKIP_INSTALL",
     "SO_REUSEPORT",

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use crate::config::UpstreamAddress;
 use crate::gateway::Replacement;
-use crate::gateway::tunnel::Handover;
+use crate::gateway::tunnel::{Handover, Sibling};
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, Stream, Timers};
 
@@ -68,8 +68,30 @@ pub struct OpenMailbox {
     bell: Stream,
 }
 
+/// A mailbox for each core, before the first of them runs: a core can give tunnels to every other. Errors: no file
+/// descriptors.
+pub fn mailboxes(count: usize) -> io::Result<(Arc<[Postbox]>, Vec<Mailbox>)> {
+    let (mut postboxes, mut mailboxes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (postbox, mailbox) = mailbox()?;
+        postboxes.push(postbox);
+        mailboxes.push(mailbox);
+    }
+    Ok((postboxes.into(), mailboxes))
+}
+
+/// Every core as the others see it.
+pub fn siblings(postboxes: &Arc<[Postbox]>) -> Arc<[Sibling]> {
+    let sibling = |index: usize| {
+        let postboxes = postboxes.clone();
+        let give = move |handover| postboxes[index].hand_over(handover);
+        Sibling { counters: Arc::default(), give: Box::new(give) }
+    };
+    (0..postboxes.len()).map(sibling).collect()
+}
+
 /// Both sides of one core's mailbox. Errors: no file descriptors.
-pub fn mailbox() -> io::Result<(Postbox, Mailbox)> {
+fn mailbox() -> io::Result<(Postbox, Mailbox)> {
     let (sender, receiver) = bounded(ORDERS_QUEUED_MAX);
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (near, far) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

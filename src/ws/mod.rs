@@ -6,6 +6,7 @@
 
 mod control;
 mod frame;
+pub mod fuzz;
 mod handshake;
 mod track;
 

@@ -171,6 +171,8 @@ fn close_code(header: &Header, payload: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::ws::Sender;
 
@@ -233,6 +235,32 @@ mod tests {
         }
         let single: Vec<&[u8]> = whole.chunks(1).collect();
         assert_eq!(relay(&single), (whole.clone(), Some(Then::Closed(Some(1000))), 6));
+    }
+
+    /// Bytes that are frames for a while: headers of every kind, then noise.
+    fn noise() -> impl Strategy<Value = Vec<u8>> {
+        let valid = (prop::sample::select(vec![0x81, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88]), 0_usize..300)
+            .prop_map(|(first, size)| {
+                frame(first, &vec![first; if first > 0x87 { size % 126 } else { size }])
+            });
+        let any = prop::collection::vec(any::<u8>(), 0..20);
+        prop::collection::vec(prop_oneof![6 => valid, 1 => any], 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn however_a_stream_is_cut_the_same_passes(bytes in noise(), cuts in prop::collection::vec(1_usize..40, 1..9)) {
+            let (mut pieces, mut rest, mut turn) = (Vec::new(), &bytes[..], 0);
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(cuts[turn % cuts.len()].min(rest.len()));
+                pieces.push(piece);
+                (rest, turn) = (behind, turn + 1);
+            }
+            let whole = relay(&[&bytes]);
+            prop_assert_eq!(relay(&pieces), whole.clone());
+            // What passes is the beginning of what came, and what is refused does not pass.
+            prop_assert!(bytes.starts_with(&whole.0));
+        }
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl<'t> Course<'t> {
         }
     }
 
-    /// Reads and throws away what the source still sends, to its end. The keeper bounds the time.
+    /// Reads and throws away what the source still sends, to its end. The minder bounds the time.
     async fn discard(&mut self) -> Result<(), Broken> {
         self.held = Vec::new();
         loop {

@@ -1,8 +1,8 @@
 //! Where a tunnel goes on: on the core of its handshake, or on one that has fewer of them.
 //!
-//! `SO_REUSEPORT` spreads connections by their addresses and not by load, which evens out for short requests and not for
-//! sockets that last for hours. Right after its handshake a tunnel is two descriptors with nothing in flight, so that is
-//! the moment to move it.
+//! `SO_REUSEPORT` spreads connections by their addresses and not by load. That evens out for short requests, not for
+//! sockets that last for hours. Right after its handshake a tunnel is two descriptors with nothing in flight, so that
+//! is the moment to move it.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;

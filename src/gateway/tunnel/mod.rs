@@ -4,7 +4,7 @@
 //!            ┌──────────────────── Tunnel ────────────────────┐
 //!  client ══▶│ course up:   track frames, judge, pass on      │══▶ upstream
 //!         ◀══│ course down: the same, and our pings and Close │◀══
-//!            │ keeper: pings, deadlines, the drain            │
+//!            │ minder: pings, deadlines, the drain            │
 //!            └────────────────────────────────────────────────┘
 //! ```
 //!
@@ -14,7 +14,7 @@
 mod course;
 mod farewell;
 mod handover;
-mod keeper;
+mod minder;
 mod means;
 
 use std::cell::Cell;
@@ -40,7 +40,7 @@ use crate::net::Stream;
 use crate::telemetry::{TunnelEnd, TunnelRecord};
 use crate::ws::{self, Header, Opcode, Verdict};
 
-/// What both courses and the keeper see. They take turns on one thread, so cells are enough.
+/// What both courses and the minder see. They take turns on one thread, so cells are enough.
 struct Tunnel {
     means: Rc<Means>,
     client: Stream,
@@ -158,16 +158,16 @@ impl Tunnel {
         })
     }
 
-    /// Both directions until both have ended, or one breaks, or the keeper has waited long enough.
+    /// Both directions until both have ended, or one breaks, or the minder has waited long enough.
     async fn carry(&self, early: Early) -> Result<(), Broken> {
-        let mut keeper = pin!(keeper::keep(self));
+        let mut minder = pin!(minder::mind(self));
         let (mut up, mut down) = early.courses(self);
         let (mut up, mut down) = (pin!(up.run()), pin!(down.run()));
         let (mut is_up_over, mut is_down_over) = (false, false);
         poll_fn(|context| {
             loop {
                 let news = self.news.get();
-                if keeper.as_mut().poll(context).is_ready() {
+                if minder.as_mut().poll(context).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
                 if !is_up_over && let Poll::Ready(ended) = up.as_mut().poll(context) {

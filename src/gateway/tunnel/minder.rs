@@ -12,8 +12,8 @@ use crate::limits::TUNNEL_CLOSE_MS;
 use crate::net::NEVER;
 use crate::telemetry::TunnelEnd;
 
-/// Keeps the times of a tunnel. It ends when the tunnel is to be cut off, whatever the courses wait for.
-pub(super) async fn keep(tunnel: &Tunnel) {
+/// Minds the times of a tunnel. It ends when the tunnel is to be cut off, whatever the courses wait for.
+pub(super) async fn mind(tunnel: &Tunnel) {
     loop {
         let now_ms = clock::now_ms();
         let due_ms = tunnel.look(now_ms);
