@@ -14,7 +14,7 @@ const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
-const FOREIGN_NAMES: [&str; 15] = [
+const FOREIGN_NAMES: [&str; 16] = [
     "PAGE_PORT",
     "RUSTC_BOOTSTRAP",
     "TCP_USER_TIMEOUT",
@@ -22,6 +22,7 @@ const FOREIGN_NAMES: [&str; 15] = [
     "SKIP_INSTALL",
     "SO_REUSEPORT",
     "COOP_TASKRUN",
+    "DEFER_TASKRUN",
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",

@@ -116,8 +116,8 @@ impl<'c> Record<'c> {
         }
     }
 
-    /// What the tunnel that this handshake became has to remember. The line is the tunnel's to write; without a log there
-    /// is nothing to remember.
+    /// What the tunnel that this handshake became has to remember. The line is the tunnel's to write; without a log
+    /// there is nothing to remember.
     pub fn ticket(&mut self, core: &Core, request: &Request) -> Option<Box<Ticket>> {
         self.is_handed_over = true;
         core.access_log.as_ref()?;

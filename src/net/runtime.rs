@@ -12,7 +12,8 @@ use crate::limits::RING_ENTRIES;
 /// How a thread waits for its sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// io_uring with `COOP_TASKRUN`: completions do not interrupt the thread (Linux 5.19).
+    /// io_uring with `SINGLE_ISSUER` and `DEFER_TASKRUN`: completions are made when the thread asks for them, many at a
+    /// time (Linux 6.1); or with `COOP_TASKRUN`, so that they do not interrupt it at least (Linux 5.19).
     TunedRing,
     /// io_uring without flags.
     PlainRing,
@@ -49,10 +50,14 @@ impl ThreadRuntime {
     /// Tries the drivers from the best down. `is_ring_wanted` false: epoll at once.
     /// Errors: not even epoll works.
     pub fn build(is_ring_wanted: bool) -> io::Result<(ThreadRuntime, Driver)> {
-        let mut tuned = io_uring::IoUring::builder();
-        tuned.setup_coop_taskrun();
-        let plain = io_uring::IoUring::builder();
-        for (flags, driver) in [(tuned, Driver::TunedRing), (plain, Driver::PlainRing)] {
+        let [mut deferring, mut cooperating, plain] = [(); 3].map(|()| io_uring::IoUring::builder());
+        // The runtime asks for completions only when no task is ready: one that woke itself again and again would have
+        // the core to itself. None of ours does.
+        deferring.setup_single_issuer().setup_defer_taskrun();
+        cooperating.setup_coop_taskrun();
+        for (flags, driver) in
+            [(deferring, Driver::TunedRing), (cooperating, Driver::TunedRing), (plain, Driver::PlainRing)]
+        {
             if !is_ring_wanted {
                 break;
             }

@@ -55,7 +55,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 let core = in_force.core();
                 core.drain(idle_grace_ms(sockets_fate, core.config.timeouts.shutdown));
             }
-            Order::Tunnel(handover) => tunnel::adopt(&in_force.core().means, handover),
+            Order::Tunnel(handover) => tunnel::adopt(&in_force.core().means, *handover),
             Order::Stop => break,
         }
     }

@@ -101,8 +101,8 @@ impl Track {
         self.payload_left -= bytes;
     }
 
-    /// Follows the bytes at hand. `judge` is asked once about every frame that it does not hold: a data frame by its header alone, a
-    /// control frame with its payload, still masked.
+    /// Follows the bytes at hand. `judge` is asked once about every frame that it does not hold: a data frame by its
+    /// header alone, a control frame with its payload, still masked.
     pub fn advance(&mut self, bytes: &[u8], mut judge: impl FnMut(&Header, &[u8]) -> Verdict) -> Passage {
         let mut pass = 0;
         loop {

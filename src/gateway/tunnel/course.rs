@@ -210,7 +210,7 @@ impl<'t> Course<'t> {
             return Ok(());
         }
         self.await_close().await;
-        self.tunnel.client_done_ms.set(Some(clock::now_ms()));
+        self.tunnel.client_done_ms.set(clock::now_ms());
         self.tunnel.tell();
         // RFC 6455 §7.1.1: the server closes first.
         self.tunnel.client.shutdown_write();

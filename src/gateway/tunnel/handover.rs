@@ -113,20 +113,20 @@ impl Tunnels {
 pub fn begin(core: &Core, handover: Box<Handover>) {
     core.counters.tunnels_opened.add(1);
     let Some(sibling) = core.tunnels.elsewhere(&core.counters, &handover.rules) else {
-        return adopt(&core.means, handover);
+        return adopt(&core.means, *handover);
     };
     match (sibling.give)(handover) {
         Ok(()) => core.counters.tunnels_handed_over.add(1),
-        Err(handover) => adopt(&core.means, handover),
+        Err(handover) => adopt(&core.means, *handover),
     }
 }
 
 /// Goes on with a tunnel on this core.
-pub fn adopt(means: &Rc<Means>, mut handover: Box<Handover>) {
+pub fn adopt(means: &Rc<Means>, mut handover: Handover) {
     let from_client = std::mem::take(&mut handover.early_in).into_boxed_slice();
     let from_upstream = std::mem::take(&mut handover.early_out).into_boxed_slice();
     // Without a place in the runtime both connections close, which both peers see.
-    let Ok(tunnel) = Tunnel::new(means, *handover) else { return };
+    let Ok(tunnel) = Tunnel::new(means, handover) else { return };
     means.counters.tunnels_open.add(1);
     means.counters.connections_open.add(1);
     monoio::spawn(run(Box::new(tunnel), Early { from_client, from_upstream }));

@@ -57,10 +57,10 @@ impl Tunnel {
 
     /// When a goodbye, or the peers' own closing handshake, has taken too long.
     fn cut_ms(&self) -> Option<u64> {
-        let since = |begun_ms: Option<u64>| begun_ms.map_or(NEVER, |begun_ms| begun_ms + TUNNEL_CLOSE_MS);
+        let (closing_ms, client_done_ms) = (self.closing_ms.get(), self.client_done_ms.get());
         match self.farewell.get() {
-            Some(farewell) => Some(farewell.deadline_ms.min(since(self.client_done_ms.get()))),
-            None => self.closing_ms.get().map(|begun_ms| since(Some(begun_ms))),
+            Some(farewell) => Some(farewell.deadline_ms.min(client_done_ms.saturating_add(TUNNEL_CLOSE_MS))),
+            None => (closing_ms != NEVER).then(|| closing_ms + TUNNEL_CLOSE_MS),
         }
     }
 
@@ -68,20 +68,19 @@ impl Tunnel {
         if !self.means.draining.get() {
             return NEVER;
         }
-        let leaves_ms = self.leaves_ms.get().unwrap_or_else(|| self.means.departures.next_ms());
-        self.leaves_ms.set(Some(leaves_ms));
-        leaves_ms
+        if self.leaves_ms.get() == NEVER {
+            self.leaves_ms.set(self.means.departures.next_ms());
+        }
+        self.leaves_ms.get()
     }
 
     /// The token's end on our clock. The wall clock may be set meanwhile, so it is asked again every minute.
     fn expiry_ms(&self, now_ms: u64) -> u64 {
-        match self.expires_unix_s {
-            Some(expires_s) if self.rules.token_expiry == TokenExpiry::Close => {
-                let left_s = expires_s.saturating_sub(clock::unix_s());
-                now_ms + left_s.min(EXPIRY_LOOK_S) * 1_000
-            }
-            Some(_) | None => NEVER,
+        if self.expires_unix_s == NEVER || self.rules.token_expiry == TokenExpiry::Ignore {
+            return NEVER;
         }
+        let left_s = self.expires_unix_s.saturating_sub(clock::unix_s());
+        now_ms + left_s.min(EXPIRY_LOOK_S) * 1_000
     }
 
     fn pong_due_ms(&self) -> u64 {

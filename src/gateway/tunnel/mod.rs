@@ -36,7 +36,7 @@ use crate::clock;
 use crate::config::WebSocket;
 use crate::gateway::record::Ticket;
 use crate::gateway::seats::Seat;
-use crate::net::Stream;
+use crate::net::{NEVER, Stream};
 use crate::telemetry::{TunnelEnd, TunnelRecord};
 use crate::ws::{self, Header, Opcode, Verdict};
 
@@ -47,8 +47,8 @@ struct Tunnel {
     upstream: Stream,
     rules: Arc<WebSocket>,
     has_extension: bool,
-    /// When the token holds no longer, in seconds since 1970.
-    expires_unix_s: Option<u64>,
+    /// When the token holds no longer, in seconds since 1970; [`NEVER`]: there is none.
+    expires_unix_s: u64,
     begun_ms: u64,
     /// When the client last gave a sign of life.
     heard_ms: Cell<u64>,
@@ -56,12 +56,12 @@ struct Tunnel {
     /// What our pings carry, so that their pongs are known.
     mark: [u8; 8],
     farewell: Cell<Option<Farewell>>,
-    /// When the drain will come to this tunnel, once it has begun.
-    leaves_ms: Cell<Option<u64>>,
-    /// When the first Close frame passed.
-    closing_ms: Cell<Option<u64>>,
-    /// When the client had nothing more to say after our goodbye.
-    client_done_ms: Cell<Option<u64>>,
+    /// When the drain comes to this tunnel; [`NEVER`] before it has begun.
+    leaves_ms: Cell<u64>,
+    /// When the first Close frame passed; [`NEVER`]: none has.
+    closing_ms: Cell<u64>,
+    /// When the client had nothing more to say after our goodbye; [`NEVER`]: it may have.
+    client_done_ms: Cell<u64>,
     end: Cell<Option<TunnelEnd>>,
     close_code: Cell<Option<u16>>,
     /// Counts what one of the three does that another may be waiting for.
@@ -142,15 +142,15 @@ impl Tunnel {
             client,
             upstream,
             has_extension: handover.has_extension,
-            expires_unix_s: handover.expires_unix_s,
+            expires_unix_s: handover.expires_unix_s.unwrap_or(NEVER),
             begun_ms: now_ms,
             heard_ms: Cell::new(now_ms),
             ping: Cell::new(Ping::Idle),
             mark,
             farewell: Cell::new(None),
-            leaves_ms: Cell::new(None),
-            closing_ms: Cell::new(None),
-            client_done_ms: Cell::new(None),
+            leaves_ms: Cell::new(NEVER),
+            closing_ms: Cell::new(NEVER),
+            client_done_ms: Cell::new(NEVER),
             end: Cell::new(None),
             close_code: Cell::new(None),
             news: Cell::new(0),
@@ -245,8 +245,8 @@ impl Tunnel {
 
     /// A Close frame has passed: the peers end the conversation themselves.
     fn saw_close(&self, side: Side, code: Option<u16>) {
-        if self.closing_ms.get().is_none() {
-            self.closing_ms.set(Some(clock::now_ms()));
+        if self.closing_ms.get() == NEVER {
+            self.closing_ms.set(clock::now_ms());
             self.close_code.set(self.close_code.get().or(code));
         }
         self.saw_end(match side {
