@@ -99,7 +99,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
 
     let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(machine("core"))?;
     let siblings = mailbox::siblings(&postboxes);
-    let seats: Arc<Seats> = Arc::default();
+    let (rooms, seats) = (Tunnels::rooms(cpus.len()), Arc::<Seats>::default());
     let mut cores = Vec::new();
     for (index, ((cpu, sockets), mailbox)) in cpus.into_iter().zip(sockets.public).zip(mailboxes).enumerate()
     {
@@ -111,7 +111,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
             store: store.clone(),
             connections_room,
             redis: store::redis(&config).map(|(_, settings)| settings),
-            tunnels: Tunnels::new(siblings.clone(), index, seats.clone()),
+            tunnels: Tunnels::new(siblings.clone(), index, rooms.clone(), seats.clone()),
             counters: counters.clone(),
             access_log: access_log.as_ref().map(AccessLogWriter::core_log),
             health: health.clone(),

@@ -74,6 +74,9 @@ pub const PIPES_MAX: usize = 64;
 /// How long a tunnel that is being ended may take for its closing handshake, in milliseconds. Over it: cut off. A
 /// drain gives what is left of `SHUTDOWN_TIMEOUT` instead.
 pub const TUNNEL_CLOSE_MS: u64 = 5_000;
+/// How long before the end of a drain the tunnels that are left are cut off, in milliseconds, or a quarter of the drain
+/// if that is less: their lines are to be in the access log when the process ends.
+pub const DRAIN_CUT_MS: u64 = 4 * TICK_MS;
 /// A core gives tunnels away only if it has so many more of them than another, whatever `WS_BALANCE_SLACK` says.
 pub const BALANCE_DIFFERENCE_MIN: u64 = 16;
 /// Values of `Sec-WebSocket-Protocol` in one handshake. Over it: 400.

@@ -26,7 +26,7 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Refusal>
     let asked = parameters(request.query()).filter(|_| sources.query);
     let mut found = header
         .into_iter()
-        .chain(offered.filter_map(|offer| offer.strip_prefix(BEARER)))
+        .chain(offered.filter_map(bearer_of))
         .chain(asked.filter(|(name, _)| is_access_token(name)).map(|(_, value)| value));
     let token = found.next().ok_or(Refusal::Missing)?;
     match found.next() {
@@ -88,7 +88,7 @@ pub fn compose(
         let is_ours = matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
         !is_ours && headers::passes_upstream(field, route, context.is_peer_trusted)
     });
-    let passing = subprotocols(request).filter(|offer| !(keeps_tokens && offer.starts_with(BEARER)));
+    let passing = subprotocols(request).filter(|offer| !(keeps_tokens && bearer_of(offer).is_some()));
     let mut before: &[u8] = b"Sec-WebSocket-Protocol: ";
     for offer in passing {
         headers::put(out, &[before, offer]);
@@ -132,13 +132,24 @@ fn subprotocols(request: &Request) -> impl Iterator<Item = &[u8]> {
     request.values(FieldKind::SecWebSocketProtocol).flat_map(tokens)
 }
 
-/// The parameters of a query, which begins with its question mark or is empty: names and values as they stand.
+/// The token of a subprotocol that is one, in any case.
+fn bearer_of(offer: &[u8]) -> Option<&[u8]> {
+    let (prefix, token) = offer.split_at_checked(BEARER.len())?;
+    prefix.eq_ignore_ascii_case(BEARER).then_some(token)
+}
+
+/// The parameters of a query, which begins with its question mark or is empty: names and values as they stand. Some
+/// services take `;` for `&`, and read names in any case: a token is one however they would find it.
 fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let pieces = query.get(1..).unwrap_or_default().split(|&byte| byte == b'&');
+    let pieces = query.get(1..).unwrap_or_default().split(|&byte| is_separator(byte));
     pieces.map(|piece| match memchr::memchr(b'=', piece) {
         Some(at) => (&piece[..at], &piece[at + 1..]),
         None => (piece, &piece[piece.len()..]),
     })
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'&' | b';')
 }
 
 /// The query without its tokens; nothing else of it changes.
@@ -146,17 +157,23 @@ fn compose_query(out: &mut Buffer, query: &[u8], keeps_tokens: bool) {
     if !keeps_tokens || !parameters(query).any(|(name, _)| is_access_token(name)) {
         return out.put(query);
     }
-    let mut before: &[u8] = b"?";
-    for piece in query[1..].split(|&byte| byte == b'&') {
+    // Each piece with the separator before it; the first that stays has the question mark.
+    let (mut rest, mut is_first) = (query, true);
+    while let [separator, behind @ ..] = rest {
+        let end = behind.iter().position(|&byte| is_separator(byte)).unwrap_or(behind.len());
+        let (piece, next) = behind.split_at(end);
         let name = piece.split(|&byte| byte == b'=').next().unwrap_or_default();
         if !is_access_token(name) {
+            let before = if is_first { b"?" } else { std::slice::from_ref(separator) };
             headers::put(out, &[before, piece]);
-            before = b"&";
+            is_first = false;
         }
+        rest = next;
     }
 }
 
-/// `access_token` (RFC 6750 §2.3), also where some of it is percent-encoded: the service behind us may decode it.
+/// `access_token` (RFC 6750 §2.3) in any case, also where some of it is percent-encoded: the service behind us may
+/// decode it.
 fn is_access_token(name: &[u8]) -> bool {
     let mut rest = name;
     for expected in ACCESS_TOKEN {
@@ -165,7 +182,7 @@ fn is_access_token(name: &[u8]) -> bool {
             [byte, after @ ..] => (*byte, after),
             [] => return false,
         };
-        if byte != *expected {
+        if byte.to_ascii_lowercase() != *expected {
             return false;
         }
         rest = after;
@@ -210,11 +227,14 @@ mod tests {
         let offer = "Sec-WebSocket-Protocol: chat.v1, bearer.a.b.c\r\nSec-WebSocket-Protocol: chat.v2\r\n";
         assert_eq!(found("/ws", offer, all), Ok("a.b.c".into()));
         assert_eq!(found("/ws?x=1&access_token=a.b.c&y", "", all), Ok("a.b.c".into()));
-        assert_eq!(found("/ws?acc%65ss%5ftoken=a.b.c", "", all), Ok("a.b.c".into()));
+        for target in ["/ws?acc%65ss%5ftoken=a.b.c", "/ws?Access_Token=a.b.c", "/ws?x;access_token=a.b.c;y"] {
+            assert_eq!(found(target, "", all), Ok("a.b.c".into()), "{target}");
+        }
+        assert_eq!(found("/ws", "Sec-WebSocket-Protocol: Bearer.a.b.c\r\n", all), Ok("a.b.c".into()));
         for (target, fields) in [
             ("/ws", ""),
-            ("/ws?access_tokens=x&xaccess_token=y&Access_Token=z&", ""),
-            ("/ws", "Sec-WebSocket-Protocol: bearer, Bearer.x\r\nAuthorization: Basic eA==\r\n"),
+            ("/ws?access_tokens=x&xaccess_token=y&", ""),
+            ("/ws", "Sec-WebSocket-Protocol: bearer, xbearer.x\r\nAuthorization: Basic eA==\r\n"),
         ] {
             assert_eq!(found(target, fields, all), Err(Refusal::Missing), "{target} {fields}");
         }
@@ -227,6 +247,8 @@ mod tests {
             ("/ws?access_token=a", header.to_owned()),
             ("/ws?access_token=a", offer.to_owned()),
             ("/ws?access_token=a&access_token=a", String::new()),
+            ("/ws?a;Access_Token=a", header.to_owned()),
+            ("/ws", format!("{header}{}", offer.replace("bearer", "BEARER"))),
             ("/ws", format!("{header}{offer}")),
             ("/ws", format!("{header}{header}")),
             ("/ws", format!("{offer}{offer}")),
@@ -300,6 +322,8 @@ mod tests {
             ("?a=1&access_token=x&&b=2", "?a=1&&b=2"),
             ("?a=access_token=x", "?a=access_token=x"),
             ("?a&%61ccess_token=x=y", "?a"),
+            ("?a;ACCESS_token=x;b&c", "?a;b&c"),
+            ("?access_token=x;b", "?b"),
         ] {
             let mut out = BufferPool::new().buffer();
             compose_query(&mut out, query.as_bytes(), true);

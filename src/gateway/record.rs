@@ -153,7 +153,7 @@ impl<'c> Record<'c> {
             request_id: self.id.as_bytes(),
             client: self.client,
             method: request.method(),
-            path: request.path(),
+            path: loggable(request.path()),
             route: self.route,
             user: self.user.as_ref().map(User::as_str),
             status: self.status,
@@ -169,6 +169,14 @@ impl<'c> Record<'c> {
         };
         log.borrow_mut().record(&line, &core.counters);
     }
+}
+
+/// The path up to where some service would take what follows for parameters or a query, which may hold a token: the
+/// canonical path has its hex digits in upper case.
+fn loggable(path: &[u8]) -> &[u8] {
+    let is_end = |at: &usize| path[*at] == b';' || matches!(path.get(at + 1..at + 3), Some(b"3B" | b"3F"));
+    let end = memchr::memchr2_iter(b';', b'%', path).find(is_end);
+    &path[..end.unwrap_or(path.len())]
 }
 
 /// A request's id: 32 hex digits of ours, or what a trusted proxy sent.
@@ -262,6 +270,20 @@ mod tests {
                 assert!(id.as_bytes().len() == 32 && id.as_bytes().iter().all(|byte| HEX.contains(byte)));
                 assert!(seen.insert(id.as_bytes().to_owned()));
             }
+        }
+    }
+
+    #[test]
+    fn what_may_be_parameters_stands_in_no_log() {
+        for (path, logged) in [
+            ("/ws", "/ws"),
+            ("/a%20b%C3%A4/", "/a%20b%C3%A4/"),
+            ("/ws;access_token=x", "/ws"),
+            ("/ws%3Baccess_token=x", "/ws"),
+            ("/ws%3Faccess_token=x", "/ws"),
+            ("/%", "/%"),
+        ] {
+            assert_eq!(loggable(path.as_bytes()), logged.as_bytes());
         }
     }
 

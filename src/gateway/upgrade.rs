@@ -19,6 +19,7 @@ use crate::gateway::seats::Seat;
 use crate::gateway::tunnel::{Handover, Room};
 use crate::limit::Permit;
 use crate::net::{Buffer, Sink};
+use crate::telemetry::Counters;
 use crate::upstream::Lease;
 
 /// Takes a handshake to its upstream. A 101 that answers it becomes a tunnel; any other answer goes to the client as
@@ -32,7 +33,8 @@ pub async fn upgrade(
     let core = exchange.core;
     let rules = &core.config.websocket;
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
-    let (_room, seat) = admit(exchange, identity)?;
+    let (room, seat) = admit(exchange, identity)?;
+    let _pending = Pending::begin(&core.counters);
     // A pooled connection would be kept for ever, and might have been closed by now: a new one is as good.
     let upstream = &core.upstreams[route.upstream];
     let lease = upstream.lease_new(&core.timers, &core.counters).await.map_err(unreachable)?;
@@ -43,9 +45,25 @@ pub async fn upgrade(
     match ask(exchange, &lease, head).await? {
         Answered::Otherwise(delivered) => Ok(settle(exchange, lease, delivered).await),
         Answered::Switched(switched) => {
-            let terms = Terms { expires_unix_s: identity.expires_unix_s(), seat };
+            let terms = Terms { expires_unix_s: identity.expires_unix_s(), room, seat };
             begin(exchange, &lease, switched, terms).await
         }
+    }
+}
+
+/// Counts a handshake while it lasts.
+struct Pending<'c>(&'c Counters);
+
+impl Pending<'_> {
+    fn begin(counters: &Counters) -> Pending<'_> {
+        counters.handshakes_pending.add(1);
+        Pending(counters)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.handshakes_pending.subtract(1);
     }
 }
 
@@ -56,7 +74,7 @@ fn admit(exchange: &Exchange<'_>, identity: &Identity) -> Result<(Room, Option<S
     if core.draining.get() {
         return Err(Failure::Draining);
     }
-    let room = core.tunnels.room(&core.counters, rules).ok_or(Failure::Overloaded)?;
+    let room = core.tunnels.room(rules).ok_or(Failure::Overloaded)?;
     let seat = match identity.user() {
         Some(user) if rules.per_user_max > 0 => {
             let seat = core.tunnels.seats.take(user.as_str(), rules.per_user_max);
@@ -136,6 +154,7 @@ async fn ask(exchange: &mut Exchange<'_>, lease: &Lease<'_>, head: Buffer) -> Re
 /// What the tunnel owes to who asked for it.
 struct Terms {
     expires_unix_s: Option<u64>,
+    room: Room,
     seat: Option<Seat>,
 }
 
@@ -169,6 +188,7 @@ async fn begin(
         expires_unix_s: terms.expires_unix_s,
         rules: core.config.websocket.clone(),
         ticket: exchange.record.ticket(core, exchange.request),
+        room: terms.room,
         seat: terms.seat,
     })))
 }

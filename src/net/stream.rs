@@ -16,7 +16,7 @@ use rustix::pipe::SpliceFlags;
 
 use crate::limits::READS_PER_TURN;
 use crate::net::{Buffer, Timers};
-use crate::sys::fd_of;
+use crate::sys::{fd_of, unacknowledged};
 
 /// A connected stream socket. It may as well be a Unix socket: nothing here is particular to TCP, and the
 /// runtime's type is only used for its polls.
@@ -191,6 +191,12 @@ impl Stream {
     /// Sends at most `bytes_max` bytes out of a pipe, in the kernel. `None`: nothing fits.
     pub fn try_splice_from(&self, pipe: impl AsFd, bytes_max: usize) -> io::Result<Option<usize>> {
         splice(pipe.as_fd(), fd_of(&self.inner), bytes_max)
+    }
+
+    /// Bytes that were sent and that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`). 0 where the kernel
+    /// does not say.
+    pub fn unacknowledged(&self) -> u64 {
+        u64::from(unacknowledged(fd_of(&self.inner)).unwrap_or(0))
     }
 
     /// A second descriptor of the same socket, in the same mode: for who goes on with the connection when this one has

@@ -2,5 +2,7 @@
 #![allow(unsafe_code)]
 
 mod fd;
+mod queue;
 
 pub use fd::fd_of;
+pub use queue::unacknowledged;

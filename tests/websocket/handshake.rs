@@ -254,6 +254,37 @@ fn there_are_no_more_tunnels_than_a_core_and_a_user_may_have() {
 }
 
 #[test]
+fn handshakes_at_the_same_time_do_not_pass_the_bound_of_tunnels() {
+    let origin = Origin::new(|exchange| {
+        let Some(_) = exchange.read_request() else { return };
+        exchange.sleep_ms(300);
+        exchange.write(switching(""));
+        ServerSide::switched(exchange).echo();
+    });
+    let gateway = Gateway::builder().cores("2").everywhere(&origin).env("WS_MAX_CONNECTIONS", "20").start();
+    let mut clients: Vec<Client> = (0..80).map(|_| gateway.client()).collect();
+    let asked = handshake().token("ann").bytes();
+    for client in &mut clients {
+        client.send(&asked);
+    }
+    let mut tunnels = Vec::new();
+    for mut client in clients {
+        let head = client.read_head();
+        match head.start.split(' ').nth(1) {
+            Some("101") => tunnels.push(client),
+            status => assert_eq!(status, Some("503"), "{head:?}"),
+        }
+    }
+    assert_eq!(tunnels.len(), 40);
+    for core in ["0", "1"] {
+        eventually("they are spread", || gateway.metric(&format!("tunnels_open{{core=\"{core}\"}}")) == 20);
+    }
+    drop(tunnels);
+    eventually("they end", || gateway.metric("tunnels_open") == 0);
+    Socket::open(&gateway, "ann").expect_echo("hi");
+}
+
+#[test]
 fn a_pool_of_upstream_connections_is_left_alone() {
     let origin = Origin::new(|exchange| {
         while let Some(request) = exchange.read_request() {

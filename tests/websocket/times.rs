@@ -126,6 +126,81 @@ fn a_client_that_only_listens_to_a_steady_stream_is_pinged_and_stays() {
 }
 
 #[test]
+fn a_slow_reader_has_the_time_to_come_to_its_ping() {
+    let origin = Origin::new(|exchange| {
+        let Some(side) = ServerSide::accept(exchange) else { return };
+        let stream = Frame::new(0x82, vec![7; 1_000]).plain().repeat(16);
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(7) {
+            side.exchange.write(&stream);
+        }
+    });
+    let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
+    let mut socket = Socket::open(&gateway, "ann");
+    let (mut frames, since) = (0, Instant::now());
+    // 1.5 MB/s: a ping stands behind megabytes.
+    while since.elapsed() < Duration::from_secs(7) {
+        let frame = socket.read();
+        match frame.first {
+            0x89 => {
+                socket.send(Frame::pong(&frame.payload));
+            }
+            first => assert_eq!(first, 0x82, "{frame:?}"),
+        }
+        frames += 1;
+        if frames % 15 == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    assert!(gateway.metric("tunnel_pings_total") > 0);
+}
+
+#[test]
+fn a_frame_on_its_way_is_finished_before_a_goodbye_whatever_the_client_says_meanwhile() {
+    let frame = Frame::new(0x82, vec![9; 300_000]);
+    for says_close in [true, false] {
+        let bytes = frame.plain();
+        let origin = Origin::new(move |exchange| {
+            let Some(side) = ServerSide::accept(exchange) else { return };
+            side.exchange.write(&bytes[..150_000]);
+            side.exchange.sleep_ms(2_500);
+            side.exchange.write(&bytes[150_000..]);
+            side.exchange.wait_closed();
+        });
+        let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
+        let mut socket = Socket::open(&gateway, "ann");
+        thread::sleep(Duration::from_millis(1_500));
+        match says_close {
+            true => {
+                socket.send(Frame::close(1000, ""));
+            }
+            false => socket.client().half_close(),
+        }
+        assert!(socket.read() == frame, "the whole frame comes first");
+        assert_eq!(socket.read().code(), Some(1001));
+        assert_eq!(socket.try_read(), None);
+    }
+}
+
+#[test]
+fn a_tunnel_that_is_cut_off_by_the_end_of_a_drain_has_its_line() {
+    for driver in ["auto", "epoll"] {
+        let (origin, _told) = listening();
+        let mut gateway = Gateway::builder()
+            .everywhere(&origin)
+            .env("IO_DRIVER", driver)
+            .env("ACCESS_LOG", "stdout")
+            .env("SHUTDOWN_TIMEOUT", "1s")
+            .start();
+        let _silent: Vec<Socket> = (0..20).map(|_| Socket::open(&gateway, "ann")).collect();
+        gateway.signal(rustix::process::Signal::TERM);
+        assert_eq!(gateway.wait().code(), Some(0));
+        let told = || gateway.stdout().iter().filter(|line| line.contains("\"end\":\"drained\"")).count();
+        eventually("every tunnel has its line", || told() == 20);
+    }
+}
+
+#[test]
 fn a_client_that_says_nothing_at_all_ends_at_the_idle_timeout() {
     let (origin, told) = listening();
     let gateway = Gateway::builder()

@@ -175,7 +175,12 @@ impl<'t> Course<'t> {
         let mut left = frame.as_bytes();
         while !left.is_empty() {
             match self.sink().try_send(left).map_err(|_| self.sink_gone())? {
-                Some(sent) => left = &left[sent..],
+                Some(sent) => {
+                    left = &left[sent..];
+                    if self.side == Side::Down {
+                        self.tunnel.written.set(self.tunnel.written.get() + sent as u64);
+                    }
+                }
                 None => self.room().await?,
             }
         }
@@ -189,7 +194,8 @@ impl<'t> Course<'t> {
     }
 
     async fn ping(&self) -> Result<(), Broken> {
-        // Set first: whatever the client says from now on is an answer.
+        // Whatever the client says or takes from now on is a sign of life.
+        self.tunnel.look_at_queue();
         self.tunnel.ping.set(Ping::Sent(clock::now_ms()));
         self.tunnel.means.counters.tunnel_pings.add(1);
         self.tunnel.tell();
@@ -201,19 +207,19 @@ impl<'t> Course<'t> {
         let word = self.tunnel.means.ids.next_word().to_be_bytes();
         let frame = farewell.frame(self.side, [word[0], word[1], word[2], word[3]]);
         self.send_frame(&frame).await?;
-        if farewell.is_deaf && self.side == Side::Down {
-            // Its Close frame will not be found among what it still sends: the end of ours is all there is to say.
-            self.tunnel.client.shutdown_write();
+        if self.side == Side::Up && !farewell.is_deaf {
+            self.await_close().await;
         }
+        match self.side {
+            Side::Down => self.tunnel.has_told_client.set(true),
+            // Of what a deaf farewell cuts off, its Close frame will not be found: nothing is waited for.
+            Side::Up => self.tunnel.client_done_ms.set(clock::now_ms()),
+        }
+        self.tunnel.tell();
+        self.tunnel.end_client_if_done();
         if self.side == Side::Down || farewell.is_deaf {
             self.discard().await;
-            return Ok(());
         }
-        self.await_close().await;
-        self.tunnel.client_done_ms.set(clock::now_ms());
-        self.tunnel.tell();
-        // RFC 6455 §7.1.1: the server closes first.
-        self.tunnel.client.shutdown_write();
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::{Side, Tunnel};
 use crate::clock;
-use crate::limits::TUNNEL_CLOSE_MS;
+use crate::limits::{DRAIN_CUT_MS, TUNNEL_CLOSE_MS};
 use crate::telemetry::TunnelEnd;
 use crate::ws::{self, ControlFrame, code};
 
@@ -106,9 +106,10 @@ impl Departures {
         self.begun_ms.get() + window_ms * turn.min(count) / count
     }
 
-    /// When what is left is cut off.
+    /// When what is left is cut off: a moment before the process ends, so that what is remembered of it is told.
     pub fn deadline_ms(&self) -> u64 {
-        self.begun_ms.get() + self.timeout_ms.get()
+        let timeout_ms = self.timeout_ms.get();
+        self.begun_ms.get() + timeout_ms - DRAIN_CUT_MS.min(timeout_ms / 4)
     }
 }
 
@@ -125,7 +126,7 @@ mod tests {
         departures.begin(1_000, 4, 10_000);
         let times: Vec<u64> = (0..6).map(|_| departures.next_ms()).collect();
         assert_eq!(times, [1_000, 3_000, 5_000, 7_000, 9_000, 9_000]);
-        assert_eq!(departures.deadline_ms(), 11_000);
+        assert_eq!(departures.deadline_ms(), 11_000 - DRAIN_CUT_MS);
     }
 
     #[test]

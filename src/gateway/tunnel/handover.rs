@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Early, Means, Tunnel, run};
 use crate::config::WebSocket;
@@ -34,6 +35,8 @@ pub struct Handover {
     pub rules: Arc<WebSocket>,
     /// For the access log.
     pub ticket: Option<Box<Ticket>>,
+    /// The core's room for it: on that core it goes on.
+    pub room: Room,
     /// The user's place, if there is a bound.
     pub seat: Option<Seat>,
 }
@@ -55,67 +58,86 @@ pub struct Tunnels {
     siblings: Arc<[Sibling]>,
     /// This core's place among them.
     index: usize,
+    /// Rooms of each core that are taken, by tunnels and by handshakes. Shared by all cores and exact, so that no bound
+    /// is passed while handshakes are under way; written when one begins and when a tunnel ends.
+    taken: Arc<[AtomicU64]>,
     /// The places of users.
     pub seats: Arc<Seats>,
 }
 
-/// Evidence that there is room for one more tunnel while its handshake lasts.
+/// Evidence that a core has room for a tunnel, from its handshake on. Dropped, it gives the room back.
 pub struct Room {
-    own: Arc<Counters>,
+    taken: Arc<[AtomicU64]>,
+    index: usize,
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.own.handshakes_pending.subtract(1);
+        self.taken[self.index].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Tunnels {
-    /// The view of the core at this place.
-    pub fn new(siblings: Arc<[Sibling]>, index: usize, seats: Arc<Seats>) -> Tunnels {
-        Tunnels { siblings, index, seats }
+    /// The view of the core at this place. `taken` is the same for all of them.
+    pub fn new(
+        siblings: Arc<[Sibling]>,
+        index: usize,
+        taken: Arc<[AtomicU64]>,
+        seats: Arc<Seats>,
+    ) -> Tunnels {
+        Tunnels { siblings, index, taken, seats }
     }
 
-    /// Room for one more tunnel, here or on a core that would take it over. `None`: there is none.
-    pub fn room(&self, own: &Arc<Counters>, rules: &WebSocket) -> Option<Room> {
-        let open = own.tunnels_open.get() + own.handshakes_pending.get();
-        let has_room = rules.tunnels_max.is_none_or(|max| {
-            let elsewhere = rules.balance_slack_percent.and_then(|_| self.least_loaded());
-            open < max as u64 || elsewhere.is_some_and(|(_, least)| least < max as u64)
-        });
-        has_room.then(|| {
-            own.handshakes_pending.add(1);
-            Room { own: own.clone() }
-        })
+    /// No room is taken yet.
+    pub fn rooms(cores: usize) -> Arc<[AtomicU64]> {
+        (0..cores).map(|_| AtomicU64::default()).collect()
     }
 
-    /// The core that should take one more tunnel, if it is not this one.
-    fn elsewhere(&self, own: &Counters, rules: &WebSocket) -> Option<&Sibling> {
-        let slack_percent = u64::from(rules.balance_slack_percent?);
-        let open = own.tunnels_open.get();
-        let (sibling, least) = self.least_loaded()?;
-        let difference_max = (open * slack_percent / 100).max(BALANCE_DIFFERENCE_MIN);
-        let is_full = rules.tunnels_max.is_some_and(|max| open >= max as u64 && least < max as u64);
-        (is_full || open.saturating_sub(least) > difference_max).then_some(sibling)
+    /// Room for one more tunnel, on the core that should have it. `None`: there is none.
+    pub fn room(&self, rules: &WebSocket) -> Option<Room> {
+        let max = rules.tunnels_max.map_or(u64::MAX, |max| max as u64);
+        let slack_percent = rules.balance_slack_percent.map(u64::from);
+        let other = slack_percent.and_then(|_| self.least_loaded());
+        let own = self.taken(self.index);
+        let is_wanted = |(_, least): &(usize, u64)| {
+            let difference_max = (own * slack_percent.unwrap_or(0) / 100).max(BALANCE_DIFFERENCE_MIN);
+            own.saturating_sub(*least) > difference_max
+        };
+        let better = other.filter(is_wanted).map(|(index, _)| index);
+        let fallback = other.map(|(index, _)| index);
+        let choices = [better, Some(self.index), fallback];
+        choices.into_iter().flatten().find_map(|index| self.take(index, max))
     }
 
-    /// The other core with the fewest tunnels, and how many it has.
-    fn least_loaded(&self) -> Option<(&Sibling, u64)> {
+    /// One room of this core's, if it has one. Two cores may try at once: who finds too many steps back.
+    fn take(&self, index: usize, max: u64) -> Option<Room> {
+        let before = self.taken[index].fetch_add(1, Ordering::Relaxed);
+        // Made in any case: dropped, it gives back what was taken.
+        let room = Room { taken: self.taken.clone(), index };
+        (before < max).then_some(room)
+    }
+
+    fn taken(&self, index: usize) -> u64 {
+        self.taken[index].load(Ordering::Relaxed)
+    }
+
+    /// The other core with the fewest rooms taken, and how many these are.
+    fn least_loaded(&self) -> Option<(usize, u64)> {
         let others = self.siblings.iter().enumerate().filter(|(index, _)| *index != self.index);
-        others
-            .map(|(_, sibling)| (sibling, sibling.counters.tunnels_open.get()))
-            .filter(|(sibling, _)| sibling.counters.listening.get() > 0)
-            .min_by_key(|(_, open)| *open)
+        let open = others.filter(|(_, sibling)| sibling.counters.listening.get() > 0);
+        open.map(|(index, _)| (index, self.taken(index))).min_by_key(|(_, taken)| *taken)
     }
 }
 
 /// Begins a tunnel, here or on the core that should have it.
 pub fn begin(core: &Core, handover: Box<Handover>) {
     core.counters.tunnels_opened.add(1);
-    let Some(sibling) = core.tunnels.elsewhere(&core.counters, &handover.rules) else {
+    let index = handover.room.index;
+    if index == core.tunnels.index {
         return adopt(&core.means, *handover);
-    };
-    match (sibling.give)(handover) {
+    }
+    // If its mailbox is full it stays here, in a room of the other's: a bound for a moment passed by one.
+    match (core.tunnels.siblings[index].give)(handover) {
         Ok(()) => core.counters.tunnels_handed_over.add(1),
         Err(handover) => adopt(&core.means, *handover),
     }
@@ -147,63 +169,64 @@ mod tests {
         lower(written, Written::default()).expect("a configuration").config.websocket
     }
 
-    /// Core 0 of cores with so many tunnels.
-    fn cores(open: &[u64]) -> (Tunnels, Arc<Counters>) {
-        let siblings: Vec<Sibling> = open
-            .iter()
-            .map(|open| {
-                let counters = Arc::<Counters>::default();
-                counters.tunnels_open.set(*open);
-                counters.listening.set(1);
-                Sibling { counters, give: Box::new(|_| Ok(())) }
-            })
-            .collect();
-        let own = siblings[0].counters.clone();
-        (Tunnels::new(siblings.into(), 0, Arc::default()), own)
+    /// Core 0 of cores with so many rooms taken.
+    fn cores(taken: &[u64]) -> Tunnels {
+        let rooms = Tunnels::rooms(taken.len());
+        let siblings = taken.iter().zip(rooms.iter()).map(|(taken, room)| {
+            room.store(*taken, Ordering::Relaxed);
+            let counters = Arc::<Counters>::default();
+            counters.listening.set(1);
+            Sibling { counters, give: Box::new(|_| Ok(())) }
+        });
+        Tunnels::new(siblings.collect(), 0, rooms.clone(), Arc::default())
     }
 
-    /// Tunnels of the core that takes one more; `None`: it stays.
-    fn goes_to(open: &[u64], rules: &WebSocket) -> Option<u64> {
-        let (tunnels, own) = cores(open);
-        tunnels.elsewhere(&own, rules).map(|sibling| sibling.counters.tunnels_open.get())
+    /// The core that takes one more tunnel.
+    fn goes_to(taken: &[u64], rules: &WebSocket) -> Option<usize> {
+        cores(taken).room(rules).map(|room| room.index)
     }
 
     #[test]
     fn a_tunnel_moves_when_the_difference_is_over_the_slack() {
         let rules = rules(None, "on");
-        assert_eq!(goes_to(&[16, 0], &rules), None);
-        assert_eq!(goes_to(&[17, 0], &rules), Some(0));
-        assert_eq!(goes_to(&[1_000, 901, 950], &rules), None);
-        assert_eq!(goes_to(&[1_000, 950, 899], &rules), Some(899));
-        assert_eq!(goes_to(&[5, 1_000], &rules), None);
-        assert_eq!(goes_to(&[1_000], &rules), None);
+        for (taken, index) in [
+            (&[16, 0][..], 0),
+            (&[17, 0], 1),
+            (&[1_000, 901, 950], 0),
+            (&[1_000, 950, 899], 2),
+            (&[5, 1_000], 0),
+            (&[1_000], 0),
+        ] {
+            assert_eq!(goes_to(taken, &rules), Some(index), "{taken:?}");
+        }
     }
 
     #[test]
     fn without_balance_it_stays() {
-        assert_eq!(goes_to(&[1_000, 0], &rules(None, "off")), None);
+        assert_eq!(goes_to(&[1_000, 0], &rules(None, "off")), Some(0));
+    }
+
+    #[test]
+    fn a_core_that_goes_away_gets_none() {
+        let tunnels = cores(&[1_000, 0]);
+        tunnels.siblings[1].counters.listening.set(0);
+        assert_eq!(tunnels.room(&rules(None, "on")).map(|room| room.index), Some(0));
     }
 
     #[test]
     fn a_full_core_gives_away_what_another_has_room_for() {
-        let rules = rules(Some("10"), "on");
-        assert_eq!(goes_to(&[10, 9], &rules), Some(9));
-        assert_eq!(goes_to(&[10, 10], &rules), None);
+        let (on, off) = (rules(Some("10"), "on"), rules(Some("10"), "off"));
+        assert_eq!((goes_to(&[10, 9], &on), goes_to(&[10, 9], &off)), (Some(1), None));
+        assert_eq!((goes_to(&[9, 10], &on), goes_to(&[9, 10], &off)), (Some(0), Some(0)));
+        assert_eq!(goes_to(&[10, 10], &on), None);
     }
 
     #[test]
-    fn there_is_room_as_long_as_a_core_has_some_and_handshakes_count() {
-        let has_room = |open: &[u64], balance: &str| {
-            let (tunnels, own) = cores(open);
-            tunnels.room(&own, &rules(Some("10"), balance)).is_some()
-        };
-        assert!(has_room(&[9, 10], "off") && has_room(&[10, 9], "on"));
-        assert!(!has_room(&[10, 9], "off") && !has_room(&[10, 10], "on"));
-        let (tunnels, own) = cores(&[8]);
-        let rules = rules(Some("10"), "on");
-        let taken: Vec<_> = (0..3).map(|_| tunnels.room(&own, &rules)).collect();
-        assert_eq!(taken.iter().filter(|room| room.is_some()).count(), 2);
-        drop(taken);
-        assert!(tunnels.room(&own, &rules).is_some());
+    fn the_bound_holds_however_many_ask_at_once_and_rooms_come_back() {
+        let (tunnels, rules) = (cores(&[8, 7]), rules(Some("10"), "on"));
+        let rooms: Vec<_> = (0..9).filter_map(|_| tunnels.room(&rules)).collect();
+        assert_eq!((rooms.len(), tunnels.taken(0), tunnels.taken(1)), (5, 10, 10));
+        drop(rooms);
+        assert_eq!((tunnels.taken(0), tunnels.taken(1)), (8, 7));
     }
 }

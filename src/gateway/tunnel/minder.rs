@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Ping, Tunnel};
 use crate::clock;
 use crate::config::TokenExpiry;
-use crate::limits::TUNNEL_CLOSE_MS;
+use crate::limits::{TICK_MS, TUNNEL_CLOSE_MS};
 use crate::net::NEVER;
 use crate::telemetry::TunnelEnd;
 
@@ -46,6 +46,9 @@ impl Tunnel {
             (TunnelEnd::PingUnanswered, self.pong_due_ms()),
             (TunnelEnd::Idle, after(self.heard_ms.get(), self.rules.idle)),
         ] {
+            if due_ms <= now_ms && self.is_only_slow(end, now_ms) {
+                return now_ms + TICK_MS;
+            }
             if due_ms <= now_ms {
                 self.part(end);
                 return self.cut_ms().unwrap_or(next_ms);
@@ -53,6 +56,18 @@ impl Tunnel {
             next_ms = next_ms.min(due_ms);
         }
         next_ms.min(self.ping_ms(now_ms))
+    }
+
+    /// A client that could not answer a ping yet, because what was sent before it had not arrived, and that takes it,
+    /// is alive.
+    fn is_only_slow(&self, end: TunnelEnd, now_ms: u64) -> bool {
+        let is_silence = matches!(end, TunnelEnd::PingUnanswered | TunnelEnd::Idle);
+        let is_slow = is_silence && matches!(self.ping.get(), Ping::Sent(_)) && self.is_taking();
+        if is_slow {
+            self.ping.set(Ping::Sent(now_ms));
+            self.heard_ms.set(now_ms);
+        }
+        is_slow
     }
 
     /// When a goodbye, or the peers' own closing handshake, has taken too long.

@@ -62,6 +62,12 @@ struct Tunnel {
     closing_ms: Cell<u64>,
     /// When the client had nothing more to say after our goodbye; [`NEVER`]: it may have.
     client_done_ms: Cell<u64>,
+    /// Our own Close frame has gone to the client.
+    has_told_client: Cell<bool>,
+    /// Bytes that were given to the client's socket, ours included.
+    written: Cell<u64>,
+    /// Those of them that its kernel had acknowledged at the last look; [`NEVER`]: our ping did not have to wait.
+    acknowledged: Cell<u64>,
     end: Cell<Option<TunnelEnd>>,
     close_code: Cell<Option<u16>>,
     /// Counts what one of the three does that another may be waiting for.
@@ -69,6 +75,7 @@ struct Tunnel {
     allowance: Allowance,
     tally: Tally,
     ticket: Option<Box<Ticket>>,
+    _room: Room,
     _seat: Option<Seat>,
 }
 
@@ -151,12 +158,16 @@ impl Tunnel {
             leaves_ms: Cell::new(NEVER),
             closing_ms: Cell::new(NEVER),
             client_done_ms: Cell::new(NEVER),
+            has_told_client: Cell::new(false),
+            written: Cell::new(0),
+            acknowledged: Cell::new(NEVER),
             end: Cell::new(None),
             close_code: Cell::new(None),
             news: Cell::new(0),
             tally: Tally::default(),
             ticket: handover.ticket,
             rules,
+            _room: handover.room,
             _seat: handover.seat,
         })
     }
@@ -238,8 +249,33 @@ impl Tunnel {
         own.set(own.get() + bytes);
         let way = if is_spliced { &counters.tunnel_bytes_spliced } else { &counters.tunnel_bytes_copied };
         way.add(bytes);
-        if side == Side::Up {
-            self.heard();
+        match side {
+            Side::Up => self.heard(),
+            Side::Down => self.written.set(self.written.get() + bytes),
+        }
+    }
+
+    /// A ping is about to be sent: does it stand behind bytes that have not arrived?
+    fn look_at_queue(&self) {
+        let queued = self.client.unacknowledged();
+        let is_behind = queued > 0;
+        self.acknowledged.set(if is_behind { self.written.get().saturating_sub(queued) } else { NEVER });
+    }
+
+    /// The ping stood behind other bytes, and the client's kernel has acknowledged more than at the last look: the
+    /// client reads, and has not come to the ping.
+    fn is_taking(&self) -> bool {
+        if self.acknowledged.get() == NEVER {
+            return false;
+        }
+        let acknowledged = self.written.get().saturating_sub(self.client.unacknowledged());
+        acknowledged > self.acknowledged.replace(acknowledged)
+    }
+
+    /// After our Close frame and the client's the connection ends: the server closes first (RFC 6455 §7.1.1).
+    fn end_client_if_done(&self) {
+        if self.has_told_client.get() && self.client_done_ms.get() != NEVER {
+            self.client.shutdown_write();
         }
     }
 
