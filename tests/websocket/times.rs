@@ -267,3 +267,27 @@ fn a_client_that_does_not_answer_a_goodbye_is_cut_off() {
     assert!(since.elapsed() < Duration::from_secs(7), "{:?}", since.elapsed());
     eventually("the tunnel ends", || gateway.metric("tunnels_open") == 0);
 }
+
+/// `TIMER_KEEPALIVE` as /proc/net/tcp writes it.
+const KEEPALIVE: &str = "02";
+
+#[test]
+fn the_kernel_looks_after_both_ends_of_a_quiet_tunnel() {
+    let origin = echoing();
+    let gateway = Gateway::before(&origin);
+    let mut socket = Socket::open(&gateway, "ann");
+    socket.expect_echo("hi");
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let client = socket.client().stream().local_addr().expect("an address");
+    // Of the gateway's sockets: the other end of the client's, and the other end of the origin's.
+    for remote in [port(client), port(origin.address)] {
+        let timer = || {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").expect("/proc");
+            let mut lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let line =
+                lines.find(|words| words.len() > 5 && words[2].ends_with(&remote) && words[3] == "01")?;
+            line[5].split(':').next().map(str::to_owned)
+        };
+        eventually("its keep-alive timer runs", || timer().as_deref() == Some(KEEPALIVE));
+    }
+}

@@ -67,7 +67,7 @@ impl<'t> Course<'t> {
             }
             // Here the sink stands between two frames, and something is to be said.
             match self.tunnel.farewell.get() {
-                Some(farewell) => return self.leave(&farewell).await,
+                Some(farewell) => return self.leave(farewell).await,
                 None => self.ping().await?,
             }
         }
@@ -203,11 +203,11 @@ impl<'t> Course<'t> {
     }
 
     /// Sends our Close frame to the sink, and waits for the source to come to its end.
-    async fn leave(&mut self, farewell: &Farewell) -> Result<(), Broken> {
+    async fn leave(&mut self, farewell: Farewell) -> Result<(), Broken> {
         let word = self.tunnel.means.ids.next_word().to_be_bytes();
         let frame = farewell.frame(self.side, [word[0], word[1], word[2], word[3]]);
         self.send_frame(&frame).await?;
-        if self.side == Side::Up && !farewell.is_deaf {
+        if self.side == Side::Up && !farewell.is_deaf() {
             self.await_close().await;
         }
         match self.side {
@@ -217,7 +217,7 @@ impl<'t> Course<'t> {
         }
         self.tunnel.tell();
         self.tunnel.end_client_if_done();
-        if self.side == Side::Down || farewell.is_deaf {
+        if self.side == Side::Down || farewell.is_deaf() {
             self.discard().await;
         }
         Ok(())

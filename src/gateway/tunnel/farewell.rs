@@ -11,18 +11,15 @@ use crate::ws::{self, ControlFrame, code};
 /// A goodbye that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Farewell {
-    to_client: u16,
-    to_upstream: u16,
-    reason: &'static str,
-    /// What the client sends can no longer be followed, so its own Close frame will not be found.
-    pub(super) is_deaf: bool,
+    end: TunnelEnd,
     /// Then the tunnel is cut off.
     pub(super) deadline_ms: u64,
 }
 
 impl Farewell {
-    fn of(end: TunnelEnd, deadline_ms: u64) -> Farewell {
-        let (to_client, reason) = match end {
+    /// What the client is told, and why.
+    fn to_client(self) -> (u16, &'static str) {
+        match self.end {
             TunnelEnd::Drained => (code::SERVICE_RESTART, "service restart"),
             TunnelEnd::TokenExpired => (code::POLICY, "token expired"),
             TunnelEnd::TooManyMessages => (code::POLICY, "too many messages"),
@@ -37,23 +34,30 @@ impl Farewell {
             | TunnelEnd::UpstreamClosed
             | TunnelEnd::ClientGone
             | TunnelEnd::UpstreamGone => (code::GOING_AWAY, ""),
-        };
-        let to_upstream = match end {
+        }
+    }
+
+    fn to_upstream(self) -> u16 {
+        match self.end {
             TunnelEnd::UpstreamMisbehaved => code::PROTOCOL_ERROR,
             _ => code::GOING_AWAY,
-        };
-        let is_deaf = matches!(
-            end,
+        }
+    }
+
+    /// What the client sends can no longer be followed, so its own Close frame will not be found.
+    pub(super) fn is_deaf(self) -> bool {
+        matches!(
+            self.end,
             TunnelEnd::ClientMisbehaved | TunnelEnd::MessageTooBig | TunnelEnd::TooManyMessages
-        );
-        Farewell { to_client, to_upstream, reason, is_deaf, deadline_ms }
+        )
     }
 
     /// The Close frame for where this course leads. What goes upstream is a client's, so it is masked.
-    pub(super) fn frame(&self, side: Side, mask: [u8; 4]) -> ControlFrame {
+    pub(super) fn frame(self, side: Side, mask: [u8; 4]) -> ControlFrame {
+        let (code, reason) = self.to_client();
         match side {
-            Side::Up => ws::close(self.to_upstream, self.reason, Some(mask)),
-            Side::Down => ws::close(self.to_client, self.reason, None),
+            Side::Up => ws::close(self.to_upstream(), reason, Some(mask)),
+            Side::Down => ws::close(code, reason, None),
         }
     }
 }
@@ -70,9 +74,9 @@ impl Tunnel {
             TunnelEnd::Drained => self.means.departures.deadline_ms().max(now_ms),
             _ => now_ms + TUNNEL_CLOSE_MS,
         };
-        let farewell = Farewell::of(end, deadline_ms);
+        let farewell = Farewell { end, deadline_ms };
         self.farewell.set(Some(farewell));
-        self.close_code.set(self.close_code.get().or(Some(farewell.to_client)));
+        self.close_code.set(self.close_code.get().or(Some(farewell.to_client().0)));
         self.saw_end(end);
     }
 }
@@ -142,8 +146,8 @@ mod tests {
             (TunnelEnd::Idle, 1001, 1001),
             (TunnelEnd::PingUnanswered, 1001, 1001),
         ] {
-            let farewell = Farewell::of(end, 0);
-            assert_eq!((farewell.to_client, farewell.to_upstream), (to_client, to_upstream), "{end:?}");
+            let farewell = Farewell { end, deadline_ms: 0 };
+            assert_eq!((farewell.to_client().0, farewell.to_upstream()), (to_client, to_upstream), "{end:?}");
         }
     }
 }
