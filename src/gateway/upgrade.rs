@@ -33,8 +33,7 @@ pub async fn upgrade(
     let core = exchange.core;
     let rules = &core.config.websocket;
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
-    let (room, seat) = admit(exchange, identity)?;
-    let _pending = Pending::begin(&core.counters);
+    let admitted = admit(exchange, identity)?;
     // A pooled connection would be kept for ever, and might have been closed by now: a new one is as good.
     let upstream = &core.upstreams[route.upstream];
     let lease = upstream.lease_new(&core.timers, &core.counters).await.map_err(unreachable)?;
@@ -42,12 +41,9 @@ pub async fn upgrade(
     exchange.record.connect_us = lease.connect_us();
     exchange.record.reused = Some(false);
     let head = compose(exchange, route, identity);
-    match ask(exchange, &lease, head).await? {
+    match ask(exchange, &lease, head, admitted).await? {
         Answered::Otherwise(delivered) => Ok(settle(exchange, lease, delivered).await),
-        Answered::Switched(switched) => {
-            let terms = Terms { expires_unix_s: identity.expires_unix_s(), room, seat };
-            begin(exchange, &lease, switched, terms).await
-        }
+        Answered::Switched(switched) => begin(exchange, &lease, switched, identity.expires_unix_s()).await,
     }
 }
 
@@ -67,8 +63,14 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// Room on a core, and under the user's bound.
-fn admit(exchange: &Exchange<'_>, identity: &Identity) -> Result<(Room, Option<Seat>), Failure> {
+/// Room on a core, and under the user's bound, while a handshake lasts.
+struct Admitted<'c> {
+    room: Room,
+    seat: Option<Seat>,
+    _pending: Pending<'c>,
+}
+
+fn admit<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Admitted<'c>, Failure> {
     let core = exchange.core;
     let rules = &core.config.websocket;
     if core.draining.get() {
@@ -82,7 +84,7 @@ fn admit(exchange: &Exchange<'_>, identity: &Identity) -> Result<(Room, Option<S
         }
         _ => None,
     };
-    Ok((room, seat))
+    Ok(Admitted { room, seat, _pending: Pending::begin(&core.counters) })
 }
 
 fn compose(exchange: &Exchange<'_>, route: &Route, identity: &Identity) -> Buffer {
@@ -115,10 +117,17 @@ struct Switched {
     /// What stood behind it.
     early: Vec<u8>,
     has_extension: bool,
+    room: Room,
+    seat: Option<Seat>,
 }
 
 /// Sends the handshake and waits for the answer.
-async fn ask(exchange: &mut Exchange<'_>, lease: &Lease<'_>, head: Buffer) -> Result<Answered, Failure> {
+async fn ask(
+    exchange: &mut Exchange<'_>,
+    lease: &Lease<'_>,
+    head: Buffer,
+    admitted: Admitted<'_>,
+) -> Result<Answered, Failure> {
     let Exchange { core, downstream, request, response, record, .. } = exchange;
     let begun_ms = clock::now_ms();
     let mut reading = Reading::new(core, lease.stream(), &downstream.stream, clock::now_us());
@@ -137,6 +146,8 @@ async fn ask(exchange: &mut Exchange<'_>, lease: &Lease<'_>, head: Buffer) -> Re
         found => found?,
     };
     if response.status != 101 {
+        // Its response may take long, and is a request's like any other.
+        drop(admitted);
         let respond = respond(request, response, record, &mut reading, &mut upload, length, false);
         return respond.await.map(Answered::Otherwise);
     }
@@ -148,14 +159,8 @@ async fn ask(exchange: &mut Exchange<'_>, lease: &Lease<'_>, head: Buffer) -> Re
     let mut answer = core.buffers.buffer();
     handshake::compose_switch(&mut answer, response, head, record.id.as_bytes());
     let has_extension = handshake::has_extension(response, head);
-    Ok(Answered::Switched(Switched { answer, early: early.to_vec(), has_extension }))
-}
-
-/// What the tunnel owes to who asked for it.
-struct Terms {
-    expires_unix_s: Option<u64>,
-    room: Room,
-    seat: Option<Seat>,
+    let Admitted { room, seat, .. } = admitted;
+    Ok(Answered::Switched(Switched { answer, early: early.to_vec(), has_extension, room, seat }))
 }
 
 /// Tells the client, and hands both connections over.
@@ -163,7 +168,7 @@ async fn begin(
     exchange: &mut Exchange<'_>,
     lease: &Lease<'_>,
     switched: Switched,
-    terms: Terms,
+    expires_unix_s: Option<u64>,
 ) -> Result<After, Failure> {
     let core = exchange.core;
     // Duplicates: the exchange may still have polls of its own on the ring, and both connections may go to another
@@ -185,10 +190,10 @@ async fn begin(
         early_in,
         early_out: switched.early,
         has_extension: switched.has_extension,
-        expires_unix_s: terms.expires_unix_s,
+        expires_unix_s,
         rules: core.config.websocket.clone(),
         ticket: exchange.record.ticket(core, exchange.request),
-        room: terms.room,
-        seat: terms.seat,
+        room: switched.room,
+        seat: switched.seat,
     })))
 }

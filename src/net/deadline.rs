@@ -58,7 +58,7 @@ impl Timers {
 
     /// On epoll a poll is over at once where the ring takes a turn. After many such waits in a row everyone else has
     /// one: nothing shorter than a sleep lets the core come to its timers.
-    pub async fn leave_a_turn(&self) {
+    pub(super) async fn leave_a_turn(&self) {
         if self.at_once.get() >= WAITS_AT_ONCE_MAX {
             self.at_once.set(0);
             // Boxed: a sleep is 640 bytes, which every wait of every idle connection would carry along.

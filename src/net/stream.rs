@@ -133,6 +133,20 @@ impl Stream {
         Ok(arrived)
     }
 
+    /// Waits until a write would move bytes, as long as it takes.
+    pub async fn room(&self, timers: &Timers) -> io::Result<()> {
+        timers.leave_a_turn().await;
+        let mut writable = pin!(self.writable());
+        poll_fn(|context| {
+            let polled = writable.as_mut().poll(context);
+            if polled.is_pending() {
+                timers.has_waited();
+            }
+            polled
+        })
+        .await
+    }
+
     /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
     pub fn try_recv(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
@@ -209,7 +223,8 @@ impl Stream {
     /// acknowledged, or a window that stays shut (tcp(7), `TCP_USER_TIMEOUT`).
     pub fn watch_peer(&self, patience: Duration) {
         let fd = fd_of(&self.inner);
-        let probe = (patience / 4).max(Duration::from_secs(1));
+        // The kernel takes no more than 32,767 s here (tcp(7)).
+        let probe = (patience / 4).clamp(Duration::from_secs(1), Duration::from_secs(32_767));
         // A Unix socket knows none of these, and needs none: its peer is a process of this host.
         let _ = sockopt::set_socket_keepalive(fd, true);
         let _ = sockopt::set_tcp_keepidle(fd, probe);

@@ -219,6 +219,32 @@ fn an_upstream_that_breaks_the_framing_ends_both_sides() {
 }
 
 #[test]
+fn an_upstreams_last_words_arrive_though_the_client_talks_into_its_end() {
+    let origin = Origin::new(|exchange| {
+        let Some(side) = ServerSide::accept(exchange) else { return };
+        let mut reader = side.exchange.stream().try_clone().expect("a clone");
+        thread::spawn(move || while matches!(reader.read(&mut [0; 4_096]), Ok(1..)) {});
+        let words = Frame::new(0x82, vec![5; 2_000]).plain().repeat(400);
+        side.exchange.write([words, Frame::close(4_002, "banned").plain()].concat());
+        side.exchange.sleep_ms(400);
+        let _ = side.exchange.stream().shutdown(Shutdown::Both);
+    });
+    let gateway = Gateway::before(&origin);
+    let mut socket = Socket::open(&gateway, "ann");
+    // It reads nothing for a while, and what it says after the upstream's end is answered with a reset.
+    for _ in 0..100 {
+        socket.send(Frame::text("and another thing"));
+        thread::sleep(Duration::from_millis(10));
+    }
+    for nth in 0..400 {
+        assert_eq!(socket.read().payload.len(), 2_000, "{nth}");
+    }
+    assert_eq!(socket.read().code(), Some(4_002));
+    let ended = || gateway.metric("tunnels_closed_total{reason=\"upstream_closed\"}") == 1;
+    eventually("the tunnel ends", ended);
+}
+
+#[test]
 fn a_compressed_message_passes_where_an_extension_was_negotiated() {
     let origin = Origin::new(|exchange| {
         let Some(request) = exchange.read_request() else { return };

@@ -52,6 +52,26 @@ fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
 }
 
 #[test]
+fn a_quiet_client_is_pinged_at_every_interval() {
+    let (origin, _told) = listening();
+    for idle in ["20s", "0s"] {
+        let gateway = Gateway::builder()
+            .everywhere(&origin)
+            .env("WS_PING_INTERVAL", "1s")
+            .env("WS_IDLE_TIMEOUT", idle)
+            .start();
+        let mut socket = Socket::open(&gateway, "ann");
+        let since = Instant::now();
+        for _ in 0..4 {
+            let ping = socket.read();
+            assert_eq!(ping.first, 0x89);
+            socket.send(Frame::pong(&ping.payload));
+        }
+        assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    }
+}
+
+#[test]
 fn a_client_that_talks_is_not_pinged() {
     let origin = echoing();
     let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();

@@ -44,8 +44,23 @@ impl<'t> Course<'t> {
         Course { tunnel, side, track: Track::new(rules), buffer, held: Vec::new() }
     }
 
-    /// Relays until the source has sent its last, or somebody says goodbye.
+    /// Runs to its end.
     pub(super) async fn run(&mut self) -> Result<(), Broken> {
+        match self.relay().await {
+            // What the sink's peer has sent, perhaps its last word, is still the other course's to read; and what ours
+            // sends has nowhere to go.
+            Err(broken) if broken == self.sink_gone() => {
+                self.tunnel.broken.set(self.tunnel.broken.get().or(Some(broken)));
+                self.tunnel.tell();
+                self.discard().await;
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    /// Relays until the source has sent its last, or somebody says goodbye.
+    async fn relay(&mut self) -> Result<(), Broken> {
         loop {
             match self.pass_on().await? {
                 Then::Closed(code) => {
@@ -59,7 +74,9 @@ impl<'t> Course<'t> {
                     Event::Bytes => continue,
                     Event::End => {
                         self.tunnel.saw_end(self.source_gone().0);
-                        self.sink().shutdown_write();
+                        if self.tunnel.broken.get().is_none() {
+                            self.sink().shutdown_write();
+                        }
                         return Ok(());
                     }
                     Event::Called => {}
@@ -189,14 +206,14 @@ impl<'t> Course<'t> {
 
     /// Waits until the sink takes more. Nothing is read from the source meanwhile: that is the back-pressure.
     async fn room(&self) -> Result<(), Broken> {
-        self.tunnel.means.timers.leave_a_turn().await;
-        self.sink().writable().await.map_err(|_| self.sink_gone())
+        self.sink().room(&self.tunnel.means.timers).await.map_err(|_| self.sink_gone())
     }
 
     async fn ping(&self) -> Result<(), Broken> {
         // Whatever the client says or takes from now on is a sign of life.
-        self.tunnel.look_at_queue();
-        self.tunnel.ping.set(Ping::Sent(clock::now_ms()));
+        let ping = Ping::Sent(clock::now_ms());
+        self.tunnel.ping.set(ping);
+        self.tunnel.look_at_queue(ping);
         self.tunnel.means.counters.tunnel_pings.add(1);
         self.tunnel.tell();
         self.send_frame(&ws::ping(&self.tunnel.mark)).await
@@ -211,7 +228,12 @@ impl<'t> Course<'t> {
             self.await_close().await;
         }
         match self.side {
-            Side::Down => self.tunnel.has_told_client.set(true),
+            Side::Down => {
+                self.tunnel.has_told_client.set(true);
+                if self.tunnel.is_up_over.get() {
+                    self.tunnel.client_done_ms.set(clock::now_ms());
+                }
+            }
             // Of what a deaf farewell cuts off, its Close frame will not be found: nothing is waited for.
             Side::Up => self.tunnel.client_done_ms.set(clock::now_ms()),
         }

@@ -62,10 +62,12 @@ impl Tunnel {
     /// is alive.
     fn is_only_slow(&self, end: TunnelEnd, now_ms: u64) -> bool {
         let is_silence = matches!(end, TunnelEnd::PingUnanswered | TunnelEnd::Idle);
-        let is_slow = is_silence && matches!(self.ping.get(), Ping::Sent(_)) && self.is_taking();
+        let is_slow = is_silence && self.ping.get() != Ping::Idle && self.is_taking();
         if is_slow {
-            self.ping.set(Ping::Sent(now_ms));
             self.heard_ms.set(now_ms);
+            if self.ping.get() != Ping::Due {
+                self.ping.set(Ping::Sent(now_ms));
+            }
         }
         is_slow
     }
@@ -73,10 +75,14 @@ impl Tunnel {
     /// When a goodbye, or the peers' own closing handshake, has taken too long.
     fn cut_ms(&self) -> Option<u64> {
         let (closing_ms, client_done_ms) = (self.closing_ms.get(), self.client_done_ms.get());
-        match self.farewell.get() {
-            Some(farewell) => Some(farewell.deadline_ms.min(client_done_ms.saturating_add(TUNNEL_CLOSE_MS))),
-            None => (closing_ms != NEVER).then(|| closing_ms + TUNNEL_CLOSE_MS),
-        }
+        let cut_ms = match self.farewell.get() {
+            Some(farewell) => farewell.deadline_ms.min(client_done_ms.saturating_add(TUNNEL_CLOSE_MS)),
+            None if closing_ms != NEVER => closing_ms + TUNNEL_CLOSE_MS,
+            None => return None,
+        };
+        // Whatever has begun to end does so before the process.
+        let is_draining = self.means.draining.get();
+        Some(if is_draining { cut_ms.min(self.means.departures.deadline_ms()) } else { cut_ms })
     }
 
     fn departure_ms(&self) -> u64 {
@@ -115,6 +121,7 @@ impl Tunnel {
             return due_ms;
         }
         self.ping.set(Ping::Due);
+        self.look_at_queue(Ping::Due);
         self.tell();
         NEVER
     }

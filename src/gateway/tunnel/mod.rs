@@ -68,6 +68,10 @@ struct Tunnel {
     written: Cell<u64>,
     /// Those of them that its kernel had acknowledged at the last look; [`NEVER`]: our ping did not have to wait.
     acknowledged: Cell<u64>,
+    /// A peer that takes nothing more, but what it has sent may not have been read yet.
+    broken: Cell<Option<Broken>>,
+    /// The client has sent its last.
+    is_up_over: Cell<bool>,
     end: Cell<Option<TunnelEnd>>,
     close_code: Cell<Option<u16>>,
     /// Counts what one of the three does that another may be waiting for.
@@ -124,7 +128,7 @@ async fn run(tunnel: Box<Tunnel>, early: Early) {
         tunnel.end.set(tunnel.end.get().or(Some(end)));
         // A peer must not take half a conversation for a whole one. After a goodbye of ours it does not; and a reset
         // could destroy that.
-        if tunnel.farewell.get().is_none() {
+        if tunnel.is_unannounced() {
             tunnel.client.reset_on_close();
             tunnel.upstream.reset_on_close();
         }
@@ -161,6 +165,8 @@ impl Tunnel {
             has_told_client: Cell::new(false),
             written: Cell::new(0),
             acknowledged: Cell::new(NEVER),
+            broken: Cell::new(None),
+            is_up_over: Cell::new(false),
             end: Cell::new(None),
             close_code: Cell::new(None),
             news: Cell::new(0),
@@ -187,6 +193,7 @@ impl Tunnel {
                 if !is_up_over && let Poll::Ready(ended) = up.as_mut().poll(context) {
                     ended?;
                     is_up_over = true;
+                    self.is_up_over.set(true);
                 }
                 if !is_down_over && let Poll::Ready(ended) = down.as_mut().poll(context) {
                     ended?;
@@ -195,12 +202,24 @@ impl Tunnel {
                 if is_up_over && is_down_over {
                     return Poll::Ready(Ok(()));
                 }
+                if let Some(broken) = self.broken.get().filter(|_| self.is_unannounced()) {
+                    let is_other_over =
+                        if broken.0 == TunnelEnd::UpstreamGone { is_down_over } else { is_up_over };
+                    if is_other_over {
+                        return Poll::Ready(Err(broken));
+                    }
+                }
                 if self.news.get() == news {
                     return Poll::Pending;
                 }
             }
         })
         .await
+    }
+
+    /// Neither a peer nor the gateway has said that the tunnel ends.
+    fn is_unannounced(&self) -> bool {
+        self.farewell.get().is_none() && self.closing_ms.get() == NEVER
     }
 
     /// What becomes of a frame.
@@ -234,7 +253,10 @@ impl Tunnel {
     /// The client lives.
     fn heard(&self) {
         self.heard_ms.set(clock::now_ms());
-        self.ping.set(Ping::Idle);
+        if self.ping.replace(Ping::Idle) != Ping::Idle {
+            // The next ping is due earlier than what the minder waits for.
+            self.tell();
+        }
     }
 
     /// Bytes of frames have gone on.
@@ -255,15 +277,16 @@ impl Tunnel {
         }
     }
 
-    /// A ping is about to be sent: does it stand behind bytes that have not arrived?
-    fn look_at_queue(&self) {
+    /// A ping is about to be sent, or has to wait for the end of a frame: how far is the client? If it has to wait for
+    /// nothing, what the client takes later says nothing of it.
+    fn look_at_queue(&self, ping: Ping) {
         let queued = self.client.unacknowledged();
-        let is_behind = queued > 0;
-        self.acknowledged.set(if is_behind { self.written.get().saturating_sub(queued) } else { NEVER });
+        let has_to_wait = queued > 0 || ping == Ping::Due;
+        self.acknowledged.set(if has_to_wait { self.written.get().saturating_sub(queued) } else { NEVER });
     }
 
-    /// The ping stood behind other bytes, and the client's kernel has acknowledged more than at the last look: the
-    /// client reads, and has not come to the ping.
+    /// The ping had or has to wait for other bytes, and the client's kernel has acknowledged more of them than at the
+    /// last look: the client reads, and has not come to the ping.
     fn is_taking(&self) -> bool {
         if self.acknowledged.get() == NEVER {
             return false;
