@@ -11,6 +11,7 @@ use crate::gateway::downstream::Downstream;
 use crate::gateway::error::Failure;
 use crate::gateway::forward::forward;
 use crate::gateway::handshake;
+use crate::gateway::headers::Context;
 use crate::gateway::heads::{Heads, Request};
 use crate::gateway::local;
 use crate::gateway::record::{Record, RequestId};
@@ -175,6 +176,17 @@ impl<'c> Exchange<'c> {
         Ok(route)
     }
 
+    /// What the upstream is told besides the request's own head.
+    pub fn context<'e>(&'e self, identity: &'e Identity) -> Context<'e> {
+        Context {
+            core: self.core,
+            id: &self.record.id,
+            user: identity.user().map(auth::User::as_str),
+            peer: self.downstream.peer.ip().to_canonical(),
+            is_peer_trusted: self.is_peer_trusted,
+        }
+    }
+
     /// The client wants its connection to go on, and so do we.
     pub fn may_keep_alive(&self) -> bool {
         self.request.head.keep_alive && !self.core.draining.get()
@@ -204,11 +216,6 @@ impl<'c> Exchange<'c> {
         self.record.bytes_in = self.request.bytes().len() as u64 + self.body.bytes();
         self.record.finish(self.core, self.request);
     }
-}
-
-/// What the upstream is told about who is asking.
-pub fn user_of(identity: &Identity) -> Option<&str> {
-    identity.user().map(auth::User::as_str)
 }
 
 fn body_bytes_max(configured: u64) -> u64 {

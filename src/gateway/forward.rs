@@ -9,8 +9,8 @@ use crate::gateway::After;
 use crate::gateway::body::{Body, BodyError, Progress, Source};
 use crate::gateway::deliver::{Delivered, Sent, Upload, await_head, respond, upload_failure};
 use crate::gateway::error::Failure;
-use crate::gateway::exchange::{Exchange, user_of};
-use crate::gateway::headers::{self, Context};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::headers;
 use crate::gateway::interim;
 use crate::gateway::response::Reading;
 use crate::limit::Permit;
@@ -50,13 +50,7 @@ pub async fn forward(
 fn compose(exchange: &Exchange<'_>, route: &config::Route, identity: &Identity) -> Buffer {
     let core = exchange.core;
     let mut out = core.buffers.buffer();
-    let context = Context {
-        core,
-        id: &exchange.record.id,
-        user: user_of(identity),
-        peer: exchange.downstream.peer.ip().to_canonical(),
-        is_peer_trusted: exchange.is_peer_trusted,
-    };
+    let context = exchange.context(identity);
     let authority = &core.upstreams[route.upstream].authority;
     headers::compose_request(&mut out, exchange.request, route, authority, &context);
     out

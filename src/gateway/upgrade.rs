@@ -10,10 +10,9 @@ use crate::gateway::After;
 use crate::gateway::body::BodyError;
 use crate::gateway::deliver::{Delivered, Sent, Upload, await_head, respond};
 use crate::gateway::error::Failure;
-use crate::gateway::exchange::{Exchange, unreachable, user_of};
+use crate::gateway::exchange::{Exchange, unreachable};
 use crate::gateway::forward::settle;
 use crate::gateway::handshake;
-use crate::gateway::headers::Context;
 use crate::gateway::response::Reading;
 use crate::gateway::seats::Seat;
 use crate::gateway::tunnel::{Handover, Room};
@@ -90,13 +89,7 @@ fn admit<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Admitted<'c
 fn compose(exchange: &Exchange<'_>, route: &Route, identity: &Identity) -> Buffer {
     let core = exchange.core;
     let mut out = core.buffers.buffer();
-    let context = Context {
-        core,
-        id: &exchange.record.id,
-        user: user_of(identity),
-        peer: exchange.downstream.peer.ip().to_canonical(),
-        is_peer_trusted: exchange.is_peer_trusted,
-    };
+    let context = exchange.context(identity);
     let authority = &core.upstreams[route.upstream].authority;
     handshake::compose(&mut out, exchange.request, route, authority, &context);
     out

@@ -27,7 +27,7 @@ pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
 pub use load::Load;
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
-pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching};
+pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching, telling};
 pub use token::{SECRET, now, sign, token, token_with};
 
 /// How long any single wait of a test may last.

@@ -1,5 +1,7 @@
 //! WebSockets by hand: handshakes and frames as bytes, so that a test can send what no library would.
 
+use std::sync::mpsc;
+
 use super::message::Head;
 use super::{Client, Exchange, Gateway, Origin, Request, token};
 
@@ -257,6 +259,24 @@ pub fn echoing() -> Origin {
             side.echo();
         }
     })
+}
+
+/// An upstream that tells every frame it got, until the end of the connection (`None`), and answers the Close frame.
+pub fn telling() -> (Origin, mpsc::Receiver<Option<Frame>>) {
+    let (tell, told) = mpsc::channel();
+    let origin = Origin::new(move |exchange| {
+        let Some(mut side) = ServerSide::accept(exchange) else { return };
+        loop {
+            let frame = side.read();
+            let _ = tell.send(frame.clone());
+            match frame {
+                Some(frame) if frame.first == 0x88 => side.send(frame),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    });
+    (origin, told)
 }
 
 /// The key of the standard, and its answer (RFC 6455 §1.3).

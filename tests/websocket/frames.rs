@@ -11,24 +11,6 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::harness::*;
 
-/// An upstream that tells every frame it got, until the end of the connection.
-fn telling() -> (Origin, mpsc::Receiver<Option<Frame>>) {
-    let (tell, told) = mpsc::channel();
-    let origin = Origin::new(move |exchange| {
-        let Some(mut side) = ServerSide::accept(exchange) else { return };
-        loop {
-            let frame = side.read();
-            let _ = tell.send(frame.clone());
-            match frame {
-                Some(frame) if frame.first == 0x88 => side.send(frame),
-                Some(_) => {}
-                None => return,
-            }
-        }
-    });
-    (origin, told)
-}
-
 fn next(told: &mpsc::Receiver<Option<Frame>>) -> Option<Frame> {
     told.recv_timeout(PATIENCE).expect("the upstream hears something")
 }

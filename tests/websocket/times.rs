@@ -6,31 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
-/// An upstream that tells the Close code it got, or `None` at the end of the connection.
-fn listening() -> (Origin, mpsc::Receiver<Option<Frame>>) {
-    let (tell, told) = mpsc::channel();
-    let origin = Origin::new(move |exchange| {
-        let Some(mut side) = ServerSide::accept(exchange) else { return };
-        loop {
-            let frame = side.read();
-            let _ = tell.send(frame.clone());
-            match frame {
-                Some(frame) if frame.first == 0x88 => side.send(frame),
-                Some(_) => {}
-                None => return,
-            }
-        }
-    });
-    (origin, told)
-}
-
 fn upstream_code(told: &mpsc::Receiver<Option<Frame>>) -> Option<u16> {
     told.recv_timeout(PATIENCE).expect("the upstream hears something").and_then(|frame| frame.code())
 }
 
 #[test]
 fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
-    let (origin, told) = listening();
+    let (origin, told) = telling();
     let gateway = Gateway::builder()
         .everywhere(&origin)
         .env("WS_PING_INTERVAL", "1s")
@@ -53,7 +35,7 @@ fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
 
 #[test]
 fn a_quiet_client_is_pinged_at_every_interval() {
-    let (origin, _told) = listening();
+    let (origin, _told) = telling();
     for idle in ["20s", "0s"] {
         let gateway = Gateway::builder()
             .everywhere(&origin)
@@ -86,7 +68,7 @@ fn a_client_that_talks_is_not_pinged() {
 
 #[test]
 fn a_ping_that_is_not_answered_for_two_intervals_ends_the_tunnel() {
-    let (origin, told) = listening();
+    let (origin, told) = telling();
     let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
     let mut socket = Socket::open(&gateway, "ann");
     let since = Instant::now();
@@ -205,7 +187,7 @@ fn a_frame_on_its_way_is_finished_before_a_goodbye_whatever_the_client_says_mean
 #[test]
 fn a_tunnel_that_is_cut_off_by_the_end_of_a_drain_has_its_line() {
     for driver in ["auto", "epoll"] {
-        let (origin, _told) = listening();
+        let (origin, _told) = telling();
         let mut gateway = Gateway::builder()
             .everywhere(&origin)
             .env("IO_DRIVER", driver)
@@ -222,7 +204,7 @@ fn a_tunnel_that_is_cut_off_by_the_end_of_a_drain_has_its_line() {
 
 #[test]
 fn a_client_that_says_nothing_at_all_ends_at_the_idle_timeout() {
-    let (origin, told) = listening();
+    let (origin, told) = telling();
     let gateway = Gateway::builder()
         .everywhere(&origin)
         .env("WS_PING_INTERVAL", "0s")
@@ -255,7 +237,7 @@ fn a_lifetime_ends_a_busy_tunnel_too() {
 #[test]
 fn a_tunnel_ends_with_its_token_unless_the_operator_says_otherwise() {
     for (expiry, closes) in [("close", true), ("ignore", false)] {
-        let (origin, told) = listening();
+        let (origin, told) = telling();
         let gateway = Gateway::builder().everywhere(&origin).env("WS_TOKEN_EXPIRY", expiry).start();
         let claims = serde_json::json!({ "sub": "ann", "exp": now() + 2 }).to_string();
         let short = token_with(claims, r#"{"alg":"HS256"}"#, SECRET);
@@ -278,7 +260,7 @@ fn a_tunnel_ends_with_its_token_unless_the_operator_says_otherwise() {
 
 #[test]
 fn a_client_that_does_not_answer_a_goodbye_is_cut_off() {
-    let (origin, _told) = listening();
+    let (origin, _told) = telling();
     let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
     let mut socket = Socket::open(&gateway, "ann");
     assert_eq!(socket.read().code(), Some(1001));

@@ -17,6 +17,9 @@ pub(super) struct Course<'t> {
     buffer: Buffer,
     /// The beginning of a header or control frame, while its rest is waited for; else it owns nothing.
     held: Vec<u8>,
+    /// The last frame was one to be spliced, so the next may be: its header is looked for with a small read, because
+    /// what a read takes along of a payload is copied.
+    expects_bulk: bool,
 }
 
 /// What a course waits for.
@@ -41,7 +44,7 @@ impl<'t> Course<'t> {
         if !early.is_empty() {
             buffer.put(early);
         }
-        Course { tunnel, side, track: Track::new(rules), buffer, held: Vec::new() }
+        Course { tunnel, side, track: Track::new(rules), buffer, held: Vec::new(), expects_bulk: false }
     }
 
     /// Runs to its end.
@@ -94,8 +97,14 @@ impl<'t> Course<'t> {
     async fn pass_on(&mut self) -> Result<Then, Broken> {
         loop {
             let (tunnel, side) = (self.tunnel, self.side);
-            let judge = |header: &ws::Header, payload: &[u8]| tunnel.judge(side, header, payload);
+            let bulk_min = tunnel.rules.splice_bytes_min + HEADER_READ_BYTES as u64;
+            let mut is_bulk = self.expects_bulk;
+            let judge = |header: &ws::Header, payload: &[u8]| {
+                is_bulk = header.payload >= bulk_min;
+                tunnel.judge(side, header, payload)
+            };
             let passage = self.track.advance(self.buffer.filled(), judge);
+            self.expects_bulk = is_bulk;
             self.send(passage.pass).await?;
             match passage.then {
                 Then::Swallow(frame) => self.buffer.consume(frame),
@@ -137,7 +146,11 @@ impl<'t> Course<'t> {
         if !self.held.is_empty() {
             self.buffer.put(&std::mem::take(&mut self.held));
         }
-        let received = self.source().try_recv(self.buffer.room()).map_err(|_| self.source_gone())?;
+        let source = self.source();
+        let room = self.buffer.room();
+        let is_small = self.expects_bulk && self.track.is_between_frames();
+        let bytes_max = if is_small { room.len().min(HEADER_READ_BYTES) } else { room.len() };
+        let received = source.try_recv(&mut room[..bytes_max]).map_err(|_| self.source_gone())?;
         self.buffer.fill(received.unwrap_or(0));
         Ok(received)
     }
@@ -266,6 +279,7 @@ impl<'t> Course<'t> {
     /// it has been said. The minder bounds the time.
     async fn discard(&mut self) {
         self.held = Vec::new();
+        self.expects_bulk = false;
         loop {
             self.buffer.clear();
             self.buffer.release_if_empty();
@@ -312,6 +326,10 @@ impl<'t> Course<'t> {
         }
     }
 }
+
+/// What a read takes where a large frame is expected, in bytes: its header, and as much of small frames as comes
+/// before.
+const HEADER_READ_BYTES: usize = 1_024;
 
 impl Tunnel {
     /// Something is to be sent where this course leads.
