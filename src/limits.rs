@@ -11,6 +11,9 @@ pub const BUFFERS_POOLED_MAX: usize = 64;
 /// Free pairs of parsed heads a core keeps; more are given back to the allocator.
 pub const HEADS_POOLED_MAX: usize = 64;
 
+/// Free desks (memory for one exchange, some 3 KiB) a core keeps; more are given back to the allocator.
+pub const DESKS_POOLED_MAX: usize = 256;
+
 /// Default bound of a request or response head, in bytes. Over it: 431 to a client, 502 for an upstream.
 pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;
 /// Upper end of what an operator may set for a head, in bytes: half a buffer.
@@ -101,6 +104,9 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 /// Requests that one core has in flight to one upstream, by default. Over it: 503 `overloaded`.
 pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
+/// A connection to an upstream that was used less than this ago, in milliseconds of the coarse clock, is lent to a
+/// request that may be sent twice without a look whether it is still open. One tick of the kernel, at 250 Hz, and a bit.
+pub const UPSTREAM_FRESH_MS: u64 = 5;
 
 /// Calls of one core that wait for Redis, those that nobody waits for any more included. Over it: the call
 /// fails at once.

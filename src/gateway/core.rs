@@ -192,6 +192,11 @@ impl Core {
         self.config.connections_max.unwrap_or(self.connections_room)
     }
 
+    /// The precise clock, for the durations in the access log. Without a log nobody reads them, and it stands still.
+    pub fn stopwatch_us(&self) -> u64 {
+        if self.access_log.is_some() { clock::now_us() } else { 0 }
+    }
+
     /// The patience with a client that sends a body or takes one.
     pub fn client_pace(&self) -> Pace {
         Pace::new(self.waits.body_ms, self.config.sizes.body_rate_min)

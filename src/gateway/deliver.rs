@@ -14,13 +14,14 @@ use crate::gateway::record::Record;
 use crate::gateway::response::{Arrived, Reading};
 use crate::http1::{Framing, HeadError, ResponseHead, Version};
 use crate::net::{NEVER, Sink};
+use crate::upstream::State;
 
 /// What came of a response that reached the client.
 pub struct Delivered {
     /// The client's connection may carry another exchange.
     pub keep_alive: bool,
-    /// So may the upstream's.
-    pub upstream_may_go_on: bool,
+    /// So may the upstream's, which is left in this state; `None`: it may not.
+    pub upstream: Option<State>,
 }
 
 /// How far the request has got.
@@ -106,7 +107,7 @@ pub async fn await_head<F: Future<Output = Result<(), BodyError>>>(
         let First::Other(arrived) = first else { continue };
         match arrived? {
             Arrived::Final(length) => {
-                record.upstream_head_us = Some(clock::now_us() - reading.begun_us);
+                record.upstream_head_us = Some(reading.core.stopwatch_us() - reading.begun_us);
                 return Ok(length);
             }
             Arrived::Interim(length) => {
@@ -172,7 +173,9 @@ pub async fn respond<F: Future<Output = Result<(), BodyError>>>(
         && response.keep_alive
         && framing != Framing::UntilClose
         && reading.buffer.is_empty();
-    Ok(Delivered { keep_alive, upstream_may_go_on })
+    let state =
+        if matches!(framing, Framing::None | Framing::Length(0)) { State::Doubtful } else { State::Clean };
+    Ok(Delivered { keep_alive, upstream: upstream_may_go_on.then_some(state) })
 }
 
 /// Whose fault it is that a request's body did not get through.

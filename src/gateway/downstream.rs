@@ -42,11 +42,8 @@ impl Downstream {
         Downstream { stream, peer, buffer: core.buffers.buffer(), served: false, pipelined: 0 }
     }
 
-    /// Waits for the next head, without a buffer until its first byte is there.
-    pub async fn next_head(&mut self, core: &Core) -> Received {
-        if self.first_bytes(core).await.is_none() {
-            return Received::Nothing;
-        }
+    /// Waits for the rest of a head, of which something is in the buffer.
+    pub async fn head(&mut self, core: &Core) -> Received {
         self.served = true;
         let deadline = clock::now_ms() + core.waits.request_head_ms;
         let mut scan = HeadScan::default();
@@ -82,17 +79,18 @@ impl Downstream {
         received
     }
 
-    /// The first bytes of a head. `None`: they will not come.
-    async fn first_bytes(&mut self, core: &Core) -> Option<()> {
+    /// Waits for the first bytes of the next head, without a buffer until they are there. False: they will not come.
+    pub async fn first_bytes(&mut self, core: &Core) -> bool {
         let patience_ms = if self.served { core.waits.keep_alive_ms } else { core.waits.request_head_ms };
         let mut deadline = clock::now_ms() + patience_ms;
         if !self.buffer.is_empty() {
             self.pipelined = (self.pipelined + 1) % REQUESTS_PER_TURN;
-            if self.pipelined == 0 {
-                // Everyone else has a turn before the poll completes.
-                core.timers.until(deadline, pin!(self.stream.writable())).await.ok()?.ok()?;
+            if self.pipelined != 0 {
+                return true;
             }
-            return Some(());
+            // Everyone else has a turn before the poll completes.
+            let waited = core.timers.until(deadline, pin!(self.stream.writable())).await;
+            return matches!(waited, Ok(Ok(())));
         }
         loop {
             if core.draining.get() {
@@ -103,12 +101,12 @@ impl Downstream {
             let waited = core.until_drain(deadline, pin!(self.stream.readable())).await;
             // Looked at in any case: what has arrived before the end of the wait is served.
             match self.stream.try_recv(self.buffer.room()) {
-                Ok(Some(0)) | Err(_) => return None,
+                Ok(Some(0)) | Err(_) => return false,
                 Ok(Some(n)) => {
                     self.buffer.fill(n);
-                    return Some(());
+                    return true;
                 }
-                Ok(None) if matches!(waited, Err(_) | Ok(Some(Err(_)))) => return None,
+                Ok(None) if matches!(waited, Err(_) | Ok(Some(Err(_)))) => return false,
                 Ok(None) => self.buffer.release_if_empty(),
             }
         }

@@ -66,7 +66,7 @@ async fn transmit(
     let Exchange { core, downstream, request, response, body, record, .. } = exchange;
     let (client, buffer) = (&downstream.stream, &mut downstream.buffer);
     let mut sink = Sink::new(lease.stream(), &core.timers, head, core.upstream_pace());
-    let mut reading = Reading::new(core, lease.stream(), client, clock::now_us());
+    let mut reading = Reading::new(core, lease.stream(), client, core.stopwatch_us());
     let delivered = async {
         let sent = send_first(body, buffer, &mut sink).await?;
         if sent == Sent::Partly && request.head.expect_continue {
@@ -86,8 +86,8 @@ async fn transmit(
 
 /// The exchange is complete for the client: what becomes of the two connections.
 pub async fn settle(exchange: &mut Exchange<'_>, lease: Lease<'_>, delivered: Delivered) -> After {
-    if delivered.upstream_may_go_on {
-        lease.give_back(&exchange.core.counters);
+    if let Some(state) = delivered.upstream {
+        lease.give_back(state, &exchange.core.counters);
     }
     if delivered.keep_alive {
         return exchange.discard_rest().await;

@@ -81,7 +81,7 @@ pub fn compose(
     context: &Context<'_>,
 ) {
     let keeps_tokens = route.access == Access::Protected;
-    headers::put(out, &[b"GET ", request.path()]);
+    out.put_all([b"GET ", request.path()]);
     compose_query(out, request.query(), keeps_tokens);
     headers::compose_authority(out, authority);
     headers::compose_passing(out, request, |field| {
@@ -91,7 +91,7 @@ pub fn compose(
     let passing = subprotocols(request).filter(|offer| !(keeps_tokens && bearer_of(offer).is_some()));
     let mut before: &[u8] = b"Sec-WebSocket-Protocol: ";
     for offer in passing {
-        headers::put(out, &[before, offer]);
+        out.put_all([before, offer]);
         before = b", ";
     }
     if before == b", " {
@@ -165,7 +165,7 @@ fn compose_query(out: &mut Buffer, query: &[u8], keeps_tokens: bool) {
         let name = piece.split(|&byte| byte == b'=').next().unwrap_or_default();
         if !is_access_token(name) {
             let before = if is_first { b"?" } else { std::slice::from_ref(separator) };
-            headers::put(out, &[before, piece]);
+            out.put_all([before, piece]);
             is_first = false;
         }
         rest = next;

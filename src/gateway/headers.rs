@@ -36,7 +36,7 @@ pub fn compose_request(
     authority: &[u8],
     context: &Context<'_>,
 ) {
-    put(out, &[request.method(), b" ", request.path(), request.query()]);
+    out.put_all([request.method(), b" ", request.path(), request.query()]);
     compose_authority(out, authority);
     compose_passing(out, request, |field| passes_upstream(field, route, context.is_peer_trusted));
     compose_ours(out, request, context);
@@ -46,14 +46,14 @@ pub fn compose_request(
 
 /// Writes the end of a request line, and `Host`.
 pub fn compose_authority(out: &mut Buffer, authority: &[u8]) {
-    put(out, &[b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]);
+    out.put_all([b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]);
 }
 
 /// Writes the fields of the client's that pass.
 pub fn compose_passing(out: &mut Buffer, request: &Request, passes: impl Fn(&Field) -> bool) {
     let bytes = request.bytes();
     for field in request.head.fields.iter().filter(|field| passes(field)) {
-        line(out, field.name.of(bytes), field.value.of(bytes));
+        passing_line(out, field, bytes);
     }
 }
 
@@ -88,13 +88,13 @@ fn compose_forwarding(out: &mut Buffer, request: &Request, context: &Context<'_>
     out.put(b"X-Forwarded-For: ");
     if context.is_peer_trusted {
         for value in request.values(FieldKind::XForwardedFor).filter(|value| !value.is_empty()) {
-            put(out, &[value, b", "]);
+            out.put_all([value, b", "]);
         }
     }
     put_address(out, context.peer);
     let believed = |kind| request.only(kind).filter(|_| context.is_peer_trusted);
     let proto = believed(FieldKind::XForwardedProto).filter(|proto| matches!(*proto, b"http" | b"https"));
-    put(out, &[b"\r\nX-Forwarded-Proto: ", proto.unwrap_or(b"http"), b"\r\n"]);
+    out.put_all([b"\r\nX-Forwarded-Proto: ", proto.unwrap_or(b"http"), b"\r\n"]);
     let host = believed(FieldKind::XForwardedHost).unwrap_or(request.host());
     if !host.is_empty() {
         line(out, b"X-Forwarded-Host", host);
@@ -102,7 +102,7 @@ fn compose_forwarding(out: &mut Buffer, request: &Request, context: &Context<'_>
     out.put(b"Via: ");
     if context.is_peer_trusted {
         for value in request.values(FieldKind::Via).filter(|value| !value.is_empty()) {
-            put(out, &[value, b", "]);
+            out.put_all([value, b", "]);
         }
     }
     out.put(b"1.1 realchat-gateway\r\n");
@@ -119,7 +119,7 @@ fn compose_trace(out: &mut Buffer, request: &Request, context: &Context<'_>) {
     let is_ours = context.id.as_bytes().len() == 32 && !context.is_peer_trusted;
     let fresh = (!is_ours).then(|| ids.next_id());
     let trace = fresh.as_ref().unwrap_or(context.id);
-    put(out, &[b"traceparent: 00-", trace.as_bytes(), b"-", &ids.next_hex(), b"-01\r\n"]);
+    out.put_all([b"traceparent: 00-", trace.as_bytes(), b"-", &ids.next_hex(), b"-01\r\n"]);
 }
 
 fn is_traceparent(value: &[u8]) -> bool {
@@ -136,7 +136,7 @@ fn compose_framing(out: &mut Buffer, framing: Framing) {
     match framing {
         Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n"),
         Framing::Length(length) => {
-            put(out, &[b"Content-Length: ", push_decimal(length, &mut [0; 20]), b"\r\n"])
+            out.put_all([b"Content-Length: ", push_decimal(length, &mut [0; 20]), b"\r\n"])
         }
         Framing::None | Framing::UntilClose => {}
     }
@@ -172,7 +172,7 @@ pub fn compose_response(
         let is_ours = (has_cors && field.kind == FieldKind::AccessControlResponse)
             || (delivery.quota.is_some() && is_quota(field.name.of(bytes)));
         if passes_downstream(field) && !is_ours {
-            line(out, field.name.of(bytes), field.value.of(bytes));
+            passing_line(out, field, bytes);
         }
     }
     if !has_date {
@@ -206,7 +206,7 @@ fn is_quota(name: &[u8]) -> bool {
 pub fn compose_interim(out: &mut Buffer, head: &ResponseHead, bytes: &[u8]) {
     compose_status(out, head.status, head.reason.of(bytes));
     for field in head.fields.iter().filter(|field| passes_downstream(field)) {
-        line(out, field.name.of(bytes), field.value.of(bytes));
+        passing_line(out, field, bytes);
     }
     out.put(b"\r\n");
 }
@@ -240,12 +240,23 @@ pub fn compose_date(out: &mut Buffer) {
 
 /// Writes a status line.
 pub fn compose_status(out: &mut Buffer, status: u16, reason: &[u8]) {
-    put(out, &[b"HTTP/1.1 ", push_decimal(u64::from(status), &mut [0; 20]), b" ", reason, b"\r\n"]);
+    out.put_all([b"HTTP/1.1 ", push_decimal(u64::from(status), &mut [0; 20]), b" ", reason, b"\r\n"]);
 }
 
 /// Writes one field line.
+#[inline]
 pub fn line(out: &mut Buffer, name: &[u8], value: &[u8]) {
-    put(out, &[name, b": ", value, b"\r\n"]);
+    out.put_all([name, b": ", value, b"\r\n"]);
+}
+
+/// Writes a field line of a head that was parsed. Most stand there as we write them, and go in one piece.
+#[inline]
+fn passing_line(out: &mut Buffer, field: &Field, head: &[u8]) {
+    let (name, value) = (field.name, field.value);
+    match name.joined(value, 2).map(|both| both.of(head)) {
+        Some(both) if both[name.len()..].starts_with(b": ") => out.put_all([both, b"\r\n"]),
+        _ => line(out, name.of(head), value.of(head)),
+    }
 }
 
 /// The lines of a trailer section that may pass. Trailers are rare; this is the one place that allocates.
@@ -258,16 +269,14 @@ pub fn trailers_that_pass(section: &[u8]) -> Result<Vec<&[u8]>, HeadError> {
     Ok(passing.filter(|(field, _)| passes(field)).map(|(_, line)| line).collect())
 }
 
-/// Appends the pieces.
-pub fn put(out: &mut Buffer, pieces: &[&[u8]]) {
-    for piece in pieces {
-        out.put(piece);
-    }
-}
-
-/// An address without the detour through a `String`.
+/// An address without the detour through a `String`; the usual kind without the one through a formatter, too.
 fn put_address(out: &mut Buffer, address: IpAddr) {
     use std::io::Write;
+    if let IpAddr::V4(address) = address {
+        let [first, rest @ ..] = address.octets().map(u64::from);
+        out.put(push_decimal(first, &mut [0; 20]));
+        return rest.iter().for_each(|octet| out.put_all([b".", push_decimal(*octet, &mut [0; 20])]));
+    }
     let mut text = [0; 45];
     let mut rest = &mut text[..];
     // 45 bytes hold the longest IPv6 text (RFC 4291 §2.2), so this cannot come short.

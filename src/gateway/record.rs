@@ -98,7 +98,7 @@ impl<'c> Record<'c> {
         core.counters.requests.add(1);
         core.counters.requests_in_flight.add(1);
         Record {
-            begun_us: clock::now_us(),
+            begun_us: core.stopwatch_us(),
             client,
             id,
             route: None,

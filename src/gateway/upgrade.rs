@@ -123,7 +123,7 @@ async fn ask(
 ) -> Result<Answered, Failure> {
     let Exchange { core, downstream, request, response, record, .. } = exchange;
     let begun_ms = clock::now_ms();
-    let mut reading = Reading::new(core, lease.stream(), &downstream.stream, clock::now_us());
+    let mut reading = Reading::new(core, lease.stream(), &downstream.stream, core.stopwatch_us());
     reading.may_switch = true;
     let mut sink = Sink::new(lease.stream(), &core.timers, head, core.upstream_pace());
     sink.flush().await.map_err(|_| Failure::UpstreamProtocol)?;

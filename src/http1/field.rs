@@ -184,7 +184,10 @@ impl FieldKind {
             30 => &[(b"access-control-request-headers", Self::AccessControlRequestHeaders)],
             _ => &[],
         };
-        match known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        // Most names differ in their first letter already, which costs nothing to see.
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        let is_known = |known: &[u8]| known[0] == first && known.eq_ignore_ascii_case(name);
+        match known.iter().find(|(known, _)| is_known(known)) {
             Some(&(_, kind)) => kind,
             None => Self::of_prefix(name),
         }
@@ -227,8 +230,24 @@ pub fn is_token(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+/// `tchar` (RFC 9110 §5.6.2).
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let (mut byte, mut at) = (0, 0);
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// Two names that a folding server takes for the same.
 pub(super) fn same_name(left: &[u8], right: &[u8]) -> bool {

@@ -30,6 +30,12 @@ impl Span {
         self.start == self.end
     }
 
+    /// From this one's start to the other's end, if there are exactly so many bytes between them.
+    pub fn joined(self, next: Span, between: u16) -> Option<Span> {
+        (self.end.checked_add(between) == Some(next.start))
+            .then_some(Span { start: self.start, end: next.end })
+    }
+
     /// Where the bytes stand in the head.
     pub fn range(self) -> std::ops::Range<usize> {
         usize::from(self.start)..usize::from(self.end)

@@ -154,10 +154,21 @@ impl Buffer {
 
     /// Appends bytes for which the caller knows that there is room (`limits` holds the proof for heads).
     pub fn put(&mut self, bytes: &[u8]) {
+        self.put_all([bytes]);
+    }
+
+    /// The same with several pieces, which need one look at the room and not one each.
+    #[inline(always)]
+    pub fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         self.borrow();
-        let end = self.end + bytes.len();
-        self.bytes[self.end..end].copy_from_slice(bytes);
-        self.end = end;
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut room = &mut self.bytes[self.end..][..length];
+        for piece in pieces {
+            let (here, rest) = room.split_at_mut(piece.len());
+            here.copy_from_slice(piece);
+            room = rest;
+        }
+        self.end += length;
     }
 }
 

@@ -9,17 +9,22 @@ use tracing::warn;
 
 use crate::clock;
 use crate::control::Fate;
-use crate::gateway::{self, InForce, reply};
+use crate::gateway::{InForce, reply};
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Stream};
 
 /// Accepts until the core drains. Then, unless the socket is handed over, nobody is let in any more, whoever is at the
 /// door comes in, and only then does the listener close: closing it would reset those connections.
-pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fate>>) {
+pub async fn accept(
+    in_force: Rc<InForce>,
+    serve: Rc<impl Fn(Stream, SocketAddr)>,
+    listener: Listener,
+    fate: Rc<Cell<Fate>>,
+) {
     let counters = in_force.core().counters.clone();
     counters.listening.add(1);
-    let door = Door { in_force, refusals: Rc::default() };
+    let door = Door { in_force, serve, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
     let mut closes_ms = NEVER;
     loop {
@@ -55,8 +60,10 @@ pub async fn accept(in_force: Rc<InForce>, listener: Listener, fate: Rc<Cell<Fat
     counters.listening.subtract(1);
 }
 
-struct Door {
+struct Door<S> {
     in_force: Rc<InForce>,
+    /// Serves a connection that was let in.
+    serve: Rc<S>,
     /// Connections that are being told that there is no room.
     refusals: Rc<Cell<usize>>,
 }
@@ -68,7 +75,7 @@ enum Taken {
     Over,
 }
 
-impl Door {
+impl<S: Fn(Stream, SocketAddr)> Door<S> {
     fn take_waiting(&self, listener: &Listener) -> Taken {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.try_accept() {
@@ -91,7 +98,7 @@ impl Door {
         counters.connections_accepted.add(1);
         if counters.connections_open.get() < core.connections_max() as u64 {
             counters.connections_open.add(1);
-            monoio::spawn(gateway::serve(self.in_force.clone(), stream, peer));
+            (self.serve)(stream, peer);
             return;
         }
         counters.connections_refused.add(1);

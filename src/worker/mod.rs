@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
+use crate::gateway;
 use crate::gateway::core::Parts;
 use crate::gateway::tunnel;
 use crate::gateway::{Core, InForce};
@@ -91,8 +92,9 @@ async fn take_clients(in_force: Rc<InForce>, listeners: Vec<Listener>, fate: Rc<
     if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
+    let serve = Rc::new(gateway::server(in_force.clone()));
     for listener in listeners {
-        monoio::spawn(accept::accept(in_force.clone(), listener, fate.clone()));
+        monoio::spawn(accept::accept(in_force.clone(), serve.clone(), listener, fate.clone()));
     }
 }
 
