@@ -57,8 +57,8 @@ fn a_request_in_its_steady_state_allocates_nothing() {
 fn spare(driver: &str, case: &Case) -> u64 {
     // A full log buffer is replaced by one that its writer has emptied; if the writer is late, by a new one.
     let log_buffers = if case.settings.ends_with(LOGGED) { ACCESS_LOG_QUEUE as u64 } else { 0 };
-    // Where polls are over at once, a core that has not waited for many of them sleeps for a turn, and that sleep is boxed
-    // (`Timers::leave_a_turn`). It has not been seen here.
+    // Where polls are over at once, a core that has not waited for many of them sleeps for a turn, and that sleep is
+    // boxed (`Timers::leave_a_turn`). It has not been seen here.
     let turns = if driver == "epoll" { REQUESTS / u64::from(WAITS_AT_ONCE_MAX) } else { 0 };
     log_buffers + turns
 }
