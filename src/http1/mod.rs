@@ -26,6 +26,7 @@ pub use error::HeadError;
 pub use field::{Field, FieldKind, is_token, tokens, values};
 pub use framing::{BodyDecoder, Framing, Step};
 pub use method::Method;
+pub use path::canonicalise;
 pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use scan::HeadScan;

@@ -15,8 +15,8 @@ pub mod breaker;
 mod connection;
 mod handshake;
 mod queue;
-mod reply;
-mod script;
+pub mod reply;
+pub mod script;
 #[cfg(test)]
 mod tests;
 

@@ -13,7 +13,7 @@ use crate::limits::{REDIS_INTEGERS_MAX, REDIS_REPLY_BYTES_MAX};
 
 /// One whole reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply<'b> {
+pub enum Reply<'b> {
     /// An array of so many integers.
     Integers(usize),
     /// Anything else, as it came.
@@ -22,7 +22,7 @@ pub(super) enum Reply<'b> {
 
 /// Bytes that are no reply, or one that nothing here asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub struct Malformed(pub(super) &'static str);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl fmt::Display for Malformed {
 
 /// The reply at the front and its length. `None`: not all of it is there yet. The integers of an array of
 /// integers go into `integers`.
-pub(super) fn next<'b>(
+pub fn next<'b>(
     bytes: &'b [u8],
     integers: &mut [i64; REDIS_INTEGERS_MAX],
 ) -> Result<Option<(usize, Reply<'b>)>, Malformed> {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use redis::Cmd;
 
 /// One Lua script.
-pub(super) struct Script {
+pub struct Script {
     text: &'static str,
     hash: String,
     /// Reused, so that packing a command allocates nothing.
@@ -13,13 +13,14 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(text: &'static str) -> Script {
+    /// Its hash is made here, once.
+    pub fn new(text: &'static str) -> Script {
         let hash = redis::Script::new(text).get_hash().to_owned();
         Script { text, hash, command: RefCell::default() }
     }
 
     /// Appends `EVALSHA hash count keys… args…`.
-    pub(super) fn pack_call(&self, keys: &[&[u8]], args: &[u64], out: &mut Vec<u8>) {
+    pub fn pack_call(&self, keys: &[&[u8]], args: &[u64], out: &mut Vec<u8>) {
         let mut command = self.command.borrow_mut();
         command.clear();
         command.arg("EVALSHA").arg(self.hash.as_str()).arg(keys.len());

@@ -3,8 +3,8 @@
 //! A test says which bytes go in and what must come out; nothing here repairs or normalises what it reads,
 //! and nothing waits longer than [`PATIENCE`], except for a browser.
 
-// Each feature uses its own part of the harness; one feature alone would leave the rest unused.
-#![allow(dead_code)]
+// Each feature uses its own part of the harness; one feature alone, or one binary, would leave the rest unused.
+#![allow(dead_code, unused_imports)]
 // `pub` here means: for the tests. Nothing of a test binary is reachable from outside.
 #![allow(unreachable_pub)]
 

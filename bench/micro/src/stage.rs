@@ -1,0 +1,49 @@
+//! What the cases stand on: a configuration, and a core that serves nobody.
+
+use std::sync::Arc;
+
+use realchat_gateway::auth::{Keys, mint};
+use realchat_gateway::config::{Config, Written, lower};
+use realchat_gateway::control::mailbox;
+use realchat_gateway::gateway::Core;
+use realchat_gateway::gateway::core::Parts;
+use realchat_gateway::gateway::tunnel::Tunnels;
+use realchat_gateway::limit::Store;
+use realchat_gateway::route::RouteTable;
+
+/// The configuration that nobody has written, with the routes of the platform.
+pub fn config() -> Config {
+    let written = Written { jwt_secret: Some(SECRET.to_owned()), ..Written::default() };
+    lower(written, Written::defaults()).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+}
+
+/// A core without sockets, log and limits.
+pub fn core() -> Core {
+    let config = Arc::new(config());
+    let (postboxes, _) = mailbox::mailboxes(1).expect("a pair of sockets");
+    let siblings = mailbox::siblings(&postboxes);
+    let counters = siblings[0].counters.clone();
+    Core::new(Parts {
+        routes: Arc::new(RouteTable::new(&config.routes).expect("routes of one meaning")),
+        keys: Arc::new(Keys::new(&config.jwt)),
+        store: Store::Off,
+        connections_room: 1,
+        redis: None,
+        tunnels: Tunnels::new(siblings, 0, Tunnels::rooms(1), Arc::default()),
+        counters,
+        access_log: None,
+        health: Arc::default(),
+        config,
+    })
+}
+
+/// A token of alice's, good for an hour from [`NOW`] on.
+pub fn token() -> String {
+    let hour = std::time::Duration::from_secs(3_600);
+    mint(&config().jwt, "alice", hour, NOW).expect("a token that verifies")
+}
+
+/// The time, as far as tokens care, in seconds since 1970.
+pub const NOW: u64 = 1_800_000_000;
+
+const SECRET: &str = "a secret for benchmarks, longer than 32 bytes";
