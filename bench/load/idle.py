@@ -54,7 +54,7 @@ def grow(bench, group, what, contenders, opener, direct=None):
             grown = bench.attempt(growth, bench, contender, opener, who=contender.name)
             if grown:
                 put(bench, turn, group, what, contender, grown, ends)
-    for scenario in bench.figures.scenarios(group):
+    for scenario in (one for one in bench.figures.scenarios(group) if one.startswith(what)):
         bench.progress(group, scenario, "user_kib_each")
 
 

@@ -27,7 +27,6 @@ PLOTS = {
     "latency.svg": "Latency at a fixed rate",
     "memory.svg": "Memory",
 }
-ALLOCATIONS = "Allocations of a proxied GET are not measured here but proved: `cargo test --locked --test allocations`."
 
 
 def facts(bench, command, load_before, drivers):
@@ -51,7 +50,6 @@ def summary(bench, told):
     figures = bench.figures
     text = [f"# {bench.options.title}", "", *(f"- {fact}" for fact in told)]
     text += ["", "## Targets", "", *tables.targets_table(figures, bench.options.groups, bench.options.quick)]
-    text += ["", ALLOCATIONS]
     for group in figures.groups():
         text += ["", f"## {TITLES[group]}", *tables.group_tables(figures, group)]
     text += ["", "Medians over the rounds; in brackets the ratio of every round."]

@@ -127,7 +127,7 @@ def measure(bench, contender, scenario, turn):
         "kernel_us": kernel,
         "requests": counted.requests,
         "seconds": counted.seconds,
-        "requests_per_second": counted.requests / counted.seconds,
+        "per_second": units / counted.seconds,
     }
     if scenario.settings.get("RATE_LIMIT_STORE") == "redis" and contender.is_gateway:
         measures["passed_unlimited"] = unlimited
@@ -143,7 +143,7 @@ def passed_unlimited(contender, scenario):
 
 def capacity(bench, name):
     """Requests per second at 64 connections, of this run: as measured before, or else in a glance now."""
-    rate = lambda: bench.figures.median(CAPACITY.group, CAPACITY.name, name, "requests_per_second")
+    rate = lambda: bench.figures.median(CAPACITY.group, CAPACITY.name, name, "per_second")
     if rate() is None:
         interleave(bench, CAPACITY, 1)
     if rate() is None:

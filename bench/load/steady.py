@@ -65,7 +65,7 @@ def measure(bench, contender, asked, turn, group, scenario):
         "kernel_us": kernel,
         "requests": report["requests"],
         "seconds": report["seconds"],
-        "requests_per_second": report["rate"],
+        "per_second": report["rate"],
         "asked_per_second": asked,
     }
     bench.figures.put(turn, group, scenario, contender.name, measures)

@@ -54,6 +54,9 @@ TARGETS = (
            "cpu_us_per_MiB", "haproxy"),
 )  # fmt: skip
 
+# Nothing that a run could measure: a test counts them.
+ALLOCATIONS = "cargo test --test allocations"
+
 
 def verdict(measured, at_most):
     """Of the figure as it was measured, not as it is printed."""

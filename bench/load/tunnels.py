@@ -60,7 +60,7 @@ def measure(bench, group, scenario, contender, flags, per, units, turn):
         report = loads.measured(load)
         user, kernel = (after - then for after, then in zip(readings.cpu_us(contender.process), before))
     measures = {f"cpu_us_per_{per}": (user + kernel) / units(report), "user_us": user, "kernel_us": kernel, **report}
-    measures[f"{per}_per_second"] = units(report) / report["seconds"]
+    measures["per_second"] = units(report) / report["seconds"]
     bench.figures.put(turn, group, scenario, contender.name, measures)
 
 
