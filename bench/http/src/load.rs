@@ -106,7 +106,12 @@ impl<'p> Load<'p> {
             if now_ns >= over_ns {
                 break;
             }
-            self.turn(self.wake_ns().min(over_ns).saturating_sub(now_ns))?;
+            let left_ns = self.wake_ns().min(over_ns).saturating_sub(now_ns);
+            if left_ns < WAKING_NS {
+                // The origin may have the CPU first: it shall not be slower for our sake.
+                rustix::thread::sched_yield();
+            }
+            self.turn(left_ns.saturating_sub(WAKING_NS))?;
         }
         self.give_up();
         self.report.measured = Duration::from_nanos(self.now_ns() - self.schedule.measured_ns());
@@ -237,6 +242,8 @@ impl<'p> Load<'p> {
 
 /// How long after the end of the schedule an answer is waited for, and for all connections to open, in nanoseconds.
 const PATIENCE_NS: u64 = 5_000_000_000;
+/// So long before something is due there is no sleep any more, in nanoseconds: waking up takes 20 to 45 µs here.
+const WAKING_NS: u64 = 50_000;
 /// A connection that was lost is opened anew so much later, in nanoseconds: a proxy that is gone is not flooded.
 const REOPEN_NS: u64 = 10_000_000;
 /// One read, in bytes: large answers shall cost few of them.
