@@ -88,8 +88,8 @@ impl<'p> Load<'p> {
         while load.free.len() < plan.connections {
             load.turn(PATIENCE_NS)?;
             if !load.vacant.is_empty() || load.now_ns() > PATIENCE_NS {
-                let open = load.free.len();
-                return Err(io::Error::other(format!("{open} of {} connections opened", plan.connections)));
+                let lost: Vec<_> = load.report.losses().collect();
+                return Err(io::Error::other(format!("the connections do not open: {}", lost.join(", "))));
             }
         }
         Ok(load)
@@ -190,20 +190,13 @@ impl<'p> Load<'p> {
         self.free.push_back(place);
     }
 
-    /// The connection has ended, and the request on it, if there was one, has no answer.
+    /// The connection has ended, and the request on it, if there was one, has no answer. In the warm-up it counts, too:
+    /// what breaks there has not been warmed up.
     fn lose(&mut self, place: usize, lost: Lost) {
-        let now_ns = self.now_ns();
-        let connection = self.places[place].connection.take();
-        let was_asked = connection.is_some_and(|connection| connection.is_asked());
-        let is_measured = match was_asked {
-            true => self.schedule.is_measured(self.places[place].index),
-            false => now_ns >= self.schedule.measured_ns(),
-        };
-        if is_measured {
-            self.report.lost(lost);
-        }
+        self.report.lost(lost);
+        self.places[place].connection = None;
         self.free.retain(|free| *free != place);
-        self.vacant.push_back((now_ns + REOPEN_NS, place));
+        self.vacant.push_back((self.now_ns() + REOPEN_NS, place));
     }
 
     fn fill_vacant(&mut self) {
