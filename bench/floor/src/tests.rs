@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use crate::worker;
 use crate::message::missing_bytes;
+use crate::worker;
 
 #[test]
 fn answers_come_down_and_uploads_go_up_byte_for_byte() {
