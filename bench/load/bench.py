@@ -1,4 +1,4 @@
-"""What every group of scenarios is handed: the options, the contenders, the figures, and a place for what went wrong."""
+"""What every group of scenarios is handed: options, contenders, figures, and a place for what went wrong."""
 import contextlib
 import sys
 

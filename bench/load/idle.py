@@ -29,7 +29,7 @@ def tunnels(bench, group):
 
 
 def process(bench, group):
-    """With two cores (on a machine with one CPU: one), the gateway with all it has: a store in Redis, an admin listener."""
+    """With two cores (on a machine with one CPU: one); the gateway with all it has, a store in Redis too."""
     cpus = bench.cpus.everything[:2]
     scenario = f"{PROCESS}, {len(cpus)} cores"
     rivals = [bench.line.rival(name, cpus) for name in ("nginx", "haproxy")]
@@ -47,7 +47,7 @@ def resident(bench, contender, turn, group, scenario):
 
 
 def grow(bench, group, what, contenders, opener, direct=None):
-    """`direct`: both ends of a tunnel hold sockets in the kernel as well. What they cost without a proxy is taken off."""
+    """`direct`: both ends of a tunnel hold sockets in the kernel, too. What they cost without a proxy is taken off."""
     for turn in range(bench.options.rounds_of_memory):
         ends = direct and bench.attempt(growth, bench, direct, opener, who=direct.name)
         for contender in contenders:

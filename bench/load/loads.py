@@ -1,4 +1,4 @@
-"""The load generators: wrk as fast as it goes, bench/http at a fixed rate and with idle connections, bench/ws for tunnels.
+"""The load generators: wrk as fast as it goes, bench/http at a fixed rate and for idle connections, bench/ws.
 
 Each is run on the CPUs that the proxy does not have: this process is pinned to them, and children inherit it.
 """

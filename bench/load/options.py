@@ -41,8 +41,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser():
-    parser = Parser(prog="scripts/bench", description="Measures the gateway beside nginx, HAProxy and a floor on this machine.",
-                    epilog=GROUPS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)  # fmt: skip
+    about = "Measures the gateway beside nginx, HAProxy and a floor on this machine."
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = Parser("scripts/bench", None, about, GROUPS_HELP, formatter_class=layout, allow_abbrev=False)
     add = parser.add_argument
     add("--quick", action="store_true", help="a glance: fewer rounds and scenarios, a row for every target")
     add("--only", type=words, metavar="GROUP,…", help="these groups of scenarios")
@@ -58,9 +59,11 @@ def parser():
     add("--frames", type=numbers, default=[4 * KIB, 64 * KIB, MIB], metavar="BYTES,…", help="frames of ws-bulk")
     add("--first-port", type=number(int, 1024, 65535 - PORTS), default=19000, metavar="PORT",
         help=f"of the {PORTS} that are used on the loopback (19000)")
-    add("--instructions", action="store_true", help="nothing of this: counts instructions of the pure parts (bench/micro)")
+    add("--instructions", action="store_true",
+        help="nothing of this: counts instructions of the pure parts (bench/micro)")
     add("--accept", action="store_true", help="with --instructions: what was counted is the new measure")
-    add("--needs", action="store_true", help=argparse.SUPPRESS)  # for scripts/bench: what has to be there, a word a line
+    # For scripts/bench: what has to be there, a word a line.
+    add("--needs", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -77,7 +80,8 @@ def parse(arguments):
     options.seconds = options.seconds or (1 if options.quick else 3)
     options.root, options.is_foreign = ROOT, options.gateway != GATEWAY
     options.date = datetime.date.today().isoformat()
-    options.title = f"{machine.cpu_model()}, {machine.count_of_cpus()} CPUs, {options.date}{', a glance' * options.quick}"
+    glance = ", a glance" if options.quick else ""
+    options.title = f"{machine.cpu_model()}, {machine.count_of_cpus()} CPUs, {options.date}{glance}"
     return options
 
 
@@ -87,7 +91,7 @@ def check(options):
     missing += [path for path in (*ENDS, options.gateway) if not os.access(path, os.X_OK)]
     missing += [] if importlib.util.find_spec("matplotlib") else ["python3-matplotlib"]
     if missing:
-        raise Mistake(f"missing: {', '.join(missing)} (scripts/bench without SKIP_INSTALL installs and builds what it can)")
+        raise Mistake(f"missing: {', '.join(missing)} (without SKIP_INSTALL scripts/bench installs what it can)")
     if port := taken_port(options.first_port):
         raise Mistake(f"port {port} is taken: another run, or name a free range with --first-port")
 

@@ -36,7 +36,8 @@ SETTINGS = {
     **{name: TEXT for name in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")},
 }
 # What the first picture shows, in its order.
-RELATIVE = ("plain", "connect", "jwt", "memory-limit", "full", "full-log", "401", "429", "16k", "1m", "upload", "ws-busy")
+RELATIVE = ("plain", "connect", "jwt", "memory-limit", "full", "full-log", "401", "429", "16k", "1m", "upload",
+            "ws-busy")  # fmt: skip
 COSTS = ("cpu_us_per_request", "cpu_us_per_MiB", "cpu_us_per_message")
 LATENCIES = (("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"))
 
@@ -61,7 +62,8 @@ def relative_cpu(figures):
             measure = next(m for m in COSTS if figures.rounds(group, scenario, "nginx", m) or m == COSTS[-1])
             names = [name for name in figures.contenders(group, scenario) if name != "nginx"]
             ratios = {name: figures.ratios(group, scenario, name, "nginx", measure) for name in names}
-            rows.append((f"{scenario} tunnels" if group == "ws-busy" else scenario, {n: r for n, r in ratios.items() if r}))
+            title = f"{scenario} tunnels" if group == "ws-busy" else scenario
+            rows.append((title, {name: those for name, those in ratios.items() if those}))
     rows = [(scenario, ratios) for scenario, ratios in rows if ratios]
     if not rows:
         return None

@@ -62,8 +62,9 @@ def readme(bench, told, drawn):
     """What somebody sees who opens the folder."""
     text = [f"# {bench.options.title}", ""]
     text += ["The gateway beside nginx, HAProxy and a floor on one machine, measured by `scripts/bench`."]
-    text += ["`summary.md` has the targets and every table, `raw.csv` every figure of every round. What the figures mean"]
-    text += ["and what they do not tell stands in the README of `bench`.", "", *(f"- {fact}" for fact in told), ""]
+    text += ["`summary.md` has the targets and every table, `raw.csv` every figure of every round. What the figures"]
+    text += ["mean, and what they do not tell, stands in the README of `bench`.", ""]
+    text += [*(f"- {fact}" for fact in told), ""]
     text += [*tables.targets_table(bench.figures, bench.options.groups, bench.options.quick)]
     for name in drawn:
         text += ["", f"![{PLOTS[name]}]({name})"]

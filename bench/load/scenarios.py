@@ -69,6 +69,7 @@ SCENARIOS = (
     protected("full-log", "full with access log, 8 connections", 8, settings=REDIS | LOGGED),
     protected("full-log", "full with access log, 64 connections", 64, settings=REDIS | LOGGED, is_quick=True),
     protected("401", "401", 64, "haproxy-jwt", with_token=False, status=401, settings=REDIS, is_quick=True),
+    protected("401", "401, without a limit", 64, "haproxy-jwt", with_token=False, status=401),
     protected("429", "429 from known-empty memory", 64, status=429, settings=EMPTY, is_quick=True),
     sized("16k", "16 KiB responses", "16k", is_quick=True),
     sized("1m", "1 MiB responses, 16 connections", "1m", connections=16, per="MiB", is_quick=True),

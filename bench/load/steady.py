@@ -58,6 +58,7 @@ def measure(bench, contender, asked, turn, group, scenario):
         user, kernel = (after - then for after, then in zip(readings.cpu_us(contender.process), before))
     check(report)
     measures = {f"{name}_us": report["latency_us"][name] for name in LATENCIES}
+    measures |= {f"generator_{name}_us": report["generator_us"][name] for name in LATENCIES}
     measures |= {f"uncorrected_{name}_us": report["uncorrected_us"][name] for name in LATENCIES}
     measures |= {
         "cpu_us_per_request": (user + kernel) / report["requests"],
