@@ -1,10 +1,11 @@
 //! The floor of the benchmarks: what a proxied request costs on this runtime when nothing is done but moving it.
 //!
-//! `floor --listen ADDRESS:PORT --origin ADDRESS:PORT --cores 0,1` is a thread per core with a ring and a listener of its
-//! own, as the gateway is, and for each request the same socket operations:
+//! `floor --listen ADDRESS:PORT --origin ADDRESS:PORT --cores 0,1` is a thread per core with a ring and a listener of
+//! its own, as the gateway is, and for each request the same socket operations:
 //!
 //! ```text
-//!   poll client ─ recv ─ lend an upstream connection (recv MSG_PEEK) ─ send ─ poll upstream ─ recv ─ send ─ give it back
+//!   poll client ─ recv ─ lend an upstream connection (recv MSG_PEEK) ─ send
+//!   poll upstream ─ recv ─ send ─ give it back
 //! ```
 //!
 //! It must never face anything but the benchmark. What it leaves out:
@@ -14,9 +15,9 @@
 //! - A head fits one read of 64 KiB. One that arrives in two pieces is the end of its connection.
 //! - One request at a time: one that arrives together with the next is the end of its connection, too.
 //! - An answer is read when the request has been passed on to its last byte, and not before.
-//! - No `Connection: close`, no HTTP/1.0, no interim answers, no HEAD, 204 or 304 with a length.
-//! - No timeouts (its runtime has no timer at all), no limits, no counters, no log, no drain, no second attempt: whatever
-//!   goes wrong ends both connections.
+//! - No `Connection: close`, no HTTP/1.0, no interim answers, no HEAD, no 304 with a length.
+//! - No timeouts (its runtime has no timer at all), no limits, no counters, no log, no drain, no second attempt:
+//!   whatever goes wrong ends both connections.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
