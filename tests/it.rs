@@ -4,6 +4,7 @@ mod harness;
 
 mod access_log;
 mod admin;
+mod bench;
 mod browser;
 mod bucket;
 mod cors;

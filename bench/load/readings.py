@@ -1,8 +1,7 @@
-"""What /proc and /sys say about a proxy: CPU time, memory, threads."""
+"""What /proc and /sys say about a proxy (CPU time, memory, threads), and what the gateway says about itself."""
 import contextlib
 import os
-
-import compare
+import urllib.request
 
 KIB = 1024
 # Slab caches that sockets, open files and waits live in. An object of a socket's file is one dentry more, which is
@@ -12,26 +11,46 @@ SLABS = "/sys/kernel/slab"
 
 
 def family(process):
-    return [process.pid] + compare.children(process.pid)
+    return [process.pid] + children(process.pid)
+
+
+def children(parent):
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if int(stat(entry)[1]) == parent:
+                found.append(int(entry))
+    return found
+
+
+def stat(pid):
+    """The fields of its line from the state on: that is the third field of proc(5), and index 0 here."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rsplit(")", 1)[1].split()
 
 
 def cpu_us(process):
     """Microseconds in user mode and in the kernel, of all its processes. A process's own line sums up its threads: the
     ring's kernel workers and threads that have ended are in it."""
     tick_us = 1_000_000 // os.sysconf("SC_CLK_TCK")
-    lines = [compare.stat(pid) for pid in family(process)]
+    lines = [stat(pid) for pid in family(process)]
     return [sum(int(line[column]) for line in lines) * tick_us for column in (11, 12)]
 
 
 def memory(process):
     """Bytes: in user space (of this process and its children; none: 0), and in the kernel (of the whole machine)."""
-    user = sum(map(anonymous_bytes, family(process))) if process else 0
+    user = resident_bytes(process, "RssAnon") if process else 0
     return {"user": user, "kernel": kernel_bytes(), "kernel_at_large": kernel_at_large_bytes()}
 
 
-def anonymous_bytes(pid):
+def resident_bytes(process, kind="VmRSS"):
+    """Of all its processes. Pages that they share, such as those of the program, count once for each of them."""
+    return sum(status_bytes(pid, kind) for pid in family(process))
+
+
+def status_bytes(pid, kind):
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        return int(next(line.split()[1] for line in file if line.startswith("RssAnon"))) * KIB
+        return int(next(line.split()[1] for line in file if line.startswith(f"{kind}:"))) * KIB
 
 
 def kernel_bytes():
@@ -78,3 +97,10 @@ def thread_names(pid):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as file:
                 yield file.read().strip()
+
+
+def metric(admin_port, prefix):
+    """The sum of the gateway's counters whose names begin so, over its cores."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith(prefix))

@@ -1,56 +1,82 @@
-"""Rows of figures as Markdown: medians over the rounds, and ratios within a round."""
+"""The run's figures as Markdown: medians over the rounds, and ratios within a round."""
 import statistics
-from dataclasses import dataclass, field
+
+import targets
+
+# The measures of a table, the first of which is the one whose ratios are told: (measure, heading).
+REQUESTS = (("cpu_us_per_request", "CPU µs/request"), ("user", "user"), ("kernel", "kernel"),
+            ("per_second", "requests/s"))  # fmt: skip
+MIBS = (("cpu_us_per_MiB", "CPU µs/MiB"), ("user", "user"), ("kernel", "kernel"), ("per_second", "MiB/s"))
+LATENCY = (("p99_us", "p99 µs"), ("p50_us", "p50 µs"), ("p999_us", "p99.9 µs"), ("max_us", "max µs"),
+           ("per_second", "requests/s"), ("cpu_us_per_request", "CPU µs/request"))  # fmt: skip
+EACH = (("user_kib_each", "user space, KiB each"), ("kernel_kib_each", "kernel, KiB each"))
+RESIDENT = (("rss_mib", "resident MiB"), ("anonymous_mib", "of it anonymous"))
+MESSAGES = (("cpu_us_per_message", "CPU µs/message"), ("user", "user"), ("kernel", "kernel"),
+            ("per_second", "messages/s"))  # fmt: skip
+THREADS = (("threads", "threads"), ("iou_wrk_threads", "of them iou-wrk"))
+TABLES = ( MIBS, MESSAGES, RESIDENT, EACH, THREADS, LATENCY, REQUESTS)
 
 
-@dataclass
-class Row:
-    """One scenario: a figure of every contender in every round that came off."""
-
-    scenario: str
-    unit: str
-    values: dict = field(default_factory=dict)  # contender → {round → value}
-
-    def put(self, contender, turn, value):
-        self.values.setdefault(contender.name, {})[turn] = value
-
-    def median(self, name):
-        return statistics.median(self.values[name].values())
-
-    def ratios(self, ours, theirs):
-        ours, theirs = self.values.get(ours, {}), self.values.get(theirs, {})
-        return [ours[turn] / theirs[turn] for turn in ours if theirs.get(turn)]
+def targets_table(figures, groups, is_quick):
+    lines = headed(["figure", "measured", "at most", ""])
+    for target in targets.of_groups(groups, is_quick):
+        measured = target.measured(figures)
+        told = "–" if measured is None else f"{measured:.3f}"
+        lines.append(cells([target.figure, told, f"{target.at_most:g}", targets.verdict(measured, target.at_most)]))
+    return [*lines, cells(["allocations for a proxied GET", "–", "0", f"proved by `{targets.ALLOCATIONS}`"])]
 
 
-def figures_table(rows):
-    names = contenders(rows)
-    lines = headed(["scenario", "unit", *names])
-    for row in rows:
-        lines.append(cells([row.scenario, row.unit, *(figure(row, name) for name in names)]))
+def group_tables(figures, group):
+    """One table, or one for each kind of figure that the group has (memory has two)."""
+    kinds = {}
+    for scenario in figures.scenarios(group):
+        kinds.setdefault(columns_of(figures, group, scenario), []).append(scenario)
+    return [line for columns, scenarios in kinds.items() for line in ["", *table(figures, group, scenarios, columns)]]
+
+
+def columns_of(figures, group, scenario):
+    if group == "cores":  # it has latencies as well, but is not about them
+        return REQUESTS
+    has = {key.measure for key in figures.values if (key.group, key.scenario) == (group, scenario)}
+    return next(columns for columns in TABLES if columns[0][0] in has)
+
+
+def table(figures, group, scenarios, columns):
+    base = baseline(figures, group, scenarios)
+    lines = headed(["scenario", "contender", *(heading for _, heading in columns), f"÷ {base}"])
+    for scenario in scenarios:
+        for name in figures.contenders(group, scenario):
+            medians = [median(figures, (group, scenario, name), measure, columns[0][0]) for measure, _ in columns]
+            ratios = figures.ratios(group, scenario, name, base, columns[0][0]) if name != base else []
+            lines.append(cells([scenario, name, *map(figure, medians), quotient(ratios)]))
     return lines
 
 
-def ratios_table(rows, ours):
-    """One contender beside all the others. In brackets the ratio of every round."""
-    rivals = [name for name in contenders(rows) if name != ours]
-    lines = headed(["scenario", *(f"{ours} ÷ {theirs}" for theirs in rivals)])
-    for row in rows:
-        lines.append(cells([row.scenario, *(quotient(row.ratios(ours, theirs)) for theirs in rivals)]))
-    return lines
+def baseline(figures, group, scenarios):
+    """nginx wherever it takes part."""
+    names = [name for scenario in scenarios for name in figures.contenders(group, scenario)]
+    return "nginx" if "nginx" in names else names[0]
 
 
-def tables(rows):
-    """What was measured, and each gateway (without one: HAProxy) beside the rest."""
-    names = contenders(rows)
-    gateways = [name for name in names if name.startswith("gateway")] or [name for name in names if name == "haproxy"]
-    lines = figures_table(rows)
-    for ours in gateways:
-        lines += ["", *ratios_table(rows, ours)]
-    return lines
+def median(figures, of, measure, primary):
+    """User and kernel are kept as they were read; here they are per unit, as the primary measure is."""
+    if measure not in ("user", "kernel"):
+        return figures.median(*of, measure)
+    share = shares(figures.rounds(*of, "user_us"), figures.rounds(*of, "kernel_us"), measure)
+    costs = figures.rounds(*of, primary)
+    return statistics.median(costs[turn] * share[turn] for turn in costs) if costs else None
 
 
-def figure(row, name):
-    return f"{row.median(name):.2f}" if name in row.values else "–"
+def shares(user, kernel, of):
+    """Round → the part of the CPU time that was spent there."""
+    part = user if of == "user" else kernel
+    return {turn: part[turn] / ((user[turn] + kernel[turn]) or 1) for turn in part}
+
+
+def figure(value):
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if value < 1000 else f"{value:,.0f}"
 
 
 def quotient(ratios):
@@ -59,41 +85,9 @@ def quotient(ratios):
     return f"{statistics.median(ratios):.2f} ({' '.join(f'{ratio:.2f}' for ratio in ratios)})"
 
 
-def threads_table(rows):
-    names = contenders(rows)
-    if not names:
-        return [NO_GATEWAY]
-    lines = headed(["scenario", *(f"{name}: threads, of them iou-wrk" for name in names)])
-    for row in rows:
-        most = [max(row.values[name].values()) if name in row.values else ("–", "–") for name in names]
-        lines.append(cells([row.scenario, *(f"{threads}, {workers}" for threads, workers in most)]))
-    return lines
-
-
-def targets_table(rows, targets):
-    """`targets`: (scenario, rival or None for the figure itself, at most)."""
-    lines = []
-    for scenario, rival, most in targets:
-        row = next((row for row in rows if row.scenario == scenario and "gateway" in row.values), None)
-        ratios = row.ratios("gateway", rival) if row and rival else []
-        if not row or (rival and not ratios):
-            continue
-        name = f"{scenario}: gateway ÷ {rival}" if rival else f"{scenario}: {row.unit}"
-        value = statistics.median(ratios) if rival else row.median("gateway")
-        lines.append(cells([name, f"{value:.2f}", f"{most:.1f}", "met" if value <= most else "**missed**"]))
-    return [*headed(["figure", "measured", "at most", ""]), *lines] if lines else [NO_GATEWAY]
-
-
-def contenders(rows):
-    return list(dict.fromkeys(name for row in rows for name in row.values))
-
-
 def headed(words):
     return [cells(words), "|---" * len(words) + "|"]
 
 
 def cells(words):
     return "| " + " | ".join(words) + " |"
-
-
-NO_GATEWAY = "No gateway took part."
