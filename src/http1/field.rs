@@ -70,7 +70,7 @@ pub enum FieldKind {
 impl FieldKind {
     /// The kind of the field with this name.
     pub fn of(name: &[u8]) -> Self {
-        if name.iter().all(|&byte| byte == b'-' || byte.is_ascii_alphanumeric()) {
+        if name.iter().all(|&byte| PLAIN_BYTES[usize::from(byte)]) {
             return Self::of_plain(name);
         }
         // Longer names matter for their prefix only, and no whole name that we know is as long.
@@ -234,20 +234,23 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
-const TOKEN_BYTES: [bool; 256] = {
+const TOKEN_BYTES: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+/// What folds to itself.
+const PLAIN_BYTES: [bool; 256] = letters_digits_and(b"-");
+
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let (mut byte, mut at) = (0, 0);
     while byte < table.len() {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let others = b"!#$%&'*+-.^_`|~";
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 /// Two names that a folding server takes for the same.
 pub(super) fn same_name(left: &[u8], right: &[u8]) -> bool {

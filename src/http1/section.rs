@@ -57,15 +57,17 @@ fn place(
     found: &[httparse::Header<'_>],
     fields: &mut Vec<Field>,
 ) -> Result<(), HeadError> {
+    // httparse lends pieces of the head: where they lie tells as much as what they say, and costs less to compare.
+    let place_of = |piece: &[u8]| piece.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
     let mut at = start;
     for header in found {
         let colon = at + header.name.len();
-        if !head[at..].starts_with(header.name.as_bytes()) || head.get(colon) != Some(&b':') {
+        if place_of(header.name.as_bytes()) != at || head.get(colon) != Some(&b':') {
             return Err(HeadError::BareLf);
         }
         let value = colon + 1 + spaces(&head[colon + 1..]);
         let header_value = trim(header.value);
-        if !head[value..].starts_with(header_value) {
+        if !header_value.is_empty() && place_of(header_value) != value {
             return Err(HeadError::BareLf);
         }
         let value_end = value + header_value.len();
