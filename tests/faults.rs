@@ -105,6 +105,48 @@ fn a_second_answer_that_ends_a_full_read_reaches_nobody() {
 }
 
 #[test]
+fn a_body_that_follows_an_answer_to_head_reaches_nobody() {
+    let origin = Origin::new(|exchange| {
+        while let Some(request) = exchange.read_request() {
+            exchange.write(OK.split_inclusive("\r\n\r\n").next().expect("a head"));
+            if request.method() != "HEAD" {
+                exchange.write("ok");
+            } else {
+                exchange.sleep_ms(1);
+                exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+            }
+        }
+    });
+    let gateway = Gateway::before(&origin);
+    let mut client = gateway.client();
+    for _ in 0..20 {
+        client.send(Request::new("HEAD", ME).token("ann").bytes()).read_bodiless_response();
+        // The connection is fresh, and the body has arrived.
+        std::thread::sleep(Duration::from_millis(3));
+        assert_eq!(client.send(get(ME)).read_response().text(), "ok");
+    }
+}
+
+#[test]
+fn an_upstream_that_closes_after_each_answer_fails_no_request() {
+    let origin = Origin::new(|exchange| {
+        exchange.read_request();
+        exchange.write(OK);
+    });
+    let gateway = Gateway::before(&origin);
+    let mut client = gateway.client();
+    // At once: the connection is lent without a look, and the request is sent again on a new one.
+    for _ in 0..50 {
+        assert_eq!(client.send(get(ME)).read_response().status, 200);
+    }
+    // What cannot be sent again is lent no connection without a look.
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(client.send(post(ME, 2)).send(b"ok").read_response().status, 200);
+    }
+}
+
+#[test]
 fn an_upstream_that_stops_reading_the_body_is_a_504_in_time() {
     let origin = Origin::new(|exchange| {
         exchange.read_head();

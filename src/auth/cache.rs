@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::mem;
 
 use super::Verified;
@@ -20,13 +21,39 @@ pub(super) struct Cache {
     old: Generation,
 }
 
-type Generation = HashMap<Box<[u8]>, Verified>;
+type Generation = HashMap<Box<[u8]>, Verified, ByTail>;
+
+/// Hashes a token by its end, which is most of its signature: that alone tells verified tokens apart. A forged token
+/// may end as a verified one does; it is compared with it, and is not it.
+#[derive(Default)]
+struct ByTail(RandomState);
+
+struct TailHasher(DefaultHasher);
+
+impl BuildHasher for ByTail {
+    type Hasher = TailHasher;
+
+    fn build_hasher(&self) -> TailHasher {
+        TailHasher(self.0.build_hasher())
+    }
+}
+
+impl Hasher for TailHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+}
 
 impl Cache {
     /// Reserves room for everything it may hold: a hit never allocates. Pages that are not used stay the
     /// kernel's.
     pub(super) fn new() -> Self {
-        Self { young: HashMap::with_capacity(HALF), old: HashMap::with_capacity(HALF) }
+        let generation = || HashMap::with_capacity_and_hasher(HALF, ByTail::default());
+        Self { young: generation(), old: generation() }
     }
 
     /// What was found of a token that was verified before and is valid now. A token whose time is over is not
@@ -69,6 +96,8 @@ fn valid_at(verified: &Verified, now_unix_s: u64) -> Option<Verified> {
     is_valid.then(|| verified.clone())
 }
 
+/// Enough of a signature to tell tokens apart, in bytes: 144 bits of its base64url.
+const TAIL_BYTES: usize = 24;
 /// The bound of one generation.
 const HALF: usize = TOKENS_CACHED_MAX / 2;
 const _: () = assert!(HALF > 0);
@@ -86,6 +115,16 @@ mod tests {
 
     fn name(n: usize) -> [u8; 8] {
         n.to_be_bytes()
+    }
+
+    #[test]
+    fn a_token_that_ends_as_a_verified_one_is_not_it() {
+        let mut cache = Cache::new();
+        let signature = "s".repeat(43);
+        let token = |claims: &str| format!("{claims}.{signature}").into_bytes();
+        cache.insert(&token("alice"), verified(0, 99));
+        assert!(cache.get(&token("alice"), 50).is_some());
+        assert!(cache.get(&token("mallory"), 50).is_none() && cache.get(signature.as_bytes(), 50).is_none());
     }
 
     #[test]

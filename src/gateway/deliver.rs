@@ -173,8 +173,9 @@ pub async fn respond<F: Future<Output = Result<(), BodyError>>>(
         && response.keep_alive
         && framing != Framing::UntilClose
         && reading.buffer.is_empty();
-    let state =
-        if matches!(framing, Framing::None | Framing::Length(0)) { State::Doubtful } else { State::Clean };
+    let has_body = !matches!(framing, Framing::None | Framing::Length(0));
+    let is_clean = has_body && reading.source.stream.is_drained();
+    let state = if is_clean { State::Clean } else { State::Doubtful };
     Ok(Delivered { keep_alive, upstream: upstream_may_go_on.then_some(state) })
 }
 

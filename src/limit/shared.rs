@@ -57,7 +57,7 @@ impl SharedLimiter {
         }
         // Redis decides after this moment, so what it says of its own clock holds from here on at the latest.
         let asked_us = clock::now_us();
-        let reply = self.redis.call_with(|put| give(draws, put)).await;
+        let reply = self.redis.call_with(asked_us, |put| give(draws, put)).await;
         match reply.map(Decision::from_reply) {
             Ok(Some(decision)) => self.decided(draws, decision, asked_us),
             // An answer that says nothing is as good as none.

@@ -138,14 +138,17 @@ impl Redis {
 
     /// Calls the script. The answer comes within the budget, or the reason why there is none.
     pub async fn call<const N: usize>(&self, keys: &[&[u8]], args: &[u64]) -> Result<[i64; N], Unavailable> {
-        self.call_with(|put| put(keys, args)).await
+        self.call_with(clock::now_us(), |put| put(keys, args)).await
     }
 
     /// The same with keys and arguments that are made when they are packed: so that nobody has to keep them
-    /// while the answer is awaited.
-    pub async fn call_with<const N: usize>(&self, give: impl Give) -> Result<[i64; N], Unavailable> {
+    /// while the answer is awaited. The budget begins at `asked_us`, which is now.
+    pub async fn call_with<const N: usize>(
+        &self,
+        asked_us: u64,
+        give: impl Give,
+    ) -> Result<[i64; N], Unavailable> {
         const { assert!(N <= REDIS_INTEGERS_MAX) };
-        let asked_us = clock::now_us();
         let deadline_us = asked_us + self.settings.timeout_ms * 1_000;
         for is_second in [false, true] {
             let ask = Ask { integers: N, is_second, asked_us, deadline_us };

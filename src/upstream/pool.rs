@@ -68,9 +68,10 @@ impl<'u> Lease<'u> {
 /// How an exchange has left its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// The response had a body and has ended where it said.
+    /// The response had a body, which ended where the head said, and the last read took all that had arrived.
     Clean,
-    /// The response had none, so one that should not be there may still be on its way.
+    /// There may be more: the last read was full, or the response had no body, so one that should not be there may
+    /// be on its way.
     Doubtful,
 }
 
@@ -80,8 +81,8 @@ pub enum State {
 pub enum Look {
     /// The request cannot be sent twice.
     Always,
-    /// The request can be sent once more if this connection proves stale. Where the last exchange has just left it clean,
-    /// there is nothing to see: what the upstream does in the next moment no look would show either.
+    /// The request can be sent once more if this connection proves stale. Where the last exchange has just left it
+    /// clean, there is nothing to see: what the upstream does in the next moment no look would show either.
     UnlessFresh,
 }
 
@@ -103,7 +104,8 @@ impl Idle {
         now_ms.saturating_sub(self.since_ms)
     }
 
-    /// Open, and nothing has arrived: bytes on an idle connection answer nothing that was asked, from a broken upstream.
+    /// Open, and nothing has arrived: bytes on an idle connection answer nothing that was asked, and the upstream is
+    /// broken.
     fn is_quiet(&self) -> bool {
         self.connection.stream.liveness() == Liveness::Quiet
     }
