@@ -76,7 +76,8 @@ SCENARIOS = (
     Scenario("upload", "64 KiB uploads", PROXIES, path="/public/upload", upload=True, body_bytes=None),
 )
 # What is measured at 64 connections here is a contender's capacity for the scenarios at a fixed rate.
-CAPACITY = SCENARIOS[2]
+CAPACITY = next(one for one in SCENARIOS if one.name == "plain, 64 connections")
+FULL = next(one for one in SCENARIOS if one.name == "full, 64 connections")
 
 
 def run(bench, group):

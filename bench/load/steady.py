@@ -5,7 +5,7 @@ import os
 import loads
 import readings
 from machine import Failed
-from scenarios import CAPACITY, PROXIES, capacity
+from scenarios import CAPACITY, FULL, PROXIES, capacity
 
 CONNECTIONS = 64
 # Connections are made and caches filled by then.
@@ -13,6 +13,8 @@ WARM_UP_SECONDS, QUICK_WARM_UP_SECONDS = 1.0, 0.3
 LATENCIES = ("p50", "p90", "p99", "p999", "max")
 RATE, CORES = "fixed rate", "one core and two"
 ONE_CORE, TWO_CORES = "gateway-1-core", "gateway-2-cores"
+# Beside the rest at the fixed rate: a token is verified, and Redis is asked.
+FULL_GATEWAY = "gateway-full"
 
 
 def rate(bench, group):
@@ -20,7 +22,8 @@ def rate(bench, group):
     contenders = bench.chosen([*map(bench.line.rival, PROXIES), *bench.line.gateways({})])
     asked = half_of_the_slowest(bench, contenders)
     bench.note(f"{RATE}: {asked} requests/s, half of the slowest contender's capacity at 64 connections in this run")
-    with bench.running(contenders) as contenders:
+    full = bench.chosen([bench.line.gateway(FULL_GATEWAY, FULL.settings)])
+    with bench.running([*contenders, *full]) as contenders:
         for turn in range(bench.options.rounds):
             for contender in contenders:
                 bench.attempt(measure, bench, contender, asked, turn, group, RATE, who=contender.name)
@@ -48,7 +51,8 @@ def half_of_the_slowest(bench, contenders):
 
 
 def measure(bench, contender, asked, turn, group, scenario):
-    request = CAPACITY.request(contender, bench.token)
+    asks = FULL if contender.name == FULL_GATEWAY else CAPACITY
+    request = asks.request(contender, bench.token)
     loads.probe(contender.port, request)
     seconds, warm_up = bench.options.seconds, QUICK_WARM_UP_SECONDS if bench.options.quick else WARM_UP_SECONDS
     with loads.at_rate(contender.port, request, asked, CONNECTIONS, seconds, warm_up) as load:
