@@ -104,9 +104,6 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 /// Requests that one core has in flight to one upstream, by default. Over it: 503 `overloaded`.
 pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
-/// A connection to an upstream that was used less than this ago, in milliseconds of the coarse clock, is lent to a
-/// request that may be sent twice without a look whether it is still open. One tick of a kernel at 250 Hz, and a bit.
-pub const UPSTREAM_FRESH_MS: u64 = 5;
 
 /// Calls of one core that wait for Redis, those that nobody waits for any more included. Over it: the call
 /// fails at once.

@@ -14,14 +14,13 @@ use crate::gateway::record::Record;
 use crate::gateway::response::{Arrived, Reading};
 use crate::http1::{Framing, HeadError, ResponseHead, Version};
 use crate::net::{NEVER, Sink};
-use crate::upstream::State;
 
 /// What came of a response that reached the client.
 pub struct Delivered {
     /// The client's connection may carry another exchange.
     pub keep_alive: bool,
-    /// So may the upstream's, which is left in this state; `None`: it may not.
-    pub upstream: Option<State>,
+    /// So may the upstream's.
+    pub upstream_may_go_on: bool,
 }
 
 /// How far the request has got.
@@ -173,10 +172,7 @@ pub async fn respond<F: Future<Output = Result<(), BodyError>>>(
         && response.keep_alive
         && framing != Framing::UntilClose
         && reading.buffer.is_empty();
-    let has_body = !matches!(framing, Framing::None | Framing::Length(0));
-    let is_clean = has_body && reading.source.stream.is_drained();
-    let state = if is_clean { State::Clean } else { State::Doubtful };
-    Ok(Delivered { keep_alive, upstream: upstream_may_go_on.then_some(state) })
+    Ok(Delivered { keep_alive, upstream_may_go_on })
 }
 
 /// Whose fault it is that a request's body did not get through.

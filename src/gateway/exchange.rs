@@ -21,7 +21,7 @@ use crate::http1::{FieldKind, Framing, ResponseHead};
 use crate::limit::{Ask, Client, Permit, Refused};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::route::{Match, RouteEntry};
-use crate::upstream::{ConnectError, LeaseError, Look};
+use crate::upstream::{ConnectError, LeaseError};
 
 /// One request and all that belongs to it while it is served.
 pub struct Exchange<'c> {
@@ -91,9 +91,7 @@ impl<'c> Exchange<'c> {
         permit: &Permit,
     ) -> Result<After, Failure> {
         let upstream = &self.core.upstreams[route.upstream];
-        let look = if self.request.is_repeatable() { Look::UnlessFresh } else { Look::Always };
-        let lease =
-            upstream.lease(look, &self.core.timers, &self.core.counters).await.map_err(unreachable)?;
+        let lease = upstream.lease(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
         match forward(self, route, identity, permit, lease).await {
             Err(Failure::Stale) => self.core.counters.upstream_retries.add(1),
             ended => return ended,

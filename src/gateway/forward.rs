@@ -86,8 +86,8 @@ async fn transmit(
 
 /// The exchange is complete for the client: what becomes of the two connections.
 pub async fn settle(exchange: &mut Exchange<'_>, lease: Lease<'_>, delivered: Delivered) -> After {
-    if let Some(state) = delivered.upstream {
-        lease.give_back(state, &exchange.core.counters);
+    if delivered.upstream_may_go_on {
+        lease.give_back(&exchange.core.counters);
     }
     if delivered.keep_alive {
         return exchange.discard_rest().await;

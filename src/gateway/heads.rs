@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::http1::{FieldKind, Framing, HeadError, HeadLimits, Method, RequestHead, ResponseHead};
+use crate::http1::{FieldKind, HeadError, HeadLimits, Method, RequestHead, ResponseHead};
 use crate::limits::HEADS_POOLED_MAX;
 
 /// A request's head: its bytes, and what they mean.
@@ -57,12 +57,6 @@ impl Request {
     /// The host that was asked for.
     pub fn host(&self) -> &[u8] {
         self.head.host.of(&self.bytes)
-    }
-
-    /// It can be sent once more without anything being done twice, and all of it is still here: an idempotent method
-    /// (RFC 9110 §9.2.2) and no body.
-    pub fn is_repeatable(&self) -> bool {
-        self.head.method.is_idempotent() && matches!(self.head.framing, Framing::None | Framing::Length(0))
     }
 
     /// The values of the fields of one kind, in order.

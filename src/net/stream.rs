@@ -25,8 +25,6 @@ pub struct Stream {
     /// Reads to go before the ring is asked again. None is left when one took all there was: the next would
     /// find nothing.
     reads_left: Cell<u32>,
-    /// The last read got less than it had room for.
-    is_drained: Cell<bool>,
 }
 
 /// Why nothing was read.
@@ -52,11 +50,7 @@ pub enum Liveness {
 impl Stream {
     /// Takes over a connected socket that is in non-blocking mode. Errors: the runtime's registration.
     pub fn new(socket: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream {
-            inner: TcpStream::from_std(socket.into())?,
-            reads_left: Cell::new(0),
-            is_drained: Cell::new(false),
-        })
+        Ok(Stream { inner: TcpStream::from_std(socket.into())?, reads_left: Cell::new(0) })
     }
 
     /// Whether a connect that was under way has succeeded, once the socket is writable (connect(2)).
@@ -105,11 +99,6 @@ impl Stream {
             Err(_) => return Err(RecvError::TimedOut),
         }
         Ok(())
-    }
-
-    /// The last read took all there was at that moment.
-    pub fn is_drained(&self) -> bool {
-        self.is_drained.get()
     }
 
     /// More may be read now without leaving everyone else a turn.
@@ -163,7 +152,6 @@ impl Stream {
         loop {
             match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT) {
                 Ok((_, n)) => {
-                    self.is_drained.set(n < into.len());
                     let left = if n < into.len() { 0 } else { self.reads_left.get().saturating_sub(1) };
                     self.reads_left.set(left);
                     return Ok(Some(n));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::net::{ConnectError, Endpoint};
-pub use pool::{Lease, Look, State};
+pub use pool::Lease;
 
 use crate::clock;
 use crate::config;
@@ -80,14 +80,9 @@ impl Upstream {
     }
 
     /// A connection that was used before and is alive, the one used last; else a new one.
-    pub async fn lease(
-        &self,
-        look: Look,
-        timers: &Timers,
-        counters: &Counters,
-    ) -> Result<Lease<'_>, LeaseError> {
+    pub async fn lease(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, LeaseError> {
         let place = self.place(counters)?;
-        if let Some(idle) = self.pool.take(look, clock::now_ms(), counters) {
+        if let Some(idle) = self.pool.take(clock::now_ms(), counters) {
             counters.upstream_reuses.add(1);
             return Ok(Lease::reused(self, place, idle));
         }
