@@ -46,6 +46,7 @@ pub fn server(in_force: Rc<InForce>) -> impl Fn(Stream, SocketAddr) {
 
 /// What waits for the next request is small, and all that an idle connection costs; what serves it is on loan from the
 /// core. Not an `async fn`: that would keep each argument twice, as it came and as the variable that it becomes.
+#[allow(clippy::manual_async_fn)]
 fn serve<T, F>(
     in_force: Rc<InForce>,
     desks: Rc<Desks<T, F>>,
