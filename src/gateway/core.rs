@@ -209,18 +209,18 @@ impl Core {
 
     /// Waits for `future` until the deadline; `None`: the core has begun to drain meanwhile. A wait that begins
     /// while the core drains already is not cut short by it.
-    pub async fn until_drain<F: Future + Unpin>(
+    pub fn until_drain<F: Future + Unpin>(
         &self,
         at_ms: u64,
         mut future: F,
-    ) -> Result<Option<F::Output>, Elapsed> {
+    ) -> impl Future<Output = Result<Option<F::Output>, Elapsed>> {
         let was_draining = self.draining.get();
-        let or_drain = poll_fn(|context| match Pin::new(&mut future).poll(context) {
+        let or_drain = poll_fn(move |context| match Pin::new(&mut future).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if self.draining.get() != was_draining => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        self.timers.until(at_ms, or_drain).await
+        self.timers.until(at_ms, or_drain)
     }
 
     /// Begins to drain: every wait looks at its circumstances again. A client that sends a request in the moment

@@ -122,7 +122,7 @@ mod tests {
     /// What a connection costs while nothing happens on it: its task, and its socket and buffer beside it.
     #[test]
     fn an_idle_connection_is_a_small_task() {
-        assert!(size_of_task(turn) <= 512, "{} bytes", size_of_task(turn));
+        assert!(size_of_task(turn) <= 384, "{} bytes", size_of_task(turn));
         assert!(size_of::<Downstream>() <= 192, "{} bytes", size_of::<Downstream>());
     }
 }

@@ -37,23 +37,30 @@ impl Timers {
     }
 
     /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`. The future is pinned by the
-    /// caller: an `async fn` keeps its arguments beside what it makes of them, so each layer that took a future by
-    /// value would double the size of a connection's task.
-    pub async fn until<F: Future + Unpin>(&self, at_ms: u64, mut future: F) -> Result<F::Output, Elapsed> {
-        self.leave_a_turn().await;
-        let mut wait = Wait { timers: self, slot: None };
-        poll_fn(|context| {
-            if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
-                return Poll::Ready(Ok(output));
-            }
-            self.at_once.set(0);
-            if at_ms != NEVER && clock::now_ms() >= at_ms {
-                return Poll::Ready(Err(Elapsed));
-            }
-            wait.arm(at_ms, context.waker());
-            Poll::Pending
-        })
-        .await
+    /// caller, and this is no `async fn`: that would keep its arguments beside what it makes of them, and each layer
+    /// that took a future by value would double the size of a connection's task.
+    #[allow(clippy::manual_async_fn)]
+    pub fn until<F: Future + Unpin>(
+        &self,
+        at_ms: u64,
+        mut future: F,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> {
+        async move {
+            self.leave_a_turn().await;
+            let mut wait = Wait { timers: self, slot: None };
+            poll_fn(|context| {
+                if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
+                    return Poll::Ready(Ok(output));
+                }
+                self.at_once.set(0);
+                if at_ms != NEVER && clock::now_ms() >= at_ms {
+                    return Poll::Ready(Err(Elapsed));
+                }
+                wait.arm(at_ms, context.waker());
+                Poll::Pending
+            })
+            .await
+        }
     }
 
     /// On epoll a poll is over at once where the ring takes a turn. After many such waits in a row everyone else has
