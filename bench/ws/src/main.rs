@@ -4,9 +4,9 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
+use flags::Flags;
 use plan::{Plan, Traffic};
 
 mod load;
@@ -16,6 +16,10 @@ mod origin;
 mod socket;
 mod frame;
 mod handshake;
+// The other load's: both read the same kind of command line, and this one needs no flag more than once.
+#[allow(dead_code)]
+#[path = "../../http/src/flags.rs"]
+mod flags;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
 fn serve(mut flags: Flags) -> Result<(), String> {
     let listen = flags.take("--listen")?.ok_or("--listen ADDRESS:PORT is missing")?;
     let seconds = flags.take("--seconds")?.unwrap_or(ORIGIN_SECONDS);
-    flags.done()?;
+    flags.done(USAGE)?;
     origin::run(listen, Duration::from_secs(seconds)).map_err(|e| format!("{listen}: {e}"))
 }
 
@@ -55,32 +59,8 @@ fn measure(mut flags: Flags) -> Result<(), String> {
         measured: Duration::from_secs_f64(flags.take("--seconds")?.unwrap_or(1.0)),
         stepped: flags.take("--stepped")?.unwrap_or(false),
     };
-    flags.done()?;
+    flags.done(USAGE)?;
     load::run(plan).map_err(|e| e.to_string())
-}
-
-/// What was written on the command line: `--name value`, each name once.
-struct Flags(Vec<(String, String)>);
-
-impl Flags {
-    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut flags = Vec::new();
-        while let Some(name) = words.next() {
-            let value = words.next().ok_or_else(|| format!("{name} has no value"))?;
-            flags.push((name, value));
-        }
-        Ok(Self(flags))
-    }
-
-    fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, String> {
-        let Some(at) = self.0.iter().position(|(given, _)| given == name) else { return Ok(None) };
-        let (_, value) = self.0.remove(at);
-        value.parse().map(Some).map_err(|_| format!("{name}: {value:?} is not such a value"))
-    }
-
-    fn done(&self) -> Result<(), String> {
-        self.0.first().map_or(Ok(()), |(name, _)| Err(format!("{name} is unknown, or given twice\n{USAGE}")))
-    }
 }
 
 /// A message of the chat, in bytes, when nothing else is asked for.
