@@ -4,7 +4,10 @@ use super::HeadError;
 
 /// Makes the path canonical where it stands: encoded unreserved characters are decoded once (RFC 3986
 /// §6.2.2.2), the hex digits of the other escapes become upper case (§6.2.2.1). Gives its new length, which
-/// is never more. Whatever a server behind us could read as another path is refused.
+/// is never more.
+///
+/// # Errors
+/// Whatever a server behind us could read as another path is refused, each kind by its name.
 pub fn canonicalise(path: &mut [u8]) -> Result<usize, HeadError> {
     let length = if path.contains(&b'%') { decode(path)? } else { check_raw(path)? };
     // On the result, so that `.%2e` and `%25%32%66` are seen for what they are.

@@ -157,7 +157,7 @@ impl Buffer {
         self.put_all([bytes]);
     }
 
-    /// The same with several pieces, which need one look at the room and not one each.
+    /// The same with several pieces, which need one look at the room and not one each. Without room it panics: our bug.
     #[inline(always)]
     pub fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         self.borrow();

@@ -30,8 +30,11 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// The reply at the front and its length. `None`: not all of it is there yet. The integers of an array of
+/// The reply at the front and its length in bytes. `None`: not all of it is there yet. The integers of an array of
 /// integers go into `integers`.
+///
+/// # Errors
+/// Bytes that can be no reply, and a reply longer than `REDIS_REPLY_BYTES_MAX`.
 pub fn next<'b>(
     bytes: &'b [u8],
     integers: &mut [i64; REDIS_INTEGERS_MAX],
