@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::{Access, Config, LimitStore, Rate, Route, RouteKind};
-use crate::gateway::headers;
+use crate::gateway::forward::headers;
 use crate::http1::{HeadLimits, HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
 use crate::limit::{Ask, Client, Draw, KeyBuf, Limit};

@@ -33,9 +33,9 @@ use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
 use crate::control::{Order, Postbox, Target, mailbox, manager};
 use crate::gateway::core::Parts;
-use crate::gateway::health::Health;
-use crate::gateway::seats::Seats;
-use crate::gateway::tunnel::Tunnels;
+use crate::gateway::core::readiness::Health;
+use crate::gateway::websocket::slots::UserSlots;
+use crate::gateway::websocket::tunnel::Tunnels;
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, TICK_MS};
 use crate::net::listener::Socket;
@@ -99,7 +99,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
 
     let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(machine("core"))?;
     let siblings = mailbox::siblings(&postboxes);
-    let (rooms, seats) = (Tunnels::rooms(cpus.len()), Arc::<Seats>::default());
+    let (rooms, seats) = (Tunnels::rooms(cpus.len()), Arc::<UserSlots>::default());
     let mut cores = Vec::new();
     for (index, ((cpu, sockets), mailbox)) in cpus.into_iter().zip(sockets.public).zip(mailboxes).enumerate()
     {

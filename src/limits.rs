@@ -12,7 +12,7 @@ pub const BUFFERS_POOLED_MAX: usize = 64;
 pub const HEADS_POOLED_MAX: usize = 64;
 
 /// Free desks (memory for one exchange, some 3 KiB) a core keeps; more are given back to the allocator.
-pub const DESKS_POOLED_MAX: usize = 256;
+pub const FUTURES_POOLED_MAX: usize = 256;
 
 /// Default bound of a request or response head, in bytes. Over it: 431 to a client, 502 for an upstream.
 pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;

@@ -10,7 +10,7 @@ use realchat_gateway::http1::HeadError;
 use realchat_gateway::telemetry::{AccessRecord, Counters, TunnelEnd, TunnelRecord};
 
 /// Where the gateway's own answers get their codes, besides `http1` and `auth`.
-const ANSWERS: [&str; 2] = ["src/gateway/error.rs", "src/gateway/reply.rs"];
+const ANSWERS: [&str; 2] = ["src/gateway/answer/failure.rs", "src/gateway/answer/reply.rs"];
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::clock;
-use crate::gateway::health::Health;
+use crate::gateway::core::readiness::Health;
 use crate::http1::{Framing, HeadLimits, HeadScan, Method, RequestHead};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS, LINGER_MS};
 use crate::net::listener::{Listener, Socket};

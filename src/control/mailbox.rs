@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use crate::config::UpstreamAddress;
 use crate::gateway::Replacement;
-use crate::gateway::tunnel::{Handover, Sibling};
+use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, Stream, Timers};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
-use crate::gateway::health::Readiness;
+use crate::gateway::core::readiness::Readiness;
 
 /// The process is in charge and takes clients.
 pub fn ready() {

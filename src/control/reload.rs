@@ -53,7 +53,7 @@ pub enum Outcome {
     /// There is nothing new that a running process can take over.
     Unchanged,
     /// Every core has it.
-    InForce,
+    ActiveCore,
     /// A core has not taken it in time. It still may; the others have it.
     Partly,
 }
@@ -129,7 +129,7 @@ impl Reload {
         self.running.set(config);
         if is_sent && self.is_taken(&before) {
             info!("reload: in force on every core");
-            return Outcome::InForce;
+            return Outcome::ActiveCore;
         }
         error!("reload: a core has not taken the configuration in time");
         Outcome::Partly

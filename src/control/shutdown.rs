@@ -15,7 +15,7 @@ use crate::control::running::Running;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
 use crate::control::{Fate, Order, Postbox, manager};
-use crate::gateway::health::{Health, Readiness};
+use crate::gateway::core::readiness::{Health, Readiness};
 use crate::limits::DRAIN_LOOK_MS;
 use crate::net::{NEVER, Timers};
 use crate::telemetry::Counters;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use crate::gateway::health::{Health, Readiness};
+use crate::gateway::core::readiness::{Health, Readiness};
 use crate::limits::CORE_STALL_MS;
 use crate::telemetry::Counters;
 

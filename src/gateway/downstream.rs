@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use crate::clock;
+use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::Core;
-use crate::gateway::error::Failure;
-use crate::gateway::heads::LentHeads;
+use crate::gateway::core::heads::LentHeads;
 use crate::http1::HeadScan;
 use crate::limits::{DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN};
 use crate::net::stream::RecvError;

@@ -1,27 +1,17 @@
 //! One exchange, from its head to its access-log record.
 
-use crate::auth::{self, Identity, Refusal, Verified};
-use crate::clock;
-use crate::config::{self, Access, LimitHeaders, RouteKind};
-use crate::gateway::After;
-use crate::gateway::body::{Body, Encoding, Source};
-use crate::gateway::client::{accept_request_id, client_address};
+use crate::auth::{self, Identity};
+use crate::gateway::client_address::{accept_request_id, client_address};
 use crate::gateway::core::Core;
+use crate::gateway::core::heads::{Heads, Request};
+use crate::gateway::core::request_id::RequestId;
 use crate::gateway::downstream::Downstream;
-use crate::gateway::error::Failure;
-use crate::gateway::forward::forward;
-use crate::gateway::handshake;
-use crate::gateway::headers::Context;
-use crate::gateway::heads::{Heads, Request};
-use crate::gateway::local;
-use crate::gateway::record::{Record, RequestId};
-use crate::gateway::reply;
-use crate::gateway::upgrade::upgrade;
+use crate::gateway::forward::body::{Body, Encoding, Source};
+use crate::gateway::forward::headers::Context;
+use crate::gateway::record::Record;
+use crate::gateway::websocket::tunnel::Handover;
 use crate::http1::{FieldKind, Framing, ResponseHead};
-use crate::limit::{Ask, Client, Permit, Refused};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
-use crate::route::{Match, RouteEntry};
-use crate::upstream::{ConnectError, LeaseError};
 
 /// One request and all that belongs to it while it is served.
 pub struct Exchange<'c> {
@@ -41,66 +31,9 @@ pub struct Exchange<'c> {
     pub is_peer_trusted: bool,
 }
 
-/// Serves the request whose head has arrived.
-pub async fn exchange<'c>(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> After {
-    let mut exchange = Exchange::begin(core, downstream, heads);
-    let after = match exchange.serve().await {
-        Ok(after) => after,
-        Err(failure) => reply::refuse(&mut exchange, failure).await,
-    };
-    exchange.finish();
-    after
-}
-
-/// Answers what came instead of a valid head.
-pub async fn refuse_head<'c>(
-    core: &'c Core,
-    downstream: &'c mut Downstream,
-    heads: &'c mut Heads,
-    failure: Failure,
-) -> After {
-    let mut exchange = Exchange::begin(core, downstream, heads);
-    let after = reply::refuse(&mut exchange, failure).await;
-    exchange.finish();
-    after
-}
-
 impl<'c> Exchange<'c> {
-    /// The steps in their order. Each one's evidence is the next one's argument.
-    async fn serve(&mut self) -> Result<After, Failure> {
-        if let Some(answered) = local::answer(self).await {
-            return Ok(answered);
-        }
-        let found = self.core.routes.find(self.request.method(), self.request.path());
-        self.record.route = found.name();
-        let identified = self.identify(&found);
-        let permit = self.permit(&found, &identified).await?;
-        let identity = auth::authorize(found.access(), identified).map_err(Failure::Credential)?;
-        let route = &self.route(found)?.route;
-        match route.kind {
-            RouteKind::Http => self.forward(route, &identity, &permit).await,
-            RouteKind::WebSocket => upgrade(self, route, &identity, &permit).await,
-        }
-    }
-
-    /// On a connection that was used before, if there is one; if it proves stale, once more on a new one.
-    async fn forward(
-        &mut self,
-        route: &config::Route,
-        identity: &Identity,
-        permit: &Permit,
-    ) -> Result<After, Failure> {
-        let upstream = &self.core.upstreams[route.upstream];
-        let lease = upstream.lease(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
-        match forward(self, route, identity, permit, lease).await {
-            Err(Failure::Stale) => self.core.counters.upstream_retries.add(1),
-            ended => return ended,
-        }
-        let lease = upstream.lease_new(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
-        forward(self, route, identity, permit, lease).await
-    }
-
-    fn begin(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> Exchange<'c> {
+    /// The exchange begins: its head is here.
+    pub fn begin(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> Exchange<'c> {
         let Heads { request, response } = heads;
         let forwarded_for = request.values(FieldKind::XForwardedFor);
         let client = client_address(downstream.peer.ip(), &core.config.trusted_proxies, forwarded_for);
@@ -113,67 +46,6 @@ impl<'c> Exchange<'c> {
         let record = Record::begin(core, client.address, id);
         let is_peer_trusted = client.peer_trusted;
         Exchange { core, downstream, request, response, body, record, is_peer_trusted }
-    }
-
-    /// Who is asking. On a public route nobody looks.
-    fn identify(&mut self, found: &Match<'c>) -> Result<Verified, Refusal> {
-        if found.access() == Access::Public {
-            return Err(Refusal::Missing);
-        }
-        let token = match found.websocket() {
-            Some(route) => handshake::token(self.request, route.token_sources),
-            None => auth::bearer(self.request.values(FieldKind::Authorization)),
-        };
-        let verified = self.core.authenticator.verify(token?, clock::unix_s(), &self.core.counters)?;
-        self.record.user = Some(verified.user.clone());
-        Ok(verified)
-    }
-
-    /// May they: tokens from every bucket that applies.
-    async fn permit(
-        &mut self,
-        found: &Match<'c>,
-        identified: &Result<Verified, Refusal>,
-    ) -> Result<Permit, Failure> {
-        let address = self.record.client;
-        let client = match (found.access(), identified) {
-            (Access::Public, _) => Client::Address(address),
-            (Access::Protected, Ok(verified)) => Client::User(verified.user.as_str()),
-            (Access::Protected, Err(_)) => Client::Bad(address),
-        };
-        let route = if let Match::Route(found) = found { Some(&found.route) } else { None };
-        let global = &self.core.config.rate_limit;
-        let taken = self.core.limiter.take(&Ask { client, address, route }, global).await;
-        self.record.quota = match &taken {
-            Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
-            Err(Refused::Limited(limited)) => Some(limited.quota),
-            Ok(_) | Err(Refused::Unavailable) => None,
-        };
-        let permit = taken.map_err(Failure::Refused)?;
-        self.core.counters.requests_admitted.add(1);
-        Ok(permit)
-    }
-
-    /// Where to: only now may the client learn what there is.
-    fn route(&mut self, found: Match<'c>) -> Result<&'c RouteEntry, Failure> {
-        // Also on a public route: a service that drops `;parameters` would read the path of another route, perhaps
-        // of a protected one below a public wildcard.
-        if self.request.head.target.has_parameters {
-            return Err(Failure::PathParameters);
-        }
-        let route = match found {
-            Match::Route(route) => route,
-            Match::MethodNotAllowed { allow, .. } => return Err(Failure::MethodNotAllowed(allow.into())),
-            Match::Unknown => return Err(Failure::NoRoute),
-        };
-        let bytes_max =
-            body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.config.sizes.body_bytes));
-        if matches!(self.request.head.framing, Framing::Length(length) if length > bytes_max) {
-            return Err(Failure::BodyTooLarge);
-        }
-        self.body.set_bytes_max(bytes_max);
-        self.body.set_trailers(route.route.trailers_forwarded);
-        Ok(route)
     }
 
     /// What the upstream is told besides the request's own head.
@@ -210,7 +82,8 @@ impl<'c> Exchange<'c> {
         }
     }
 
-    fn finish(mut self) {
+    /// The exchange is over: recorded.
+    pub fn finish(mut self) {
         // An idle connection keeps no buffer; one with the next request in it does.
         self.downstream.buffer.release_if_empty();
         self.record.bytes_in = self.request.bytes().len() as u64 + self.body.bytes();
@@ -218,15 +91,20 @@ impl<'c> Exchange<'c> {
     }
 }
 
-fn body_bytes_max(configured: u64) -> u64 {
+/// What a configured bound means: 0 is none.
+pub fn body_bytes_max(configured: u64) -> u64 {
     if configured == 0 { u64::MAX } else { configured }
 }
 
-/// There is no connection to the upstream.
-pub fn unreachable(error: LeaseError) -> Failure {
-    match error {
-        LeaseError::Overloaded => Failure::UpstreamFull,
-        LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
-        LeaseError::Connect(ConnectError::NoAddress | ConnectError::Failed(_)) => Failure::Unreachable,
-    }
+/// What becomes of the client's connection after an exchange.
+pub enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// Our answer is on its way while the client may still be sending: say that we are done, and read on for
+    /// a bounded time, because a reset would eat the answer (RFC 9112 §9.6).
+    Linger,
+    /// Nothing is left to say.
+    Close,
+    /// A tunnel goes on with duplicates of both connections.
+    Tunnel(Box<Handover>),
 }

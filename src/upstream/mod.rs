@@ -1,6 +1,6 @@
 //! The internal services: which addresses they have, and the connections this core keeps to them.
 
-mod place;
+mod slot;
 pub mod pool;
 pub mod resolve;
 
@@ -16,8 +16,8 @@ use crate::clock;
 use crate::config;
 use crate::net::{self, Stream, Timers};
 use crate::telemetry::Counters;
-use place::{Place, Places};
 use pool::Pool;
+use slot::{InFlightSlot, InFlightSlots};
 
 /// One internal service as one core sees it.
 pub struct Upstream {
@@ -29,7 +29,7 @@ pub struct Upstream {
     /// Which endpoint has its turn.
     turn: Cell<usize>,
     pool: Pool,
-    places: Places,
+    slots: InFlightSlots,
     connect_timeout_ms: Cell<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Upstream {
             endpoints: RefCell::new(Arc::new([])),
             turn: Cell::new(0),
             pool: Pool::new(config.sizes.upstream_idle, config.timeouts.upstream_keep_alive),
-            places: Places::new(config.sizes.upstream_in_flight),
+            slots: InFlightSlots::new(config.sizes.upstream_in_flight),
             connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
         }
     }
@@ -59,7 +59,7 @@ impl Upstream {
     /// Takes over the bounds and waits of a new configuration, in which the upstream itself is the same.
     pub fn adjust(&self, config: &config::Config) {
         self.pool.adjust(config.sizes.upstream_idle, config.timeouts.upstream_keep_alive);
-        self.places.set_max(config.sizes.upstream_in_flight);
+        self.slots.set_max(config.sizes.upstream_in_flight);
         self.connect_timeout_ms.set(config.timeouts.upstream_connect.as_millis() as u64);
     }
 
@@ -81,31 +81,31 @@ impl Upstream {
 
     /// A connection that was used before and is alive, the one used last; else a new one.
     pub async fn lease(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, LeaseError> {
-        let place = self.place(counters)?;
+        let slot = self.slot(counters)?;
         if let Some(idle) = self.pool.take(clock::now_ms(), counters) {
             counters.upstream_reuses.add(1);
-            return Ok(Lease::reused(self, place, idle));
+            return Ok(Lease::reused(self, slot, idle));
         }
-        self.connect(place, timers, counters).await.map_err(LeaseError::Connect)
+        self.connect(slot, timers, counters).await.map_err(LeaseError::Connect)
     }
 
     /// A new connection: each address in turn, and the next one if one refuses, within one time limit.
     pub async fn lease_new(&self, timers: &Timers, counters: &Counters) -> Result<Lease<'_>, LeaseError> {
-        let place = self.place(counters)?;
-        self.connect(place, timers, counters).await.map_err(LeaseError::Connect)
+        let slot = self.slot(counters)?;
+        self.connect(slot, timers, counters).await.map_err(LeaseError::Connect)
     }
 
-    fn place(&self, counters: &Counters) -> Result<Place<'_>, LeaseError> {
-        let place = self.places.take();
-        if place.is_none() {
+    fn slot(&self, counters: &Counters) -> Result<InFlightSlot<'_>, LeaseError> {
+        let slot = self.slots.take();
+        if slot.is_none() {
             counters.upstream_overloads.add(1);
         }
-        place.ok_or(LeaseError::Overloaded)
+        slot.ok_or(LeaseError::Overloaded)
     }
 
     async fn connect<'u>(
         &'u self,
-        place: Place<'u>,
+        slot: InFlightSlot<'u>,
         timers: &Timers,
         counters: &Counters,
     ) -> Result<Lease<'u>, ConnectError> {
@@ -120,7 +120,7 @@ impl Upstream {
                 Ok(stream) => {
                     counters.upstream_connects.add(1);
                     let connection = Box::new(Connection { stream, endpoint: endpoint.clone() });
-                    return Ok(Lease::new(self, place, connection, clock::now_us() - begun_us));
+                    return Ok(Lease::new(self, slot, connection, clock::now_us() - begun_us));
                 }
                 Err(error) => failure = error,
             }

@@ -7,14 +7,14 @@ use crate::clock;
 use crate::net::Stream;
 use crate::net::stream::Liveness;
 use crate::telemetry::Counters;
-use crate::upstream::place::Place;
+use crate::upstream::slot::InFlightSlot;
 use crate::upstream::{Connection, Endpoint, Upstream};
 
-/// Evidence that there is a connection, good for one exchange, and a place among the requests in flight. Dropped,
+/// Evidence that there is a connection, good for one exchange, and a slot among the requests in flight. Dropped,
 /// it closes the connection; only [`Lease::give_back`] keeps it.
 pub struct Lease<'u> {
     upstream: &'u Upstream,
-    _place: Place<'u>,
+    _slot: InFlightSlot<'u>,
     /// Boxed: a lease moves through every step of a request.
     connection: Box<Connection>,
     /// How long connecting took, in µs; `None`: the connection was used before.
@@ -22,17 +22,21 @@ pub struct Lease<'u> {
 }
 
 impl<'u> Lease<'u> {
-    pub(super) fn reused(upstream: &'u Upstream, place: Place<'u>, connection: Box<Connection>) -> Lease<'u> {
-        Lease { upstream, _place: place, connection, connect_us: None }
+    pub(super) fn reused(
+        upstream: &'u Upstream,
+        slot: InFlightSlot<'u>,
+        connection: Box<Connection>,
+    ) -> Lease<'u> {
+        Lease { upstream, _slot: slot, connection, connect_us: None }
     }
 
     pub(super) fn new(
         upstream: &'u Upstream,
-        place: Place<'u>,
+        slot: InFlightSlot<'u>,
         connection: Box<Connection>,
         connect_us: u64,
     ) -> Lease<'u> {
-        Lease { upstream, _place: place, connection, connect_us: Some(connect_us) }
+        Lease { upstream, _slot: slot, connection, connect_us: Some(connect_us) }
     }
 
     /// The connection.

@@ -9,7 +9,8 @@ use tracing::warn;
 
 use crate::clock;
 use crate::control::Fate;
-use crate::gateway::{InForce, reply};
+use crate::gateway::ActiveCore;
+use crate::gateway::answer::reply;
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Stream};
@@ -17,18 +18,18 @@ use crate::net::{NEVER, Stream};
 /// Accepts until the core drains. Then, unless the socket is handed over, nobody is let in any more, whoever is at the
 /// door comes in, and only then does the listener close: closing it would reset those connections.
 pub async fn accept(
-    in_force: Rc<InForce>,
+    active: Rc<ActiveCore>,
     serve: Rc<impl Fn(Stream, SocketAddr)>,
     listener: Listener,
     fate: Rc<Cell<Fate>>,
 ) {
-    let counters = in_force.core().counters.clone();
+    let counters = active.core().counters.clone();
     counters.listening.add(1);
-    let door = Door { in_force, serve, refusals: Rc::default() };
+    let door = Door { active, serve, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
     let mut closes_ms = NEVER;
     loop {
-        let core = door.in_force.core();
+        let core = door.active.core();
         if core.draining.get() && closes_ms == NEVER {
             if fate.get() == Fate::HandedOver {
                 break;
@@ -61,7 +62,7 @@ pub async fn accept(
 }
 
 struct Door<S> {
-    in_force: Rc<InForce>,
+    active: Rc<ActiveCore>,
     /// Serves a connection that was let in.
     serve: Rc<S>,
     /// Connections that are being told that there is no room.
@@ -84,7 +85,7 @@ impl<S: Fn(Stream, SocketAddr)> Door<S> {
                 Err(AcceptError::Dropped(_)) => {}
                 Err(AcceptError::Over) => return Taken::Over,
                 Err(AcceptError::Exhausted(error)) => {
-                    self.in_force.core().counters.accept_failures.add(1);
+                    self.active.core().counters.accept_failures.add(1);
                     return Taken::Failed(error);
                 }
             }
@@ -93,7 +94,7 @@ impl<S: Fn(Stream, SocketAddr)> Door<S> {
     }
 
     fn admit(&self, stream: Stream, peer: SocketAddr) {
-        let core = self.in_force.core();
+        let core = self.active.core();
         let counters = &core.counters;
         counters.connections_accepted.add(1);
         if counters.connections_open.get() < core.connections_max() as u64 {

@@ -12,8 +12,8 @@ use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway;
 use crate::gateway::core::Parts;
-use crate::gateway::tunnel;
-use crate::gateway::{Core, InForce};
+use crate::gateway::websocket::tunnel;
+use crate::gateway::{ActiveCore, Core};
 use crate::limits::{
     ACCESS_LOG_FLUSH_MS, DRAIN_IDLE_MS, DRAIN_LOOK_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS,
 };
@@ -37,30 +37,30 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     let core = Core::new(assignment.parts);
     let timers = core.timers.clone();
     core.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
-    let in_force = Rc::new(InForce::new(core));
-    monoio::spawn(tick(in_force.clone()));
+    let active = Rc::new(ActiveCore::new(core));
+    monoio::spawn(tick(active.clone()));
     while let Some(order) = mailbox.next(&timers).await {
         match order {
             Order::Endpoints(Target::Upstream(address), endpoints) => {
-                in_force.core().replace_endpoints(&address, &endpoints);
+                active.core().replace_endpoints(&address, &endpoints);
             }
             Order::Endpoints(Target::Redis(address), endpoints) => {
-                store::replace_endpoints(&in_force.core(), &address, endpoints);
+                store::replace_endpoints(&active.core(), &address, endpoints);
             }
-            Order::Reload(replacement) => store::reload(&in_force, &replacement).await,
-            Order::Open => open(&in_force, &mut sockets, &fate)?,
+            Order::Reload(replacement) => store::reload(&active, &replacement).await,
+            Order::Open => open(&active, &mut sockets, &fate)?,
             Order::Drain(sockets_fate) => {
                 fate.set(sockets_fate);
                 // What came before there was an order to open waits in the queues, too.
-                open(&in_force, &mut sockets, &fate)?;
-                let core = in_force.core();
+                open(&active, &mut sockets, &fate)?;
+                let core = active.core();
                 core.drain(idle_grace_ms(sockets_fate, core.config.timeouts.shutdown));
             }
-            Order::Tunnel(handover) => tunnel::adopt(&in_force.core().means, *handover),
+            Order::Tunnel(handover) => tunnel::adopt(&active.core().means, *handover),
             Order::Stop => break,
         }
     }
-    let core = in_force.core();
+    let core = active.core();
     if let Some(log) = &core.access_log {
         log.borrow_mut().flush(&core.counters);
     }
@@ -77,35 +77,35 @@ fn idle_grace_ms(fate: Fate, drain: Duration) -> u64 {
 }
 
 /// Takes clients from all of these sockets. Errors: they cannot be registered with the runtime.
-fn open(in_force: &Rc<InForce>, sockets: &mut Vec<Socket>, fate: &Rc<Cell<Fate>>) -> io::Result<()> {
+fn open(active: &Rc<ActiveCore>, sockets: &mut Vec<Socket>, fate: &Rc<Cell<Fate>>) -> io::Result<()> {
     let listeners = sockets.drain(..).map(Listener::new).collect::<io::Result<Vec<_>>>()?;
     if !listeners.is_empty() {
-        monoio::spawn(take_clients(in_force.clone(), listeners, fate.clone()));
+        monoio::spawn(take_clients(active.clone(), listeners, fate.clone()));
     }
     Ok(())
 }
 
 /// Takes clients as soon as Redis has been tried: until then they wait in the queues of the listeners, so that not
 /// even the first of them passes unlimited.
-async fn take_clients(in_force: Rc<InForce>, listeners: Vec<Listener>, fate: Rc<Cell<Fate>>) {
-    let redis = in_force.core().redis.clone();
+async fn take_clients(active: Rc<ActiveCore>, listeners: Vec<Listener>, fate: Rc<Cell<Fate>>) {
+    let redis = active.core().redis.clone();
     if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
-    let serve = Rc::new(gateway::server(in_force.clone()));
+    let serve = Rc::new(gateway::server(active.clone()));
     for listener in listeners {
-        monoio::spawn(accept::accept(in_force.clone(), serve.clone(), listener, fate.clone()));
+        monoio::spawn(accept::accept(active.clone(), serve.clone(), listener, fate.clone()));
     }
 }
 
 /// The core's clockwork: deadlines at every tick, the access log and the pools now and then.
-async fn tick(in_force: Rc<InForce>) {
+async fn tick(active: Rc<ActiveCore>) {
     let (mut flushed_ms, mut swept_ms) = (0, 0);
     loop {
-        let is_draining = in_force.core().draining.get();
+        let is_draining = active.core().draining.get();
         let tick_ms = if is_draining { DRAIN_LOOK_MS } else { TICK_MS };
         monoio::time::sleep(Duration::from_millis(tick_ms)).await;
-        let (core, now_ms) = (in_force.core(), clock::now_ms());
+        let (core, now_ms) = (active.core(), clock::now_ms());
         core.timers.tick(now_ms);
         core.counters.ticks.add(1);
         if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::config::{Config, LimitStore, Rate, RedisAddress, UpstreamAddress};
-use crate::gateway::{Core, InForce, Replacement};
+use crate::gateway::{ActiveCore, Core, Replacement};
 use crate::limit::Limit;
 use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::Endpoint;
@@ -48,11 +48,11 @@ pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<
 
 /// Puts a configuration in force. Another Redis, or another way to speak with it, is tried before the first request
 /// meets it, as at the start; the connection of before has time for the calls that it still owes an answer.
-pub async fn reload(in_force: &InForce, replacement: &Replacement) {
-    let old = in_force.core();
+pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
+    let old = active.core();
     let wanted = redis(&replacement.config);
     if wanted == redis(&old.config) {
-        in_force.replace(replacement, old.redis.clone());
+        active.replace(replacement, old.redis.clone());
         return;
     }
     let another = wanted.map(|(_, settings)| old.another_redis(settings));
@@ -64,9 +64,9 @@ pub async fn reload(in_force: &InForce, replacement: &Replacement) {
         monoio::spawn(another.clone().run());
         another.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
-    in_force.replace(replacement, another);
+    active.replace(replacement, another);
     if let Some(redis) = old.redis.clone() {
-        monoio::spawn(retire(old, redis, in_force.core()));
+        monoio::spawn(retire(old, redis, active.core()));
     }
 }
 

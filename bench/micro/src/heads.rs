@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use realchat_gateway::gateway::headers::{self, Context, Delivery};
-use realchat_gateway::gateway::heads::Request;
+use realchat_gateway::gateway::forward::headers::{self, Context, Delivery};
+use realchat_gateway::gateway::core::heads::Request;
 use realchat_gateway::gateway::record::RequestId;
 use realchat_gateway::http1::{HeadLimits, HeadScan, Method, ResponseHead, canonicalise, http_date};
 

@@ -7,7 +7,7 @@ use realchat_gateway::config::{Config, Written, lower};
 use realchat_gateway::control::mailbox;
 use realchat_gateway::gateway::Core;
 use realchat_gateway::gateway::core::Parts;
-use realchat_gateway::gateway::tunnel::Tunnels;
+use realchat_gateway::gateway::websocket::tunnel::Tunnels;
 use realchat_gateway::limit::Store;
 use realchat_gateway::route::RouteTable;
 

@@ -1,9 +1,9 @@
 //! What the gateway answers by itself: health, and the preflights of browsers.
 
-use crate::gateway::After;
+use crate::gateway::answer::reply::{self, Answer};
+use crate::gateway::exchange::After;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::headers;
-use crate::gateway::reply::{self, Answer};
+use crate::gateway::forward::headers;
 use crate::http1::{FieldKind, Method};
 
 /// Answers the request if it is for the gateway itself. None of it is limited: it touches nothing.

@@ -11,11 +11,12 @@
 //! All three are one small task. Each course is the only one that writes to its sink, so a frame of ours stands between
 //! two of the peer's and never inside one. A tunnel on which nothing happens owns no buffer and no pipe.
 
-mod course;
-mod farewell;
+mod access_context;
+mod close;
 mod handover;
-mod minder;
 mod means;
+mod relay;
+mod timers;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -26,16 +27,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-pub use self::farewell::Departures;
+pub use self::access_context::AccessContext;
+pub use self::close::DrainSchedule;
 pub use self::handover::{Handover, Room, Sibling, Tunnels, adopt, begin};
 pub use self::means::Means;
 
-use self::course::Course;
-use self::farewell::Farewell;
+use self::close::Farewell;
+use self::relay::Course;
 use crate::clock;
 use crate::config::WebSocket;
-use crate::gateway::record::Ticket;
-use crate::gateway::seats::Seat;
+use crate::gateway::websocket::slots::UserSlot;
 use crate::net::{NEVER, Stream};
 use crate::telemetry::{TunnelEnd, TunnelRecord};
 use crate::ws::{self, Header, Opcode, Verdict};
@@ -78,9 +79,9 @@ struct Tunnel {
     news: Cell<u32>,
     allowance: Allowance,
     tally: Tally,
-    ticket: Option<Box<Ticket>>,
+    ticket: Option<Box<AccessContext>>,
     _room: Room,
-    _seat: Option<Box<Seat>>,
+    _seat: Option<Box<UserSlot>>,
 }
 
 /// One direction.
@@ -180,7 +181,7 @@ impl Tunnel {
 
     /// Both directions until both have ended, or one breaks, or the minder has waited long enough.
     async fn carry(&self, early: Early) -> Result<(), Broken> {
-        let mut minder = pin!(minder::mind(self));
+        let mut minder = pin!(timers::mind(self));
         let (mut up, mut down) = early.courses(self);
         let (mut up, mut down) = (pin!(up.run()), pin!(down.run()));
         let (mut is_up_over, mut is_down_over) = (false, false);

@@ -82,7 +82,7 @@ impl Tunnel {
         };
         // Whatever has begun to end does so before the process.
         let is_draining = self.means.draining.get();
-        Some(if is_draining { cut_ms.min(self.means.departures.deadline_ms()) } else { cut_ms })
+        Some(if is_draining { cut_ms.min(self.means.drain_schedule.deadline_ms()) } else { cut_ms })
     }
 
     fn departure_ms(&self) -> u64 {
@@ -90,7 +90,7 @@ impl Tunnel {
             return NEVER;
         }
         if self.leaves_ms.get() == NEVER {
-            self.leaves_ms.set(self.means.departures.next_ms());
+            self.leaves_ms.set(self.means.drain_schedule.next_ms());
         }
         self.leaves_ms.get()
     }

@@ -5,13 +5,13 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use crate::clock;
-use crate::gateway::body::{Body, BodyError, Encoding};
-use crate::gateway::error::Failure;
-use crate::gateway::headers::{self, Delivery};
-use crate::gateway::heads::Request;
-use crate::gateway::interim;
+use crate::gateway::answer::failure::Failure;
+use crate::gateway::core::heads::Request;
+use crate::gateway::forward::body::{Body, BodyError, Encoding};
+use crate::gateway::forward::headers::{self, Delivery};
+use crate::gateway::forward::interim;
+use crate::gateway::forward::response_reader::{Arrived, Reading};
 use crate::gateway::record::Record;
-use crate::gateway::response::{Arrived, Reading};
 use crate::http1::{Framing, HeadError, ResponseHead, Version};
 use crate::net::{NEVER, Sink};
 

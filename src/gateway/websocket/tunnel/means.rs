@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Departures;
-use crate::gateway::record::RequestIds;
+use super::DrainSchedule;
+use crate::gateway::core::request_id::RequestIds;
 use crate::net::{BufferPool, PipePool, Timers};
 use crate::telemetry::{AccessLog, Counters};
 
@@ -27,5 +27,5 @@ pub struct Means {
     /// The core goes away.
     pub draining: Rc<Cell<bool>>,
     /// When which tunnel leaves then.
-    pub departures: Departures,
+    pub drain_schedule: DrainSchedule,
 }

@@ -71,7 +71,7 @@ impl Tunnel {
         let now_ms = clock::now_ms();
         // "the socket has until the deadline": a drain leaves as much time as there is.
         let deadline_ms = match end {
-            TunnelEnd::Drained => self.means.departures.deadline_ms().max(now_ms),
+            TunnelEnd::Drained => self.means.drain_schedule.deadline_ms().max(now_ms),
             _ => now_ms + TUNNEL_CLOSE_MS,
         };
         let farewell = Farewell { end, deadline_ms };
@@ -84,7 +84,7 @@ impl Tunnel {
 /// When a drain comes to which tunnel: one after the other, evenly over the first part of the time that there is, so
 /// that their clients do not come back all at once.
 #[derive(Debug, Default)]
-pub struct Departures {
+pub struct DrainSchedule {
     begun_ms: Cell<u64>,
     timeout_ms: Cell<u64>,
     /// Tunnels that there were when the drain began.
@@ -93,7 +93,7 @@ pub struct Departures {
     turn: Cell<u64>,
 }
 
-impl Departures {
+impl DrainSchedule {
     /// The drain begins with so many tunnels and has so much time.
     pub fn begin(&self, now_ms: u64, count: u64, timeout_ms: u64) {
         self.begun_ms.set(now_ms);
@@ -126,11 +126,11 @@ mod tests {
 
     #[test]
     fn departures_are_spread_over_the_first_four_fifths() {
-        let departures = Departures::default();
-        departures.begin(1_000, 4, 10_000);
-        let times: Vec<u64> = (0..6).map(|_| departures.next_ms()).collect();
+        let drain_schedule = DrainSchedule::default();
+        drain_schedule.begin(1_000, 4, 10_000);
+        let times: Vec<u64> = (0..6).map(|_| drain_schedule.next_ms()).collect();
         assert_eq!(times, [1_000, 3_000, 5_000, 7_000, 9_000, 9_000]);
-        assert_eq!(departures.deadline_ms(), 11_000 - DRAIN_CUT_MS);
+        assert_eq!(drain_schedule.deadline_ms(), 11_000 - DRAIN_CUT_MS);
     }
 
     #[test]

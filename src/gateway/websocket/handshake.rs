@@ -3,9 +3,9 @@
 
 use crate::auth::{self, Refusal};
 use crate::config::{self, Access, Origins, TokenSources};
-use crate::gateway::error::HandshakeError;
-use crate::gateway::headers::{self, Context};
-use crate::gateway::heads::Request;
+use crate::gateway::answer::failure::HandshakeError;
+use crate::gateway::core::heads::Request;
+use crate::gateway::forward::headers::{self, Context};
 use crate::http1::{Field, FieldKind, Framing, ResponseHead, is_token, tokens};
 use crate::limits::SUBPROTOCOLS_MAX;
 use crate::net::Buffer;

@@ -1,21 +1,24 @@
 //! A request to its upstream and the response back, both at once where the body takes its time.
 
+pub mod body;
+pub mod delivery;
+pub mod headers;
+pub mod interim;
+pub mod response_reader;
+
 use std::pin::pin;
 
 use crate::auth::Identity;
 use crate::clock;
 use crate::config;
-use crate::gateway::After;
-use crate::gateway::body::{Body, BodyError, Progress, Source};
-use crate::gateway::deliver::{Delivered, Sent, Upload, await_head, respond, upload_failure};
-use crate::gateway::error::Failure;
-use crate::gateway::exchange::Exchange;
-use crate::gateway::headers;
-use crate::gateway::interim;
-use crate::gateway::response::Reading;
+use crate::gateway::answer::failure::Failure;
+use crate::gateway::exchange::{After, Exchange};
+use crate::gateway::forward::body::{Body, BodyError, Progress, Source};
+use crate::gateway::forward::delivery::{Delivered, Sent, Upload, await_head, respond, upload_failure};
+use crate::gateway::forward::response_reader::Reading;
 use crate::limit::Permit;
 use crate::net::{Buffer, Sink};
-use crate::upstream::Lease;
+use crate::upstream::{ConnectError, Lease, LeaseError};
 
 /// Sends the request on the leased connection and brings its response to the client. The evidence of every
 /// step before is an argument: no request gets here without it.
@@ -111,5 +114,14 @@ async fn send_first(body: &mut Body, buffer: &mut Buffer, sink: &mut Sink<'_>) -
         Ok(Progress::Partial) => Ok(Sent::Partly),
         Err(BodyError::SinkClosed) => Ok(Sent::Abandoned),
         Err(error) => Err(upload_failure(error)),
+    }
+}
+
+/// There is no connection to the upstream.
+pub fn unreachable(error: LeaseError) -> Failure {
+    match error {
+        LeaseError::Overloaded => Failure::UpstreamFull,
+        LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
+        LeaseError::Connect(ConnectError::NoAddress | ConnectError::Failed(_)) => Failure::Unreachable,
     }
 }

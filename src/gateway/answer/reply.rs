@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use crate::gateway::answer::failure::{self, Failure, HandshakeError};
+use crate::gateway::core::Core;
+use crate::gateway::core::request_id::RequestId;
 use crate::gateway::downstream::Downstream;
-use crate::gateway::error::{self, Failure, HandshakeError};
+use crate::gateway::exchange::After;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::headers;
-use crate::gateway::record::RequestId;
-use crate::gateway::{After, Core};
+use crate::gateway::forward::headers;
 use crate::http1::{FieldKind, Framing, Method, push_decimal};
 use crate::limit::Refused;
 use crate::limits::REFUSED_BODY_BYTES_MAX;
@@ -60,7 +61,7 @@ pub async fn send(
     let head = &exchange.request.head;
     let keep_alive = may_continue && exchange.may_keep_alive() && is_drainable(exchange);
     let mut out = core.buffers.buffer();
-    headers::compose_status(&mut out, answer.status, error::reason(answer.status).as_bytes());
+    headers::compose_status(&mut out, answer.status, failure::reason(answer.status).as_bytes());
     headers::compose_date(&mut out);
     if !answer.body.is_empty() {
         headers::line(&mut out, b"Content-Type", answer.content_type);
@@ -96,7 +97,7 @@ pub async fn send(
 /// Tells a connection over the cap that there is no room, and closes it.
 pub async fn overloaded(core: &Core, stream: Stream, peer: SocketAddr) {
     let mut out = core.buffers.buffer();
-    headers::compose_status(&mut out, 503, error::reason(503).as_bytes());
+    headers::compose_status(&mut out, 503, failure::reason(503).as_bytes());
     headers::compose_date(&mut out);
     out.put(b"Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\n");
     let id = core.ids.next_id();
@@ -138,7 +139,7 @@ fn compose_problem(out: &mut Buffer, exchange: &Exchange<'_>, failure: &Failure)
 /// RFC 9457, with the stable `code` and the request's id.
 fn put_problem(out: &mut Buffer, (status, code): (u16, &str), detail: &str, id: &RequestId) {
     out.put(b"{\"type\":\"about:blank\",\"title\":\"");
-    out.put(error::reason(status).as_bytes());
+    out.put(failure::reason(status).as_bytes());
     out.put(b"\",\"status\":");
     out.put(push_decimal(u64::from(status), &mut [0; 20]));
     out.put(b",\"code\":\"");

@@ -1,8 +1,8 @@
 //! Reading the head of an upstream's response: interim ones, then the final one.
 
-use crate::gateway::body::{BodyError, Source};
+use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::Core;
-use crate::gateway::error::Failure;
+use crate::gateway::forward::body::{BodyError, Source};
 use crate::http1::{HeadScan, ResponseHead};
 use crate::limits::INTERIM_RESPONSES_MAX;
 use crate::net::{Buffer, Stream};

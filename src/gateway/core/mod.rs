@@ -1,5 +1,10 @@
-//! What one core owns: everything that a request touches, shared with nobody. `in_force` replaces it as a whole when
+//! What one core owns: everything that a request touches, shared with nobody. `active` replaces it as a whole when
 //! the configuration is another.
+
+pub mod active;
+pub mod heads;
+pub mod readiness;
+pub mod request_id;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -12,11 +17,11 @@ use std::time::Duration;
 use crate::auth::{Authenticator, Keys};
 use crate::clock;
 use crate::config::{Config, Sizes, Timeouts};
+use crate::gateway::core::heads::HeadPool;
+use crate::gateway::core::readiness::Health;
+use crate::gateway::core::request_id::RequestIds;
 use crate::gateway::cors::CorsPolicy;
-use crate::gateway::heads::HeadPool;
-use crate::gateway::health::Health;
-use crate::gateway::record::RequestIds;
-use crate::gateway::tunnel::{Departures, Means, Tunnels};
+use crate::gateway::websocket::tunnel::{DrainSchedule, Means, Tunnels};
 use crate::http1::HeadLimits;
 use crate::limit::{self, Limiter, Store};
 use crate::net::{BufferPool, Elapsed, Pace, Timers};
@@ -24,6 +29,8 @@ use crate::redis::{self, Redis};
 use crate::route::RouteTable;
 use crate::telemetry::{AccessLog, Counters};
 use crate::upstream::Upstream;
+
+pub use active::{ActiveCore, Replacement};
 
 /// One core's state. Everything of it lives on the core's thread; only the counters and the health are
 /// seen from elsewhere.
@@ -127,7 +134,7 @@ impl Waits {
 }
 
 /// The bounds of a head, as configured.
-pub(super) fn head_limits(sizes: &Sizes) -> HeadLimits {
+pub(crate) fn head_limits(sizes: &Sizes) -> HeadLimits {
     HeadLimits {
         head_bytes: sizes.head_bytes,
         request_line_bytes: sizes.request_line_bytes,
@@ -153,7 +160,7 @@ impl Core {
             counters: counters.clone(),
             access_log: access_log.clone(),
             draining: draining.clone(),
-            departures: Departures::default(),
+            drain_schedule: DrainSchedule::default(),
         };
         Core {
             limiter: parts.store.limiter(&config.rate_limit, redis.clone(), &counters),
@@ -227,7 +234,7 @@ impl Core {
     /// in which its idle connection is closed sees it fail; where there is time, it has one more.
     pub fn drain(&self, idle_grace_ms: u64) {
         let timeout_ms = self.config.timeouts.shutdown.as_millis() as u64;
-        self.means.departures.begin(clock::now_ms(), self.counters.tunnels_open.get(), timeout_ms);
+        self.means.drain_schedule.begin(clock::now_ms(), self.counters.tunnels_open.get(), timeout_ms);
         self.idle_grace_ms.set(idle_grace_ms);
         self.draining.set(true);
         for upstream in &self.upstreams {

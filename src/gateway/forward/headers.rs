@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use crate::clock;
 use crate::config;
 use crate::gateway::core::Core;
-use crate::gateway::heads::Request;
-use crate::gateway::record::RequestId;
+use crate::gateway::core::heads::Request;
+use crate::gateway::core::request_id::RequestId;
 use crate::http1::{
     Field, FieldKind, Framing, HeadError, ResponseHead, Version, http_date, parse_trailers, push_decimal,
 };

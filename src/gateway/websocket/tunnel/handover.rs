@@ -9,11 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Early, Means, Tunnel, run};
+use super::{AccessContext, Early, Means, Tunnel, run};
 use crate::config::WebSocket;
 use crate::gateway::core::Core;
-use crate::gateway::record::Ticket;
-use crate::gateway::seats::{Seat, Seats};
+use crate::gateway::websocket::slots::{UserSlot, UserSlots};
 use crate::limits::BALANCE_DIFFERENCE_MIN;
 use crate::telemetry::Counters;
 
@@ -34,11 +33,11 @@ pub struct Handover {
     /// What held when the handshake was taken, and holds for the tunnel.
     pub rules: Arc<WebSocket>,
     /// For the access log.
-    pub ticket: Option<Box<Ticket>>,
+    pub ticket: Option<Box<AccessContext>>,
     /// The core's room for it: on that core it goes on.
     pub room: Room,
     /// The user's place, if there is a bound.
-    pub seat: Option<Seat>,
+    pub seat: Option<UserSlot>,
 }
 
 /// Leaves a tunnel with another core; it comes back if that one does not take it now.
@@ -62,7 +61,7 @@ pub struct Tunnels {
     /// is passed while handshakes are under way; written when one begins and when a tunnel ends.
     taken: Arc<[AtomicU64]>,
     /// The places of users.
-    pub seats: Arc<Seats>,
+    pub seats: Arc<UserSlots>,
 }
 
 /// Evidence that a core has room for a tunnel, from its handshake on. Dropped, it gives the room back.
@@ -83,7 +82,7 @@ impl Tunnels {
         siblings: Arc<[Sibling]>,
         index: usize,
         taken: Arc<[AtomicU64]>,
-        seats: Arc<Seats>,
+        seats: Arc<UserSlots>,
     ) -> Tunnels {
         Tunnels { siblings, index, taken, seats }
     }

@@ -6,16 +6,16 @@ use std::pin::pin;
 use crate::auth::Identity;
 use crate::clock;
 use crate::config::Route;
-use crate::gateway::After;
-use crate::gateway::body::BodyError;
-use crate::gateway::deliver::{Delivered, Sent, Upload, await_head, respond};
-use crate::gateway::error::Failure;
-use crate::gateway::exchange::{Exchange, unreachable};
-use crate::gateway::forward::settle;
-use crate::gateway::handshake;
-use crate::gateway::response::Reading;
-use crate::gateway::seats::Seat;
-use crate::gateway::tunnel::{Handover, Room};
+use crate::gateway::answer::failure::Failure;
+use crate::gateway::exchange::After;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::forward::body::BodyError;
+use crate::gateway::forward::delivery::{Delivered, Sent, Upload, await_head, respond};
+use crate::gateway::forward::response_reader::Reading;
+use crate::gateway::forward::{settle, unreachable};
+use crate::gateway::websocket::handshake;
+use crate::gateway::websocket::slots::UserSlot;
+use crate::gateway::websocket::tunnel::{Handover, Room};
 use crate::limit::Permit;
 use crate::net::{Buffer, Sink};
 use crate::telemetry::Counters;
@@ -65,7 +65,7 @@ impl Drop for Pending<'_> {
 /// Room on a core, and under the user's bound, while a handshake lasts.
 struct Admitted<'c> {
     room: Room,
-    seat: Option<Seat>,
+    seat: Option<UserSlot>,
     _pending: Pending<'c>,
 }
 
@@ -111,7 +111,7 @@ struct Switched {
     early: Vec<u8>,
     has_extension: bool,
     room: Room,
-    seat: Option<Seat>,
+    seat: Option<UserSlot>,
 }
 
 /// Sends the handshake and waits for the answer.

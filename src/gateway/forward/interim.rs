@@ -1,10 +1,10 @@
 //! Interim responses: our own `100 Continue`, and what upstreams say before their final word.
 
+use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::Core;
-use crate::gateway::error::Failure;
-use crate::gateway::headers;
-use crate::gateway::heads::Request;
-use crate::gateway::response::Reading;
+use crate::gateway::core::heads::Request;
+use crate::gateway::forward::headers;
+use crate::gateway::forward::response_reader::Reading;
 use crate::http1::{ResponseHead, Version};
 use crate::net::{Buffer, Sink, Stream};
 

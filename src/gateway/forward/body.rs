@@ -6,7 +6,7 @@
 //! ```
 
 use crate::clock;
-use crate::gateway::headers;
+use crate::gateway::forward::headers;
 use crate::http1::{BodyDecoder, Framing, HeadError, LAST_CHUNK, Step, encode_size};
 use crate::limits::CLIENT_WATCH_MS;
 use crate::net::sink::SendError;

@@ -19,7 +19,7 @@ use crate::route::RouteTable;
 use crate::upstream::{Endpoint, Upstream};
 
 /// The core in force.
-pub struct InForce(RefCell<Rc<Core>>);
+pub struct ActiveCore(RefCell<Rc<Core>>);
 
 /// A configuration as the control thread prepares it for every core.
 pub struct Replacement {
@@ -36,10 +36,10 @@ pub struct Replacement {
     pub redis_endpoints: Option<Arc<[Endpoint]>>,
 }
 
-impl InForce {
+impl ActiveCore {
     /// What the start made.
-    pub fn new(core: Core) -> InForce {
-        InForce(RefCell::new(Rc::new(core)))
+    pub fn new(core: Core) -> ActiveCore {
+        ActiveCore(RefCell::new(Rc::new(core)))
     }
 
     /// What is in force now.

@@ -1,6 +1,6 @@
 //! One direction of a tunnel: follow the frames, pass on what may pass, and say goodbye between two of them.
 
-use super::farewell::Farewell;
+use super::close::Farewell;
 use super::{Broken, Ping, Side, Tunnel};
 use crate::clock;
 use crate::limits::PIPE_BYTES;

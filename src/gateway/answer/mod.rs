@@ -1,0 +1,6 @@
+//! The gateway's own answers: which failures there are, the bytes that a client gets for each, and what the gateway
+//! answers without asking anybody.
+
+pub mod failure;
+pub mod local;
+pub mod reply;
