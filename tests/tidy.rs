@@ -1,5 +1,7 @@
 //! House rules that a machine can check.
 
+mod imports;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,14 @@ fn a_module_uses_only_what_is_below_it() {
         }
     }
     none(broken);
+}
+
+#[test]
+fn no_file_imports_itself_by_a_detour() {
+    let files = sources().into_iter().map(|file| (file.path.clone(), file.code_text()));
+    let modules = imports::Crate::read(files);
+    let circles = imports::circles(&modules.edges());
+    none(circles.iter().map(|circle| circle.join(" -> ")).collect());
 }
 
 #[test]
@@ -207,6 +217,11 @@ impl Source {
     fn is_test(&self) -> bool {
         let named = ["/tests.rs", "/testing.rs"].iter().any(|name| self.path.ends_with(name));
         named || self.path.contains("/tests/")
+    }
+
+    /// The same as one text.
+    fn code_text(&self) -> String {
+        self.code().map(|(_, line)| format!("{line}\n")).collect()
     }
 
     /// The lines outside `#[cfg(test)]` items, with their numbers.
