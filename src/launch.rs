@@ -32,17 +32,17 @@ use crate::control::sockets::Sockets;
 use crate::control::upgrade::{Predecessor, Program, Upgrade};
 use crate::control::watch::Watch;
 use crate::control::{Order, Postbox, Target, mailbox, manager};
-use crate::gateway::core::Parts;
-use crate::gateway::core::readiness::Health;
+use crate::gateway::core::readiness::Readiness;
+use crate::gateway::core::{Metrics, Prepared, Replacement};
 use crate::gateway::websocket::slots::UserSlots;
 use crate::gateway::websocket::tunnel::Tunnels;
 use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, TICK_MS};
 use crate::net::listener::Socket;
-use crate::net::runtime::{Driver, ThreadRuntime};
+use crate::net::runtime::{Driver, Preference, ThreadRuntime};
 use crate::net::{BufferPool, Timers};
 use crate::route::RouteTable;
-use crate::telemetry::{AccessLogWriter, Counters};
+use crate::telemetry::AccessLogWriter;
 use crate::worker::{self, Assignment, store};
 
 /// Why the gateway did not start.
@@ -61,7 +61,7 @@ pub struct Gateway {
     reload: Arc<Reload>,
     cores: Vec<RunningCore>,
     postboxes: Arc<[Postbox]>,
-    health: Arc<Health>,
+    readiness: Arc<Readiness>,
     store: Store,
     access_log: Option<AccessLogWriter>,
     admin: Option<Socket>,
@@ -76,7 +76,7 @@ struct RunningCore {
     thread: JoinHandle<()>,
     cpu: usize,
     driver: Driver,
-    counters: Arc<Counters>,
+    metrics: Metrics,
 }
 
 /// Starts everything, and takes no client yet. `load`: reads the configuration again, for a reload; `inherited`: what
@@ -95,30 +95,28 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         AccessLogWriter::start(&config.access_log).map_err(|error| not_writable(&config, &error))?;
     let keys = Arc::new(Keys::new(&config.jwt));
     let store = Store::new(&config.rate_limit);
-    let health: Arc<Health> = Arc::default();
+    let readiness: Arc<Readiness> = Arc::default();
 
     let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(machine("core"))?;
-    let siblings = mailbox::siblings(&postboxes);
-    let (rooms, seats) = (Tunnels::rooms(cpus.len()), Arc::<UserSlots>::default());
+    let metrics: Vec<Metrics> = (0..cpus.len()).map(|_| Metrics::default()).collect();
+    let siblings = mailbox::siblings(&postboxes, &metrics);
+    let (slots, user_slots) = (Tunnels::slots(cpus.len()), Arc::<UserSlots>::default());
     let mut cores = Vec::new();
     for (index, ((cpu, sockets), mailbox)) in cpus.into_iter().zip(sockets.public).zip(mailboxes).enumerate()
     {
-        let counters = siblings[index].counters.clone();
-        let parts = Parts {
-            config: config.clone(),
-            routes: routes.clone(),
-            keys: keys.clone(),
+        let metrics = metrics[index].clone();
+        let prepared = Prepared {
+            metrics: metrics.clone(),
+            access_log: access_log.as_ref().map(|log| log.core_log(metrics.access_log.clone())),
+            readiness: readiness.clone(),
+            tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), user_slots.clone()),
             store: store.clone(),
             connections_room,
-            redis: store::redis(&config).map(|(_, settings)| settings),
-            tunnels: Tunnels::new(siblings.clone(), index, rooms.clone(), seats.clone()),
-            counters: counters.clone(),
-            access_log: access_log.as_ref().map(AccessLogWriter::core_log),
-            health: health.clone(),
         };
-        let assignment = Assignment { parts, sockets, mailbox };
+        let first = Replacement::first(config.clone(), routes.clone(), keys.clone());
+        let assignment = Assignment { prepared, first, sockets, mailbox };
         let (thread, driver) = start_core(index, cpu, assignment, config.io_driver)?;
-        cores.push(RunningCore { thread, cpu: cpu.id, driver, counters });
+        cores.push(RunningCore { thread, cpu: cpu.id, driver, metrics });
     }
     let services = Service::all(redis_service(&config).as_ref(), &config);
     let names = Names::begin(services, config.timeouts.dns_refresh, &postboxes).map_err(machine("names"))?;
@@ -127,7 +125,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         load,
         running: running.clone(),
         cores: postboxes.clone(),
-        counters: cores.iter().map(|core| core.counters.clone()).collect(),
+        metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
         names: Mutex::new(names),
         redis: redis_service,
         reopen_log: reopener(access_log.as_ref()),
@@ -138,7 +136,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Gatewa
         reload,
         cores,
         postboxes,
-        health,
+        readiness,
         store,
         access_log,
         admin: sockets.admin,
@@ -170,7 +168,7 @@ impl Gateway {
         program: Program,
         predecessor: Option<Predecessor>,
     ) -> io::Result<Ending> {
-        let (mut runtime, driver) = ThreadRuntime::build(self.config.io_driver != IoDriver::Epoll)?;
+        let (mut runtime, driver) = ThreadRuntime::build(preference(self.config.io_driver))?;
         let timers = Rc::new(Timers::new());
         let (ending, in_charge) = runtime.block_on(async {
             monoio::spawn(self.clockwork(timers.clone()));
@@ -190,8 +188,8 @@ impl Gateway {
                 signal: signals.end.open()?,
                 upgrade: (signals.upgrade.open()?, upgrade),
                 cores: self.postboxes.clone(),
-                counters: self.counters(),
-                health: self.health.clone(),
+                metrics: self.metrics(),
+                readiness: self.readiness.clone(),
                 running: self.running.clone(),
                 is_admin_left,
             };
@@ -224,8 +222,8 @@ impl Gateway {
         self.announce(address, driver);
     }
 
-    fn counters(&self) -> Vec<Arc<Counters>> {
-        self.cores.iter().map(|core| core.counters.clone()).collect()
+    fn metrics(&self) -> Vec<Metrics> {
+        self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
 
     /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is
@@ -245,10 +243,10 @@ impl Gateway {
 
     /// What the control thread does at every tick.
     fn clockwork(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
-        let counters = self.counters();
-        let (health, store) = (self.health.clone(), self.store.clone());
+        let metrics = self.metrics();
+        let (readiness, store) = (self.readiness.clone(), self.store.clone());
         async move {
-            let mut watch = Watch::new(&counters, health.clone(), clock::now_ms());
+            let mut watch = Watch::new(&metrics, readiness.clone(), clock::now_ms());
             let mut watchdog = Watchdog::new();
             let mut tidied_ms = clock::now_ms();
             watch.look(tidied_ms);
@@ -257,7 +255,7 @@ impl Gateway {
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
                 watch.look(now_ms);
-                watchdog.iter_mut().for_each(|watchdog| watchdog.look(health.get(), now_ms));
+                watchdog.iter_mut().for_each(|watchdog| watchdog.look(readiness.get(), now_ms));
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;
                     store.tidy();
@@ -267,10 +265,10 @@ impl Gateway {
     }
 
     fn window(&self, timers: Rc<Timers>, control: Driver, is_left: Rc<Cell<bool>>) -> Admin {
-        let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.counters.clone())).collect();
+        let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.metrics.clone())).collect();
         let access_log_refused = self.access_log.as_ref().map(AccessLogWriter::refused);
-        let health = self.health.clone();
-        Admin { health, cores, control, access_log_refused, timers, buffers: BufferPool::new(), is_left }
+        let readiness = self.readiness.clone();
+        Admin { readiness, cores, control, access_log_refused, timers, buffers: BufferPool::new(), is_left }
     }
 
     fn announce(&self, admin: Option<SocketAddr>, control: Driver) {
@@ -344,7 +342,7 @@ fn start_core(
             warn!(core = index, cpu = cpu.id, "the core could not be pinned to its CPU");
         }
         // The ring belongs to the thread that builds it.
-        let mut runtime = match ThreadRuntime::build(wanted != IoDriver::Epoll) {
+        let mut runtime = match ThreadRuntime::build(preference(wanted)) {
             Ok((runtime, driver)) => {
                 let _ = built.send(Ok(driver));
                 runtime
@@ -369,6 +367,13 @@ fn start_core(
         ));
     }
     Ok((thread, driver))
+}
+
+fn preference(driver: IoDriver) -> Preference {
+    match driver {
+        IoDriver::Epoll => Preference::Epoll,
+        IoDriver::Auto | IoDriver::IoUring => Preference::Ring,
+    }
 }
 
 fn redis_service(config: &Config) -> Option<Service> {

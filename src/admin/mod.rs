@@ -9,21 +9,22 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::clock;
-use crate::gateway::core::readiness::Health;
+use crate::gateway::core::Metrics;
+use crate::gateway::core::readiness::Readiness;
 use crate::http1::{Framing, HeadLimits, HeadScan, Method, RequestHead};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS, LINGER_MS};
 use crate::net::listener::{Listener, Socket};
 use crate::net::runtime::Driver;
-use crate::net::{Buffer, BufferPool, NEVER, Pace, Sink, Stream, Timers};
-use crate::telemetry::prometheus::Extra;
-use crate::telemetry::{Counter, Counters, prometheus};
+use crate::net::{Buffer, BufferPool, NEVER, Pace, Sink, Timers, Transport};
+use crate::telemetry::metrics::Counter;
+use crate::telemetry::metrics::prometheus::{self, Extra};
 
 /// What the window shows.
 pub struct Admin {
     /// The process's readiness.
-    pub health: Arc<Health>,
+    pub readiness: Arc<Readiness>,
     /// Each core's CPU, driver and numbers.
-    pub cores: Vec<(usize, Driver, Arc<Counters>)>,
+    pub cores: Vec<(usize, Driver, Metrics)>,
     /// The control thread's driver.
     pub control: Driver,
     /// Access-log lines that the sink did not take; `None`: no access log.
@@ -72,7 +73,7 @@ async fn waiting(admin: &Admin, listener: &Listener) -> std::io::Result<bool> {
 }
 
 /// Requests one after the other, until the client closes, errs or dawdles.
-async fn converse(admin: &Admin, stream: Stream, _peer: SocketAddr) {
+async fn converse(admin: &Admin, stream: Transport, _peer: SocketAddr) {
     let mut buffer = admin.buffers.buffer();
     let mut head = RequestHead::default();
     while let Some(answer) = next(admin, &stream, &mut buffer, &mut head).await {
@@ -103,7 +104,12 @@ struct Answer {
 }
 
 /// Waits for a request and finds its answer. `None`: nobody is there any more.
-async fn next(admin: &Admin, stream: &Stream, buffer: &mut Buffer, head: &mut RequestHead) -> Option<Answer> {
+async fn next(
+    admin: &Admin,
+    stream: &Transport,
+    buffer: &mut Buffer,
+    head: &mut RequestHead,
+) -> Option<Answer> {
     let limits = HeadLimits::default();
     let deadline = clock::now_ms() + ADMIN_TIMEOUT_MS;
     let mut scan = HeadScan::default();
@@ -141,8 +147,8 @@ impl Admin {
                 (405, "Method Not Allowed", text, "GET only\n".into())
             }
             b"/healthz" => (200, "OK", text, "ok\n".into()),
-            b"/readyz" if self.health.get().is_ready() => (200, "OK", text, self.readiness()),
-            b"/readyz" => (503, "Service Unavailable", text, self.readiness()),
+            b"/readyz" if self.readiness.get().is_ready() => (200, "OK", text, self.readiness_text()),
+            b"/readyz" => (503, "Service Unavailable", text, self.readiness_text()),
             b"/metrics" => (200, "OK", metrics, self.metrics()),
             _ => (404, "Not Found", text, "not found\n".into()),
         };
@@ -151,10 +157,10 @@ impl Admin {
         Answer { status, reason, content_type, body, keep_alive, is_head: head.method == Method::Head }
     }
 
-    fn readiness(&self) -> String {
-        let mut text = format!("{}\n", self.health.get().text());
-        for (index, (cpu, driver, counters)) in self.cores.iter().enumerate() {
-            let redis = if counters.redis_breaker_open.get() > 0 { ", redis out of reach" } else { "" };
+    fn readiness_text(&self) -> String {
+        let mut text = format!("{}\n", self.readiness.get().text());
+        for (index, (cpu, driver, metrics)) in self.cores.iter().enumerate() {
+            let redis = if metrics.redis.breaker_open.get() > 0 { ", redis out of reach" } else { "" };
             text.push_str(&format!("core {index}: cpu {cpu}, {driver}{redis}\n"));
         }
         text.push_str(&format!("control: {}\n", self.control));
@@ -163,8 +169,12 @@ impl Admin {
 
     fn metrics(&self) -> String {
         let mut text = String::new();
-        let numbers: Vec<_> = self.cores.iter().map(|(cpu, _, counters)| (*cpu, counters.clone())).collect();
-        let drivers: Vec<_> = self.cores.iter().map(|(cpu, driver, _)| (*cpu, driver.text())).collect();
+        let cores = self.cores.iter().map(|(cpu, driver, metrics)| prometheus::Core {
+            cpu: *cpu,
+            driver: driver.text(),
+            metrics,
+        });
+        let cores: Vec<_> = cores.collect();
         let control = [("driver", self.control.text())];
         let mut extra = vec![Extra {
             name: "control_driver",
@@ -180,12 +190,12 @@ impl Admin {
             labels: &[],
             value: refused.get(),
         }));
-        prometheus::render(&numbers, &drivers, &extra, &mut text);
+        prometheus::render(&cores, &Metrics::default(), &extra, &mut text);
         text
     }
 }
 
-async fn send(admin: &Admin, stream: &Stream, answer: Answer) -> Option<()> {
+async fn send(admin: &Admin, stream: &Transport, answer: Answer) -> Option<()> {
     let Answer { status, reason, content_type, body, keep_alive, is_head } = answer;
     let connection = if keep_alive { "" } else { "Connection: close\r\n" };
     let allow = if status == 405 { "Allow: GET, HEAD\r\n" } else { "" };

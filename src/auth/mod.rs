@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use crate::config::Access;
 use crate::limits::TOKEN_CACHED_BYTES_MAX;
-use crate::telemetry::Counters;
 
 mod cache;
 mod claims;
 mod json;
+mod metrics;
 pub mod keys;
 pub mod mint;
 #[cfg(test)]
@@ -23,6 +23,7 @@ mod testing;
 mod token;
 
 pub use keys::{Keys, Verified};
+pub use metrics::AuthMetrics;
 pub use mint::{MintError, mint};
 
 use cache::Cache;
@@ -31,36 +32,26 @@ use cache::Cache;
 pub struct Authenticator {
     keys: RefCell<Arc<Keys>>,
     cache: RefCell<Cache>,
+    metrics: Arc<AuthMetrics>,
 }
 
 impl Authenticator {
     /// Starts with an empty cache.
-    pub fn new(keys: Arc<Keys>) -> Self {
-        Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()) }
+    pub fn new(keys: Arc<Keys>, metrics: Arc<AuthMetrics>) -> Self {
+        Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()), metrics }
     }
 
-    /// What the request's credential says. `credentials` are the values of its `Authorization`
-    /// fields, as the head parser trimmed them.
+    /// The user whom a token names.
     ///
-    /// Two such fields are refused: the gateway and whoever reads the request later may not choose
-    /// differently between them.
-    pub fn identify<'a>(
-        &self,
-        credentials: impl Iterator<Item = &'a [u8]>,
-        now_unix_s: u64,
-        counters: &Counters,
-    ) -> Result<Verified, Refusal> {
-        self.verify(bearer(credentials)?, now_unix_s, counters)
-    }
-
-    /// The same of a token that came in another way: a WebSocket's may.
-    pub fn verify(&self, token: &[u8], now_unix_s: u64, counters: &Counters) -> Result<Verified, Refusal> {
+    /// # Errors
+    /// Why the token names nobody.
+    pub fn verify(&self, token: &[u8], now_unix_s: u64) -> Result<Verified, Refusal> {
         let cacheable = token.len() <= TOKEN_CACHED_BYTES_MAX;
         if cacheable && let Some(verified) = self.cache.borrow_mut().get(token, now_unix_s) {
-            counters.token_cache_hits.add(1);
+            self.metrics.cache_hits.add(1);
             return Ok(verified);
         }
-        counters.token_cache_misses.add(1);
+        self.metrics.cache_misses.add(1);
         let verified = self.keys.borrow().verify(token, now_unix_s)?;
         if cacheable {
             self.cache.borrow_mut().insert(token, verified.clone());
@@ -184,25 +175,23 @@ mod tests {
 
     struct Asked {
         authenticator: Authenticator,
-        counters: Counters,
+        metrics: Arc<AuthMetrics>,
     }
 
     impl Asked {
         fn new() -> Self {
-            Self {
-                authenticator: Authenticator::new(Arc::new(Keys::new(&jwt()))),
-                counters: Counters::default(),
-            }
+            let metrics = Arc::<AuthMetrics>::default();
+            Self { authenticator: Authenticator::new(Arc::new(Keys::new(&jwt())), metrics.clone()), metrics }
         }
 
         fn by(&self, fields: &[&str], now_unix_s: u64) -> Result<String, Refusal> {
             let values = fields.iter().map(|field| field.as_bytes());
-            let verified = self.authenticator.identify(values, now_unix_s, &self.counters)?;
+            let verified = self.authenticator.verify(bearer(values)?, now_unix_s)?;
             Ok(verified.user.as_str().to_owned())
         }
 
         fn hits_and_misses(&self) -> (u64, u64) {
-            (self.counters.token_cache_hits.get(), self.counters.token_cache_misses.get())
+            (self.metrics.cache_hits.get(), self.metrics.cache_misses.get())
         }
     }
 

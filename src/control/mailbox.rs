@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use crate::config::UpstreamAddress;
-use crate::gateway::Replacement;
+use crate::gateway::core::{Metrics, Replacement};
 use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::ORDERS_QUEUED_MAX;
-use crate::net::{Endpoint, NEVER, Stream, Timers};
+use crate::net::{Endpoint, NEVER, StreamSocket, Timers};
 
 /// Whose addresses an order brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Mailbox {
 /// The core's side on its own thread.
 pub struct OpenMailbox {
     orders: Receiver<Order>,
-    bell: Stream,
+    bell: StreamSocket,
 }
 
 /// A mailbox for each core, before the first of them runs: a core can give tunnels to every other. Errors: no file
@@ -81,11 +81,11 @@ pub fn mailboxes(count: usize) -> io::Result<(Arc<[Postbox]>, Vec<Mailbox>)> {
 }
 
 /// Every core as the others see it.
-pub fn siblings(postboxes: &Arc<[Postbox]>) -> Arc<[Sibling]> {
+pub fn siblings(postboxes: &Arc<[Postbox]>, metrics: &[Metrics]) -> Arc<[Sibling]> {
     let sibling = |index: usize| {
         let postboxes = postboxes.clone();
         let give = move |handover| postboxes[index].hand_over(handover);
-        Sibling { counters: Arc::default(), give: Box::new(give) }
+        Sibling { connections: metrics[index].connections.clone(), give: Box::new(give) }
     };
     (0..postboxes.len()).map(sibling).collect()
 }
@@ -133,7 +133,7 @@ impl Postbox {
 impl Mailbox {
     /// Registers the bell with the runtime of this thread.
     pub fn open(self) -> io::Result<OpenMailbox> {
-        Ok(OpenMailbox { orders: self.orders, bell: Stream::new(self.bell)? })
+        Ok(OpenMailbox { orders: self.orders, bell: StreamSocket::new(self.bell)? })
     }
 }
 

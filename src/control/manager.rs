@@ -7,7 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
-use crate::gateway::core::readiness::Readiness;
+use crate::gateway::core::readiness::Status;
 
 /// The process is in charge and takes clients.
 pub fn ready() {
@@ -51,8 +51,8 @@ impl Watchdog {
 
     /// For the control thread's clockwork. A process of which a core stands still says nothing, and so is started
     /// anew.
-    pub fn look(&mut self, readiness: Readiness, now_ms: u64) {
-        if readiness != Readiness::CoreDown && now_ms.saturating_sub(self.said_ms) >= self.every_ms {
+    pub fn look(&mut self, status: Status, now_ms: u64) {
+        if status != Status::CoreDown && now_ms.saturating_sub(self.said_ms) >= self.every_ms {
             self.said_ms = now_ms;
             say(&[NotifyState::Watchdog]);
         }

@@ -11,7 +11,8 @@ use tracing::{error, info};
 use crate::config::{Config, UpstreamAddress};
 use crate::control::{Order, Postbox, Target};
 use crate::limits::FIRST_RESOLUTION_MS;
-use crate::upstream::{Endpoint, resolve};
+use crate::net::Endpoint;
+use crate::upstream::resolve;
 
 /// A service whose address may have to be resolved.
 #[derive(Debug, Clone)]

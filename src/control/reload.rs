@@ -17,12 +17,12 @@ use crate::control::names::{self, Names, Service};
 use crate::control::running::Running;
 use crate::control::signals::OpenSignal;
 use crate::control::{Order, Postbox, manager};
-use crate::gateway::Replacement;
+use crate::gateway::core::{Metrics, Replacement};
 use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
+use crate::net::Endpoint;
 use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
-use crate::telemetry::Counters;
-use crate::upstream::{Endpoint, resolve};
+use crate::upstream::resolve;
 
 /// Reads the configuration from where the process has it from: flags, environment, file.
 pub type Load = Box<dyn Fn() -> Result<Lowered, Mistakes> + Send + Sync>;
@@ -35,8 +35,8 @@ pub struct Reload {
     pub running: Arc<Running>,
     /// The cores.
     pub cores: Arc<[Postbox]>,
-    /// Their numbers.
-    pub counters: Vec<Arc<Counters>>,
+    /// Their metrics.
+    pub metrics: Vec<Metrics>,
     /// The thread that resolves names, if there is one.
     pub names: Mutex<Option<Names>>,
     /// Redis as a configuration has it, whose name is resolved with those of the upstreams.
@@ -120,7 +120,7 @@ impl Reload {
             redis_endpoints: self.redis_addresses(running, &config),
             config: config.clone(),
         });
-        let before: Vec<u64> = self.counters.iter().map(|core| core.reloads.get()).collect();
+        let before: Vec<u64> = self.metrics.iter().map(|core| core.core.reloads.get()).collect();
         let mut is_sent = true;
         for core in self.cores.iter() {
             is_sent &= core.send(Order::Reload(replacement.clone()));
@@ -138,7 +138,7 @@ impl Reload {
     /// Waits until every core has taken over one configuration more.
     fn is_taken(&self, before: &[u64]) -> bool {
         for _ in 0..RELOAD_TAKEN_MS {
-            if self.counters.iter().zip(before).all(|(core, before)| core.reloads.get() != *before) {
+            if self.metrics.iter().zip(before).all(|(core, before)| core.core.reloads.get() != *before) {
                 return true;
             }
             thread::sleep(Duration::from_millis(1));

@@ -15,10 +15,10 @@ use crate::control::running::Running;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
 use crate::control::{Fate, Order, Postbox, manager};
-use crate::gateway::core::readiness::{Health, Readiness};
+use crate::gateway::core::Metrics;
+use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::DRAIN_LOOK_MS;
 use crate::net::{NEVER, Timers};
-use crate::telemetry::Counters;
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +41,10 @@ pub struct Shutdown {
     pub upgrade: (OpenSignal, Upgrade),
     /// The cores.
     pub cores: Arc<[Postbox]>,
-    /// Their numbers.
-    pub counters: Vec<Arc<Counters>>,
+    /// Their metrics.
+    pub metrics: Vec<Metrics>,
     /// The process's readiness.
-    pub health: Arc<Health>,
+    pub readiness: Arc<Readiness>,
     /// The configuration, with its waits.
     pub running: Arc<Running>,
     /// The admin listener is another process's.
@@ -92,7 +92,7 @@ impl Shutdown {
     /// Load balancers are told first, and have their time to notice. Errors: a second signal.
     async fn fail_readiness(&self) -> Result<Fate, Ending> {
         manager::stopping();
-        self.health.set(Readiness::Draining);
+        self.readiness.set(Status::Draining);
         let delay_ms = self.running.get().timeouts.shutdown_delay.as_millis() as u64;
         info!(delay_ms, open = self.open(), "draining: not ready any more");
         if delay_ms > 0 && self.signal.wait(&self.timers, clock::now_ms() + delay_ms).await {
@@ -136,11 +136,11 @@ impl Shutdown {
     }
 
     fn listening(&self) -> bool {
-        self.counters.iter().any(|core| core.listening.get() > 0)
+        self.metrics.iter().any(|core| core.connections.listening.get() > 0)
     }
 
     fn open(&self) -> u64 {
-        self.counters.iter().map(|core| core.connections_open.get()).sum()
+        self.metrics.iter().map(|core| core.connections.open.get()).sum()
     }
 }
 

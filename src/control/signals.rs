@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::net::{Stream, Timers};
+use crate::net::{StreamSocket, Timers};
 
 /// Every signal that means something here, from the moment that this exists.
 pub struct Signals {
@@ -27,7 +27,7 @@ pub struct Signal {
 
 /// The same on the control thread's ring.
 pub struct OpenSignal {
-    stream: Stream,
+    stream: StreamSocket,
 }
 
 impl Signals {
@@ -55,7 +55,7 @@ impl Signal {
 
     /// Registers the socket with the runtime of this thread.
     pub fn open(self) -> io::Result<OpenSignal> {
-        Ok(OpenSignal { stream: Stream::new(OwnedFd::from(self.socket))? })
+        Ok(OpenSignal { stream: StreamSocket::new(OwnedFd::from(self.socket))? })
     }
 }
 

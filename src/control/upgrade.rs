@@ -37,8 +37,8 @@ use crate::control::pid_file;
 use crate::control::running::Running;
 use crate::control::signals::OpenSignal;
 use crate::limits::{SUCCESSOR_END_MS, SUCCESSOR_WORDS_MAX, TICK_MS};
-use crate::net::stream::RecvError;
-use crate::net::{NEVER, Stream, Timers};
+use crate::net::RecvError;
+use crate::net::{NEVER, StreamSocket, Timers};
 
 /// How this process was started, so that another one can be started in the same way.
 #[derive(Debug, Clone)]
@@ -133,7 +133,7 @@ impl Upgrade {
         }
     }
 
-    fn spawn(&self) -> io::Result<(Child, Stream)> {
+    fn spawn(&self) -> io::Result<(Child, StreamSocket)> {
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
         let mut handed = Vec::new();
@@ -152,7 +152,7 @@ impl Upgrade {
         let mappings =
             mappings.map(|((_, fd), number)| FdMapping { parent_fd: fd, child_fd: number }).collect();
         command.fd_mappings(mappings).map_err(io::Error::other)?;
-        Ok((command.spawn()?, Stream::new(near.into())?))
+        Ok((command.spawn()?, StreamSocket::new(near.into())?))
     }
 }
 
@@ -160,7 +160,7 @@ impl Upgrade {
 struct Successor {
     /// `None`: it is on its own.
     child: Option<Child>,
-    pipe: Stream,
+    pipe: StreamSocket,
     deadline_ms: u64,
     patience: String,
 }
@@ -259,7 +259,7 @@ impl Predecessor {
     /// Errors: it says nothing for longer than it may take.
     pub async fn ready(self, timers: &Timers, patience_ms: u64) -> io::Result<()> {
         self.0.set_nonblocking(true)?;
-        let pipe = Stream::new(self.0.into())?;
+        let pipe = StreamSocket::new(self.0.into())?;
         // A pipe that is broken shows below.
         let _ = pipe.try_send(READY);
         let deadline_ms = clock::now_ms() + patience_ms;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use crate::gateway::core::readiness::{Health, Readiness};
+use crate::gateway::core::Metrics;
+use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::CORE_STALL_MS;
-use crate::telemetry::Counters;
 
 /// Looks at the cores' heartbeats.
 pub struct Watch {
     cores: Vec<Heartbeat>,
-    health: Arc<Health>,
+    readiness: Arc<Readiness>,
 }
 
 struct Heartbeat {
-    counters: Arc<Counters>,
+    metrics: Metrics,
     ticks: u64,
     since_ms: u64,
     is_down: bool,
@@ -24,20 +24,20 @@ struct Heartbeat {
 
 impl Watch {
     /// Every core counts as turning at first.
-    pub fn new(cores: &[Arc<Counters>], health: Arc<Health>, now_ms: u64) -> Watch {
-        let heartbeat = |counters: &Arc<Counters>| Heartbeat {
-            counters: counters.clone(),
+    pub fn new(cores: &[Metrics], readiness: Arc<Readiness>, now_ms: u64) -> Watch {
+        let heartbeat = |metrics: &Metrics| Heartbeat {
+            metrics: metrics.clone(),
             ticks: 0,
             since_ms: now_ms,
             is_down: false,
         };
-        Watch { cores: cores.iter().map(heartbeat).collect(), health }
+        Watch { cores: cores.iter().map(heartbeat).collect(), readiness }
     }
 
     /// Compares, and sets the readiness when it changes.
     pub fn look(&mut self, now_ms: u64) {
         for (index, core) in self.cores.iter_mut().enumerate() {
-            let ticks = core.counters.ticks.get();
+            let ticks = core.metrics.core.ticks.get();
             if ticks != core.ticks {
                 (core.ticks, core.since_ms) = (ticks, now_ms);
             }
@@ -50,11 +50,11 @@ impl Watch {
             core.is_down = is_down;
         }
         let all_turn = self.cores.iter().all(|core| !core.is_down);
-        let all_reach = self.cores.iter().all(|core| core.counters.redis_breaker_open.get() == 0);
-        self.health.set(match (all_turn, all_reach) {
-            (true, true) => Readiness::Ready,
-            (true, false) => Readiness::Degraded,
-            (false, _) => Readiness::CoreDown,
+        let all_reach = self.cores.iter().all(|core| core.metrics.redis.breaker_open.get() == 0);
+        self.readiness.set(match (all_turn, all_reach) {
+            (true, true) => Status::Ready,
+            (true, false) => Status::Degraded,
+            (false, _) => Status::CoreDown,
         });
     }
 }
@@ -65,30 +65,30 @@ mod tests {
 
     #[test]
     fn a_core_that_stands_still_makes_the_process_unready_until_it_turns_again() {
-        let (counters, health) = (Arc::new(Counters::default()), Arc::new(Health::default()));
-        let mut watch = Watch::new(std::slice::from_ref(&counters), health.clone(), 0);
+        let (metrics, readiness) = (Metrics::default(), Arc::new(Readiness::default()));
+        let mut watch = Watch::new(std::slice::from_ref(&metrics), readiness.clone(), 0);
         watch.look(CORE_STALL_MS);
-        assert_eq!(health.get(), Readiness::Ready);
+        assert_eq!(readiness.get(), Status::Ready);
         watch.look(CORE_STALL_MS + 1);
-        assert_eq!(health.get(), Readiness::CoreDown);
-        counters.ticks.add(1);
+        assert_eq!(readiness.get(), Status::CoreDown);
+        metrics.core.ticks.add(1);
         watch.look(CORE_STALL_MS + 2);
-        assert_eq!(health.get(), Readiness::Ready);
+        assert_eq!(readiness.get(), Status::Ready);
     }
 
     #[test]
     fn a_core_without_redis_makes_the_process_degraded_and_no_worse() {
-        let (counters, health) = (Arc::new(Counters::default()), Arc::new(Health::default()));
-        let mut watch = Watch::new(std::slice::from_ref(&counters), health.clone(), 0);
-        counters.redis_breaker_open.set(1);
+        let (metrics, readiness) = (Metrics::default(), Arc::new(Readiness::default()));
+        let mut watch = Watch::new(std::slice::from_ref(&metrics), readiness.clone(), 0);
+        metrics.redis.breaker_open.set(1);
         watch.look(1);
-        assert_eq!(health.get(), Readiness::Degraded);
-        assert!(health.get().is_ready());
+        assert_eq!(readiness.get(), Status::Degraded);
+        assert!(readiness.get().is_ready());
         watch.look(CORE_STALL_MS + 1);
-        assert_eq!(health.get(), Readiness::CoreDown);
-        counters.ticks.add(1);
-        counters.redis_breaker_open.set(0);
+        assert_eq!(readiness.get(), Status::CoreDown);
+        metrics.core.ticks.add(1);
+        metrics.redis.breaker_open.set(0);
         watch.look(CORE_STALL_MS + 2);
-        assert_eq!(health.get(), Readiness::Ready);
+        assert_eq!(readiness.get(), Status::Ready);
     }
 }

@@ -10,11 +10,11 @@ use crate::gateway::exchange::After;
 use crate::gateway::future_pool::FuturePool;
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
-use crate::net::Stream;
+use crate::net::Transport;
 
 /// What serves the client connections of one core, each from its first byte to its close. Whoever accepted one has
 /// counted it.
-pub fn server(active: Rc<ActiveCore>) -> impl Fn(Stream, SocketAddr) {
+pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr) {
     let pool = FuturePool::new(turn);
     move |stream, peer| {
         let downstream = Box::new(Downstream::new(&active.core(), stream, peer));
@@ -35,14 +35,14 @@ where
     F: Future<Output = Option<Box<Downstream>>>,
 {
     async move {
-        let counters = active.core().counters.clone();
+        let connections = active.core().resources.metrics.connections.clone();
         while downstream.first_bytes(&active.core()).await {
             match pool.run(active.clone(), downstream).await {
                 Some(again) => downstream = again,
                 None => break,
             }
         }
-        counters.connections_open.subtract(1);
+        connections.open.subtract(1);
     }
 }
 
@@ -63,7 +63,7 @@ async fn turn(active: Rc<ActiveCore>, mut downstream: Box<Downstream>) -> Option
         After::KeepAlive => return Some(downstream),
         After::Linger => downstream.linger(&core).await,
         After::Close => {}
-        After::Tunnel(handover) => tunnel::begin(&core, handover),
+        After::Tunnel(handover) => tunnel::begin(&core.resources, handover),
     }
     None
 }

@@ -36,13 +36,14 @@ impl<'c> Exchange<'c> {
     pub fn begin(core: &'c Core, downstream: &'c mut Downstream, heads: &'c mut Heads) -> Exchange<'c> {
         let Heads { request, response } = heads;
         let forwarded_for = request.values(FieldKind::XForwardedFor);
-        let client = client_address(downstream.peer.ip(), &core.config.trusted_proxies, forwarded_for);
+        let client =
+            client_address(downstream.peer.ip(), &core.snapshot.config.trusted_proxies, forwarded_for);
         let adopted =
             request.only(FieldKind::XRequestId).filter(|id| client.peer_trusted && accept_request_id(id));
-        let id = adopted.map_or_else(|| core.ids.next_id(), RequestId::adopted);
+        let id = adopted.map_or_else(|| core.resources.ids.next_id(), RequestId::adopted);
         let framing = request.head.framing;
         let encoding = if framing == Framing::Chunked { Encoding::Chunked } else { Encoding::Raw };
-        let body = Body::new(framing, encoding, body_bytes_max(core.config.sizes.body_bytes), false);
+        let body = Body::new(framing, encoding, body_bytes_max(core.snapshot.config.sizes.body_bytes), false);
         let record = Record::begin(core, client.address, id);
         let is_peer_trusted = client.peer_trusted;
         Exchange { core, downstream, request, response, body, record, is_peer_trusted }
@@ -61,7 +62,7 @@ impl<'c> Exchange<'c> {
 
     /// The client wants its connection to go on, and so do we.
     pub fn may_keep_alive(&self) -> bool {
-        self.request.head.keep_alive && !self.core.draining.get()
+        self.request.head.keep_alive && !self.core.resources.io.is_draining()
     }
 
     /// Reads what is left of the request's body after its response, so that the next request can come.
@@ -75,7 +76,12 @@ impl<'c> Exchange<'c> {
         let core = self.core;
         let buffer = &mut self.downstream.buffer;
         let stream = &self.downstream.stream;
-        let mut source = Source { stream, timers: &core.timers, pace: core.client_pace(), client: None };
+        let mut source = Source {
+            stream,
+            timers: &core.resources.io.timers,
+            pace: core.snapshot.client_pace(),
+            client: None,
+        };
         match source.discard(&mut self.body, buffer, REFUSED_BODY_BYTES_MAX).await {
             Ok(true) => After::KeepAlive,
             Ok(false) | Err(_) => After::Linger,

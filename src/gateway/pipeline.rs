@@ -46,7 +46,7 @@ impl<'c> Exchange<'c> {
         if let Some(answered) = local::answer(self).await {
             return Ok(answered);
         }
-        let found = self.core.routes.find(self.request.method(), self.request.path());
+        let found = self.core.snapshot.routes.find(self.request.method(), self.request.path());
         self.record.route = found.name();
         let identified = self.identify(&found);
         let permit = self.permit(&found, &identified).await?;
@@ -65,13 +65,13 @@ impl<'c> Exchange<'c> {
         identity: &Identity,
         permit: &Permit,
     ) -> Result<After, Failure> {
-        let upstream = &self.core.upstreams[route.upstream];
-        let lease = upstream.lease(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
+        let upstream = &self.core.snapshot.upstreams[route.upstream];
+        let lease = upstream.lease(&self.core.resources.io.timers).await.map_err(unreachable)?;
         match forward(self, route, identity, permit, lease).await {
-            Err(Failure::Stale) => self.core.counters.upstream_retries.add(1),
+            Err(Failure::Stale) => self.core.resources.metrics.upstream.retries.add(1),
             ended => return ended,
         }
-        let lease = upstream.lease_new(&self.core.timers, &self.core.counters).await.map_err(unreachable)?;
+        let lease = upstream.lease_new(&self.core.resources.io.timers).await.map_err(unreachable)?;
         forward(self, route, identity, permit, lease).await
     }
 
@@ -84,7 +84,7 @@ impl<'c> Exchange<'c> {
             Some(route) => handshake::token(self.request, route.token_sources),
             None => auth::bearer(self.request.values(FieldKind::Authorization)),
         };
-        let verified = self.core.authenticator.verify(token?, clock::unix_s(), &self.core.counters)?;
+        let verified = self.core.snapshot.authenticator.verify(token?, clock::unix_s())?;
         self.record.user = Some(verified.user.clone());
         Ok(verified)
     }
@@ -102,15 +102,15 @@ impl<'c> Exchange<'c> {
             (Access::Protected, Err(_)) => Client::Bad(address),
         };
         let route = if let Match::Route(found) = found { Some(&found.route) } else { None };
-        let global = &self.core.config.rate_limit;
-        let taken = self.core.limiter.take(&Ask { client, address, route }, global).await;
+        let global = &self.core.snapshot.config.rate_limit;
+        let taken = self.core.snapshot.limiter.take(&Ask { client, address, route }, global).await;
         self.record.quota = match &taken {
             Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
             Err(Refused::Limited(limited)) => Some(limited.quota),
             Ok(_) | Err(Refused::Unavailable) => None,
         };
         let permit = taken.map_err(Failure::Refused)?;
-        self.core.counters.requests_admitted.add(1);
+        self.core.resources.metrics.requests.admitted.add(1);
         Ok(permit)
     }
 
@@ -127,7 +127,7 @@ impl<'c> Exchange<'c> {
             Match::Unknown => return Err(Failure::NoRoute),
         };
         let bytes_max =
-            body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.config.sizes.body_bytes));
+            body_bytes_max(route.route.body_bytes_max.unwrap_or(self.core.snapshot.config.sizes.body_bytes));
         if matches!(self.request.head.framing, Framing::Length(length) if length > bytes_max) {
             return Err(Failure::BodyTooLarge);
         }

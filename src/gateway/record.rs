@@ -10,8 +10,8 @@ use crate::gateway::core::request_id::RequestId;
 use crate::gateway::websocket::tunnel::AccessContext;
 use crate::limit::Quota;
 
+use crate::net::Endpoint;
 use crate::telemetry::AccessRecord;
-use crate::upstream::Endpoint;
 
 /// What is remembered of one exchange while it runs.
 pub struct Record<'c> {
@@ -50,10 +50,10 @@ pub struct Record<'c> {
 impl<'c> Record<'c> {
     /// The exchange begins: its head is here.
     pub fn begin(core: &Core, client: IpAddr, id: RequestId) -> Record<'c> {
-        core.counters.requests.add(1);
-        core.counters.requests_in_flight.add(1);
+        core.resources.metrics.requests.received.add(1);
+        core.resources.metrics.requests.in_flight.add(1);
         Record {
-            begun_us: core.stopwatch_us(),
+            begun_us: core.resources.stopwatch_us(),
             client,
             id,
             route: None,
@@ -75,7 +75,7 @@ impl<'c> Record<'c> {
     /// there is nothing to remember.
     pub fn ticket(&mut self, core: &Core, request: &Request) -> Option<Box<AccessContext>> {
         self.is_handed_over = true;
-        core.access_log.as_ref()?;
+        core.resources.access_log.as_ref()?;
         Some(Box::new(AccessContext {
             begun_us: self.begun_us,
             client: self.client,
@@ -93,16 +93,18 @@ impl<'c> Record<'c> {
 
     /// The exchange is over: counted, and written into the core's log buffer.
     pub fn finish(self, core: &Core, request: &Request) {
-        core.counters.requests_in_flight.subtract(1);
+        core.resources.metrics.requests.in_flight.subtract(1);
         match self.status {
             // Nobody was there, or what had begun was cut short.
             _ if matches!(self.code, Some("client_gone" | "response_cut")) => {
-                core.counters.exchanges_aborted.add(1);
+                core.resources.metrics.requests.aborted.add(1);
             }
-            100..=599 => core.counters.responses[usize::from(self.status / 100) - 1].add(1),
-            _ => core.counters.exchanges_aborted.add(1),
+            100..=599 => {
+                core.resources.metrics.requests.responses.at(usize::from(self.status / 100) - 1).add(1)
+            }
+            _ => core.resources.metrics.requests.aborted.add(1),
         }
-        let Some(log) = core.access_log.as_ref().filter(|_| !self.is_handed_over) else { return };
+        let Some(log) = core.resources.access_log.as_ref().filter(|_| !self.is_handed_over) else { return };
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: self.id.as_bytes(),
@@ -122,7 +124,7 @@ impl<'c> Record<'c> {
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: self.reused,
         };
-        log.borrow_mut().record(&line, &core.counters);
+        log.borrow_mut().record(&line);
     }
 }
 

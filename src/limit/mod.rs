@@ -4,6 +4,7 @@ pub mod arithmetic;
 pub mod bucket;
 pub mod draw;
 mod known_empty;
+mod metrics;
 pub mod memory;
 pub mod shared;
 #[cfg(test)]
@@ -16,12 +17,12 @@ pub use arithmetic::{Decision, Limit};
 pub use bucket::{Bucket, Client, KeyBuf};
 pub use draw::{Ask, Draw, Draws};
 pub use memory::MemoryLimiter;
+pub use metrics::LimitMetrics;
 pub use shared::SharedLimiter;
 
 use crate::config::{LimitStore, RateLimit};
 use crate::limits::RETRY_AFTER_MAX_S;
 use crate::redis::Redis;
-use crate::telemetry::Counters;
 
 /// What Redis runs: `arithmetic` in Lua.
 pub const SCRIPT: &str = include_str!("bucket.lua");
@@ -92,12 +93,17 @@ impl Store {
     }
 
     /// One core's way to it. `redis`: the core's connection, if the store is there.
-    pub fn limiter(&self, limit: &RateLimit, redis: Option<Rc<Redis>>, counters: &Arc<Counters>) -> Limiter {
+    pub fn limiter(
+        &self,
+        limit: &RateLimit,
+        redis: Option<Rc<Redis>>,
+        metrics: &Arc<LimitMetrics>,
+    ) -> Limiter {
         match (self, redis) {
             (Self::Memory(memory), _) => Limiter::Memory(memory.clone()),
             (Self::Redis(memory), Some(redis)) => {
-                let (memory, counters) = (memory.clone(), counters.clone());
-                Limiter::Shared(SharedLimiter::new(redis, limit.on_failure, memory, counters))
+                let (memory, metrics) = (memory.clone(), metrics.clone());
+                Limiter::Shared(SharedLimiter::new(redis, limit.on_failure, memory, metrics))
             }
             (Self::Off, _) | (Self::Redis(_), None) => Limiter::Off,
         }

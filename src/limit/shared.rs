@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::bucket::KeyBuf;
 use super::known_empty::KnownEmpty;
+use super::metrics::LimitMetrics;
 use super::{Decision, Draws, MemoryLimiter, Permit, Refused};
 use crate::clock;
 use crate::config::OnRedisFailure;
 use crate::limits::ROUTE_LIMITS_MAX;
 use crate::redis::breaker::State;
 use crate::redis::{Put, Redis, Unavailable};
-use crate::telemetry::Counters;
 
 /// One core's way to the buckets in Redis.
 pub struct SharedLimiter {
@@ -24,7 +24,7 @@ pub struct SharedLimiter {
     on_failure: OnRedisFailure,
     /// For `RATE_LIMIT_ON_REDIS_FAILURE=memory`: the process's own buckets.
     memory: Arc<MemoryLimiter>,
-    counters: Arc<Counters>,
+    metrics: Arc<LimitMetrics>,
 }
 
 impl SharedLimiter {
@@ -33,7 +33,7 @@ impl SharedLimiter {
         redis: Rc<Redis>,
         on_failure: OnRedisFailure,
         memory: Arc<MemoryLimiter>,
-        counters: Arc<Counters>,
+        metrics: Arc<LimitMetrics>,
     ) -> SharedLimiter {
         SharedLimiter {
             redis,
@@ -41,7 +41,7 @@ impl SharedLimiter {
             learnt_over: Cell::new(0),
             on_failure,
             memory,
-            counters,
+            metrics,
         }
     }
 
@@ -52,7 +52,7 @@ impl SharedLimiter {
     /// the operator wants such requests refused.
     pub async fn take(&self, draws: &Draws<'_>) -> Result<Permit, Refused> {
         if let Some(decision) = self.known_empty(draws) {
-            self.counters.limit_refused_locally.add(1);
+            self.metrics.refused_locally.add(1);
             return draws.settle(decision).map_err(Refused::Limited);
         }
         // Redis decides after this moment, so what it says of its own clock holds from here on at the latest.
@@ -93,9 +93,9 @@ impl SharedLimiter {
 
     fn decided(&self, draws: &Draws<'_>, decision: Decision, asked_us: u64) -> Result<Permit, Refused> {
         if decision.is_admitted {
-            self.counters.limit_admitted.add(1);
+            self.metrics.admitted.add(1);
         } else {
-            self.counters.limit_refused.add(1);
+            self.metrics.refused.add(1);
             if let Some(draw) = draws.all().get(decision.tightest) {
                 let mut buffer = KeyBuf::default();
                 let key = draw.bucket.key(draws.prefix(), &mut buffer);
@@ -118,17 +118,17 @@ impl SharedLimiter {
             OnRedisFailure::Memory => {
                 let decision = self.memory.take(draws);
                 match decision.is_admitted {
-                    true => self.counters.limit_admitted_by_memory.add(1),
-                    false => self.counters.limit_refused_by_memory.add(1),
+                    true => self.redis.outage().admitted_by_memory.add(1),
+                    false => self.redis.outage().refused_by_memory.add(1),
                 }
                 return draws.settle(decision).map_err(Refused::Limited);
             }
             OnRedisFailure::Open => {}
         }
         match why {
-            Unavailable::Open => self.counters.limit_unlimited_breaker.add(1),
-            Unavailable::TimedOut => self.counters.limit_unlimited_timeout.add(1),
-            Unavailable::QueueFull => self.counters.limit_unlimited_queue.add(1),
+            Unavailable::Open => self.redis.outage().unlimited_breaker.add(1),
+            Unavailable::TimedOut => self.redis.outage().unlimited_timeout.add(1),
+            Unavailable::QueueFull => self.redis.outage().unlimited_queue.add(1),
         }
         Ok(Permit::unlimited())
     }

@@ -1,4 +1,4 @@
-//! Opening a connection to one address.
+//! Opening a connection: to one address, or to the first of several that accepts one.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use crate::clock;
 use crate::limits::TICK_MS;
-use crate::net::{Elapsed, Endpoint, Stream, Timers};
+use crate::net::{Elapsed, Endpoint, StreamSocket, Timers, Transport};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -35,12 +35,16 @@ impl fmt::Display for ConnectError {
 }
 
 /// Connects, at the latest when the coarse clock shows `deadline_ms`.
-pub async fn connect(endpoint: &Endpoint, timers: &Timers, deadline_ms: u64) -> Result<Stream, ConnectError> {
+pub async fn connect(
+    endpoint: &Endpoint,
+    timers: &Timers,
+    deadline_ms: u64,
+) -> Result<Transport, ConnectError> {
     let failed = |errno: Errno| ConnectError::Failed(errno.into());
     let (socket, begun) = begin(endpoint, timers, deadline_ms).await?;
     let stream = match begun {
-        Begun::Connected => return Stream::new(socket).map_err(ConnectError::Failed),
-        Begun::Pending => Stream::new(socket).map_err(ConnectError::Failed)?,
+        Begun::Connected => return plain(socket),
+        Begun::Pending => StreamSocket::new(socket).map_err(ConnectError::Failed)?,
     };
     match timers.until(deadline_ms, pin!(stream.writable())).await {
         Ok(polled) => polled.map_err(ConnectError::Failed)?,
@@ -48,7 +52,50 @@ pub async fn connect(endpoint: &Endpoint, timers: &Timers, deadline_ms: u64) -> 
     }
     // connect(2): after the socket has become writable, SO_ERROR says whether it is connected.
     stream.connected().map_err(failed)?;
-    Ok(stream)
+    Ok(Transport::Plain(stream))
+}
+
+/// An address that a connection may lead to.
+pub trait Candidate {
+    /// The address.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// No connection to this address could be opened.
+    fn failed(&self) {}
+}
+
+impl Candidate for &Endpoint {
+    fn endpoint(&self) -> &Endpoint {
+        self
+    }
+}
+
+/// Connects to the first candidate that accepts, in their order. `deadline_ms` is asked before each attempt. A
+/// candidate that does not answer in time ends the search: the time is used up.
+///
+/// # Errors
+/// Why the last candidate that was tried did not accept.
+pub async fn connect_any<C: Candidate>(
+    candidates: impl Iterator<Item = C>,
+    timers: &Timers,
+    deadline_ms: impl Fn() -> u64,
+) -> Result<(Transport, C), ConnectError> {
+    let mut failure = ConnectError::NoAddress;
+    for candidate in candidates {
+        match connect(candidate.endpoint(), timers, deadline_ms()).await {
+            Ok(transport) => return Ok((transport, candidate)),
+            Err(error) => failure = error,
+        }
+        candidate.failed();
+        if matches!(failure, ConnectError::TimedOut) {
+            break;
+        }
+    }
+    Err(failure)
+}
+
+fn plain(socket: OwnedFd) -> Result<Transport, ConnectError> {
+    StreamSocket::new(socket).map(Transport::Plain).map_err(ConnectError::Failed)
 }
 
 enum Begun {

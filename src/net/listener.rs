@@ -10,7 +10,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use socket2::{SockFilter, SockRef};
 
-use crate::net::Stream;
+use crate::net::{StreamSocket, Transport};
 use crate::sys::fd_of;
 
 /// A bound socket.
@@ -170,7 +170,7 @@ impl Listener {
     pub fn leave(self) {}
 
     /// Takes the next waiting connection. `None`: none is waiting.
-    pub fn try_accept(&self) -> Result<Option<(Stream, SocketAddr)>, AcceptError> {
+    pub fn try_accept(&self) -> Result<Option<(Transport, SocketAddr)>, AcceptError> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (socket, peer) = match rustix::net::acceptfrom_with(fd_of(&self.inner), flags) {
             Ok(accepted) => accepted,
@@ -185,7 +185,7 @@ impl Listener {
         let unknown = || AcceptError::Dropped(io::Error::from(io::ErrorKind::NotConnected));
         let peer = peer.ok_or_else(unknown)?;
         let peer = SocketAddr::try_from(peer).map_err(|error| AcceptError::Dropped(error.into()))?;
-        Ok(Some((Stream::new(socket).map_err(AcceptError::Dropped)?, peer)))
+        Ok(Some((Transport::Plain(StreamSocket::new(socket).map_err(AcceptError::Dropped)?), peer)))
     }
 }
 

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::limits::{PIPE_BYTES, PIPES_MAX};
-use crate::net::Stream;
+use crate::net::StreamSocket;
 
 /// The pipes of one core.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl PipePool {
 
 impl Pipe {
     /// Takes at most `bytes_max` bytes from a socket. `None`: nothing has arrived. `Some(0)`: nothing will.
-    pub fn pull(&mut self, from: &Stream, bytes_max: usize) -> io::Result<Option<usize>> {
+    pub fn pull(&mut self, from: &StreamSocket, bytes_max: usize) -> io::Result<Option<usize>> {
         let Some(ends) = &self.ends else { return Ok(None) };
         let pulled = from.try_splice_into(&ends.write, bytes_max.min(PIPE_BYTES))?;
         self.held += pulled.unwrap_or(0);
@@ -69,7 +69,7 @@ impl Pipe {
     }
 
     /// Gives what is in it to a socket. `None`: nothing fits there.
-    pub fn push(&mut self, to: &Stream) -> io::Result<Option<usize>> {
+    pub fn push(&mut self, to: &StreamSocket) -> io::Result<Option<usize>> {
         let Some(ends) = &self.ends else { return Ok(None) };
         let pushed = to.try_splice_from(&ends.read, self.held)?;
         self.held -= pushed.unwrap_or(0);
@@ -96,17 +96,17 @@ impl Drop for Pipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::runtime::ThreadRuntime;
+    use crate::net::runtime::{Preference, ThreadRuntime};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-    fn pair() -> (Stream, Stream) {
+    fn pair() -> (StreamSocket, StreamSocket) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
-        (Stream::new(near).expect("near"), Stream::new(far).expect("far"))
+        (StreamSocket::new(near).expect("near"), StreamSocket::new(far).expect("far"))
     }
 
     fn on_a_core(test: impl FnOnce(&Rc<PipePool>)) {
-        let (mut runtime, _) = ThreadRuntime::build(true).expect("a runtime");
+        let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
         runtime.block_on(async { test(&Rc::default()) });
     }
 

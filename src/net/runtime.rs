@@ -38,6 +38,15 @@ impl fmt::Display for Driver {
     }
 }
 
+/// Which drivers are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preference {
+    /// Rings from the best tuned down, then epoll.
+    Ring,
+    /// Epoll alone.
+    Epoll,
+}
+
 /// A runtime, to be used on the thread that built it.
 pub enum ThreadRuntime {
     /// On a ring.
@@ -47,9 +56,11 @@ pub enum ThreadRuntime {
 }
 
 impl ThreadRuntime {
-    /// Tries the drivers from the best down. `is_ring_wanted` false: epoll at once.
-    /// Errors: not even epoll works.
-    pub fn build(is_ring_wanted: bool) -> io::Result<(ThreadRuntime, Driver)> {
+    /// Builds a runtime on the best driver that the kernel grants.
+    ///
+    /// # Errors
+    /// Not even epoll works.
+    pub fn build(preference: Preference) -> io::Result<(ThreadRuntime, Driver)> {
         let [mut deferring, mut cooperating, plain] = [(); 3].map(|()| io_uring::IoUring::builder());
         // The runtime asks for completions only when no task is ready: one that woke itself again and again would have
         // the core to itself. None of ours does.
@@ -58,7 +69,7 @@ impl ThreadRuntime {
         for (flags, driver) in
             [(deferring, Driver::TunedRing), (cooperating, Driver::TunedRing), (plain, Driver::PlainRing)]
         {
-            if !is_ring_wanted {
+            if preference == Preference::Epoll {
                 break;
             }
             let builder = RuntimeBuilder::<TimeDriver<IoUringDriver>>::new();

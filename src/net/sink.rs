@@ -4,11 +4,11 @@ use std::io;
 use std::pin::pin;
 
 use crate::clock;
-use crate::net::{Buffer, Pace, Stream, Timers};
+use crate::net::{Buffer, Pace, Timers, Transport};
 
 /// The sending side of one connection during one message.
 pub struct Sink<'s> {
-    stream: &'s Stream,
+    transport: &'s Transport,
     timers: &'s Timers,
     /// What was gathered and has not left yet.
     out: Buffer,
@@ -28,8 +28,8 @@ pub enum SendError {
 
 impl<'s> Sink<'s> {
     /// `out` may hold a head already.
-    pub fn new(stream: &'s Stream, timers: &'s Timers, out: Buffer, pace: Pace) -> Sink<'s> {
-        Sink { stream, timers, out, pace, is_overdue: false }
+    pub fn new(transport: &'s Transport, timers: &'s Timers, out: Buffer, pace: Pace) -> Sink<'s> {
+        Sink { transport, timers, out, pace, is_overdue: false }
     }
 
     /// Bytes that have left so far.
@@ -53,8 +53,8 @@ impl<'s> Sink<'s> {
         }
         while !piece.is_empty() {
             let sent = match self.out.is_empty() {
-                true => self.stream.try_send(piece),
-                false => self.stream.try_send_both(self.out.filled(), piece),
+                true => self.transport.try_send(piece),
+                false => self.transport.try_send_both(self.out.filled(), piece),
             };
             let Some(sent) = sent.map_err(SendError::Closed)? else {
                 self.wait().await?;
@@ -71,7 +71,7 @@ impl<'s> Sink<'s> {
     /// Sends what was gathered.
     pub async fn flush(&mut self) -> Result<(), SendError> {
         while !self.out.is_empty() {
-            match self.stream.try_send(self.out.filled()).map_err(SendError::Closed)? {
+            match self.transport.try_send(self.out.filled()).map_err(SendError::Closed)? {
                 Some(sent) => {
                     self.moved(sent);
                     self.out.consume(sent);
@@ -96,7 +96,7 @@ impl<'s> Sink<'s> {
             return Err(SendError::TimedOut);
         }
         let since = clock::now_ms();
-        let waited = self.timers.until(self.pace.deadline(since), pin!(self.stream.writable())).await;
+        let waited = self.timers.until(self.pace.deadline(since), pin!(self.transport.writable())).await;
         self.pace.waited_since(since);
         match waited {
             Ok(Ok(())) => Ok(()),

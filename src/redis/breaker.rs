@@ -3,14 +3,15 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::limits::REDIS_FAILURES_MAX;
 use crate::net::ConnectError;
+use crate::redis::metrics::{OutageMetrics, RedisMetrics};
 use crate::redis::reply::Malformed;
-use crate::telemetry::Counters;
 
 /// Whether calls go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub(super) struct Breaker {
     opened_ms: Cell<u64>,
     at_opening: Cell<Passed>,
     at_summary: Cell<Passed>,
+    metrics: Arc<RedisMetrics>,
+    outage: Arc<OutageMetrics>,
 }
 
 /// What the limiter did without Redis.
@@ -77,11 +80,10 @@ struct Passed {
 }
 
 impl Passed {
-    fn now(counters: &Counters) -> Passed {
-        let unlimited = counters.limit_unlimited_timeout.get()
-            + counters.limit_unlimited_breaker.get()
-            + counters.limit_unlimited_queue.get();
-        Passed { unlimited, refused_locally: counters.limit_refused_by_memory.get() }
+    fn now(outage: &OutageMetrics) -> Passed {
+        let unlimited =
+            outage.unlimited_timeout.get() + outage.unlimited_breaker.get() + outage.unlimited_queue.get();
+        Passed { unlimited, refused_locally: outage.refused_by_memory.get() }
     }
 
     fn since(self, before: Passed) -> Passed {
@@ -94,7 +96,8 @@ impl Passed {
 
 impl Breaker {
     /// Open: there is no connection yet. Nothing is said about that until the first attempt has failed.
-    pub(super) fn new() -> Breaker {
+    pub(super) fn new(metrics: Arc<RedisMetrics>, outage: Arc<OutageMetrics>) -> Breaker {
+        metrics.breaker_open.set(1);
         Breaker {
             state: Cell::new(State::Open),
             failures_in_row: Cell::new(0),
@@ -102,6 +105,8 @@ impl Breaker {
             opened_ms: Cell::new(clock::now_ms()),
             at_opening: Cell::default(),
             at_summary: Cell::default(),
+            metrics,
+            outage,
         }
     }
 
@@ -135,35 +140,35 @@ impl Breaker {
     }
 
     /// No calls from now on. Said once, however many attempts to connect fail after it.
-    pub(super) fn open(&self, cause: &Cause, counters: &Counters) {
+    pub(super) fn open(&self, cause: &Cause) {
         self.state.set(State::Open);
-        counters.redis_breaker_open.set(1);
+        self.metrics.breaker_open.set(1);
         if self.is_announced.replace(true) {
             return;
         }
         self.opened_ms.set(clock::now_ms());
-        self.at_opening.set(Passed::now(counters));
+        self.at_opening.set(Passed::now(&self.outage));
         self.at_summary.set(self.at_opening.get());
         error!(core = core(), %cause, "Redis is out of reach");
     }
 
     /// Calls again.
-    pub(super) fn close(&self, counters: &Counters) {
+    pub(super) fn close(&self) {
         self.state.set(State::Closed);
         self.failures_in_row.set(0);
-        counters.redis_breaker_open.set(0);
+        self.metrics.breaker_open.set(0);
         if !self.is_announced.replace(false) {
             info!(core = core(), "Redis answers");
             return;
         }
-        let Passed { unlimited, refused_locally } = Passed::now(counters).since(self.at_opening.get());
+        let Passed { unlimited, refused_locally } = Passed::now(&self.outage).since(self.at_opening.get());
         let open_ms = clock::now_ms() - self.opened_ms.get();
         info!(core = core(), open_ms, unlimited, refused_locally, "Redis answers again");
     }
 
     /// What has happened since the last summary.
-    pub(super) fn summarize(&self, counters: &Counters) {
-        let now = Passed::now(counters);
+    pub(super) fn summarize(&self) {
+        let now = Passed::now(&self.outage);
         let Passed { unlimited, refused_locally } = now.since(self.at_summary.replace(now));
         let open_ms = clock::now_ms() - self.opened_ms.get();
         warn!(core = core(), open_ms, unlimited, refused_locally, "Redis is still out of reach");
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_failures_in_a_row_are_too_many() {
-        let breaker = Breaker::new();
+        let breaker = Breaker::new(Arc::default(), Arc::default());
         for _ in 0..10 {
             assert!(!breaker.failed() && !breaker.failed());
             breaker.succeeded();
@@ -191,15 +196,16 @@ mod tests {
 
     #[test]
     fn opens_half_opens_and_closes_and_shows_it_in_the_gauge() {
-        let (breaker, counters) = (Breaker::new(), Counters::default());
+        let metrics = Arc::<RedisMetrics>::default();
+        let breaker = Breaker::new(metrics.clone(), Arc::default());
         assert_eq!(breaker.state(), State::Open);
         breaker.half_open();
         assert!(!breaker.is_closed());
-        breaker.close(&counters);
+        breaker.close();
         assert!(breaker.is_closed());
-        breaker.open(&Cause::Closed, &counters);
-        assert_eq!((breaker.state(), counters.redis_breaker_open.get()), (State::Open, 1));
-        breaker.close(&counters);
-        assert_eq!(counters.redis_breaker_open.get(), 0);
+        breaker.open(&Cause::Closed);
+        assert_eq!((breaker.state(), metrics.breaker_open.get()), (State::Open, 1));
+        breaker.close();
+        assert_eq!(metrics.breaker_open.get(), 0);
     }
 }

@@ -11,7 +11,7 @@ use redis::Value;
 
 use crate::clock;
 use crate::limits::{REDIS_INTEGERS_MAX, REDIS_OUT_KEPT_BYTES};
-use crate::net::{Buffer, Stream};
+use crate::net::{Buffer, Transport};
 use crate::redis::breaker::Cause;
 use crate::redis::queue::{Expected, Outcome};
 use crate::redis::reply::{self, Malformed, Reply};
@@ -20,14 +20,14 @@ use crate::redis::{Redis, Unavailable};
 /// One connection that has been set up.
 pub(super) struct Connection<'r> {
     redis: &'r Redis,
-    stream: &'r Stream,
+    stream: &'r Transport,
     /// The beginning of a reply whose end has not come yet.
     buffer: RefCell<Buffer>,
 }
 
 impl<'r> Connection<'r> {
-    pub(super) fn new(redis: &'r Redis, stream: &'r Stream) -> Connection<'r> {
-        Connection { redis, stream, buffer: RefCell::new(redis.buffers.buffer()) }
+    pub(super) fn new(redis: &'r Redis, stream: &'r Transport) -> Connection<'r> {
+        Connection { redis, stream, buffer: RefCell::new(redis.io.buffers.buffer()) }
     }
 
     /// Serves calls until the connection is of no use any more; why it is not.
@@ -70,7 +70,7 @@ impl<'r> Connection<'r> {
     fn send(&self) -> std::io::Result<bool> {
         let mut out = self.redis.out.borrow_mut();
         let Some(sent) = self.stream.try_send(&out)? else { return Ok(false) };
-        self.redis.counters.redis_round_trips.add(1);
+        self.redis.metrics.round_trips.add(1);
         if sent < out.len() {
             // The socket's buffer is full: rare enough to move what is left.
             out.drain(..sent);
@@ -149,7 +149,7 @@ impl<'r> Connection<'r> {
             return Err(Cause::Garbage(STRANGE));
         }
         let is_wanted = queue.settle(slot, Outcome::Answered(integers));
-        self.redis.counters.redis_latency.observe(now_us.saturating_sub(ask.asked_us));
+        self.redis.metrics.latency.observe(now_us.saturating_sub(ask.asked_us));
         // A late reply is no success: a Redis that is always a little late must not keep every caller waiting.
         if is_wanted {
             self.redis.breaker.succeeded();
@@ -206,7 +206,7 @@ impl<'r> Connection<'r> {
     /// What has arrived has been read: whoever still waits, waits for Redis, not for this core.
     fn expire(&self) -> Result<(), Cause> {
         let expired = self.redis.queue.borrow_mut().expire(clock::now_us());
-        self.redis.counters.redis_timeouts.add(u64::from(expired));
+        self.redis.metrics.timeouts.add(u64::from(expired));
         let too_many = (0..expired).fold(false, |_, _| self.redis.breaker.failed());
         if too_many { Err(Cause::TimedOut(self.redis.breaker.failures_in_row())) } else { Ok(()) }
     }

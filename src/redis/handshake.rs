@@ -6,44 +6,35 @@ use redis::{Cmd, Value};
 
 use crate::clock;
 use crate::limits::{REDIS_ADDRESSES_TRIED_MAX, REDIS_CONNECT_MS};
-use crate::net::stream::RecvError;
-use crate::net::{self, Buffer, ConnectError, Stream};
+use crate::net::RecvError;
+use crate::net::{self, Buffer, Transport};
 use crate::redis::Redis;
 use crate::redis::breaker::Cause;
 use crate::redis::connection::{Refusal, STRANGE, refusal};
 use crate::redis::reply::{self, Malformed};
 
 /// Connects and sets up. Afterwards the connection has answered a call of the script within its budget.
-pub(super) async fn connect(redis: &Redis) -> Result<Stream, Cause> {
+pub(super) async fn connect(redis: &Redis) -> Result<Transport, Cause> {
     let stream = reach(redis).await?;
-    let mut setup = Setup { redis, stream: &stream, replies: redis.buffers.buffer() };
+    let mut setup = Setup { redis, stream: &stream, replies: redis.io.buffers.buffer() };
     setup.introduce().await?;
     setup.probe().await?;
     drop(setup);
     Ok(stream)
 }
 
-/// Each address in turn, and the next one if one refuses.
-async fn reach(redis: &Redis) -> Result<Stream, Cause> {
+/// Round robin over the addresses, and the next one if one refuses.
+async fn reach(redis: &Redis) -> Result<Transport, Cause> {
     let endpoints = redis.endpoints.borrow().clone();
-    let mut failure = ConnectError::NoAddress;
-    for _ in 0..endpoints.len().min(REDIS_ADDRESSES_TRIED_MAX) {
-        let endpoint = &endpoints[redis.turn.get() % endpoints.len()];
-        redis.turn.set(redis.turn.get().wrapping_add(1));
-        match net::connect(endpoint, &redis.timers, clock::now_ms() + REDIS_CONNECT_MS).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-        if matches!(failure, ConnectError::TimedOut) {
-            break;
-        }
-    }
-    Err(Cause::Connect(failure))
+    let order = redis.turns.order(&endpoints, REDIS_ADDRESSES_TRIED_MAX);
+    let deadline_ms = || clock::now_ms() + REDIS_CONNECT_MS;
+    let reached = net::connect_any(order, &redis.io.timers, deadline_ms).await;
+    reached.map(|(transport, _)| transport).map_err(Cause::Connect)
 }
 
 struct Setup<'r> {
     redis: &'r Redis,
-    stream: &'r Stream,
+    stream: &'r Transport,
     replies: Buffer,
 }
 
@@ -118,7 +109,7 @@ impl Setup<'_> {
         while !bytes.is_empty() {
             match self.stream.try_send(bytes).map_err(Cause::Broken)? {
                 Some(sent) => bytes = &bytes[sent..],
-                None => match self.redis.timers.until(deadline_ms, pin!(self.stream.writable())).await {
+                None => match self.redis.io.timers.until(deadline_ms, pin!(self.stream.writable())).await {
                     Ok(polled) => polled.map_err(Cause::Broken)?,
                     Err(_) => return Err(Cause::Silent),
                 },
@@ -137,7 +128,7 @@ impl Setup<'_> {
                 self.replies.consume(length);
                 return Ok((value, refused));
             }
-            match self.stream.recv(&mut self.replies, &self.redis.timers, deadline_ms).await {
+            match self.stream.recv(&mut self.replies, &self.redis.io.timers, deadline_ms).await {
                 Ok(0) => return Err(Cause::Closed),
                 Ok(_) => {}
                 Err(RecvError::Closed(error)) => return Err(Cause::Broken(error)),

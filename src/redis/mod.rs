@@ -14,6 +14,7 @@
 pub mod breaker;
 mod connection;
 mod handshake;
+mod metrics;
 mod queue;
 pub mod reply;
 pub mod script;
@@ -28,11 +29,11 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 pub use breaker::State;
+pub use metrics::{OutageMetrics, RedisMetrics};
 
 use crate::clock;
 use crate::limits::{FIRST_RESOLUTION_MS, REDIS_INTEGERS_MAX, TICK_MS};
-use crate::net::{BufferPool, Endpoint, Stream, Timers};
-use crate::telemetry::Counters;
+use crate::net::{Endpoint, Io, RoundRobin, Timers, Transport};
 use breaker::Breaker;
 use connection::Connection;
 use queue::{Ask, Outcome, Queue};
@@ -70,12 +71,11 @@ pub enum Unavailable {
 pub struct Redis {
     settings: Settings,
     script: Script,
-    timers: Rc<Timers>,
-    buffers: Rc<BufferPool>,
-    counters: Arc<Counters>,
+    io: Rc<Io>,
+    metrics: Arc<RedisMetrics>,
+    outage: Arc<OutageMetrics>,
     endpoints: RefCell<Arc<[Endpoint]>>,
-    /// Which endpoint has its turn.
-    turn: Cell<usize>,
+    turns: RoundRobin,
     breaker: Breaker,
     generation: Cell<u64>,
     queue: RefCell<Queue>,
@@ -96,20 +96,19 @@ impl Redis {
     pub fn new(
         settings: Settings,
         script: &'static str,
-        timers: Rc<Timers>,
-        buffers: Rc<BufferPool>,
-        counters: Arc<Counters>,
+        io: Rc<Io>,
+        metrics: Arc<RedisMetrics>,
+        outage: Arc<OutageMetrics>,
     ) -> Rc<Redis> {
-        counters.redis_breaker_open.set(1);
         Rc::new(Redis {
             settings,
             script: Script::new(script),
-            timers,
-            buffers,
-            counters,
+            io,
+            breaker: Breaker::new(metrics.clone(), outage.clone()),
+            metrics,
+            outage,
             endpoints: RefCell::new(Arc::new([])),
-            turn: Cell::new(0),
-            breaker: Breaker::new(),
+            turns: RoundRobin::default(),
             generation: Cell::new(0),
             queue: RefCell::new(Queue::new()),
             out: RefCell::default(),
@@ -124,6 +123,11 @@ impl Redis {
     pub fn replace_endpoints(&self, endpoints: Arc<[Endpoint]>) {
         *self.endpoints.borrow_mut() = endpoints;
         self.wake_task();
+    }
+
+    /// What became of requests that Redis could not decide: for the limiter to count.
+    pub fn outage(&self) -> &OutageMetrics {
+        &self.outage
     }
 
     /// Changes with every new connection: behind it may be a Redis that has forgotten everything.
@@ -193,12 +197,12 @@ impl Redis {
         let mut backoff = Backoff::default();
         loop {
             let stream = redis.connect(&mut backoff).await;
-            redis.breaker.close(&redis.counters);
+            redis.breaker.close();
             redis.generation.set(redis.generation.get() + 1);
             redis.first_attempt_is_over();
             let since_ms = clock::now_ms();
             let cause = Connection::new(redis, &stream).serve().await;
-            redis.breaker.open(&cause, &redis.counters);
+            redis.breaker.open(&cause);
             redis.queue.borrow_mut().release_all();
             redis.out.borrow_mut().clear();
             drop(stream);
@@ -206,7 +210,7 @@ impl Redis {
                 // It has worked, so it is tried again at once: a server may close what was idle for long.
                 backoff = Backoff::default();
             } else {
-                backoff.wait(&redis.timers).await;
+                backoff.wait(&redis.io.timers).await;
             }
         }
     }
@@ -221,7 +225,7 @@ impl Redis {
             *self.first.borrow_mut() = Some(context.waker().clone());
             Poll::Pending
         });
-        let _ = self.timers.until(deadline_ms, tried).await;
+        let _ = self.io.timers.until(deadline_ms, tried).await;
     }
 
     /// Queues one attempt at a call.
@@ -232,7 +236,7 @@ impl Redis {
         let mut queue = self.queue.borrow_mut();
         let earliest_us = queue.earliest_us();
         let Some(slot) = queue.push(ask) else {
-            self.counters.redis_queue_full.add(1);
+            self.metrics.queue_full.add(1);
             return Err(Unavailable::QueueFull);
         };
         let mut out = self.out.borrow_mut();
@@ -240,7 +244,7 @@ impl Redis {
             self.wake_task();
         }
         give(&mut |keys, args| self.script.pack_call(keys, args, &mut out));
-        self.counters.redis_calls.add(1);
+        self.metrics.calls.add(1);
         Ok(Asked { redis: self, slot })
     }
 
@@ -250,27 +254,27 @@ impl Redis {
             self.remember_task(context.waker());
             if self.endpoints.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) }
         });
-        let _ = self.timers.until(clock::now_ms() + FIRST_RESOLUTION_MS, known).await;
+        let _ = self.io.timers.until(clock::now_ms() + FIRST_RESOLUTION_MS, known).await;
     }
 
     /// Tries until a connection works. Meanwhile it says now and then that there is none.
-    async fn connect(&self, backoff: &mut Backoff) -> Stream {
+    async fn connect(&self, backoff: &mut Backoff) -> Transport {
         let mut connecting = pin!(async {
             loop {
                 self.breaker.half_open();
-                self.counters.redis_reconnects.add(1);
+                self.metrics.reconnects.add(1);
                 match handshake::connect(self).await {
                     Ok(stream) => return stream,
-                    Err(cause) => self.breaker.open(&cause, &self.counters),
+                    Err(cause) => self.breaker.open(&cause),
                 }
                 self.first_attempt_is_over();
-                backoff.wait(&self.timers).await;
+                backoff.wait(&self.io.timers).await;
             }
         });
         loop {
-            match self.timers.until(clock::now_ms() + SUMMARY_MS, connecting.as_mut()).await {
+            match self.io.timers.until(clock::now_ms() + SUMMARY_MS, connecting.as_mut()).await {
                 Ok(stream) => return stream,
-                Err(_) => self.breaker.summarize(&self.counters),
+                Err(_) => self.breaker.summarize(),
             }
         }
     }

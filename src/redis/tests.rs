@@ -6,7 +6,7 @@ mod server;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::net::runtime::ThreadRuntime;
+use crate::net::runtime::{Preference, ThreadRuntime};
 use server::Server;
 
 use super::*;
@@ -18,7 +18,7 @@ const SCRIPT: &str =
 /// A connection on a core of its own, and what it counts.
 struct Bench {
     redis: Rc<Redis>,
-    counters: Arc<Counters>,
+    metrics: Arc<RedisMetrics>,
 }
 
 fn settings(timeout_ms: u64) -> Settings {
@@ -32,29 +32,29 @@ fn settings(timeout_ms: u64) -> Settings {
 
 /// Runs a test on a core that has tried to connect.
 fn bench<F: Future<Output = ()>>(endpoint: &Endpoint, settings: Settings, test: impl FnOnce(Rc<Bench>) -> F) {
-    bench_on(true, endpoint, settings, test);
+    bench_on(Preference::Ring, endpoint, settings, test);
 }
 
 fn bench_on<F: Future<Output = ()>>(
-    is_ring_wanted: bool,
+    preference: Preference,
     endpoint: &Endpoint,
     settings: Settings,
     test: impl FnOnce(Rc<Bench>) -> F,
 ) {
-    let (mut runtime, _) = ThreadRuntime::build(is_ring_wanted).unwrap();
+    let (mut runtime, _) = ThreadRuntime::build(preference).unwrap();
     runtime.block_on(async {
-        let (timers, counters) = (Rc::new(Timers::new()), Arc::new(Counters::default()));
-        let redis = Redis::new(settings, SCRIPT, timers.clone(), BufferPool::new(), counters.clone());
+        let (io, metrics) = (Rc::<Io>::default(), Arc::new(RedisMetrics::default()));
+        let redis = Redis::new(settings, SCRIPT, io.clone(), metrics.clone(), Arc::default());
         redis.replace_endpoints(Arc::new([endpoint.clone()]));
         monoio::spawn(async move {
             loop {
                 monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
-                timers.tick(clock::now_ms());
+                io.timers.tick(clock::now_ms());
             }
         });
         monoio::spawn(redis.clone().run());
         redis.first_attempt(clock::now_ms() + 3_000).await;
-        test(Rc::new(Bench { redis, counters })).await;
+        test(Rc::new(Bench { redis, metrics })).await;
     });
 }
 
@@ -119,15 +119,15 @@ async fn sleep(ms: u64) {
 #[test]
 fn concurrent_calls_leave_in_one_write_and_each_gets_its_own_answer() {
     let server = Server::start(&[]);
-    for is_ring_wanted in [true, false] {
-        bench_on(is_ring_wanted, &server.endpoint(), settings(1_000), async |bench| {
+    for preference in [Preference::Ring, Preference::Epoll] {
+        bench_on(preference, &server.endpoint(), settings(1_000), async |bench| {
             for _ in 0..20 {
-                let before = bench.counters.redis_round_trips.get();
+                let before = bench.metrics.round_trips.get();
                 bench.assert_right(64).await;
-                assert_eq!(bench.counters.redis_round_trips.get() - before, 1);
+                assert_eq!(bench.metrics.round_trips.get() - before, 1);
             }
-            assert_eq!(bench.counters.redis_calls.get(), 64 * 20);
-            assert_eq!(bench.counters.redis_breaker_open.get(), 0);
+            assert_eq!(bench.metrics.calls.get(), 64 * 20);
+            assert_eq!(bench.metrics.breaker_open.get(), 0);
         });
     }
 }
@@ -167,7 +167,7 @@ fn a_call_over_the_bound_of_the_queue_fails_at_once() {
         let tasks: Vec<_> = (0..crate::limits::REDIS_QUEUE_MAX as u64).map(|n| bench.start(n)).collect();
         sleep(1).await;
         assert_eq!(bench.call(1).await, Err(Unavailable::QueueFull));
-        assert_eq!(bench.counters.redis_queue_full.get(), 1);
+        assert_eq!(bench.metrics.queue_full.get(), 1);
         server.signal(rustix::process::Signal::CONT);
         for (n, task) in tasks.into_iter().enumerate() {
             assert_eq!(task.await.0, Ok([n as i64, n as i64 + 1]));

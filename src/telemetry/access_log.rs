@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::AccessRecord;
 use super::access_sink::{Order, Sink, run};
-use super::{AccessRecord, Counter, Counters};
+use super::metrics::Counter;
 use crate::config;
 use crate::limits::{ACCESS_LOG_BUFFER_BYTES, ACCESS_LOG_FINISH_MS, ACCESS_LOG_LINE_BYTES, ACCESS_LOG_QUEUE};
 
@@ -28,6 +29,15 @@ pub struct AccessLog {
     buffer: Batch,
     full: Sender<Batch>,
     empty: Receiver<Vec<u8>>,
+    metrics: Arc<AccessLogMetrics>,
+}
+
+crate::metric_group! {
+    /// Metrics of one core's access log.
+    pub struct AccessLogMetrics {
+        /// Access-log lines dropped because the sink was stuck.
+        counter lines_dropped = "access_log_lines_dropped";
+    }
 }
 
 /// Whole lines, and how many.
@@ -50,23 +60,23 @@ pub struct AccessLogWriter {
 
 impl AccessLog {
     /// Appends one line to this core's buffer. Never waits; a line that finds no room is dropped and counted.
-    pub fn record(&mut self, record: &AccessRecord<'_>, counters: &Counters) {
+    pub fn record(&mut self, record: &AccessRecord<'_>) {
         if !self.has_room() {
-            self.flush(counters);
+            self.flush();
         }
         if !self.has_room() {
-            counters.access_log_lines_dropped.add(1);
+            self.metrics.lines_dropped.add(1);
             return;
         }
         record.write_json(&mut self.buffer.bytes);
         self.buffer.lines += 1;
         if !self.has_room() {
-            self.flush(counters);
+            self.flush();
         }
     }
 
     /// Hands what is there to the writer; for the core's ticker. While the queue is full, the lines stay.
-    pub fn flush(&mut self, counters: &Counters) {
+    pub fn flush(&mut self) {
         if self.buffer.lines == 0 || self.full.is_full() {
             return;
         }
@@ -78,7 +88,7 @@ impl AccessLog {
             self.buffer = refused.into_inner();
         } else {
             // The writer has finished.
-            counters.access_log_lines_dropped.add(refused.into_inner().lines);
+            self.metrics.lines_dropped.add(refused.into_inner().lines);
         }
     }
 
@@ -108,9 +118,9 @@ impl AccessLogWriter {
     }
 
     /// A core's end.
-    pub fn core_log(&self) -> AccessLog {
+    pub fn core_log(&self, metrics: Arc<AccessLogMetrics>) -> AccessLog {
         let buffer = Batch { bytes: Vec::with_capacity(ACCESS_LOG_BUFFER_BYTES), lines: 0 };
-        AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone() }
+        AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone(), metrics }
     }
 
     /// What opens the file anew, after a rotation has moved it away. Nothing happens if it is not a file or an
@@ -184,6 +194,10 @@ mod tests {
         }
     }
 
+    fn core_log(writer: &AccessLogWriter) -> AccessLog {
+        writer.core_log(Arc::default())
+    }
+
     #[test]
     fn off_starts_nothing() {
         assert!(AccessLogWriter::start(&config::AccessLog::Off).unwrap().is_none());
@@ -191,35 +205,36 @@ mod tests {
 
     #[test]
     fn every_line_of_every_core_arrives_whole() {
-        let (scratch, counters) = (Scratch::new("whole"), Counters::default());
+        let scratch = Scratch::new("whole");
         let writer = scratch.writer();
-        let mut logs = [writer.core_log(), writer.core_log()];
+        let mut logs = [core_log(&writer), core_log(&writer)];
         for _ in 0..2_000 {
             for log in &mut logs {
-                log.record(&record(), &counters);
+                log.record(&record());
             }
             // No core outruns the disk in this test.
             eventually("the queue empties", || writer.full.len() < ACCESS_LOG_QUEUE / 2);
         }
-        logs.iter_mut().for_each(|log| log.flush(&counters));
+        logs.iter_mut().for_each(|log| log.flush());
+        let dropped: u64 = logs.iter().map(|log| log.metrics.lines_dropped.get()).sum();
         drop(logs);
         assert!(writer.finish());
         let lines = scratch.lines();
         assert_eq!(lines.len(), 4_000);
         assert!(lines.iter().all(|line| line == &lines[0] && line.starts_with('{') && line.ends_with('}')));
-        assert_eq!(counters.access_log_lines_dropped.get(), 0);
+        assert_eq!(dropped, 0);
     }
 
     #[test]
     fn buffers_come_back() {
-        let (scratch, counters) = (Scratch::new("reuse"), Counters::default());
+        let scratch = Scratch::new("reuse");
         let writer = scratch.writer();
-        let mut log = writer.core_log();
+        let mut log = core_log(&writer);
         let mut addresses = std::collections::HashSet::new();
         for _ in 0..50 {
             addresses.insert(log.buffer.bytes.as_ptr());
-            log.record(&record(), &counters);
-            log.flush(&counters);
+            log.record(&record());
+            log.flush();
             eventually("the writer gives the buffer back", || !writer.empty.is_empty());
         }
         assert!(addresses.len() <= 2, "{} buffers", addresses.len());
@@ -229,12 +244,12 @@ mod tests {
     #[test]
     fn a_file_is_appended_to_and_readable_by_its_group_only() {
         use std::os::unix::fs::PermissionsExt;
-        let (scratch, counters) = (Scratch::new("append"), Counters::default());
+        let scratch = Scratch::new("append");
         for _ in 0..2 {
             let writer = scratch.writer();
-            let mut log = writer.core_log();
-            log.record(&record(), &counters);
-            log.flush(&counters);
+            let mut log = core_log(&writer);
+            log.record(&record());
+            log.flush();
             assert!(writer.finish());
         }
         assert_eq!(scratch.lines().len(), 2);
@@ -244,16 +259,16 @@ mod tests {
     #[test]
     fn a_rotated_file_is_opened_anew() {
         let (scratch, moved) = (Scratch::new("rotate"), Scratch::new("rotated"));
-        let (writer, counters) = (scratch.writer(), Counters::default());
-        let mut log = writer.core_log();
-        log.record(&record(), &counters);
-        log.flush(&counters);
+        let writer = scratch.writer();
+        let mut log = core_log(&writer);
+        log.record(&record());
+        log.flush();
         eventually("the first line is written", || scratch.lines().len() == 1);
         fs::rename(&scratch.0, &moved.0).unwrap();
         writer.reopener()();
         eventually("the file is there again", || scratch.0.exists());
-        log.record(&record(), &counters);
-        log.flush(&counters);
+        log.record(&record());
+        log.flush();
         assert!(writer.finish());
         assert_eq!((scratch.lines().len(), moved.lines().len()), (1, 1));
     }
@@ -261,12 +276,12 @@ mod tests {
     #[test]
     fn a_full_disk_costs_lines_and_nothing_else() {
         let full_disk = config::AccessLog::File("/dev/full".into());
-        let (writer, counters) = (AccessLogWriter::start(&full_disk).unwrap().unwrap(), Counters::default());
-        let mut log = writer.core_log();
+        let writer = AccessLogWriter::start(&full_disk).unwrap().unwrap();
+        let mut log = core_log(&writer);
         for _ in 0..3 {
-            log.record(&record(), &counters);
-            log.record(&record(), &counters);
-            log.flush(&counters);
+            log.record(&record());
+            log.record(&record());
+            log.flush();
         }
         eventually("the lines are counted", || writer.refused().get() == 6);
         assert!(writer.finish());
@@ -274,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_stuck_sink_drops_lines_and_never_the_end() {
-        let (scratch, counters) = (Scratch::new("fifo"), Counters::default());
+        let scratch = Scratch::new("fifo");
         let (path, fifo) = (&scratch.0, rustix::fs::FileType::Fifo);
         rustix::fs::mknodat(rustix::fs::CWD, path, fifo, 0o600.into(), 0).unwrap();
         let error = AccessLogWriter::start(&config::AccessLog::File(path.clone())).unwrap_err();
@@ -282,15 +297,15 @@ mod tests {
 
         let _unread = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         let writer = scratch.writer();
-        let mut log = writer.core_log();
+        let mut log = core_log(&writer);
         let room = (ACCESS_LOG_QUEUE + 4) * ACCESS_LOG_BUFFER_BYTES;
         let lines = room / 200;
         let start = Instant::now();
         for _ in 0..lines {
-            log.record(&record(), &counters);
+            log.record(&record());
         }
         assert!(start.elapsed() < Duration::from_secs(5), "a core waited");
-        let dropped = counters.access_log_lines_dropped.get();
+        let dropped = log.metrics.lines_dropped.get();
         assert!(dropped > 0 && dropped < lines as u64, "{dropped} of {lines}");
         assert!(log.buffer.bytes.len() <= ACCESS_LOG_BUFFER_BYTES);
 
@@ -301,12 +316,12 @@ mod tests {
 
     #[test]
     fn a_core_outlives_the_writer() {
-        let (scratch, counters) = (Scratch::new("outlive"), Counters::default());
+        let scratch = Scratch::new("outlive");
         let writer = scratch.writer();
-        let mut log = writer.core_log();
+        let mut log = core_log(&writer);
         assert!(writer.finish());
-        log.record(&record(), &counters);
-        log.flush(&counters);
-        assert_eq!(counters.access_log_lines_dropped.get(), 1);
+        log.record(&record());
+        log.flush();
+        assert_eq!(log.metrics.lines_dropped.get(), 1);
     }
 }

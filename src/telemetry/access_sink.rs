@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender, select};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 
-use super::Counter;
 use super::access_log::Batch;
+use super::metrics::Counter;
 use crate::config;
 use crate::limits::ACCESS_LOG_BUFFER_BYTES;
 

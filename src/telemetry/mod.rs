@@ -1,14 +1,15 @@
-//! What a core tells about itself: counters, and one access-log line per exchange.
+//! What a core tells about itself: metrics, one access-log line per exchange, and the program's own log.
 
 pub mod access_log;
 pub mod access_record;
 mod access_sink;
-pub mod counters;
 pub mod log;
-pub mod prometheus;
+pub mod metrics;
 mod tunnel_end;
 
-pub use access_log::{AccessLog, AccessLogWriter};
+pub use access_log::{AccessLog, AccessLogMetrics, AccessLogWriter};
 pub use access_record::{AccessRecord, TunnelRecord};
-pub use counters::{Counter, Counters};
 pub use tunnel_end::TunnelEnd;
+
+/// The classes of HTTP status codes (RFC 9110 §15), from 1xx to 5xx.
+pub const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];

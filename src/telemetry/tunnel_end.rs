@@ -49,8 +49,19 @@ impl TunnelEnd {
         TunnelEnd::UpstreamMisbehaved,
     ];
 
+    /// The texts of all, in the same order.
+    pub const TEXTS: [&'static str; TunnelEnd::ALL.len()] = {
+        let mut texts = [""; TunnelEnd::ALL.len()];
+        let mut at = 0;
+        while at < texts.len() {
+            texts[at] = TunnelEnd::ALL[at].text();
+            at += 1;
+        }
+        texts
+    };
+
     /// As it stands in metrics and in the access log.
-    pub fn text(self) -> &'static str {
+    pub const fn text(self) -> &'static str {
         match self {
             TunnelEnd::ClientClosed => "client_closed",
             TunnelEnd::UpstreamClosed => "upstream_closed",

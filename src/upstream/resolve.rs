@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::UpstreamAddress;
 use crate::limits::ADDRESSES_MAX;
-use crate::upstream::Endpoint;
+use crate::net::Endpoint;
 
 /// The endpoints, if no name has to be resolved for them.
 pub fn known(address: &UpstreamAddress) -> Option<Arc<[Endpoint]>> {

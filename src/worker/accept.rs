@@ -13,35 +13,35 @@ use crate::gateway::ActiveCore;
 use crate::gateway::answer::reply;
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
-use crate::net::{NEVER, Stream};
+use crate::net::{NEVER, Transport};
 
 /// Accepts until the core drains. Then, unless the socket is handed over, nobody is let in any more, whoever is at the
 /// door comes in, and only then does the listener close: closing it would reset those connections.
 pub async fn accept(
     active: Rc<ActiveCore>,
-    serve: Rc<impl Fn(Stream, SocketAddr)>,
+    serve: Rc<impl Fn(Transport, SocketAddr)>,
     listener: Listener,
     fate: Rc<Cell<Fate>>,
 ) {
-    let counters = active.core().counters.clone();
-    counters.listening.add(1);
+    let connections = active.core().resources.metrics.connections.clone();
+    connections.listening.add(1);
     let door = Door { active, serve, refusals: Rc::default() };
     let mut exhausted = Exhausted::default();
     let mut closes_ms = NEVER;
     loop {
         let core = door.active.core();
-        if core.draining.get() && closes_ms == NEVER {
+        if core.resources.io.is_draining() && closes_ms == NEVER {
             if fate.get() == Fate::HandedOver {
                 break;
             }
             let some_come = listener.turn_away();
-            closes_ms = clock::now_ms() + if some_come { core.idle_grace_ms.get() } else { 0 };
+            closes_ms = clock::now_ms() + if some_come { core.resources.io.idle_grace_ms() } else { 0 };
         }
         match door.take_waiting(&listener) {
             Taken::Everything if clock::now_ms() >= closes_ms => break,
             Taken::Everything => {
                 let look_again = closes_ms.min(clock::now_ms() + LOOK_AGAIN_MS);
-                let _ = core.until_drain(look_again, pin!(listener.readable())).await;
+                let _ = core.resources.io.until_drain(look_again, pin!(listener.readable())).await;
             }
             // The others get their turn; the poll completes at once.
             Taken::Enough => {
@@ -49,7 +49,7 @@ pub async fn accept(
             }
             Taken::Failed(error) => {
                 exhausted.say(&error);
-                core.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
+                core.resources.io.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
             }
             Taken::Over => break,
         }
@@ -58,7 +58,7 @@ pub async fn accept(
         Fate::Closed => listener.close(),
         Fate::HandedOver => listener.leave(),
     }
-    counters.listening.subtract(1);
+    connections.listening.subtract(1);
 }
 
 struct Door<S> {
@@ -76,7 +76,7 @@ enum Taken {
     Over,
 }
 
-impl<S: Fn(Stream, SocketAddr)> Door<S> {
+impl<S: Fn(Transport, SocketAddr)> Door<S> {
     fn take_waiting(&self, listener: &Listener) -> Taken {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.try_accept() {
@@ -85,7 +85,7 @@ impl<S: Fn(Stream, SocketAddr)> Door<S> {
                 Err(AcceptError::Dropped(_)) => {}
                 Err(AcceptError::Over) => return Taken::Over,
                 Err(AcceptError::Exhausted(error)) => {
-                    self.active.core().counters.accept_failures.add(1);
+                    self.active.core().resources.metrics.connections.accept_failures.add(1);
                     return Taken::Failed(error);
                 }
             }
@@ -93,16 +93,16 @@ impl<S: Fn(Stream, SocketAddr)> Door<S> {
         Taken::Enough
     }
 
-    fn admit(&self, stream: Stream, peer: SocketAddr) {
+    fn admit(&self, stream: Transport, peer: SocketAddr) {
         let core = self.active.core();
-        let counters = &core.counters;
-        counters.connections_accepted.add(1);
-        if counters.connections_open.get() < core.connections_max() as u64 {
-            counters.connections_open.add(1);
+        let connections = &core.resources.metrics.connections;
+        connections.accepted.add(1);
+        if connections.open.get() < core.connections_max() as u64 {
+            connections.open.add(1);
             (self.serve)(stream, peer);
             return;
         }
-        counters.connections_refused.add(1);
+        connections.refused.add(1);
         if self.refusals.get() < REFUSALS_AT_ONCE {
             self.refusals.set(self.refusals.get() + 1);
             let (core, refusals) = (core.clone(), self.refusals.clone());

@@ -11,9 +11,8 @@ use std::time::Duration;
 use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
 use crate::gateway;
-use crate::gateway::core::Parts;
+use crate::gateway::core::{ActiveCore, Core, Prepared, Replacement, Resources};
 use crate::gateway::websocket::tunnel;
-use crate::gateway::{ActiveCore, Core};
 use crate::limits::{
     ACCESS_LOG_FLUSH_MS, DRAIN_IDLE_MS, DRAIN_LOOK_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS, TICK_MS,
 };
@@ -21,8 +20,10 @@ use crate::net::listener::{Listener, Socket};
 
 /// What one core is given to work with.
 pub struct Assignment {
-    /// What the core is made of.
-    pub parts: Parts,
+    /// What was prepared for the core.
+    pub prepared: Prepared,
+    /// Its first configuration.
+    pub first: Replacement,
     /// Its listening sockets.
     pub sockets: Vec<Socket>,
     /// Its orders.
@@ -34,15 +35,16 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     let mut sockets = assignment.sockets;
     let fate = Rc::new(Cell::new(Fate::Closed));
     let mailbox = assignment.mailbox.open()?;
-    let core = Core::new(assignment.parts);
-    let timers = core.timers.clone();
-    core.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
+    let redis = store::redis(&assignment.first.config).map(|(_, settings)| settings);
+    let core = Core::new(Resources::new(assignment.prepared), &assignment.first, redis);
+    let timers = core.resources.io.timers.clone();
+    core.snapshot.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
     let active = Rc::new(ActiveCore::new(core));
     monoio::spawn(tick(active.clone()));
     while let Some(order) = mailbox.next(&timers).await {
         match order {
             Order::Endpoints(Target::Upstream(address), endpoints) => {
-                active.core().replace_endpoints(&address, &endpoints);
+                active.core().snapshot.replace_endpoints(&address, &endpoints);
             }
             Order::Endpoints(Target::Redis(address), endpoints) => {
                 store::replace_endpoints(&active.core(), &address, endpoints);
@@ -54,16 +56,13 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 // What came before there was an order to open waits in the queues, too.
                 open(&active, &mut sockets, &fate)?;
                 let core = active.core();
-                core.drain(idle_grace_ms(sockets_fate, core.config.timeouts.shutdown));
+                core.drain(idle_grace_ms(sockets_fate, core.snapshot.config.timeouts.shutdown));
             }
-            Order::Tunnel(handover) => tunnel::adopt(&active.core().means, *handover),
+            Order::Tunnel(handover) => tunnel::adopt(&active.core().resources, *handover),
             Order::Stop => break,
         }
     }
-    let core = active.core();
-    if let Some(log) = &core.access_log {
-        log.borrow_mut().flush(&core.counters);
-    }
+    active.core().resources.flush_access_log();
     Ok(())
 }
 
@@ -88,7 +87,7 @@ fn open(active: &Rc<ActiveCore>, sockets: &mut Vec<Socket>, fate: &Rc<Cell<Fate>
 /// Takes clients as soon as Redis has been tried: until then they wait in the queues of the listeners, so that not
 /// even the first of them passes unlimited.
 async fn take_clients(active: Rc<ActiveCore>, listeners: Vec<Listener>, fate: Rc<Cell<Fate>>) {
-    let redis = active.core().redis.clone();
+    let redis = active.core().snapshot.redis.clone();
     if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
@@ -102,21 +101,19 @@ async fn take_clients(active: Rc<ActiveCore>, listeners: Vec<Listener>, fate: Rc
 async fn tick(active: Rc<ActiveCore>) {
     let (mut flushed_ms, mut swept_ms) = (0, 0);
     loop {
-        let is_draining = active.core().draining.get();
+        let is_draining = active.core().resources.io.is_draining();
         let tick_ms = if is_draining { DRAIN_LOOK_MS } else { TICK_MS };
         monoio::time::sleep(Duration::from_millis(tick_ms)).await;
         let (core, now_ms) = (active.core(), clock::now_ms());
-        core.timers.tick(now_ms);
-        core.counters.ticks.add(1);
+        core.resources.io.timers.tick(now_ms);
+        core.resources.metrics.core.ticks.add(1);
         if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {
             flushed_ms = now_ms;
-            if let Some(log) = &core.access_log {
-                log.borrow_mut().flush(&core.counters);
-            }
+            core.resources.flush_access_log();
         }
         if now_ms - swept_ms >= SWEEP_MS {
             swept_ms = now_ms;
-            core.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms, &core.counters));
+            core.snapshot.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms));
         }
     }
 }

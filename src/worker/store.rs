@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::config::{Config, LimitStore, Rate, RedisAddress, UpstreamAddress};
-use crate::gateway::{ActiveCore, Core, Replacement};
+use crate::gateway::core::{ActiveCore, Core, Replacement};
 use crate::limit::Limit;
 use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::Endpoint;
@@ -39,7 +39,7 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
 
 /// Redis has these addresses now, if it is still written so.
 pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<[Endpoint]>) {
-    if let (Some(found), Some((known, _))) = (&core.redis, redis(&core.config))
+    if let (Some(found), Some((known, _))) = (&core.snapshot.redis, redis(&core.snapshot.config))
         && known == *address
     {
         found.replace_endpoints(endpoints);
@@ -51,13 +51,13 @@ pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<
 pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
     let old = active.core();
     let wanted = redis(&replacement.config);
-    if wanted == redis(&old.config) {
-        active.replace(replacement, old.redis.clone());
+    if wanted == redis(&old.snapshot.config) {
+        active.replace(replacement, old.snapshot.redis.clone());
         return;
     }
     let another = wanted.map(|(_, settings)| old.another_redis(settings));
     if let Some(another) = &another {
-        let before = || old.redis.as_ref().map(|redis| redis.endpoints());
+        let before = || old.snapshot.redis.as_ref().map(|redis| redis.endpoints());
         if let Some(endpoints) = replacement.redis_endpoints.clone().or_else(before) {
             another.replace_endpoints(endpoints);
         }
@@ -65,7 +65,7 @@ pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
         another.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
     active.replace(replacement, another);
-    if let Some(redis) = old.redis.clone() {
+    if let Some(redis) = old.snapshot.redis.clone() {
         monoio::spawn(retire(old, redis, active.core()));
     }
 }
@@ -73,12 +73,12 @@ pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
 /// Lets the calls of before end, then the connection.
 async fn retire(old: Rc<Core>, redis: Rc<Redis>, new: Rc<Core>) {
     // A call may be made twice.
-    let longest_ms = 2 * old.config.redis.timeout.as_millis() as u64 + TICK_MS;
-    old.timers.sleep_until(clock::now_ms() + longest_ms).await;
+    let longest_ms = 2 * old.snapshot.config.redis.timeout.as_millis() as u64 + TICK_MS;
+    old.resources.io.timers.sleep_until(clock::now_ms() + longest_ms).await;
     redis.retire();
     // The number is one for the core: it is the new one's, whatever the old one has met meanwhile.
-    let is_open = new.redis.as_ref().is_some_and(|redis| redis.state() != State::Closed);
-    new.counters.redis_breaker_open.set(u64::from(is_open));
+    let is_open = new.snapshot.redis.as_ref().is_some_and(|redis| redis.state() != State::Closed);
+    new.resources.metrics.redis.breaker_open.set(u64::from(is_open));
 }
 
 #[cfg(test)]

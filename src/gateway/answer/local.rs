@@ -12,7 +12,7 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> Option<After> {
     match exchange.request.path() {
         b"/healthz" if is_read => Some(text(exchange, 200, "ok").await),
         b"/readyz" if is_read => {
-            let readiness = exchange.core.health.get();
+            let readiness = exchange.core.resources.readiness.get();
             let status = if readiness.is_ready() { 200 } else { 503 };
             Some(text(exchange, status, readiness.text()).await)
         }
@@ -35,7 +35,7 @@ async fn preflight(exchange: &mut Exchange<'_>) -> Option<After> {
     let origin = request.only(FieldKind::Origin);
     let method = request.only(FieldKind::AccessControlRequestMethod);
     let headers_asked = request.only(FieldKind::AccessControlRequestHeaders);
-    let granted = core.cors.preflight(request.method(), origin, method, headers_asked)?;
+    let granted = core.snapshot.cors.preflight(request.method(), origin, method, headers_asked)?;
     exchange.record.route = Some("preflight");
     let answer = Answer { status: 204, content_type: b"", body: b"" };
     let extra = |out: &mut crate::net::Buffer| {

@@ -12,7 +12,7 @@ use crate::gateway::forward::headers;
 use crate::http1::{FieldKind, Framing, Method, push_decimal};
 use crate::limit::Refused;
 use crate::limits::REFUSED_BODY_BYTES_MAX;
-use crate::net::{Buffer, Sink, Stream};
+use crate::net::{Buffer, Sink, Transport};
 
 /// An answer of our own.
 pub struct Answer<'a> {
@@ -34,13 +34,15 @@ pub async fn refuse(exchange: &mut Exchange<'_>, failure: Failure) -> After {
             exchange.record.status = status;
             return After::Close;
         }
-        Failure::Credential(_) => exchange.core.counters.requests_unauthorized.add(1),
-        Failure::Refused(Refused::Limited(_)) => exchange.core.counters.requests_limited.add(1),
-        Failure::Handshake(_) | Failure::TooManyTunnels => exchange.core.counters.handshakes_refused.add(1),
-        Failure::UpstreamProtocol => exchange.core.counters.upstream_protocol_errors.add(1),
+        Failure::Credential(_) => exchange.core.resources.metrics.requests.unauthorized.add(1),
+        Failure::Refused(Refused::Limited(_)) => exchange.core.resources.metrics.requests.limited.add(1),
+        Failure::Handshake(_) | Failure::TooManyTunnels => {
+            exchange.core.resources.metrics.tunnels.handshakes_refused.add(1)
+        }
+        Failure::UpstreamProtocol => exchange.core.resources.metrics.upstream.protocol_errors.add(1),
         _ => {}
     }
-    let mut body = exchange.core.buffers.buffer();
+    let mut body = exchange.core.resources.io.buffers.buffer();
     compose_problem(&mut body, exchange, &failure);
     let answer = Answer { status, content_type: b"application/problem+json", body: body.filled() };
     let is_broken = matches!(
@@ -60,7 +62,7 @@ pub async fn send(
     let core = exchange.core;
     let head = &exchange.request.head;
     let keep_alive = may_continue && exchange.may_keep_alive() && is_drainable(exchange);
-    let mut out = core.buffers.buffer();
+    let mut out = core.resources.io.buffers.buffer();
     headers::compose_status(&mut out, answer.status, failure::reason(answer.status).as_bytes());
     headers::compose_date(&mut out);
     if !answer.body.is_empty() {
@@ -72,7 +74,9 @@ pub async fn send(
     headers::line(&mut out, b"X-Request-Id", exchange.record.id.as_bytes());
     let origin = exchange.request.only(FieldKind::Origin);
     if answer.status != 204 {
-        core.cors.response_fields(origin, &mut |name, value| headers::line(&mut out, name.as_bytes(), value));
+        core.snapshot
+            .cors
+            .response_fields(origin, &mut |name, value| headers::line(&mut out, name.as_bytes(), value));
     }
     if let Some(quota) = &exchange.record.quota {
         headers::compose_quota(&mut out, quota);
@@ -84,7 +88,8 @@ pub async fn send(
         out.put(answer.body);
     }
     exchange.record.status = answer.status;
-    let mut sink = Sink::new(&exchange.downstream.stream, &core.timers, out, core.client_pace());
+    let mut sink =
+        Sink::new(&exchange.downstream.stream, &core.resources.io.timers, out, core.snapshot.client_pace());
     let sent = sink.flush().await;
     exchange.record.bytes_out += sink.sent();
     match (sent, keep_alive) {
@@ -95,19 +100,19 @@ pub async fn send(
 }
 
 /// Tells a connection over the cap that there is no room, and closes it.
-pub async fn overloaded(core: &Core, stream: Stream, peer: SocketAddr) {
-    let mut out = core.buffers.buffer();
+pub async fn overloaded(core: &Core, stream: Transport, peer: SocketAddr) {
+    let mut out = core.resources.io.buffers.buffer();
     headers::compose_status(&mut out, 503, failure::reason(503).as_bytes());
     headers::compose_date(&mut out);
     out.put(b"Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\n");
-    let id = core.ids.next_id();
-    let mut body = core.buffers.buffer();
+    let id = core.resources.ids.next_id();
+    let mut body = core.resources.io.buffers.buffer();
     put_problem(&mut body, Failure::Overloaded.answer(), Failure::Overloaded.detail(), &id);
     headers::line(&mut out, b"X-Request-Id", id.as_bytes());
     headers::line(&mut out, b"Content-Length", push_decimal(body.len() as u64, &mut [0; 20]));
     out.put(b"\r\n");
     out.put(body.filled());
-    if Sink::new(&stream, &core.timers, out, core.client_pace()).flush().await.is_ok() {
+    if Sink::new(&stream, &core.resources.io.timers, out, core.snapshot.client_pace()).flush().await.is_ok() {
         Downstream::new(core, stream, peer).linger(core).await;
     }
 }

@@ -1,15 +1,15 @@
-//! Whether this process should get traffic: decided by the control thread, read by every core.
+//! Readiness: whether the process should get traffic. The control thread decides it, every core reads it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The process's readiness. One writer, the control thread; a core's look at it is one plain load.
+/// The readiness of the process. One writer, the control thread; a core's look at it is one plain load.
 #[derive(Debug)]
-pub struct Health(AtomicU8);
+pub struct Readiness(AtomicU8);
 
-/// Readiness and its reason.
+/// Readiness with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Readiness {
+pub enum Status {
     /// Not all cores are running yet.
     Starting = 0,
     /// Send traffic.
@@ -22,46 +22,46 @@ pub enum Readiness {
     Degraded = 4,
 }
 
-impl Default for Health {
-    fn default() -> Health {
-        Health(AtomicU8::new(Readiness::Starting as u8))
-    }
-}
-
-impl Health {
-    /// Changes the readiness. Draining is final.
-    pub fn set(&self, readiness: Readiness) {
-        if self.get() != Readiness::Draining {
-            self.0.store(readiness as u8, Ordering::Relaxed);
-        }
-    }
-
-    /// The readiness now.
-    pub fn get(&self) -> Readiness {
-        match self.0.load(Ordering::Relaxed) {
-            1 => Readiness::Ready,
-            2 => Readiness::Draining,
-            3 => Readiness::CoreDown,
-            4 => Readiness::Degraded,
-            _ => Readiness::Starting,
-        }
+impl Default for Readiness {
+    fn default() -> Readiness {
+        Readiness(AtomicU8::new(Status::Starting as u8))
     }
 }
 
 impl Readiness {
-    /// Whether traffic should come.
-    pub fn is_ready(self) -> bool {
-        matches!(self, Readiness::Ready | Readiness::Degraded)
+    /// Changes the status. Draining is final.
+    pub fn set(&self, status: Status) {
+        if self.get() != Status::Draining {
+            self.0.store(status as u8, Ordering::Relaxed);
+        }
     }
 
-    /// As it stands in `/readyz`.
+    /// The status now.
+    pub fn get(&self) -> Status {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Status::Ready,
+            2 => Status::Draining,
+            3 => Status::CoreDown,
+            4 => Status::Degraded,
+            _ => Status::Starting,
+        }
+    }
+}
+
+impl Status {
+    /// Whether traffic should come.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Status::Ready | Status::Degraded)
+    }
+
+    /// As `/readyz` says it.
     pub fn text(self) -> &'static str {
         match self {
-            Readiness::Starting => "starting",
-            Readiness::Ready => "ready",
-            Readiness::Draining => "draining",
-            Readiness::CoreDown => "core_down",
-            Readiness::Degraded => "degraded",
+            Status::Starting => "starting",
+            Status::Ready => "ready",
+            Status::Draining => "draining",
+            Status::CoreDown => "core_down",
+            Status::Degraded => "degraded",
         }
     }
 }
@@ -72,13 +72,13 @@ mod tests {
 
     #[test]
     fn draining_is_final() {
-        let health = Health::default();
-        assert_eq!(health.get(), Readiness::Starting);
-        for readiness in [Readiness::Ready, Readiness::CoreDown, Readiness::Draining] {
-            health.set(readiness);
-            assert_eq!(health.get(), readiness);
+        let readiness = Readiness::default();
+        assert_eq!(readiness.get(), Status::Starting);
+        for status in [Status::Ready, Status::CoreDown, Status::Draining] {
+            readiness.set(status);
+            assert_eq!(readiness.get(), status);
         }
-        health.set(Readiness::Ready);
-        assert_eq!(health.get(), Readiness::Draining);
+        readiness.set(Status::Ready);
+        assert_eq!(readiness.get(), Status::Draining);
     }
 }

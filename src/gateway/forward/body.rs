@@ -10,8 +10,8 @@ use crate::gateway::forward::headers;
 use crate::http1::{BodyDecoder, Framing, HeadError, LAST_CHUNK, Step, encode_size};
 use crate::limits::CLIENT_WATCH_MS;
 use crate::net::sink::SendError;
-use crate::net::stream::{Liveness, RecvError};
-use crate::net::{Buffer, Pace, Sink, Stream, Timers};
+use crate::net::{Buffer, Pace, Sink, Timers, Transport};
+use crate::net::{Liveness, RecvError};
 
 /// One body and how far it has come.
 #[derive(Clone)]
@@ -195,13 +195,13 @@ impl Body {
 /// Where a body comes from.
 pub struct Source<'s> {
     /// The socket.
-    pub stream: &'s Stream,
+    pub stream: &'s Transport,
     /// The waits.
     pub timers: &'s Timers,
     /// The patience with the sender.
     pub pace: Pace,
     /// The client, if it is not the sender: nobody needs a body whose receiver has gone.
-    pub client: Option<&'s Stream>,
+    pub client: Option<&'s Transport>,
 }
 
 impl Source<'_> {

@@ -106,7 +106,7 @@ pub async fn await_head<F: Future<Output = Result<(), BodyError>>>(
         let First::Other(arrived) = first else { continue };
         match arrived? {
             Arrived::Final(length) => {
-                record.upstream_head_us = Some(reading.core.stopwatch_us() - reading.begun_us);
+                record.upstream_head_us = Some(reading.core.resources.stopwatch_us() - reading.begun_us);
                 return Ok(length);
             }
             Arrived::Interim(length) => {
@@ -130,7 +130,7 @@ pub async fn respond<F: Future<Output = Result<(), BodyError>>>(
     let framing = response.framing(request.head.method);
     let is_11 = request.head.version == Version::Http11;
     let has_end = matches!(framing, Framing::None | Framing::Length(_)) || is_11;
-    let keep_alive = request.head.keep_alive && !core.draining.get() && has_end;
+    let keep_alive = request.head.keep_alive && !core.resources.io.is_draining() && has_end;
     let is_chunked = is_11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
     let said = match (is_chunked, response.declared) {
         (true, _) => Framing::Chunked,
@@ -140,14 +140,14 @@ pub async fn respond<F: Future<Output = Result<(), BodyError>>>(
     };
     let delivery =
         Delivery { request, id: &record.id, framing: said, keep_alive, quota: record.quota.as_ref() };
-    let mut out = core.buffers.buffer();
+    let mut out = core.resources.io.buffers.buffer();
     let bytes = &reading.buffer.filled()[..length];
     headers::compose_response(&mut out, core, response, bytes, &delivery);
     reading.buffer.consume(length);
 
     let encoding = if is_chunked { Encoding::Chunked } else { Encoding::Raw };
     let mut body = Body::new(framing, encoding, u64::MAX, trailers);
-    let mut sink = Sink::new(reading.client, &core.timers, out, core.client_pace());
+    let mut sink = Sink::new(reading.client, &core.resources.io.timers, out, core.snapshot.client_pace());
     let pumped = {
         let pump = pin!(reading.source.pump(&mut body, &mut reading.buffer, &mut sink));
         upload.beside_all(pump).await

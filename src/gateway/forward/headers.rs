@@ -115,7 +115,7 @@ fn compose_trace(out: &mut Buffer, request: &Request, context: &Context<'_>) {
     if let Some(parent) = parent.filter(|parent| is_traceparent(parent)) {
         return line(out, b"traceparent", parent);
     }
-    let ids = &context.core.ids;
+    let ids = &context.core.resources.ids;
     let is_ours = context.id.as_bytes().len() == 32 && !context.is_peer_trusted;
     let fresh = (!is_ours).then(|| ids.next_id());
     let trace = fresh.as_ref().unwrap_or(context.id);
@@ -165,7 +165,7 @@ pub fn compose_response(
     delivery: &Delivery<'_>,
 ) {
     compose_status(out, head.status, head.reason.of(bytes));
-    let has_cors = core.cors.is_on();
+    let has_cors = core.snapshot.cors.is_on();
     let mut has_date = false;
     for field in &head.fields {
         has_date |= field.kind == FieldKind::Date;
@@ -179,7 +179,7 @@ pub fn compose_response(
         compose_date(out);
     }
     let origin = delivery.request.only(FieldKind::Origin);
-    core.cors.response_fields(origin, &mut |name, value| line(out, name.as_bytes(), value));
+    core.snapshot.cors.response_fields(origin, &mut |name, value| line(out, name.as_bytes(), value));
     line(out, b"X-Request-Id", delivery.id.as_bytes());
     if let Some(quota) = delivery.quota {
         compose_quota(out, quota);

@@ -6,11 +6,11 @@ use crate::gateway::core::heads::Request;
 use crate::gateway::forward::headers;
 use crate::gateway::forward::response_reader::Reading;
 use crate::http1::{ResponseHead, Version};
-use crate::net::{Buffer, Sink, Stream};
+use crate::net::{Buffer, Sink, Transport};
 
 /// Asks a client that waits for it to send its body: the request is admitted and the upstream is there.
-pub async fn send_continue(core: &Core, client: &Stream) -> Result<(), Failure> {
-    let mut out = core.buffers.buffer();
+pub async fn send_continue(core: &Core, client: &Transport) -> Result<(), Failure> {
+    let mut out = core.resources.io.buffers.buffer();
     out.put(b"HTTP/1.1 100 Continue\r\n\r\n");
     send(core, client, out).await
 }
@@ -24,7 +24,7 @@ pub async fn pass(
     reading: &mut Reading<'_>,
     length: usize,
 ) -> Result<(), Failure> {
-    let mut out = core.buffers.buffer();
+    let mut out = core.resources.io.buffers.buffer();
     if response.status == 103 && request.head.version == Version::Http11 {
         headers::compose_interim(&mut out, response, &reading.buffer.filled()[..length]);
     }
@@ -32,7 +32,7 @@ pub async fn pass(
     send(core, reading.client, out).await
 }
 
-async fn send(core: &Core, client: &Stream, out: Buffer) -> Result<(), Failure> {
-    let mut sink = Sink::new(client, &core.timers, out, core.client_pace());
+async fn send(core: &Core, client: &Transport, out: Buffer) -> Result<(), Failure> {
+    let mut sink = Sink::new(client, &core.resources.io.timers, out, core.snapshot.client_pace());
     sink.flush().await.map_err(|_| Failure::ClientGone)
 }

@@ -17,8 +17,9 @@ use crate::gateway::forward::body::{Body, BodyError, Progress, Source};
 use crate::gateway::forward::delivery::{Delivered, Sent, Upload, await_head, respond, upload_failure};
 use crate::gateway::forward::response_reader::Reading;
 use crate::limit::Permit;
+use crate::net::ConnectError;
 use crate::net::{Buffer, Sink};
-use crate::upstream::{ConnectError, Lease, LeaseError};
+use crate::upstream::{Lease, LeaseError};
 
 /// Sends the request on the leased connection and brings its response to the client. The evidence of every
 /// step before is an argument: no request gets here without it.
@@ -52,9 +53,9 @@ pub async fn forward(
 /// The head that goes upstream.
 fn compose(exchange: &Exchange<'_>, route: &config::Route, identity: &Identity) -> Buffer {
     let core = exchange.core;
-    let mut out = core.buffers.buffer();
+    let mut out = core.resources.io.buffers.buffer();
     let context = exchange.context(identity);
-    let authority = &core.upstreams[route.upstream].authority;
+    let authority = &core.snapshot.upstreams[route.upstream].authority;
     headers::compose_request(&mut out, exchange.request, route, authority, &context);
     out
 }
@@ -68,18 +69,23 @@ async fn transmit(
 ) -> (Result<Delivered, Failure>, u64) {
     let Exchange { core, downstream, request, response, body, record, .. } = exchange;
     let (client, buffer) = (&downstream.stream, &mut downstream.buffer);
-    let mut sink = Sink::new(lease.stream(), &core.timers, head, core.upstream_pace());
-    let mut reading = Reading::new(core, lease.stream(), client, core.stopwatch_us());
+    let mut sink =
+        Sink::new(lease.transport(), &core.resources.io.timers, head, core.snapshot.upstream_pace());
+    let mut reading = Reading::new(core, lease.transport(), client, core.resources.stopwatch_us());
     let delivered = async {
         let sent = send_first(body, buffer, &mut sink).await?;
         if sent == Sent::Partly && request.head.expect_continue {
             interim::send_continue(core, client).await?;
         }
-        let mut source =
-            Source { stream: client, timers: &core.timers, pace: core.client_pace(), client: None };
+        let mut source = Source {
+            stream: client,
+            timers: &core.resources.io.timers,
+            pace: core.snapshot.client_pace(),
+            client: None,
+        };
         let rest = pin!(source.pump(body, buffer, &mut sink));
         let since_ms = clock::now_ms();
-        let mut upload = Upload { rest, sent, since_ms, head_wait_ms: core.waits.upstream_head_ms };
+        let mut upload = Upload { rest, sent, since_ms, head_wait_ms: core.snapshot.timeouts.upstream_head };
         let length = await_head(request, response, record, &mut reading, &mut upload).await?;
         respond(request, response, record, &mut reading, &mut upload, length, trailers).await
     }
@@ -90,7 +96,7 @@ async fn transmit(
 /// The exchange is complete for the client: what becomes of the two connections.
 pub async fn settle(exchange: &mut Exchange<'_>, lease: Lease<'_>, delivered: Delivered) -> After {
     if delivered.upstream_may_go_on {
-        lease.give_back(&exchange.core.counters);
+        lease.give_back();
     }
     if delivered.keep_alive {
         return exchange.discard_rest().await;

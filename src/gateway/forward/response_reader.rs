@@ -5,7 +5,7 @@ use crate::gateway::core::Core;
 use crate::gateway::forward::body::{BodyError, Source};
 use crate::http1::{HeadScan, ResponseHead};
 use crate::limits::INTERIM_RESPONSES_MAX;
-use crate::net::{Buffer, Stream};
+use crate::net::{Buffer, Transport};
 
 /// The receiving side of an upstream connection during one exchange. What is known stays here and not in the
 /// futures, so a wait may be given up and begun anew with another deadline.
@@ -13,7 +13,7 @@ pub struct Reading<'r> {
     /// The core.
     pub core: &'r Core,
     /// The client, who may go away while we wait.
-    pub client: &'r Stream,
+    pub client: &'r Transport,
     /// The upstream's socket.
     pub source: Source<'r>,
     /// What has arrived.
@@ -36,17 +36,21 @@ pub enum Arrived {
 
 impl<'r> Reading<'r> {
     /// Nothing has arrived yet.
-    pub fn new(core: &'r Core, stream: &'r Stream, client: &'r Stream, begun_us: u64) -> Reading<'r> {
-        let source =
-            Source { stream, timers: &core.timers, pace: core.upstream_pace(), client: Some(client) };
-        let buffer = core.buffers.buffer();
+    pub fn new(core: &'r Core, stream: &'r Transport, client: &'r Transport, begun_us: u64) -> Reading<'r> {
+        let source = Source {
+            stream,
+            timers: &core.resources.io.timers,
+            pace: core.snapshot.upstream_pace(),
+            client: Some(client),
+        };
+        let buffer = core.resources.io.buffers.buffer();
         let scan = HeadScan::response();
         Reading { core, client, source, buffer, begun_us, may_switch: false, scan, interim: 0 }
     }
 
     /// Waits for the next head. Consuming it is the caller's.
     pub async fn head(&mut self, head: &mut ResponseHead, deadline_ms: u64) -> Result<Arrived, Failure> {
-        let limits = &self.core.head_limits;
+        let limits = &self.core.snapshot.head_limits;
         let length = loop {
             match self.scan.advance(self.buffer.filled(), limits) {
                 Ok(Some(length)) => break length,

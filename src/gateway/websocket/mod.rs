@@ -1,6 +1,10 @@
 //! WebSockets: the handshake, the upgrade of both connections, and the tunnel that follows.
 
 pub mod handshake;
+mod metrics;
 pub mod slots;
 pub mod tunnel;
 pub mod upgrade;
+
+pub use metrics::TunnelMetrics;
+pub use tunnel::{DrainSchedule, Handover, Tunnels};

@@ -1,6 +1,8 @@
 //! From a handshake to a tunnel: the upstream is asked on a connection of its own, and what it answers decides.
 
 use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 
 use crate::auth::Identity;
@@ -13,12 +15,11 @@ use crate::gateway::forward::body::BodyError;
 use crate::gateway::forward::delivery::{Delivered, Sent, Upload, await_head, respond};
 use crate::gateway::forward::response_reader::Reading;
 use crate::gateway::forward::{settle, unreachable};
-use crate::gateway::websocket::handshake;
 use crate::gateway::websocket::slots::UserSlot;
-use crate::gateway::websocket::tunnel::{Handover, Room};
+use crate::gateway::websocket::tunnel::{Handover, TunnelSlot};
+use crate::gateway::websocket::{TunnelMetrics, handshake};
 use crate::limit::Permit;
-use crate::net::{Buffer, Sink};
-use crate::telemetry::Counters;
+use crate::net::{Buffer, Sink, StreamSocket, Transport};
 use crate::upstream::Lease;
 
 /// Takes a handshake to its upstream. A 101 that answers it becomes a tunnel; any other answer goes to the client as
@@ -30,12 +31,12 @@ pub async fn upgrade(
     _permit: &Permit,
 ) -> Result<After, Failure> {
     let core = exchange.core;
-    let rules = &core.config.websocket;
+    let rules = &core.snapshot.config.websocket;
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
     let admitted = admit(exchange, identity)?;
     // A pooled connection would be kept for ever, and might have been closed by now: a new one is as good.
-    let upstream = &core.upstreams[route.upstream];
-    let lease = upstream.lease_new(&core.timers, &core.counters).await.map_err(unreachable)?;
+    let upstream = &core.snapshot.upstreams[route.upstream];
+    let lease = upstream.lease_new(&core.resources.io.timers).await.map_err(unreachable)?;
     exchange.record.endpoint = Some(lease.endpoint().clone());
     exchange.record.connect_us = lease.connect_us();
     exchange.record.reused = Some(false);
@@ -47,12 +48,12 @@ pub async fn upgrade(
 }
 
 /// Counts a handshake while it lasts.
-struct Pending<'c>(&'c Counters);
+struct Pending<'c>(&'c TunnelMetrics);
 
 impl Pending<'_> {
-    fn begin(counters: &Counters) -> Pending<'_> {
-        counters.handshakes_pending.add(1);
-        Pending(counters)
+    fn begin(metrics: &TunnelMetrics) -> Pending<'_> {
+        metrics.handshakes_pending.add(1);
+        Pending(metrics)
     }
 }
 
@@ -64,33 +65,33 @@ impl Drop for Pending<'_> {
 
 /// Room on a core, and under the user's bound, while a handshake lasts.
 struct Admitted<'c> {
-    room: Room,
-    seat: Option<UserSlot>,
+    slot: TunnelSlot,
+    user_slot: Option<UserSlot>,
     _pending: Pending<'c>,
 }
 
 fn admit<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Admitted<'c>, Failure> {
     let core = exchange.core;
-    let rules = &core.config.websocket;
-    if core.draining.get() {
+    let rules = &core.snapshot.config.websocket;
+    if core.resources.io.is_draining() {
         return Err(Failure::Draining);
     }
-    let room = core.tunnels.room(rules).ok_or(Failure::Overloaded)?;
-    let seat = match identity.user() {
+    let slot = core.resources.tunnels.slot(rules).ok_or(Failure::Overloaded)?;
+    let user_slot = match identity.user() {
         Some(user) if rules.per_user_max > 0 => {
-            let seat = core.tunnels.seats.take(user.as_str(), rules.per_user_max);
-            Some(seat.ok_or(Failure::TooManyTunnels)?)
+            let user_slot = core.resources.tunnels.user_slots.take(user.as_str(), rules.per_user_max);
+            Some(user_slot.ok_or(Failure::TooManyTunnels)?)
         }
         _ => None,
     };
-    Ok(Admitted { room, seat, _pending: Pending::begin(&core.counters) })
+    Ok(Admitted { slot, user_slot, _pending: Pending::begin(&core.resources.metrics.tunnels) })
 }
 
 fn compose(exchange: &Exchange<'_>, route: &Route, identity: &Identity) -> Buffer {
     let core = exchange.core;
-    let mut out = core.buffers.buffer();
+    let mut out = core.resources.io.buffers.buffer();
     let context = exchange.context(identity);
-    let authority = &core.upstreams[route.upstream].authority;
+    let authority = &core.snapshot.upstreams[route.upstream].authority;
     handshake::compose(&mut out, exchange.request, route, authority, &context);
     out
 }
@@ -110,8 +111,8 @@ struct Switched {
     /// What stood behind it.
     early: Vec<u8>,
     has_extension: bool,
-    room: Room,
-    seat: Option<UserSlot>,
+    slot: TunnelSlot,
+    user_slot: Option<UserSlot>,
 }
 
 /// Sends the handshake and waits for the answer.
@@ -123,15 +124,17 @@ async fn ask(
 ) -> Result<Answered, Failure> {
     let Exchange { core, downstream, request, response, record, .. } = exchange;
     let begun_ms = clock::now_ms();
-    let mut reading = Reading::new(core, lease.stream(), &downstream.stream, core.stopwatch_us());
+    let mut reading =
+        Reading::new(core, lease.transport(), &downstream.stream, core.resources.stopwatch_us());
     reading.may_switch = true;
-    let mut sink = Sink::new(lease.stream(), &core.timers, head, core.upstream_pace());
+    let mut sink =
+        Sink::new(lease.transport(), &core.resources.io.timers, head, core.snapshot.upstream_pace());
     sink.flush().await.map_err(|_| Failure::UpstreamProtocol)?;
     let mut upload = Upload {
         rest: pin!(pending::<Result<(), BodyError>>()),
         sent: Sent::Wholly,
         since_ms: begun_ms,
-        head_wait_ms: core.config.websocket.handshake.as_millis() as u64,
+        head_wait_ms: core.snapshot.config.websocket.handshake.as_millis() as u64,
     };
     let length = match await_head(request, response, record, &mut reading, &mut upload).await {
         // The connection was new: there is nothing to try again.
@@ -149,11 +152,11 @@ async fn ask(
         return Err(Failure::UpstreamProtocol);
     }
     record.status = 101;
-    let mut answer = core.buffers.buffer();
+    let mut answer = core.resources.io.buffers.buffer();
     handshake::compose_switch(&mut answer, response, head, record.id.as_bytes());
     let has_extension = handshake::has_extension(response, head);
-    let Admitted { room, seat, .. } = admitted;
-    Ok(Answered::Switched(Switched { answer, early: early.to_vec(), has_extension, room, seat }))
+    let Admitted { slot, user_slot, .. } = admitted;
+    Ok(Answered::Switched(Switched { answer, early: early.to_vec(), has_extension, slot, user_slot }))
 }
 
 /// Tells the client, and hands both connections over.
@@ -166,11 +169,16 @@ async fn begin(
     let core = exchange.core;
     // Duplicates: the exchange may still have polls of its own on the ring, and both connections may go to another
     // core. Before the 101, so that a lack of descriptors is still an answer.
-    let (client, upstream) = match (exchange.downstream.stream.duplicate(), lease.stream().duplicate()) {
+    let (client, upstream) = match (duplicate(&exchange.downstream.stream), duplicate(lease.transport())) {
         (Ok(client), Ok(upstream)) => (client, upstream),
         _ => return Err(Failure::Overloaded),
     };
-    let mut sink = Sink::new(&exchange.downstream.stream, &core.timers, switched.answer, core.client_pace());
+    let mut sink = Sink::new(
+        &exchange.downstream.stream,
+        &core.resources.io.timers,
+        switched.answer,
+        core.snapshot.client_pace(),
+    );
     let sent = sink.flush().await;
     exchange.record.bytes_out += sink.sent();
     sent.map_err(|_| Failure::ClientGone)?;
@@ -184,9 +192,14 @@ async fn begin(
         early_out: switched.early,
         has_extension: switched.has_extension,
         expires_unix_s,
-        rules: core.config.websocket.clone(),
+        rules: core.snapshot.config.websocket.clone(),
         ticket: exchange.record.ticket(core, exchange.request),
-        room: switched.room,
-        seat: switched.seat,
+        slot: switched.slot,
+        user_slot: switched.user_slot,
     })))
+}
+
+/// A second descriptor of a connection's socket. Errors: no file descriptors, or it is no plain socket.
+fn duplicate(transport: &Transport) -> io::Result<OwnedFd> {
+    transport.raw().map_or_else(|| Err(io::ErrorKind::Unsupported.into()), StreamSocket::duplicate)
 }

@@ -29,7 +29,7 @@ fn a_stopped_server_costs_one_budget_and_then_nothing() {
         let (answers, longest) = bench.calls(16).await;
         assert!(answers.iter().all(Result::is_err), "{answers:?}");
         assert!(longest >= Duration::from_millis(BUDGET_MS) && longest <= LONGEST, "{longest:?}");
-        assert!(bench.counters.redis_timeouts.get() >= 3);
+        assert!(bench.metrics.timeouts.get() >= 3);
         for _ in 0..50 {
             bench.assert_open().await;
             sleep(20).await;
@@ -57,7 +57,7 @@ fn a_late_answer_is_nobody_elses() {
             assert_eq!(bench.redis.state(), State::Closed);
         }
         assert_eq!(bench.redis.queue.borrow().len(), 0);
-        assert_eq!(bench.counters.redis_reconnects.get(), 1);
+        assert_eq!(bench.metrics.reconnects.get(), 1);
         waits.sort_unstable();
         assert!(waits[5] <= LONGEST_QUIET && waits[10] <= LONGEST, "{waits:?}");
         eprintln!("late: waits {waits:?}");
@@ -119,7 +119,7 @@ fn a_server_that_forgets_the_script_is_told_it_again() {
             assert!(server.say(&["SCRIPT", "FLUSH"]).starts_with("+OK"));
             bench.assert_right(32).await;
         }
-        assert_eq!(bench.counters.redis_reconnects.get(), 1);
+        assert_eq!(bench.metrics.reconnects.get(), 1);
     });
 }
 
@@ -243,7 +243,7 @@ fn wrong_answers_and_errors_open_the_breaker_at_once() {
                 bench.assert_open().await;
                 sleep(40).await;
             }
-            assert!(bench.counters.redis_reconnects.get() > 1, "{}", answer.escape_ascii());
+            assert!(bench.metrics.reconnects.get() > 1, "{}", answer.escape_ascii());
             assert_eq!(bench.redis.queue.borrow().len(), 0);
         });
     }

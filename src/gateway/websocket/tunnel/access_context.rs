@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::means::Means;
 use crate::clock;
-use crate::telemetry::{AccessRecord, TunnelRecord};
-use crate::upstream::Endpoint;
+use crate::net::Endpoint;
+use crate::telemetry::{AccessLog, AccessRecord, TunnelRecord};
 
 /// What a tunnel remembers of its handshake. It may go to another core with it.
 #[derive(Debug)]
@@ -25,8 +24,7 @@ pub struct AccessContext {
 
 impl AccessContext {
     /// Writes the line of a tunnel that has ended after so many bytes of frames from the client and to it.
-    pub fn finish(&self, means: &Means, bytes_in: u64, bytes_out: u64, tunnel: TunnelRecord) {
-        let Some(log) = &means.access_log else { return };
+    pub fn finish(&self, log: &mut AccessLog, bytes_in: u64, bytes_out: u64, tunnel: TunnelRecord) {
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: &self.id,
@@ -46,6 +44,6 @@ impl AccessContext {
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: Some(false),
         };
-        log.borrow_mut().record(&line, &means.counters);
+        log.record(&line);
     }
 }

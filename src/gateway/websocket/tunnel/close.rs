@@ -71,7 +71,7 @@ impl Tunnel {
         let now_ms = clock::now_ms();
         // "the socket has until the deadline": a drain leaves as much time as there is.
         let deadline_ms = match end {
-            TunnelEnd::Drained => self.means.drain_schedule.deadline_ms().max(now_ms),
+            TunnelEnd::Drained => self.resources.drain_schedule.deadline_ms().max(now_ms),
             _ => now_ms + TUNNEL_CLOSE_MS,
         };
         let farewell = Farewell { end, deadline_ms };

@@ -5,16 +5,14 @@
 //! is the moment to move it.
 
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{AccessContext, Early, Means, Tunnel, run};
+use super::access_context::AccessContext;
 use crate::config::WebSocket;
-use crate::gateway::core::Core;
+use crate::gateway::core::metrics::ConnectionMetrics;
 use crate::gateway::websocket::slots::{UserSlot, UserSlots};
 use crate::limits::BALANCE_DIFFERENCE_MIN;
-use crate::telemetry::Counters;
 
 /// A tunnel that has not begun: everything that another core needs.
 pub struct Handover {
@@ -35,9 +33,9 @@ pub struct Handover {
     /// For the access log.
     pub ticket: Option<Box<AccessContext>>,
     /// The core's room for it: on that core it goes on.
-    pub room: Room,
+    pub slot: TunnelSlot,
     /// The user's place, if there is a bound.
-    pub seat: Option<UserSlot>,
+    pub user_slot: Option<UserSlot>,
 }
 
 /// Leaves a tunnel with another core; it comes back if that one does not take it now.
@@ -45,8 +43,8 @@ type Give = dyn Fn(Box<Handover>) -> Result<(), Box<Handover>> + Send + Sync;
 
 /// Another core, or this one among all of them.
 pub struct Sibling {
-    /// Its numbers.
-    pub counters: Arc<Counters>,
+    /// Its connections, for whether it still listens.
+    pub connections: Arc<ConnectionMetrics>,
     /// The way to it. It never waits.
     pub give: Box<Give>,
 }
@@ -54,23 +52,23 @@ pub struct Sibling {
 /// What a core knows about the tunnels of all cores.
 pub struct Tunnels {
     /// Every core, this one included.
-    siblings: Arc<[Sibling]>,
+    pub(super) siblings: Arc<[Sibling]>,
     /// This core's place among them.
-    index: usize,
-    /// Rooms of each core that are taken, by tunnels and by handshakes. Shared by all cores and exact, so that no bound
+    pub(super) index: usize,
+    /// TunnelSlots of each core that are taken, by tunnels and by handshakes. Shared by all cores and exact, so that no bound
     /// is passed while handshakes are under way; written when one begins and when a tunnel ends.
     taken: Arc<[AtomicU64]>,
     /// The places of users.
-    pub seats: Arc<UserSlots>,
+    pub user_slots: Arc<UserSlots>,
 }
 
 /// Evidence that a core has room for a tunnel, from its handshake on. Dropped, it gives the room back.
-pub struct Room {
+pub struct TunnelSlot {
     taken: Arc<[AtomicU64]>,
-    index: usize,
+    pub(super) index: usize,
 }
 
-impl Drop for Room {
+impl Drop for TunnelSlot {
     fn drop(&mut self) {
         self.taken[self.index].fetch_sub(1, Ordering::Relaxed);
     }
@@ -82,18 +80,18 @@ impl Tunnels {
         siblings: Arc<[Sibling]>,
         index: usize,
         taken: Arc<[AtomicU64]>,
-        seats: Arc<UserSlots>,
+        user_slots: Arc<UserSlots>,
     ) -> Tunnels {
-        Tunnels { siblings, index, taken, seats }
+        Tunnels { siblings, index, taken, user_slots }
     }
 
     /// No room is taken yet.
-    pub fn rooms(cores: usize) -> Arc<[AtomicU64]> {
+    pub fn slots(cores: usize) -> Arc<[AtomicU64]> {
         (0..cores).map(|_| AtomicU64::default()).collect()
     }
 
-    /// Room for one more tunnel, on the core that should have it. `None`: there is none.
-    pub fn room(&self, rules: &WebSocket) -> Option<Room> {
+    /// TunnelSlot for one more tunnel, on the core that should have it. `None`: there is none.
+    pub fn slot(&self, rules: &WebSocket) -> Option<TunnelSlot> {
         let max = rules.tunnels_max.map_or(u64::MAX, |max| max as u64);
         let slack_percent = rules.balance_slack_percent.map(u64::from);
         let other = slack_percent.and_then(|_| self.least_loaded());
@@ -109,48 +107,23 @@ impl Tunnels {
     }
 
     /// One room of this core's, if it has one. Two cores may try at once: who finds too many steps back.
-    fn take(&self, index: usize, max: u64) -> Option<Room> {
+    fn take(&self, index: usize, max: u64) -> Option<TunnelSlot> {
         let before = self.taken[index].fetch_add(1, Ordering::Relaxed);
         // Made in any case: dropped, it gives back what was taken.
-        let room = Room { taken: self.taken.clone(), index };
-        (before < max).then_some(room)
+        let slot = TunnelSlot { taken: self.taken.clone(), index };
+        (before < max).then_some(slot)
     }
 
     fn taken(&self, index: usize) -> u64 {
         self.taken[index].load(Ordering::Relaxed)
     }
 
-    /// The other core with the fewest rooms taken, and how many these are.
+    /// The other core with the fewest slots taken, and how many these are.
     fn least_loaded(&self) -> Option<(usize, u64)> {
         let others = self.siblings.iter().enumerate().filter(|(index, _)| *index != self.index);
-        let open = others.filter(|(_, sibling)| sibling.counters.listening.get() > 0);
+        let open = others.filter(|(_, sibling)| sibling.connections.listening.get() > 0);
         open.map(|(index, _)| (index, self.taken(index))).min_by_key(|(_, taken)| *taken)
     }
-}
-
-/// Begins a tunnel, here or on the core that should have it.
-pub fn begin(core: &Core, handover: Box<Handover>) {
-    core.counters.tunnels_opened.add(1);
-    let index = handover.room.index;
-    if index == core.tunnels.index {
-        return adopt(&core.means, *handover);
-    }
-    // If its mailbox is full it stays here, in a room of the other's: a bound for a moment passed by one.
-    match (core.tunnels.siblings[index].give)(handover) {
-        Ok(()) => core.counters.tunnels_handed_over.add(1),
-        Err(handover) => adopt(&core.means, *handover),
-    }
-}
-
-/// Goes on with a tunnel on this core.
-pub fn adopt(means: &Rc<Means>, mut handover: Handover) {
-    let from_client = std::mem::take(&mut handover.early_in).into_boxed_slice();
-    let from_upstream = std::mem::take(&mut handover.early_out).into_boxed_slice();
-    // Without a place in the runtime both connections close, which both peers see.
-    let Ok(tunnel) = Tunnel::new(means, handover) else { return };
-    means.counters.tunnels_open.add(1);
-    means.counters.connections_open.add(1);
-    monoio::spawn(run(Box::new(tunnel), Early { from_client, from_upstream }));
 }
 
 #[cfg(test)]
@@ -168,21 +141,21 @@ mod tests {
         lower(written, Written::default()).expect("a configuration").config.websocket
     }
 
-    /// Core 0 of cores with so many rooms taken.
+    /// Core 0 of cores with so many slots taken.
     fn cores(taken: &[u64]) -> Tunnels {
-        let rooms = Tunnels::rooms(taken.len());
-        let siblings = taken.iter().zip(rooms.iter()).map(|(taken, room)| {
-            room.store(*taken, Ordering::Relaxed);
-            let counters = Arc::<Counters>::default();
-            counters.listening.set(1);
-            Sibling { counters, give: Box::new(|_| Ok(())) }
+        let slots = Tunnels::slots(taken.len());
+        let siblings = taken.iter().zip(slots.iter()).map(|(taken, slot)| {
+            slot.store(*taken, Ordering::Relaxed);
+            let connections = Arc::<ConnectionMetrics>::default();
+            connections.listening.set(1);
+            Sibling { connections, give: Box::new(|_| Ok(())) }
         });
-        Tunnels::new(siblings.collect(), 0, rooms.clone(), Arc::default())
+        Tunnels::new(siblings.collect(), 0, slots.clone(), Arc::default())
     }
 
     /// The core that takes one more tunnel.
     fn goes_to(taken: &[u64], rules: &WebSocket) -> Option<usize> {
-        cores(taken).room(rules).map(|room| room.index)
+        cores(taken).slot(rules).map(|slot| slot.index)
     }
 
     #[test]
@@ -208,8 +181,8 @@ mod tests {
     #[test]
     fn a_core_that_goes_away_gets_none() {
         let tunnels = cores(&[1_000, 0]);
-        tunnels.siblings[1].counters.listening.set(0);
-        assert_eq!(tunnels.room(&rules(None, "on")).map(|room| room.index), Some(0));
+        tunnels.siblings[1].connections.listening.set(0);
+        assert_eq!(tunnels.slot(&rules(None, "on")).map(|slot| slot.index), Some(0));
     }
 
     #[test]
@@ -221,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_however_many_ask_at_once_and_rooms_come_back() {
+    fn the_bound_holds_however_many_ask_at_once_and_slots_come_back() {
         let (tunnels, rules) = (cores(&[8, 7]), rules(Some("10"), "on"));
-        let rooms: Vec<_> = (0..9).filter_map(|_| tunnels.room(&rules)).collect();
-        assert_eq!((rooms.len(), tunnels.taken(0), tunnels.taken(1)), (5, 10, 10));
-        drop(rooms);
+        let slots: Vec<_> = (0..9).filter_map(|_| tunnels.slot(&rules)).collect();
+        assert_eq!((slots.len(), tunnels.taken(0), tunnels.taken(1)), (5, 10, 10));
+        drop(slots);
         assert_eq!((tunnels.taken(0), tunnels.taken(1)), (8, 7));
     }
 }

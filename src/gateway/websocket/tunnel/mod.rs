@@ -13,8 +13,8 @@
 
 mod access_context;
 mod close;
+mod adopt;
 mod handover;
-mod means;
 mod relay;
 mod timers;
 
@@ -28,24 +28,25 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use self::access_context::AccessContext;
+pub use self::adopt::{adopt, begin};
 pub use self::close::DrainSchedule;
-pub use self::handover::{Handover, Room, Sibling, Tunnels, adopt, begin};
-pub use self::means::Means;
+pub use self::handover::{Handover, Sibling, TunnelSlot, Tunnels};
 
 use self::close::Farewell;
 use self::relay::Course;
 use crate::clock;
 use crate::config::WebSocket;
+use crate::gateway::core::Resources;
 use crate::gateway::websocket::slots::UserSlot;
-use crate::net::{NEVER, Stream};
+use crate::net::{NEVER, StreamSocket, Transport};
 use crate::telemetry::{TunnelEnd, TunnelRecord};
 use crate::ws::{self, Header, Opcode, Verdict};
 
 /// What both courses and the minder see. They take turns on one thread, so cells are enough.
 struct Tunnel {
-    means: Rc<Means>,
-    client: Stream,
-    upstream: Stream,
+    resources: Rc<Resources>,
+    client: Transport,
+    upstream: Transport,
     rules: Arc<WebSocket>,
     has_extension: bool,
     /// When the token holds no longer, in seconds since 1970; [`NEVER`]: there is none.
@@ -80,8 +81,8 @@ struct Tunnel {
     allowance: Allowance,
     tally: Tally,
     ticket: Option<Box<AccessContext>>,
-    _room: Room,
-    _seat: Option<Box<UserSlot>>,
+    _slot: TunnelSlot,
+    _user_slot: Option<Box<UserSlot>>,
 }
 
 /// One direction.
@@ -139,18 +140,21 @@ async fn run(tunnel: Box<Tunnel>, early: Early) {
 
 impl Tunnel {
     /// Registers both sockets with this core. Errors: the runtime's registration.
-    fn new(means: &Rc<Means>, handover: Handover) -> io::Result<Tunnel> {
+    fn new(resources: &Rc<Resources>, handover: Handover) -> io::Result<Tunnel> {
         let rules = handover.rules;
-        let (client, upstream) = (Stream::new(handover.client)?, Stream::new(handover.upstream)?);
+        let (client, upstream) = (
+            Transport::Plain(StreamSocket::new(handover.client)?),
+            Transport::Plain(StreamSocket::new(handover.upstream)?),
+        );
         let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
         client.watch_peer(patience);
         upstream.watch_peer(patience);
         let now_ms = clock::now_ms();
         let mut mark = [0; 8];
-        mark.copy_from_slice(&means.ids.next_hex()[..8]);
+        mark.copy_from_slice(&resources.ids.next_hex()[..8]);
         Ok(Tunnel {
             allowance: Allowance::new(&rules, now_ms),
-            means: means.clone(),
+            resources: resources.clone(),
             client,
             upstream,
             has_extension: handover.has_extension,
@@ -174,8 +178,8 @@ impl Tunnel {
             tally: Tally::default(),
             ticket: handover.ticket,
             rules,
-            _room: handover.room,
-            _seat: handover.seat.map(Box::new),
+            _slot: handover.slot,
+            _user_slot: handover.user_slot.map(Box::new),
         })
     }
 
@@ -231,13 +235,13 @@ impl Tunnel {
         }
         let is_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if side == Side::Down {
-            self.means.counters.tunnel_frames_out.add(1);
-            self.means.counters.tunnel_messages_out.add(u64::from(is_message));
+            self.resources.metrics.tunnels.frames_out.add(1);
+            self.resources.metrics.tunnels.messages_out.add(u64::from(is_message));
             self.tally.messages_out.set(self.tally.messages_out.get() + u64::from(is_message));
             return Verdict::Pass;
         }
         self.heard();
-        self.means.counters.tunnel_frames_in.add(1);
+        self.resources.metrics.tunnels.frames_in.add(1);
         if header.opcode == Opcode::Pong && ws::carries(header, payload, &self.mark) {
             return Verdict::Swallow;
         }
@@ -246,7 +250,7 @@ impl Tunnel {
         if is_counted && !self.allowance.take(&self.rules, clock::now_ms()) {
             return Verdict::TooMany;
         }
-        self.means.counters.tunnel_messages_in.add(u64::from(is_message));
+        self.resources.metrics.tunnels.messages_in.add(u64::from(is_message));
         self.tally.messages_in.set(self.tally.messages_in.get() + u64::from(is_message));
         Verdict::Pass
     }
@@ -262,15 +266,15 @@ impl Tunnel {
 
     /// Bytes of frames have gone on.
     fn moved(&self, side: Side, bytes: usize, is_spliced: bool) {
-        let counters = &self.means.counters;
+        let metrics = &self.resources.metrics;
         let bytes = bytes as u64;
         let (total, own) = match side {
-            Side::Up => (&counters.tunnel_bytes_in, &self.tally.bytes_in),
-            Side::Down => (&counters.tunnel_bytes_out, &self.tally.bytes_out),
+            Side::Up => (&metrics.tunnels.bytes_in, &self.tally.bytes_in),
+            Side::Down => (&metrics.tunnels.bytes_out, &self.tally.bytes_out),
         };
         total.add(bytes);
         own.set(own.get() + bytes);
-        let way = if is_spliced { &counters.tunnel_bytes_spliced } else { &counters.tunnel_bytes_copied };
+        let way = if is_spliced { &metrics.tunnels.bytes_spliced } else { &metrics.tunnels.bytes_copied };
         way.add(bytes);
         match side {
             Side::Up => self.heard(),
@@ -281,7 +285,7 @@ impl Tunnel {
     /// A ping is about to be sent, or has to wait for the end of a frame: how far is the client? If it has to wait for
     /// nothing, what the client takes later says nothing of it.
     fn look_at_queue(&self, ping: Ping) {
-        let queued = self.client.unacknowledged();
+        let queued = self.unacknowledged();
         let has_to_wait = queued > 0 || ping == Ping::Due;
         self.acknowledged.set(if has_to_wait { self.written.get().saturating_sub(queued) } else { NEVER });
     }
@@ -292,8 +296,12 @@ impl Tunnel {
         if self.acknowledged.get() == NEVER {
             return false;
         }
-        let acknowledged = self.written.get().saturating_sub(self.client.unacknowledged());
+        let acknowledged = self.written.get().saturating_sub(self.unacknowledged());
         acknowledged > self.acknowledged.replace(acknowledged)
+    }
+
+    fn unacknowledged(&self) -> u64 {
+        self.client.raw().map_or(0, StreamSocket::unacknowledged)
     }
 
     /// After our Close frame and the client's the connection ends: the server closes first (RFC 6455 §7.1.1).
@@ -327,12 +335,12 @@ impl Tunnel {
     }
 
     fn finish(&self) {
-        let counters = &self.means.counters;
-        counters.tunnels_open.subtract(1);
-        counters.connections_open.subtract(1);
+        let metrics = &self.resources.metrics;
+        metrics.tunnels.open.subtract(1);
+        metrics.connections.open.subtract(1);
         let end = self.end.get().unwrap_or(TunnelEnd::ClientGone);
-        counters.tunnels_closed[end as usize].add(1);
-        counters.pipes_open.set(self.means.pipes.open() as u64);
+        metrics.tunnels.closed.at(end as usize).add(1);
+        metrics.tunnels.pipes_open.set(self.resources.io.pipes.open() as u64);
         let Tally { bytes_in, bytes_out, messages_in, messages_out } = &self.tally;
         let record = TunnelRecord {
             messages_in: messages_in.get(),
@@ -340,8 +348,8 @@ impl Tunnel {
             end,
             close_code: self.close_code.get(),
         };
-        if let Some(ticket) = &self.ticket {
-            ticket.finish(&self.means, bytes_in.get(), bytes_out.get(), record);
+        if let (Some(ticket), Some(log)) = (&self.ticket, &self.resources.access_log) {
+            ticket.finish(&mut log.borrow_mut(), bytes_in.get(), bytes_out.get(), record);
         }
     }
 }

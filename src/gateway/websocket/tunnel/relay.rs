@@ -4,7 +4,7 @@ use super::close::Farewell;
 use super::{Broken, Ping, Side, Tunnel};
 use crate::clock;
 use crate::limits::PIPE_BYTES;
-use crate::net::{Buffer, Pipe, Stream};
+use crate::net::{Buffer, Pipe, StreamSocket, Transport};
 use crate::telemetry::TunnelEnd;
 use crate::ws::{self, ControlFrame, Refusal, Rules, Sender, Then, Track, Verdict};
 
@@ -40,7 +40,7 @@ impl<'t> Course<'t> {
             Side::Down => (Sender::Server, 0),
         };
         let rules = Rules { sender, has_extension: tunnel.has_extension, message_bytes_max };
-        let mut buffer = tunnel.means.buffers.buffer();
+        let mut buffer = tunnel.resources.io.buffers.buffer();
         if !early.is_empty() {
             buffer.put(early);
         }
@@ -123,9 +123,10 @@ impl<'t> Course<'t> {
                 return Ok(Event::Called);
             }
             if self.track.payload_left() >= tunnel.rules.splice_bytes_min
-                && let Some(pipe) = tunnel.means.pipes.take()
+                && let (Some(source), Some(sink)) = (self.source().raw(), self.sink().raw())
+                && let Some(pipe) = tunnel.resources.io.pipes.take()
             {
-                return self.splice(pipe).await;
+                return self.splice(pipe, source, sink).await;
             }
             match self.receive()? {
                 Some(0) => return Ok(Event::End),
@@ -137,7 +138,7 @@ impl<'t> Course<'t> {
 
     /// Waits until it is worth while to read. False: it was called.
     async fn arrived(&self, is_called: impl Fn() -> bool) -> Result<bool, Broken> {
-        let arrived = self.source().arrival_unless(&self.tunnel.means.timers, is_called).await;
+        let arrived = self.source().arrival_unless(&self.tunnel.resources.io.timers, is_called).await;
         arrived.map_err(|_| self.source_gone())
     }
 
@@ -163,18 +164,23 @@ impl<'t> Course<'t> {
     }
 
     /// Moves what has arrived of the current payload through the pipe, exactly to the frame's end at most.
-    async fn splice(&mut self, mut pipe: Pipe) -> Result<Event, Broken> {
-        let pipes = self.tunnel.means.pipes.open() as u64;
-        self.tunnel.means.counters.pipes_open.set(pipes);
+    async fn splice(
+        &mut self,
+        mut pipe: Pipe,
+        source: &StreamSocket,
+        sink: &StreamSocket,
+    ) -> Result<Event, Broken> {
+        let pipes = self.tunnel.resources.io.pipes.open() as u64;
+        self.tunnel.resources.metrics.tunnels.pipes_open.set(pipes);
         loop {
             let wanted = self.track.payload_left().min(PIPE_BYTES as u64) as usize;
-            match pipe.pull(self.source(), wanted).map_err(|_| self.source_gone())? {
+            match pipe.pull(source, wanted).map_err(|_| self.source_gone())? {
                 Some(0) => return Ok(Event::End),
                 Some(pulled) => self.track.passed(pulled as u64),
                 None => return Ok(Event::Bytes),
             }
             while !pipe.is_empty() {
-                match pipe.push(self.sink()).map_err(|_| self.sink_gone())? {
+                match pipe.push(sink).map_err(|_| self.sink_gone())? {
                     Some(pushed) => self.tunnel.moved(self.side, pushed, true),
                     None => self.room().await?,
                 }
@@ -219,7 +225,7 @@ impl<'t> Course<'t> {
 
     /// Waits until the sink takes more. Nothing is read from the source meanwhile: that is the back-pressure.
     async fn room(&self) -> Result<(), Broken> {
-        self.sink().room(&self.tunnel.means.timers).await.map_err(|_| self.sink_gone())
+        self.sink().room(&self.tunnel.resources.io.timers).await.map_err(|_| self.sink_gone())
     }
 
     async fn ping(&self) -> Result<(), Broken> {
@@ -227,14 +233,14 @@ impl<'t> Course<'t> {
         let ping = Ping::Sent(clock::now_ms());
         self.tunnel.ping.set(ping);
         self.tunnel.look_at_queue(ping);
-        self.tunnel.means.counters.tunnel_pings.add(1);
+        self.tunnel.resources.metrics.tunnels.pings.add(1);
         self.tunnel.tell();
         self.send_frame(&ws::ping(&self.tunnel.mark)).await
     }
 
     /// Sends our Close frame to the sink, and waits for the source to come to its end.
     async fn leave(&mut self, farewell: Farewell) -> Result<(), Broken> {
-        let word = self.tunnel.means.ids.next_word().to_be_bytes();
+        let word = self.tunnel.resources.ids.next_word().to_be_bytes();
         let frame = farewell.frame(self.side, [word[0], word[1], word[2], word[3]]);
         self.send_frame(&frame).await?;
         if self.side == Side::Up && !farewell.is_deaf() {
@@ -298,14 +304,14 @@ impl<'t> Course<'t> {
         }
     }
 
-    fn source(&self) -> &'t Stream {
+    fn source(&self) -> &'t Transport {
         match self.side {
             Side::Up => &self.tunnel.client,
             Side::Down => &self.tunnel.upstream,
         }
     }
 
-    fn sink(&self) -> &'t Stream {
+    fn sink(&self) -> &'t Transport {
         match self.side {
             Side::Up => &self.tunnel.upstream,
             Side::Down => &self.tunnel.client,

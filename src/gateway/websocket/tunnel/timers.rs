@@ -20,15 +20,15 @@ pub(super) async fn mind(tunnel: &Tunnel) {
         if due_ms <= now_ms {
             return;
         }
-        let (news, draining) = (tunnel.news.get(), tunnel.means.draining.get());
+        let (news, draining) = (tunnel.news.get(), tunnel.resources.io.is_draining());
         let changed = poll_fn(|_| {
             // Woken by a tick, by the drain, or because another part of the task was.
-            match tunnel.news.get() != news || tunnel.means.draining.get() != draining {
+            match tunnel.news.get() != news || tunnel.resources.io.is_draining() != draining {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
         });
-        let _ = tunnel.means.timers.until(due_ms, pin!(changed)).await;
+        let _ = tunnel.resources.io.timers.until(due_ms, pin!(changed)).await;
     }
 }
 
@@ -81,16 +81,16 @@ impl Tunnel {
             None => return None,
         };
         // Whatever has begun to end does so before the process.
-        let is_draining = self.means.draining.get();
-        Some(if is_draining { cut_ms.min(self.means.drain_schedule.deadline_ms()) } else { cut_ms })
+        let is_draining = self.resources.io.is_draining();
+        Some(if is_draining { cut_ms.min(self.resources.drain_schedule.deadline_ms()) } else { cut_ms })
     }
 
     fn departure_ms(&self) -> u64 {
-        if !self.means.draining.get() {
+        if !self.resources.io.is_draining() {
             return NEVER;
         }
         if self.leaves_ms.get() == NEVER {
-            self.leaves_ms.set(self.means.drain_schedule.next_ms());
+            self.leaves_ms.set(self.resources.drain_schedule.next_ms());
         }
         self.leaves_ms.get()
     }

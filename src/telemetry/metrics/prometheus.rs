@@ -1,13 +1,23 @@
-//! The numbers as Prometheus text, exposition format 0.0.4
+//! Metrics as Prometheus text, exposition format 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use super::counters::Histogram;
-use super::{Counters, TunnelEnd};
+use super::group::{Metric, MetricGroup, Value};
+use super::kinds::{Histogram, Labelled};
 
-/// A number of the process rather than of a core.
+/// One core's metrics.
+#[derive(Clone, Copy)]
+pub struct Core<'a> {
+    /// The number of its CPU.
+    pub cpu: usize,
+    /// Its I/O driver.
+    pub driver: &'a str,
+    /// Its metrics.
+    pub metrics: &'a dyn MetricGroup,
+}
+
+/// A metric of the process rather than of a core.
 #[derive(Debug, Clone, Copy)]
 pub struct Extra<'a> {
     /// Its name without prefix; the suffix `_total` of a counter is added.
@@ -22,48 +32,31 @@ pub struct Extra<'a> {
     pub value: u64,
 }
 
-/// Appends everything. `cores`: CPU number and counters of each core; `drivers`: CPU number and I/O driver of
-/// each. Entries of `extra` that share a name must stand together.
-pub fn render(
-    cores: &[(usize, Arc<Counters>)],
-    drivers: &[(usize, &str)],
-    extra: &[Extra<'_>],
-    out: &mut String,
-) {
+/// Appends everything. Entries of `extra` that share a name must be adjacent. `none`: metrics of the same type, all
+/// zero, which give the names where there is no core.
+pub fn render(cores: &[Core<'_>], none: &dyn MetricGroup, extra: &[Extra<'_>], out: &mut String) {
     family(out, "build_info", "gauge", "The version that runs.");
     sample(out, "build_info", "gauge", &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
     family(out, "driver", "gauge", "The I/O driver of each core.");
-    for (cpu, driver) in drivers {
-        sample(out, "driver", "gauge", &[("core", &cpu.to_string()), ("driver", driver)], 1);
+    for core in cores {
+        let labels = [("core", core.cpu.to_string()), ("driver", core.driver.to_owned())];
+        sample(out, "driver", "gauge", &labels.each_ref().map(|(name, value)| (*name, value.as_str())), 1);
     }
 
-    let cores: Vec<(String, &Counters)> = cores.iter().map(|(cpu, c)| (cpu.to_string(), &**c)).collect();
-    let columns: Vec<Vec<u64>> = cores.iter().map(|(_, counters)| column(counters)).collect();
-    let mut row = 0;
-    Counters::default().each(|name, kind, help, _| {
-        family(out, name, kind, help);
-        for ((cpu, _), column) in cores.iter().zip(&columns) {
-            sample(out, name, kind, &[("core", cpu)], column[row]);
-        }
-        row += 1;
-    });
-
-    family(out, "responses", "counter", "Final responses to clients by class.");
-    for (cpu, counters) in &cores {
-        for (class, count) in CLASSES.iter().zip(&counters.responses) {
-            sample(out, "responses", "counter", &[("core", cpu), ("class", class)], count.get());
-        }
+    // "All lines for a given metric must be provided as one single group": a pass for each metric over all cores.
+    let mut families = Vec::new();
+    none.each(&mut |metric| families.push(Family::announced(&metric)));
+    for core in cores {
+        let cpu = core.cpu.to_string();
+        let mut family = families.iter_mut();
+        core.metrics.each(&mut |metric| {
+            if let Some(family) = family.next() {
+                family.add(&metric, &cpu);
+            }
+        });
     }
-
-    family(out, "tunnels_closed", "counter", "WebSocket tunnels that have ended, by what ended them.");
-    for (cpu, counters) in &cores {
-        for (end, count) in TunnelEnd::ALL.iter().zip(&counters.tunnels_closed) {
-            sample(out, "tunnels_closed", "counter", &[("core", cpu), ("reason", end.text())], count.get());
-        }
-    }
-
-    latency(&cores, out);
+    families.iter().for_each(|family| out.push_str(&family.text));
 
     let mut last = "";
     for metric in extra {
@@ -75,30 +68,57 @@ pub fn render(
     }
 }
 
-/// A histogram's buckets are cumulative, and times are in seconds.
-fn latency(cores: &[(String, &Counters)], out: &mut String) {
-    const NAME: &str = "redis_latency_seconds";
-    family(out, NAME, "histogram", "How long Redis took for the calls that it answered.");
-    let seconds = |us: u64| us as f64 / 1e6;
-    for (cpu, counters) in cores {
-        let histogram = &counters.redis_latency;
-        let mut total = 0;
-        for (nth, bucket) in histogram.buckets.iter().enumerate() {
-            total += bucket.get();
-            let bound = Histogram::BOUNDS_US.get(nth);
-            let bound = bound.map_or("+Inf".to_owned(), |us| seconds(*us).to_string());
-            let _ = writeln!(out, "{PREFIX}{NAME}_bucket{{core=\"{cpu}\",le=\"{bound}\"}} {total}");
+/// The lines of one metric.
+struct Family {
+    text: String,
+}
+
+impl Family {
+    fn announced(metric: &Metric<'_>) -> Family {
+        let mut text = String::new();
+        family(&mut text, metric.name, kind(&metric.value), metric.help);
+        Family { text }
+    }
+
+    /// Adds the samples of one core.
+    fn add(&mut self, metric: &Metric<'_>, cpu: &str) {
+        let (out, name) = (&mut self.text, metric.name);
+        match &metric.value {
+            Value::Counter(value) | Value::Gauge(value) => {
+                sample(out, name, kind(&metric.value), &[("core", cpu)], *value);
+            }
+            Value::Labelled(family) => labelled(out, name, family, cpu),
+            Value::Histogram(histogram) => buckets(out, name, histogram, cpu),
         }
-        let sum = seconds(histogram.sum_us.get());
-        let _ = writeln!(out, "{PREFIX}{NAME}_sum{{core=\"{cpu}\"}} {sum}");
-        let _ = writeln!(out, "{PREFIX}{NAME}_count{{core=\"{cpu}\"}} {total}");
     }
 }
 
-fn column(counters: &Counters) -> Vec<u64> {
-    let mut values = Vec::new();
-    counters.each(|_, _, _, value| values.push(value));
-    values
+fn labelled(out: &mut String, name: &str, family: &Labelled, cpu: &str) {
+    for (value, count) in family.each() {
+        sample(out, name, "counter", &[("core", cpu), (family.label(), value)], count);
+    }
+}
+
+/// A histogram's buckets are cumulative, and times are in seconds.
+fn buckets(out: &mut String, name: &str, histogram: &Histogram, cpu: &str) {
+    let seconds = |us: u64| us as f64 / 1e6;
+    let mut total = 0;
+    for (bound_us, count) in histogram.cumulative() {
+        total = count;
+        let bound = bound_us.map_or("+Inf".to_owned(), |us| seconds(us).to_string());
+        let _ = writeln!(out, "{PREFIX}{name}_bucket{{core=\"{cpu}\",le=\"{bound}\"}} {total}");
+    }
+    let sum = seconds(histogram.sum_us());
+    let _ = writeln!(out, "{PREFIX}{name}_sum{{core=\"{cpu}\"}} {sum}");
+    let _ = writeln!(out, "{PREFIX}{name}_count{{core=\"{cpu}\"}} {total}");
+}
+
+fn kind(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Counter(_) | Value::Labelled(_) => "counter",
+        Value::Gauge(_) => "gauge",
+        Value::Histogram(_) => "histogram",
+    }
 }
 
 /// "Only one TYPE line may exist for a given metric name", before its first sample; HELP likewise.
@@ -136,18 +156,31 @@ fn escape(out: &mut String, text: &str, is_label: bool) {
 }
 
 const PREFIX: &str = "realchat_gateway_";
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    crate::metric_group! {
+        /// A group of every kind.
+        struct Group {
+            /// Request heads received, refused ones included.
+            counter requests = "requests";
+            /// Connections that are open now.
+            gauge connections_open = "connections_open";
+            /// Final responses to clients by class.
+            labelled responses("class", &["2xx", "4xx"]) = "responses";
+            /// How long Redis took.
+            histogram redis_latency(&[250, 500, 25_000]) = "redis_latency_seconds";
+        }
+    }
+
     fn text() -> String {
-        let (a, b) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
+        let (a, b) = (Group::default(), Group::default());
         a.requests.add(7);
         b.connections_open.add(2);
-        b.responses[3].add(4);
+        b.responses.at(1).add(4);
         b.redis_latency.observe(300);
         b.redis_latency.observe(1_000_000);
         let extra = [
@@ -155,8 +188,10 @@ mod tests {
             Extra { name: "up", kind: "gauge", help: "Up.", labels: &[("name", "a\"\\\n")], value: 1 },
             Extra { name: "up", kind: "gauge", help: "Up.", labels: &[("name", "b")], value: 0 },
         ];
+        let cores =
+            [Core { cpu: 0, driver: "io_uring", metrics: &a }, Core { cpu: 8, driver: "epoll", metrics: &b }];
         let mut out = String::new();
-        render(&[(0, a), (8, b)], &[(0, "io_uring"), (8, "epoll")], &extra, &mut out);
+        render(&cores, &Group::default(), &extra, &mut out);
         out
     }
 
@@ -206,13 +241,13 @@ mod tests {
                 assert_eq!(family, current);
             }
         }
-        assert!(text.ends_with('\n') && announced.len() > 20);
+        assert!(text.ends_with('\n') && announced.len() == 8);
     }
 
     #[test]
     fn no_core_is_no_panic() {
         let mut out = String::new();
-        render(&[], &[], &[], &mut out);
-        assert!(out.contains("# TYPE realchat_gateway_ticks_total counter"));
+        render(&[], &Group::default(), &[], &mut out);
+        assert!(out.contains("# TYPE realchat_gateway_requests_total counter"));
     }
 }

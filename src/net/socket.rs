@@ -1,4 +1,5 @@
-//! A connected stream socket: polls on the ring, bytes by direct calls that never block.
+//! A connected stream socket: polls on the ring, bytes by direct calls that never block, and what only a socket can do
+//! (splice, peek, duplicate, count unacknowledged bytes).
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -15,12 +16,12 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use rustix::pipe::SpliceFlags;
 
 use crate::limits::READS_PER_TURN;
-use crate::net::{Buffer, Timers};
+use crate::net::Timers;
 use crate::sys::{fd_of, unacknowledged};
 
 /// A connected stream socket. It may as well be a Unix socket: nothing here is particular to TCP, and the
 /// runtime's type is only used for its polls.
-pub struct Stream {
+pub struct StreamSocket {
     inner: TcpStream,
     /// Reads to go before the ring is asked again. None is left when one took all there was: the next would
     /// find nothing.
@@ -47,10 +48,10 @@ pub enum Liveness {
     Closed,
 }
 
-impl Stream {
+impl StreamSocket {
     /// Takes over a connected socket that is in non-blocking mode. Errors: the runtime's registration.
-    pub fn new(socket: OwnedFd) -> io::Result<Stream> {
-        Ok(Stream { inner: TcpStream::from_std(socket.into())?, reads_left: Cell::new(0) })
+    pub fn new(socket: OwnedFd) -> io::Result<StreamSocket> {
+        Ok(StreamSocket { inner: TcpStream::from_std(socket.into())?, reads_left: Cell::new(0) })
     }
 
     /// Whether a connect that was under way has succeeded, once the socket is writable (connect(2)).
@@ -67,24 +68,6 @@ impl Stream {
     /// Waits until a write would move at least one byte, or fail.
     pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
         self.inner.writable(false)
-    }
-
-    /// Reads what arrives until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte.
-    /// The buffer owns memory during the wait only if something is in it.
-    pub async fn recv(
-        &self,
-        into: &mut Buffer,
-        timers: &Timers,
-        deadline_ms: u64,
-    ) -> Result<usize, RecvError> {
-        loop {
-            into.release_if_empty();
-            self.arrival(timers, deadline_ms).await?;
-            if let Some(n) = self.try_recv(into.room()).map_err(RecvError::Closed)? {
-                into.fill(n);
-                return Ok(n);
-            }
-        }
     }
 
     /// Waits until it is worth while to read. Also after many reads that got all they asked for: a peer that is
@@ -233,8 +216,8 @@ impl Stream {
         let _ = sockopt::set_tcp_user_timeout(fd, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     }
 
-    /// Looks without reading.
-    pub fn liveness(&self) -> Liveness {
+    /// Looks at the first byte that has arrived, without reading it.
+    pub fn peek(&self) -> Liveness {
         let mut byte = [0];
         loop {
             return match rustix::net::recv(
@@ -290,21 +273,21 @@ fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Res
 mod tests {
     use super::*;
     use crate::net::NEVER;
-    use crate::net::runtime::ThreadRuntime;
+    use crate::net::runtime::{Preference, ThreadRuntime};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use std::rc::Rc;
     use std::time::Instant;
 
-    fn pair() -> (Stream, Stream) {
+    fn pair() -> (StreamSocket, StreamSocket) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
-        (Stream::new(near).expect("near"), Stream::new(far).expect("far"))
+        (StreamSocket::new(near).expect("near"), StreamSocket::new(far).expect("far"))
     }
 
     #[test]
     fn a_peer_that_is_never_late_leaves_turns_to_others() {
-        for is_ring_wanted in [true, false] {
-            let (mut runtime, driver) = ThreadRuntime::build(is_ring_wanted).expect("a runtime");
+        for preference in [Preference::Ring, Preference::Epoll] {
+            let (mut runtime, driver) = ThreadRuntime::build(preference).expect("a runtime");
             let turns = runtime.block_on(async {
                 let (near, far) = pair();
                 let turns = Rc::new(Cell::new(0));

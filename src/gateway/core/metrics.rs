@@ -1,0 +1,128 @@
+//! The metrics of one core: the groups of all modules.
+
+use std::sync::Arc;
+
+use crate::auth::AuthMetrics;
+use crate::gateway::websocket::TunnelMetrics;
+use crate::limit::LimitMetrics;
+use crate::redis::{OutageMetrics, RedisMetrics};
+use crate::telemetry::metrics::{Metric, MetricGroup};
+use crate::telemetry::{AccessLogMetrics, STATUS_CLASSES};
+use crate::upstream::UpstreamMetrics;
+
+crate::metric_group! {
+    /// Metrics of the core itself.
+    pub struct CoreMetrics {
+        /// Configurations that the core has taken over from a reload.
+        counter reloads = "reloads";
+        /// Turns of the core's ticker: a core whose number stands still is down.
+        counter ticks = "ticks";
+    }
+}
+
+crate::metric_group! {
+    /// Metrics of the clients' connections.
+    pub struct ConnectionMetrics {
+        /// Listening sockets that the core takes connections from.
+        gauge listening = "listening";
+        /// Connections taken from the listener.
+        counter accepted = "connections_accepted";
+        /// Connections that are open now.
+        gauge open = "connections_open";
+        /// Connections over the cap, told 503 and closed.
+        counter refused = "connections_refused";
+        /// Times that accepting failed for want of file descriptors or memory.
+        counter accept_failures = "accept_failures";
+    }
+}
+
+crate::metric_group! {
+    /// Metrics of requests.
+    pub struct RequestMetrics {
+        /// Request heads received, refused ones included.
+        counter received = "requests";
+        /// Requests that are between head and last byte now.
+        gauge in_flight = "requests_in_flight";
+        /// Requests answered 429.
+        counter limited = "requests_limited";
+        /// Requests answered 401.
+        counter unauthorized = "requests_unauthorized";
+        /// Requests that passed the limiter.
+        counter admitted = "requests_admitted";
+        /// Exchanges that ended without a complete response reaching the client.
+        counter aborted = "exchanges_aborted";
+        /// Final responses to clients by class.
+        labelled responses("class", &STATUS_CLASSES) = "responses";
+    }
+}
+
+/// Every group of one core. The core alone writes to them; cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// The clients' connections.
+    pub connections: Arc<ConnectionMetrics>,
+    /// Requests.
+    pub requests: Arc<RequestMetrics>,
+    /// Authentication.
+    pub auth: Arc<AuthMetrics>,
+    /// The rate limiter.
+    pub limit: Arc<LimitMetrics>,
+    /// The connection to Redis.
+    pub redis: Arc<RedisMetrics>,
+    /// What became of requests that Redis could not decide.
+    pub outage: Arc<OutageMetrics>,
+    /// Upstreams.
+    pub upstream: Arc<UpstreamMetrics>,
+    /// WebSockets.
+    pub tunnels: Arc<TunnelMetrics>,
+    /// The access log.
+    pub access_log: Arc<AccessLogMetrics>,
+    /// The core itself.
+    pub core: Arc<CoreMetrics>,
+}
+
+impl MetricGroup for Metrics {
+    fn each(&self, visit: &mut dyn FnMut(Metric<'_>)) {
+        let Metrics {
+            connections,
+            requests,
+            auth,
+            limit,
+            redis,
+            outage,
+            upstream,
+            tunnels,
+            access_log,
+            core,
+        } = self;
+        let groups: [&dyn MetricGroup; 10] = [
+            &**connections,
+            &**requests,
+            &**auth,
+            &**limit,
+            &**redis,
+            &**outage,
+            &**upstream,
+            &**tunnels,
+            &**access_log,
+            &**core,
+        ];
+        groups.into_iter().for_each(|group| group.each(visit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_metric_has_a_name_of_its_own_and_a_help_text() {
+        let mut names = BTreeSet::new();
+        Metrics::default().each(&mut |metric| {
+            assert!(names.insert(metric.name), "{} twice", metric.name);
+            assert!(metric.help.trim().ends_with('.'), "{}: {}", metric.name, metric.help);
+        });
+        assert!(names.len() > 50, "{names:?}");
+    }
+}

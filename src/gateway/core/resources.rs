@@ -1,0 +1,86 @@
+//! What a core owns beyond every configuration: I/O, metrics, logs, request ids, the way to other cores' tunnels.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::metrics::Metrics;
+use super::readiness::Readiness;
+use super::request_id::RequestIds;
+use crate::clock;
+use crate::gateway::core::heads::HeadPool;
+use crate::gateway::websocket::{DrainSchedule, Tunnels};
+use crate::limit::Store;
+use crate::net::Io;
+use crate::telemetry::AccessLog;
+
+/// The half of a core that no reload replaces. It lives on the core's thread; other threads read the metrics and the
+/// readiness alone.
+pub struct Resources {
+    /// Timers, buffers, pipes, and whether the core drains.
+    pub io: Rc<Io>,
+    /// Free parsed heads.
+    pub heads: Rc<HeadPool>,
+    /// Request ids.
+    pub ids: RequestIds,
+    /// This core's metrics.
+    pub metrics: Metrics,
+    /// This core's access-log buffer; `None`: no log.
+    pub access_log: Option<RefCell<AccessLog>>,
+    /// The readiness of the process.
+    pub readiness: Arc<Readiness>,
+    /// The tunnels of all cores: where one more may run.
+    pub tunnels: Tunnels,
+    /// When the drain comes to which tunnel.
+    pub drain_schedule: DrainSchedule,
+    /// Who keeps the limiter's buckets.
+    pub store: Store,
+    /// Client connections that the limit of open files leaves room for.
+    pub connections_room: usize,
+}
+
+/// What the starting thread prepares for one core.
+pub struct Prepared {
+    /// The core's metrics.
+    pub metrics: Metrics,
+    /// The core's access log; `None`: no log.
+    pub access_log: Option<AccessLog>,
+    /// The readiness of the process.
+    pub readiness: Arc<Readiness>,
+    /// The tunnels of all cores.
+    pub tunnels: Tunnels,
+    /// Who keeps the limiter's buckets.
+    pub store: Store,
+    /// Client connections that the limit of open files leaves room for.
+    pub connections_room: usize,
+}
+
+impl Resources {
+    /// The resources of the core that runs on this thread.
+    pub fn new(prepared: Prepared) -> Resources {
+        Resources {
+            io: Rc::default(),
+            heads: Rc::default(),
+            ids: RequestIds::new(),
+            metrics: prepared.metrics,
+            access_log: prepared.access_log.map(RefCell::new),
+            readiness: prepared.readiness,
+            tunnels: prepared.tunnels,
+            drain_schedule: DrainSchedule::default(),
+            store: prepared.store,
+            connections_room: prepared.connections_room,
+        }
+    }
+
+    /// A stopwatch for the durations in the access log, in µs. Without a log nobody reads it, and it stands still.
+    pub fn stopwatch_us(&self) -> u64 {
+        if self.access_log.is_some() { clock::now_us() } else { 0 }
+    }
+
+    /// Hands the access-log lines of this core to their writer.
+    pub fn flush_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.borrow_mut().flush();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What one configuration means to one core. Immutable: a reload makes the next snapshot out of the current one.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::resources::Resources;
+use crate::auth::{Authenticator, Keys};
+use crate::config::{self, Config, Sizes, Timeouts, UpstreamAddress};
+use crate::gateway::cors::CorsPolicy;
+use crate::http1::HeadLimits;
+use crate::limit::Limiter;
+use crate::net::{Endpoint, Pace};
+use crate::redis::Redis;
+use crate::route::RouteTable;
+use crate::upstream::Upstream;
+
+/// The half of a core that a reload replaces as a whole.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The routes, compiled.
+    pub routes: Arc<RouteTable>,
+    /// Authentication: the keys, and the tokens that they have verified.
+    pub authenticator: Rc<Authenticator>,
+    /// Rate limiting.
+    pub limiter: Limiter,
+    /// The connection to Redis, if the limiter keeps its buckets there.
+    pub redis: Option<Rc<Redis>>,
+    /// Which browser origins may call.
+    pub cors: CorsPolicy,
+    /// The internal services, in the configuration's order.
+    pub upstreams: Vec<Rc<Upstream>>,
+    /// Bounds of a head.
+    pub head_limits: HeadLimits,
+    /// The configured timeouts, in milliseconds.
+    pub timeouts: TimeoutsMs,
+}
+
+/// The configured timeouts, in milliseconds.
+pub struct TimeoutsMs {
+    /// For a whole request head.
+    pub request_head: u64,
+    /// For the next request on a connection.
+    pub keep_alive: u64,
+    /// For a client to move its body, or to take ours.
+    pub body: u64,
+    /// For a response head, from the end of the request.
+    pub upstream_head: u64,
+    /// For an upstream to send the next bytes, or to take ours.
+    pub upstream_idle: u64,
+}
+
+/// A configuration as the control thread prepares it for every core.
+pub struct Replacement {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Its routes, compiled.
+    pub routes: Arc<RouteTable>,
+    /// Its keys, prepared.
+    pub keys: Arc<Keys>,
+    /// The addresses of its upstreams, in its order, where they are known; `None`: those that the upstream has had.
+    pub endpoints: Vec<Option<Arc<[Endpoint]>>>,
+    /// The addresses of Redis; `None`: those that it has had.
+    pub redis_endpoints: Option<Arc<[Endpoint]>>,
+}
+
+impl Replacement {
+    /// The configuration of a start: no upstream has an address yet.
+    pub fn first(config: Arc<Config>, routes: Arc<RouteTable>, keys: Arc<Keys>) -> Replacement {
+        let endpoints = config.upstreams.iter().map(|_| None).collect();
+        Replacement { config, routes, keys, endpoints, redis_endpoints: None }
+    }
+}
+
+impl Snapshot {
+    /// What a configuration means. `before`: the current snapshot, from which verified tokens and upstreams that stay
+    /// the same are carried over.
+    pub(super) fn new(
+        replacement: &Replacement,
+        resources: &Resources,
+        redis: Option<Rc<Redis>>,
+        before: Option<&Snapshot>,
+    ) -> Snapshot {
+        let config = replacement.config.clone();
+        let metrics = &resources.metrics;
+        let addressed = config.upstreams.iter().zip(&replacement.endpoints);
+        let upstreams = addressed.map(|(wanted, found)| {
+            let known = before.and_then(|before| before.upstream(wanted));
+            let upstream =
+                known.unwrap_or_else(|| Rc::new(Upstream::new(wanted, &config, metrics.upstream.clone())));
+            upstream.adjust(&config);
+            if let Some(endpoints) = found {
+                upstream.replace_endpoints(endpoints);
+            }
+            upstream
+        });
+        Snapshot {
+            upstreams: upstreams.collect(),
+            routes: replacement.routes.clone(),
+            authenticator: authenticator(replacement, resources, before),
+            limiter: resources.store.limiter(&config.rate_limit, redis.clone(), &metrics.limit),
+            redis,
+            cors: CorsPolicy::new(&config.cors),
+            head_limits: head_limits(&config.sizes),
+            timeouts: TimeoutsMs::new(&config.timeouts),
+            config,
+        }
+    }
+
+    /// The upstream that is written like this.
+    fn upstream(&self, wanted: &config::Upstream) -> Option<Rc<Upstream>> {
+        let index = self.config.upstreams.iter().position(|known| known == wanted)?;
+        Some(self.upstreams[index].clone())
+    }
+
+    /// Retires the upstreams that the next snapshot does not have.
+    pub(super) fn retire_upstreams(&self, next: &Snapshot) {
+        let is_kept = |one: &Rc<Upstream>| next.upstreams.iter().any(|kept| Rc::ptr_eq(kept, one));
+        self.upstreams.iter().filter(|one| !is_kept(one)).for_each(|upstream| upstream.retire());
+    }
+
+    /// The name of an upstream has these addresses now, whichever upstreams have the name.
+    pub fn replace_endpoints(&self, address: &UpstreamAddress, endpoints: &[Endpoint]) {
+        for (known, upstream) in self.config.upstreams.iter().zip(&self.upstreams) {
+            if known.address == *address {
+                upstream.replace_endpoints(endpoints);
+            }
+        }
+    }
+
+    /// The patience with a client that sends a body or takes one.
+    pub fn client_pace(&self) -> Pace {
+        Pace::new(self.timeouts.body, self.config.sizes.body_rate_min)
+    }
+
+    /// The patience with an upstream.
+    pub fn upstream_pace(&self) -> Pace {
+        Pace::new(self.timeouts.upstream_idle, 0)
+    }
+}
+
+/// The bounds of a head, as configured.
+pub fn head_limits(sizes: &Sizes) -> HeadLimits {
+    HeadLimits {
+        head_bytes: sizes.head_bytes,
+        request_line_bytes: sizes.request_line_bytes,
+        fields: sizes.fields,
+    }
+}
+
+/// The authenticator of before where the rules for tokens are the same. Other rules forget every verified token: a key
+/// is taken away because its tokens must no longer pass.
+fn authenticator(
+    replacement: &Replacement,
+    resources: &Resources,
+    before: Option<&Snapshot>,
+) -> Rc<Authenticator> {
+    match before.filter(|before| before.config.jwt == replacement.config.jwt) {
+        Some(before) => before.authenticator.clone(),
+        None => Rc::new(Authenticator::new(replacement.keys.clone(), resources.metrics.auth.clone())),
+    }
+}
+
+impl TimeoutsMs {
+    fn new(timeouts: &Timeouts) -> TimeoutsMs {
+        let ms = |timeout: Duration| timeout.as_millis() as u64;
+        TimeoutsMs {
+            request_head: ms(timeouts.request_head),
+            keep_alive: ms(timeouts.keep_alive),
+            body: ms(timeouts.body),
+            upstream_head: ms(timeouts.upstream_head),
+            upstream_idle: ms(timeouts.upstream_idle),
+        }
+    }
+}
+
+impl fmt::Debug for Replacement {
+    /// Nothing of its contents: an order may be shown, a secret may not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Replacement(…)")
+    }
+}

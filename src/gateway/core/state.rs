@@ -1,0 +1,59 @@
+//! A core as a request meets it: one snapshot over the core's resources.
+
+use std::rc::Rc;
+
+use super::resources::Resources;
+use super::snapshot::{Replacement, Snapshot};
+use crate::clock;
+use crate::limit;
+use crate::redis::{self, Redis};
+
+/// What serves a request. An exchange keeps the core that it began with.
+pub struct Core {
+    /// What outlives every configuration.
+    pub resources: Rc<Resources>,
+    /// What the current configuration means.
+    pub snapshot: Snapshot,
+}
+
+impl Core {
+    /// The core of a start. `redis`: how to speak with Redis; `None`: not at all.
+    pub fn new(resources: Resources, first: &Replacement, redis: Option<redis::Settings>) -> Core {
+        let resources = Rc::new(resources);
+        let redis = redis.map(|settings| connect_redis(&resources, settings));
+        let snapshot = Snapshot::new(first, &resources, redis, None);
+        Core { resources, snapshot }
+    }
+
+    /// The same core under another configuration, and on this connection to Redis.
+    pub(super) fn next(&self, replacement: &Replacement, redis: Option<Rc<Redis>>) -> Core {
+        let snapshot = Snapshot::new(replacement, &self.resources, redis, Some(&self.snapshot));
+        self.snapshot.retire_upstreams(&snapshot);
+        Core { resources: self.resources.clone(), snapshot }
+    }
+
+    /// A connection to Redis with other settings, not opened yet.
+    pub fn another_redis(&self, settings: redis::Settings) -> Rc<Redis> {
+        connect_redis(&self.resources, settings)
+    }
+
+    /// Client connections that may be open at one time.
+    pub fn connections_max(&self) -> usize {
+        self.snapshot.config.connections_max.unwrap_or(self.resources.connections_room)
+    }
+
+    /// Begins to drain. A client that sends a request in the moment in which its idle connection is closed sees it
+    /// fail; where there is time, it has `idle_grace_ms` for one more.
+    pub fn drain(&self, idle_grace_ms: u64) {
+        let Resources { io, metrics, drain_schedule, .. } = &*self.resources;
+        let timeout_ms = self.snapshot.config.timeouts.shutdown.as_millis() as u64;
+        drain_schedule.begin(clock::now_ms(), metrics.tunnels.open.get(), timeout_ms);
+        self.snapshot.upstreams.iter().for_each(|upstream| upstream.close_idle());
+        io.drain(idle_grace_ms);
+    }
+}
+
+fn connect_redis(resources: &Resources, settings: redis::Settings) -> Rc<Redis> {
+    let Resources { io, metrics, .. } = resources;
+    Redis::new(settings, limit::SCRIPT, io.clone(), metrics.redis.clone(), metrics.outage.clone())
+}

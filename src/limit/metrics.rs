@@ -1,0 +1,13 @@
+//! What the rate limiter counts where its buckets are in Redis.
+
+crate::metric_group! {
+    /// Metrics of one core's limiter.
+    pub struct LimitMetrics {
+        /// Requests that the limiter let pass.
+        counter admitted = "limit_admitted";
+        /// Requests that the limiter refused.
+        counter refused = "limit_refused";
+        /// Requests that were refused without asking: the bucket was known to be empty.
+        counter refused_locally = "limit_refused_locally";
+    }
+}

@@ -1,0 +1,40 @@
+//! What the connection to Redis counts.
+
+crate::metric_group! {
+    /// Metrics of one core's connection to Redis.
+    pub struct RedisMetrics {
+        /// Script calls queued for Redis.
+        counter calls = "redis_calls";
+        /// Writes to Redis: calls that are ready together leave in one.
+        counter round_trips = "redis_round_trips";
+        /// Calls that Redis did not answer in time.
+        counter timeouts = "redis_timeouts";
+        /// Calls that were not made because too many waited already.
+        counter queue_full = "redis_queue_full";
+        /// 1 while Redis is not asked, because it is out of reach or answers with errors.
+        gauge breaker_open = "redis_breaker_open";
+        /// Attempts to connect to Redis, the first one included.
+        counter reconnects = "redis_reconnects";
+        /// How long Redis took for the calls that it answered.
+        histogram latency(&LATENCY_BOUNDS_US) = "redis_latency_seconds";
+    }
+}
+
+crate::metric_group! {
+    /// What became of requests that Redis could not decide. The limiter counts them; the circuit breaker's log lines
+    /// tell them.
+    pub struct OutageMetrics {
+        /// Requests that this process's own buckets admitted while Redis was out of reach.
+        counter admitted_by_memory = "limit_admitted_by_memory";
+        /// Requests that this process's own buckets refused while Redis was out of reach.
+        counter refused_by_memory = "limit_refused_by_memory";
+        /// Requests that passed unlimited because Redis did not answer in time.
+        counter unlimited_timeout = "limit_unlimited_timeout";
+        /// Requests that passed unlimited because Redis was not asked.
+        counter unlimited_breaker = "limit_unlimited_breaker";
+        /// Requests that passed unlimited because too many calls waited for Redis.
+        counter unlimited_queue = "limit_unlimited_queue";
+    }
+}
+
+const LATENCY_BOUNDS_US: [u64; 7] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000];

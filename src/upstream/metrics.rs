@@ -1,0 +1,21 @@
+//! What upstreams count.
+
+crate::metric_group! {
+    /// Metrics of one core's upstreams, all of them together.
+    pub struct UpstreamMetrics {
+        /// Connections opened to upstreams.
+        counter connects = "upstream_connects";
+        /// Connections to upstreams that could not be opened.
+        counter connect_failures = "upstream_connect_failures";
+        /// Requests that went out on a connection that had been used before.
+        counter reuses = "upstream_reuses";
+        /// Requests sent a second time because a reused connection had died.
+        counter retries = "upstream_retries";
+        /// Upstream responses that broke the protocol.
+        counter protocol_errors = "upstream_protocol_errors";
+        /// Requests answered 503 because too many were in flight to their upstream.
+        counter overloads = "upstream_overloads";
+        /// Idle connections in the upstream pools now.
+        gauge idle = "upstream_idle";
+    }
+}

@@ -1,0 +1,222 @@
+//! One upstream as one core sees it: its members, and leases of connections to them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::balance::Balance;
+use super::lease::{Lease, Use};
+use super::member::Member;
+use super::metrics::UpstreamMetrics;
+use super::pool::{Connection, Pool};
+use super::slot::{InFlightSlot, InFlightSlots};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::net::{self, ConnectError, Endpoint, Timers};
+
+/// One internal service.
+pub struct Upstream {
+    /// Its name in routes, logs and metrics.
+    pub name: Rc<str>,
+    /// What it gets as `Host`.
+    pub authority: Box<[u8]>,
+    members: RefCell<Rc<[Rc<Member>]>>,
+    balance: Balance,
+    pool: Pool,
+    slots: InFlightSlots,
+    connect_timeout_ms: Cell<u64>,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+/// Why there is no lease.
+#[derive(Debug)]
+pub enum LeaseError {
+    /// As many requests as allowed are in flight already.
+    Overloaded,
+    /// There is no connection.
+    Connect(ConnectError),
+}
+
+impl Upstream {
+    /// An upstream without members: until [`Upstream::replace_endpoints`] it is unreachable.
+    pub fn new(written: &config::Upstream, config: &Config, metrics: Arc<UpstreamMetrics>) -> Upstream {
+        let (idle_max, keep_alive) = (config.sizes.upstream_idle, config.timeouts.upstream_keep_alive);
+        Upstream {
+            name: written.name.as_str().into(),
+            authority: written.authority.as_bytes().into(),
+            members: RefCell::new(Rc::new([])),
+            balance: Balance::default(),
+            pool: Pool::new(idle_max, keep_alive, metrics.clone()),
+            slots: InFlightSlots::new(config.sizes.upstream_in_flight),
+            connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
+            metrics,
+        }
+    }
+
+    /// Takes over the bounds and timeouts of a new configuration, in which the upstream itself is the same.
+    pub fn adjust(&self, config: &Config) {
+        self.pool.adjust(config.sizes.upstream_idle, config.timeouts.upstream_keep_alive);
+        self.slots.set_max(config.sizes.upstream_in_flight);
+        self.connect_timeout_ms.set(config.timeouts.upstream_connect.as_millis() as u64);
+    }
+
+    /// No configuration has the upstream any more: what is in flight goes on, and no connection is kept.
+    pub fn retire(&self) {
+        self.pool.adjust(0, Duration::ZERO);
+        self.pool.clear();
+    }
+
+    /// Its members now.
+    pub fn members(&self) -> Rc<[Rc<Member>]> {
+        self.members.borrow().clone()
+    }
+
+    /// Takes over newly resolved addresses. A member whose address stays keeps its state; an idle connection to an
+    /// address that is gone ends with its next lease.
+    pub fn replace_endpoints(&self, endpoints: &[Endpoint]) {
+        let before = self.members();
+        let member = |endpoint: &Endpoint| {
+            let known = before.iter().find(|member| member.endpoint() == endpoint);
+            known.cloned().unwrap_or_else(|| Rc::new(Member::new(endpoint.clone())))
+        };
+        let members: Rc<[Rc<Member>]> = endpoints.iter().map(member).collect();
+        let is_gone = |member: &&Rc<Member>| !members.iter().any(|kept| Rc::ptr_eq(kept, member));
+        before.iter().filter(is_gone).for_each(|member| member.withdraw());
+        self.members.replace(members);
+    }
+
+    /// A lease of a connection that was used before and is alive, the one used last; else of a new one.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn lease(&self, timers: &Timers) -> Result<Lease<'_>, LeaseError> {
+        let slot = self.slot()?;
+        if let Some(connection) = self.pool.take(clock::now_ms()) {
+            self.metrics.reuses.add(1);
+            return Ok(Lease::new(&self.pool, slot, connection, Use::Reused));
+        }
+        self.connect(slot, timers).await.map_err(LeaseError::Connect)
+    }
+
+    /// A lease of a new connection, to the first member that accepts within one time limit.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn lease_new(&self, timers: &Timers) -> Result<Lease<'_>, LeaseError> {
+        let slot = self.slot()?;
+        self.connect(slot, timers).await.map_err(LeaseError::Connect)
+    }
+
+    fn slot(&self) -> Result<InFlightSlot<'_>, LeaseError> {
+        let slot = self.slots.take();
+        if slot.is_none() {
+            self.metrics.overloads.add(1);
+        }
+        slot.ok_or(LeaseError::Overloaded)
+    }
+
+    async fn connect<'u>(
+        &'u self,
+        slot: InFlightSlot<'u>,
+        timers: &Timers,
+    ) -> Result<Lease<'u>, ConnectError> {
+        let members = self.members();
+        let begun_us = clock::now_us();
+        let deadline_ms = clock::now_ms() + self.connect_timeout_ms.get();
+        match net::connect_any(self.balance.order(&members), timers, || deadline_ms).await {
+            Ok((transport, member)) => {
+                self.metrics.connects.add(1);
+                member.succeeded();
+                let connection = Box::new(Connection { transport, member: member.clone() });
+                let connect_us = clock::now_us() - begun_us;
+                Ok(Lease::new(&self.pool, slot, connection, Use::First { connect_us }))
+            }
+            Err(error) => {
+                self.metrics.connect_failures.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes idle connections that are too old or that the upstream has closed.
+    pub fn sweep(&self, now_ms: u64) {
+        self.pool.sweep(now_ms);
+    }
+
+    /// Closes every idle connection.
+    pub fn close_idle(&self) {
+        self.pool.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Written, lower};
+    use crate::net::runtime::{Preference, ThreadRuntime};
+    use std::net::TcpListener;
+
+    fn upstream(endpoints: &[Endpoint]) -> Upstream {
+        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
+        let config = lower(written, Written::default()).expect("a configuration").config;
+        let upstream = Upstream::new(&config.upstreams[0], &config, Arc::default());
+        upstream.replace_endpoints(endpoints);
+        upstream
+    }
+
+    /// Where each of four new connections leads, by index of the listener; `None`: there is no connection.
+    fn leads(endpoints: Vec<Endpoint>) -> Vec<Option<usize>> {
+        let upstream = upstream(&endpoints);
+        let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
+        runtime.block_on(async {
+            let (timers, mut leads) = (Timers::new(), Vec::new());
+            for _ in 0..4 {
+                let lease = upstream.lease_new(&timers).await.ok();
+                leads.push(
+                    lease.and_then(|lease| endpoints.iter().position(|known| known == lease.endpoint())),
+                );
+            }
+            leads
+        })
+    }
+
+    fn listen() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = Endpoint::tcp(listener.local_addr().expect("its address"));
+        (listener, endpoint)
+    }
+
+    #[test]
+    fn several_members_are_used_in_turn() {
+        let ((_first, one), (_second, two)) = (listen(), listen());
+        assert_eq!(leads(vec![one, two]), [Some(0), Some(1), Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn a_member_that_refuses_is_passed_over() {
+        let ((closed, one), (_second, two)) = (listen(), listen());
+        drop(closed);
+        assert_eq!(leads(vec![one, two]), [Some(1); 4]);
+    }
+
+    #[test]
+    fn without_a_member_there_is_no_connection() {
+        assert_eq!(leads(vec![]), [None; 4]);
+    }
+
+    #[test]
+    fn a_member_keeps_its_state_while_its_address_stays() {
+        let ((closed, one), (_second, two)) = (listen(), listen());
+        drop(closed);
+        let upstream = upstream(&[one.clone()]);
+        let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
+        runtime.block_on(async { assert!(upstream.lease_new(&Timers::new()).await.is_err()) });
+        assert_eq!(upstream.members()[0].failures(), 1);
+        upstream.replace_endpoints(&[two.clone(), one]);
+        let failures: Vec<u32> = upstream.members().iter().map(|member| member.failures()).collect();
+        assert_eq!(failures, [0, 1]);
+        upstream.replace_endpoints(&[two]);
+        assert_eq!(upstream.members().len(), 1);
+    }
+}
