@@ -1,5 +1,7 @@
 //! The documents say what the code does: codes, keys, metrics, log fields, paths and links.
 
+mod own_services;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,9 @@ use realchat_gateway::telemetry::{AccessRecord, Counters, TunnelEnd, TunnelRecor
 
 /// Where the gateway's own answers get their codes, besides `http1` and `auth`.
 const ANSWERS: [&str; 2] = ["src/gateway/answer/failure.rs", "src/gateway/answer/reply.rs"];
+
+/// What a reader takes in before trying it; the rest is in `docs/`.
+const README_BYTES_MAX: usize = 10_000;
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
@@ -34,18 +39,17 @@ const FOREIGN_NAMES: [&str; 16] = [
 ];
 
 #[test]
-fn the_readme_has_every_error_code_and_no_other() {
-    let readme = read("README.md");
-    let listed: BTreeSet<(String, String)> = section(&readme, "## Errors").filter_map(error_row).collect();
+fn every_error_code_is_documented_and_no_other() {
+    let listed: BTreeSet<(String, String)> = read("docs/errors.md").lines().filter_map(error_row).collect();
     let codes =
         |rows: &BTreeSet<(String, String)>| rows.iter().map(|row| row.1.clone()).collect::<BTreeSet<_>>();
     let known = known_errors();
     for (status, code) in &known {
         // Status 0: the answer is another's.
         let has = listed.iter().any(|row| row.1 == *code && (row.0 == *status || status == "0"));
-        assert!(has, "README.md has no row for {status} {code}");
+        assert!(has, "docs/errors.md has no row for {status} {code}");
     }
-    assert_eq!(codes(&listed), codes(&known), "README.md lists a code that is none");
+    assert_eq!(codes(&listed), codes(&known), "docs/errors.md lists a code that does not exist");
 }
 
 #[test]
@@ -67,11 +71,10 @@ fn every_setting_is_in_the_manual_and_every_name_in_capitals_exists() {
 }
 
 #[test]
-fn the_readme_has_every_metric() {
-    let readme = read("README.md");
-    let metrics: String = section(&readme, "## Watch it").collect();
+fn every_metric_is_documented() {
+    let metrics = read("docs/metrics.md");
     Counters::default().each(|name, _, _, _| {
-        assert!(metrics.contains(&format!("`{name}`")), "README.md does not explain the metric {name}");
+        assert!(metrics.contains(&format!("`{name}`")), "docs/metrics.md does not explain the metric {name}");
     });
     for end in TunnelEnd::ALL {
         let text = end.text();
@@ -164,6 +167,18 @@ fn the_map_names_every_module_and_every_file_of_tests() {
 }
 
 #[test]
+fn the_readme_is_short_and_leads_to_every_document() {
+    let readme = read("README.md");
+    assert!(readme.len() < README_BYTES_MAX, "README.md has {} bytes", readme.len());
+    for (path, _) in documents() {
+        assert!(
+            path == "README.md" || readme.contains(&format!("]({path})")),
+            "README.md has no link to {path}"
+        );
+    }
+}
+
+#[test]
 fn the_documents_are_read_as_they_should_be() {
     assert_eq!(error_row("| 400 | `bare_lf` | x |"), Some(("400".into(), "bare_lf".into())));
     assert_eq!(error_row("| status | code | when |"), None);
@@ -237,7 +252,7 @@ pub(crate) fn capitals(text: &str) -> impl Iterator<Item = &str> {
 
 fn has_heading(file: &Path, anchor: &str) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.'], "");
+    let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.', ':'], "");
     text.lines()
         .filter_map(|line| line.strip_prefix('#'))
         .any(|line| slug(line.trim_start_matches('#').trim()) == anchor)
@@ -246,7 +261,9 @@ fn has_heading(file: &Path, anchor: &str) -> bool {
 fn documents() -> Vec<(String, String)> {
     let mut paths: Vec<String> = ["README.md", "CHANGELOG.md"].map(str::to_owned).into();
     for file in fs::read_dir(root().join("docs")).expect("docs").flatten() {
-        paths.push(format!("docs/{}", file.file_name().to_str().expect("a name")));
+        let name = file.file_name().into_string().expect("a name in UTF-8");
+        // Pictures are there too.
+        paths.extend(name.ends_with(".md").then(|| format!("docs/{name}")));
     }
     paths.sort();
     paths.into_iter().map(|path| (path.clone(), read(&path))).collect()

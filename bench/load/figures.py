@@ -1,5 +1,6 @@
 """Every figure of a run: kept for the tables, and written to raw.csv as it comes."""
 import csv
+import io
 import statistics
 from dataclasses import dataclass
 
@@ -19,6 +20,15 @@ class Figures:
         self.values = {}  # Key → {round → value}
         self.file, self.raw = file, csv.writer(file)
         self.raw.writerow(("round", "group", "scenario", "contender", "measure", "value"))
+
+    @classmethod
+    def of_raw(cls, file):
+        """Those of a finished run, out of its raw.csv."""
+        figures = cls(io.StringIO())
+        for row in csv.DictReader(file):
+            key = Key(row["group"], row["scenario"], row["contender"], row["measure"])
+            figures.values.setdefault(key, {})[int(row["round"]) - 1] = float(row["value"])
+        return figures
 
     def put(self, turn, group, scenario, contender, measures):
         for measure, value in measures.items():

@@ -1,15 +1,19 @@
 """The run's pictures, as SVG that reads on light and on dark pages.
 
+    /usr/bin/python3 bench/load/plots.py bench/runs/RUN    # draws a finished run again, from its raw.csv
+
 Text and axes have the colour of the page's text: matplotlib draws them in one colour that nothing else has, which is
 replaced by `currentColor`, and a style in the file says what that is in either scheme.
 """
 import re
 import statistics
+import sys
 
 import matplotlib
 
 import idle
 import steady
+from figures import Figures
 
 matplotlib.use("svg")
 import matplotlib.pyplot as pyplot  # noqa: E402 – after the choice of how to draw
@@ -38,13 +42,25 @@ SETTINGS = {
 # What the first picture shows, in its order.
 RELATIVE = ("plain", "connect", "jwt", "memory-limit", "full", "full-log", "401", "429", "16k", "1m", "upload",
             "ws-busy")  # fmt: skip
+# What the small picture shows: the first page of the repository has one. (group, scenario, its name there)
+OVERVIEW = (
+    ("plain", "plain, 64 connections", "plain proxying, 64 connections"),
+    ("jwt", "JWT, 64 connections", "JWT, 64 connections"),
+    ("full", "full, 64 connections", "JWT + Redis limit, 64 connections"),
+    ("full", "full, 8 connections", "JWT + Redis limit, 8 connections"),
+    ("401", "401", "401 (nginx: 200)"),
+    ("429", "429 from known-empty memory", "429 (nginx: 200)"),
+    ("1m", "1 MiB responses, 16 connections", "1 MiB responses"),
+    ("ws-busy", "64 busy", "64 busy WebSockets"),
+)
+OVERVIEW_CONTENDERS = ("haproxy", "haproxy-jwt", "gateway")
 COSTS = ("cpu_us_per_request", "cpu_us_per_MiB", "cpu_us_per_message")
 LATENCIES = (("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"))
 
 
 def draw(figures, out):
     """Those that there are figures for; their names."""
-    pictures = {"cpu.svg": relative_cpu, "latency.svg": latency, "memory.svg": memory}
+    pictures = {"overview.svg": overview, "cpu.svg": relative_cpu, "latency.svg": latency, "memory.svg": memory}
     drawn = []
     with pyplot.rc_context(SETTINGS):  # some count when a picture is made, some when it is written
         for name, picture in pictures.items():
@@ -54,16 +70,36 @@ def draw(figures, out):
     return drawn
 
 
+def overview(figures):
+    """A few scenarios of the picture with all of them."""
+    rows = []
+    for group, scenario, title in OVERVIEW:
+        ratios = relative(figures, group, scenario)
+        rows.append((title, {name: those for name, those in ratios.items() if name in OVERVIEW_CONTENDERS}))
+    return groups_of_bars(rows)
+
+
 def relative_cpu(figures):
-    """A group of bars for every scenario: the median over the rounds, and a line from the least to the most."""
-    rows = []  # (scenario, contender → ratios)
+    """All scenarios."""
+    rows = []
     for group in RELATIVE:
         for scenario in figures.scenarios(group):
-            measure = next(m for m in COSTS if figures.rounds(group, scenario, "nginx", m) or m == COSTS[-1])
-            names = [name for name in figures.contenders(group, scenario) if name != "nginx"]
-            ratios = {name: figures.ratios(group, scenario, name, "nginx", measure) for name in names}
             title = f"{scenario} tunnels" if group == "ws-busy" else scenario
-            rows.append((title, {name: those for name, those in ratios.items() if those}))
+            rows.append((title, relative(figures, group, scenario)))
+    return groups_of_bars(rows)
+
+
+def relative(figures, group, scenario):
+    """Contender → its CPU time ÷ that of nginx, of every round."""
+    measure = next(m for m in COSTS if figures.rounds(group, scenario, "nginx", m) or m == COSTS[-1])
+    names = [name for name in figures.contenders(group, scenario) if name != "nginx"]
+    ratios = {name: figures.ratios(group, scenario, name, "nginx", measure) for name in names}
+    return {name: those for name, those in ratios.items() if those}
+
+
+def groups_of_bars(rows):
+    """A group of bars for every scenario: the median over the rounds, and a line from the least to the most.
+    `rows`: the scenario's name, and contender → ratios."""
     rows = [(scenario, ratios) for scenario, ratios in rows if ratios]
     if not rows:
         return None
@@ -177,3 +213,9 @@ def adapt(svg):
     svg = svg.replace(TEXT, "currentColor")
     svg = re.sub(r'(<text style=")(?![^"]*fill:)', r"\1fill: currentColor; ", svg)
     return re.sub(r"(<svg [^>]*>)", rf"\1\n {STYLE}", svg, count=1)
+
+
+if __name__ == "__main__":
+    for folder in sys.argv[1:]:
+        with open(f"{folder}/raw.csv", encoding="utf-8", newline="") as raw:
+            print(*draw(Figures.of_raw(raw), folder))

@@ -23,6 +23,7 @@ TITLES = {
     "ws-threads": "Most threads seen",
 }
 PLOTS = {
+    "overview.svg": "CPU time relative to nginx in the same round, a few scenarios",
     "cpu.svg": "CPU time relative to nginx in the same round",
     "latency.svg": "Latency at a fixed rate",
     "memory.svg": "Memory",
@@ -63,7 +64,7 @@ def readme(bench, told, drawn):
     text = [f"# {bench.options.title}", ""]
     text += ["The gateway beside nginx, HAProxy and a floor on one machine, measured by `scripts/bench`."]
     text += ["`summary.md` has the targets and every table, `raw.csv` every figure of every round. What the figures"]
-    text += ["mean, and what they do not tell, stands in the README of `bench`.", ""]
+    text += ["mean, and what they do not tell, is in the README of `bench`.", ""]
     text += [*(f"- {fact}" for fact in told), ""]
     text += [*tables.targets_table(bench.figures, bench.options.groups, bench.options.quick)]
     for name in drawn:

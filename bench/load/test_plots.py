@@ -37,11 +37,21 @@ class PlotsTest(unittest.TestCase):
             figures.put(0, "plain", "plain, 64 connections", name, {"cpu_us_per_request": cost})
         one, other = drawn(figures), drawn(figures)
         self.assertEqual(one, other)
-        self.assertEqual(list(one), ["cpu.svg"])
-        # Text is text, in the colour of the page; nothing is black by default.
-        self.assertIn("prefers-color-scheme: dark", one["cpu.svg"])
-        for line in one["cpu.svg"].splitlines():
-            self.assertTrue("<text " not in line or "fill: currentColor" in line, line)
+        self.assertEqual(sorted(one), ["cpu.svg", "overview.svg"])
+        for svg in one.values():
+            # Text is text, in the colour of the page; nothing is black by default.
+            self.assertIn("prefers-color-scheme: dark", svg)
+            for line in svg.splitlines():
+                self.assertTrue("<text " not in line or "fill: currentColor" in line, line)
+
+    def test_a_finished_run_is_drawn_from_its_raw_figures(self):
+        raw = io.StringIO()
+        figures = Figures(raw)
+        for turn, cost in enumerate((8, 9)):
+            figures.put(turn, "plain", "plain, 64 connections", "gateway", {"cpu_us_per_request": cost})
+            figures.put(turn, "plain", "plain, 64 connections", "nginx", {"cpu_us_per_request": 10})
+        raw.seek(0)
+        self.assertEqual(drawn(Figures.of_raw(raw)), drawn(figures))
 
 
 def drawn(figures):
