@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use realchat_gateway::auth::Refusal;
 use realchat_gateway::config::Written;
+use realchat_gateway::gateway::core::Metrics;
 use realchat_gateway::http1::HeadError;
-use realchat_gateway::telemetry::{AccessRecord, Counters, TunnelEnd, TunnelRecord};
+use realchat_gateway::telemetry::metrics::MetricGroup;
+use realchat_gateway::telemetry::{AccessRecord, TunnelEnd, TunnelRecord};
 
 /// Where the gateway's own answers get their codes, besides `http1` and `auth`.
 const ANSWERS: [&str; 2] = ["src/gateway/answer/failure.rs", "src/gateway/answer/reply.rs"];
@@ -73,7 +75,8 @@ fn every_setting_is_in_the_manual_and_every_name_in_capitals_exists() {
 #[test]
 fn every_metric_is_documented() {
     let metrics = read("docs/metrics.md");
-    Counters::default().each(|name, _, _, _| {
+    Metrics::default().each(&mut |metric| {
+        let name = metric.name;
         assert!(metrics.contains(&format!("`{name}`")), "docs/metrics.md does not explain the metric {name}");
     });
     for end in TunnelEnd::ALL {
