@@ -1,6 +1,6 @@
 //! The steps of a request in their order: route, identify, limit, authorize, forward.
 
-use crate::auth::{self, Identity, Refusal, Verified};
+use crate::auth::{self, CredentialError, Identity, Verified};
 use crate::clock;
 use crate::config::{self, Access, LimitHeaders, RouteKind};
 use crate::gateway::answer::failure::Failure;
@@ -76,9 +76,9 @@ impl<'c> Exchange<'c> {
     }
 
     /// Who is asking. On a public route nobody looks.
-    fn identify(&mut self, found: &Match<'c>) -> Result<Verified, Refusal> {
+    fn identify(&mut self, found: &Match<'c>) -> Result<Verified, CredentialError> {
         if found.access() == Access::Public {
-            return Err(Refusal::Missing);
+            return Err(CredentialError::Missing);
         }
         let token = match found.websocket() {
             Some(route) => handshake::token(self.request, route.token_sources),
@@ -93,7 +93,7 @@ impl<'c> Exchange<'c> {
     async fn permit(
         &mut self,
         found: &Match<'c>,
-        identified: &Result<Verified, Refusal>,
+        identified: &Result<Verified, CredentialError>,
     ) -> Result<Permit, Failure> {
         let address = self.record.client;
         let client = match (found.access(), identified) {

@@ -1,6 +1,6 @@
 //! Every way an exchange can fail: whose fault, which answer.
 
-use crate::auth::Refusal;
+use crate::auth::CredentialError;
 use crate::http1::HeadError;
 use crate::limit::Refused;
 
@@ -18,7 +18,7 @@ pub enum Failure {
     /// `;parameters` in the path of a protected route.
     PathParameters,
     /// No valid credential for a protected route.
-    Credential(Refusal),
+    Credential(CredentialError),
     /// The limiter did not let it pass.
     Refused(Refused),
     /// No such route, and the client may know it.
@@ -122,8 +122,8 @@ impl Failure {
             Failure::BodyTimeout => "The request body did not keep moving.",
             Failure::BodyTooLarge => "The request body is larger than this route takes.",
             Failure::PathParameters => "Path parameters are not accepted here.",
-            Failure::Credential(Refusal::Missing) => "A bearer token is required.",
-            Failure::Credential(Refusal::Expired) => "The bearer token has expired.",
+            Failure::Credential(CredentialError::Missing) => "A bearer token is required.",
+            Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
             Failure::Credential(_) => "The bearer token is not valid.",
             Failure::Refused(Refused::Limited(_)) => "Too many requests.",
             Failure::Refused(Refused::Unavailable) => "Requests cannot be counted at the moment.",

@@ -165,7 +165,7 @@ fn put_problem(out: &mut Buffer, (status, code): (u16, &str), detail: &str, id: 
 fn compose_extra(out: &mut Buffer, failure: &Failure) {
     match failure {
         // RFC 6750 §3: no error code where no credential was sent.
-        Failure::Credential(crate::auth::Refusal::Missing) => {
+        Failure::Credential(crate::auth::CredentialError::Missing) => {
             headers::line(out, b"WWW-Authenticate", b"Bearer")
         }
         Failure::Credential(_) => headers::line(out, b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
