@@ -7,7 +7,7 @@ use crate::config::{Access, Config, LimitStore, Rate, Route, RouteKind};
 use crate::gateway::forward::headers;
 use crate::http1::{HeadLimits, HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
-use crate::limit::{Ask, Client, Draw, KeyBuf, Limit};
+use crate::limit::{Charge, Client, KeyBuf, Limit, LimitedRequest};
 use crate::route::{Match, RouteTable};
 
 /// The whole story, as text. Errors: the request could not even be sent, or the routes cannot be.
@@ -98,17 +98,17 @@ fn buckets(config: &Config, is_public: bool, route: Option<&Route>) -> String {
     let user = if is_public { Client::Address(address) } else { Client::User("<user>") };
     let mut text = String::new();
     let mut tell = |client, whose: &str| {
-        let draws = Ask { client, address, route }.draws(global);
-        for Draw { bucket, limit } in draws.all() {
+        let charges = LimitedRequest { client, address, route }.charges(global);
+        for Charge { bucket, limit } in charges.all() {
             let mut buffer = KeyBuf::default();
-            let key = String::from_utf8_lossy(bucket.key(draws.prefix(), &mut buffer));
+            let key = String::from_utf8_lossy(bucket.key(charges.prefix(), &mut buffer));
             let key = key.replace(&address.to_string(), "<client address>");
             let Limit { units_per_us, capacity, cost } = limit;
             let rate = Rate::from_milli(u32::try_from(*units_per_us).unwrap_or(0));
             let (burst, cost) = (capacity / UNITS_PER_TOKEN, cost / UNITS_PER_TOKEN);
             let _ = writeln!(text, "bucket          {key}: {rate}/s, burst {burst}, takes {cost}{whose}");
         }
-        if draws.all().is_empty() {
+        if charges.all().is_empty() {
             text.push_str("bucket          none: the route is not limited\n");
         }
     };

@@ -13,7 +13,7 @@ use crate::gateway::forward::{forward, unreachable};
 use crate::gateway::websocket::handshake;
 use crate::gateway::websocket::upgrade::upgrade;
 use crate::http1::{FieldKind, Framing};
-use crate::limit::{Ask, Client, Permit, Refused};
+use crate::limit::{Client, Denied, LimitedRequest, Permit};
 use crate::route::{Match, RouteEntry};
 
 /// Serves the request whose head has arrived.
@@ -103,11 +103,12 @@ impl<'c> Exchange<'c> {
         };
         let route = if let Match::Route(found) = found { Some(&found.route) } else { None };
         let global = &self.core.snapshot.config.rate_limit;
-        let taken = self.core.snapshot.limiter.take(&Ask { client, address, route }, global).await;
+        let request = LimitedRequest { client, address, route };
+        let taken = self.core.snapshot.limiter.charge(&request, global).await;
         self.record.quota = match &taken {
             Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
-            Err(Refused::Limited(limited)) => Some(limited.quota),
-            Ok(_) | Err(Refused::Unavailable) => None,
+            Err(Denied::Limited(limited)) => Some(limited.quota),
+            Ok(_) | Err(Denied::Unavailable) => None,
         };
         let permit = taken.map_err(Failure::Refused)?;
         self.core.resources.metrics.requests.admitted.add(1);

@@ -2,7 +2,7 @@
 
 use crate::auth::CredentialError;
 use crate::http1::HeadError;
-use crate::limit::Refused;
+use crate::limit::Denied;
 
 /// Why a request did not get its response. Which answer that means is decided in `reply`.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub enum Failure {
     /// No valid credential for a protected route.
     Credential(CredentialError),
     /// The limiter did not let it pass.
-    Refused(Refused),
+    Refused(Denied),
     /// No such route, and the client may know it.
     NoRoute,
     /// The route exists for these other methods.
@@ -91,8 +91,8 @@ impl Failure {
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
             Failure::Credential(refusal) => (401, refusal.code()),
-            Failure::Refused(Refused::Limited(_)) => (429, "rate_limited"),
-            Failure::Refused(Refused::Unavailable) => (503, "limiter_unavailable"),
+            Failure::Refused(Denied::Limited(_)) => (429, "rate_limited"),
+            Failure::Refused(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
             Failure::Handshake(HandshakeError::NoUpgrade) => (426, "upgrade_required"),
@@ -125,8 +125,8 @@ impl Failure {
             Failure::Credential(CredentialError::Missing) => "A bearer token is required.",
             Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
             Failure::Credential(_) => "The bearer token is not valid.",
-            Failure::Refused(Refused::Limited(_)) => "Too many requests.",
-            Failure::Refused(Refused::Unavailable) => "Requests cannot be counted at the moment.",
+            Failure::Refused(Denied::Limited(_)) => "Too many requests.",
+            Failure::Refused(Denied::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::Handshake(error) => error.detail(),

@@ -10,7 +10,7 @@ use crate::gateway::exchange::After;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::headers;
 use crate::http1::{FieldKind, Framing, Method, push_decimal};
-use crate::limit::Refused;
+use crate::limit::Denied;
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::net::{Buffer, Sink, Transport};
 
@@ -35,7 +35,7 @@ pub async fn refuse(exchange: &mut Exchange<'_>, failure: Failure) -> After {
             return After::Close;
         }
         Failure::Credential(_) => exchange.core.resources.metrics.requests.unauthorized.add(1),
-        Failure::Refused(Refused::Limited(_)) => exchange.core.resources.metrics.requests.limited.add(1),
+        Failure::Refused(Denied::Limited(_)) => exchange.core.resources.metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => {
             exchange.core.resources.metrics.tunnels.handshakes_refused.add(1)
         }
@@ -171,8 +171,8 @@ fn compose_extra(out: &mut Buffer, failure: &Failure) {
         Failure::Credential(_) => headers::line(out, b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
         Failure::Refused(refused) => {
             let seconds = match refused {
-                Refused::Limited(limited) => limited.retry_after_s(),
-                Refused::Unavailable => 1,
+                Denied::Limited(limited) => limited.retry_after_s(),
+                Denied::Unavailable => 1,
             };
             headers::line(out, b"Retry-After", push_decimal(seconds, &mut [0; 20]))
         }
