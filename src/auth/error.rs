@@ -21,7 +21,7 @@ pub enum TokenFault {
     TwoCredentials,
     /// The token is longer than [`TOKEN_BYTES_MAX`](crate::limits::TOKEN_BYTES_MAX).
     TooLong,
-    /// The token does not have three parts, one of them is empty, or a tab stands before the token.
+    /// The token does not have three parts, one of them is empty, or a tab precedes the token.
     Malformed,
     /// A part is not strict base64url.
     Encoding,

@@ -72,7 +72,7 @@ fn defaults(written: &Written) -> Written {
     }
 }
 
-/// The page's port is no setting of the gateway, but its mistakes are told beside the others.
+/// The page's port is not a setting of the gateway, but its mistakes are reported together with the others.
 fn judge(lowered: Result<Lowered, Mistakes>, page_port: &str) -> Result<(Lowered, u16), LaunchError> {
     let port = value::count(page_port, 0, u16::MAX);
     let mut mistakes = lowered.as_ref().err().cloned().unwrap_or_default();
@@ -89,7 +89,7 @@ fn judge(lowered: Result<Lowered, Mistakes>, page_port: &str) -> Result<(Lowered
     }
 }
 
-/// As the gateway verifies.
+/// Signs tokens that the gateway accepts.
 fn mint(lowered: &Lowered) -> TokenMint {
     let jwt = &lowered.config.jwt;
     TokenMint {

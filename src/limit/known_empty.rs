@@ -2,7 +2,7 @@
 //! Redis would give the same answer.
 //!
 //! The answer is exact: a bucket cannot fill faster than its rate, and a denied request takes nothing. A request that
-//! costs *less* than the denied one might be admitted, so Redis is asked about it.
+//! costs *less* than the denied one might be admitted, so it is sent to Redis.
 
 use std::collections::HashMap;
 

@@ -1,13 +1,14 @@
-//! Sockets, buffers, deadlines and listeners: where bytes and waiting live.
+//! Network I/O: sockets, buffers, deadlines and listeners.
 //!
-//! Every wait is a *poll* on the ring, which owns no buffer; the bytes then move by a direct system call that
-//! never blocks. So a future that is dropped while it waits loses nothing and leaves nothing with the kernel,
-//! and an idle connection owns no memory but its task.
+//! Every wait is a *poll* on the ring, which owns no buffer. The bytes then move by a direct system call that never
+//! blocks. So a future that is dropped while it waits loses no bytes and leaves no buffer with the kernel, and an idle
+//! connection owns no memory except its task.
 
 pub mod buffer;
 pub mod connect;
 pub mod deadline;
 pub mod endpoint;
+pub mod errno;
 pub mod io;
 pub mod listener;
 pub mod pace;
@@ -22,6 +23,7 @@ pub use buffer::{Buffer, BufferPool};
 pub use connect::{Candidate, ConnectError, connect, connect_any};
 pub use deadline::{Elapsed, NEVER, Timers};
 pub use endpoint::Endpoint;
+pub use errno::errno_name;
 pub use io::Io;
 pub use pace::Pace;
 pub use pipe::{Pipe, PipePool};

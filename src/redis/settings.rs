@@ -5,7 +5,7 @@
 pub struct Settings {
     /// The user of an access list; `None`: Redis's default user.
     pub username: Option<String>,
-    /// The password, if Redis asks for one.
+    /// The password, if Redis requires one.
     pub password: Option<Vec<u8>>,
     /// The number of the database.
     pub database: u32,

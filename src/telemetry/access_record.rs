@@ -11,9 +11,9 @@ use crate::clock::civil;
 pub struct AccessRecord<'a> {
     /// When the exchange ended: Unix time in µs.
     pub time_us: u64,
-    /// The request id, ours or a trusted proxy's.
+    /// The request id: from a trusted proxy, or made by the gateway.
     pub request_id: &'a [u8],
-    /// The client behind trusted proxies.
+    /// The client's address, which may be from a trusted proxy.
     pub client: IpAddr,
     /// The method as the client sent it.
     pub method: &'a [u8],
@@ -91,12 +91,7 @@ impl AccessRecord<'_> {
             number(out, b"upstream_head_us", us);
         }
         if let Some(tunnel) = &self.tunnel {
-            number(out, b"messages_in", tunnel.messages_in);
-            number(out, b"messages_out", tunnel.messages_out);
-            text(out, b"end", tunnel.end.text().as_bytes());
-            if let Some(code) = tunnel.close_code {
-                number(out, b"close_code", code.into());
-            }
+            tunnel.write_json(out);
         }
         optional(out, b"upstream", self.upstream);
         if let Some(reused) = self.reused {
@@ -104,6 +99,17 @@ impl AccessRecord<'_> {
             out.extend_from_slice(if reused { b"true" } else { b"false" });
         }
         out.extend_from_slice(b"}\n");
+    }
+}
+
+impl TunnelRecord {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        number(out, b"messages_in", self.messages_in);
+        number(out, b"messages_out", self.messages_out);
+        text(out, b"end", self.end.text().as_bytes());
+        if let Some(code) = self.close_code {
+            number(out, b"close_code", code.into());
+        }
     }
 }
 
