@@ -40,7 +40,7 @@ use crate::limit::Store;
 use crate::limits::{FDS_RESERVED, TICK_MS};
 use crate::net::listener::Socket;
 use crate::net::runtime::{Driver, Preference, ThreadRuntime};
-use crate::net::{BufferPool, Timers};
+use crate::net::{Io, Timers};
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
 use crate::worker::{self, Assignment, store};
@@ -169,7 +169,8 @@ impl Gateway {
         predecessor: Option<Predecessor>,
     ) -> io::Result<Ending> {
         let (mut runtime, driver) = ThreadRuntime::build(preference(self.config.io_driver))?;
-        let timers = Rc::new(Timers::new());
+        let io = Rc::<Io>::default();
+        let timers = io.timers.clone();
         let (ending, in_charge) = runtime.block_on(async {
             monoio::spawn(self.clockwork(timers.clone()));
             if let Some(predecessor) = predecessor {
@@ -177,7 +178,7 @@ impl Gateway {
             }
             let in_charge = self.take_charge();
             let is_admin_left = Rc::default();
-            self.open_window(&timers, driver, &is_admin_left);
+            self.open_window(&io, driver, &is_admin_left);
             manager::ready();
             monoio::spawn(reload::obey(self.reload.clone(), signals.reload.open()?, timers.clone()));
             monoio::spawn(reload::reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
@@ -212,11 +213,11 @@ impl Gateway {
     }
 
     /// Serves the admin listener, and says where everything is.
-    fn open_window(&mut self, timers: &Rc<Timers>, driver: Driver, is_left: &Rc<Cell<bool>>) {
+    fn open_window(&mut self, io: &Rc<Io>, driver: Driver, is_left: &Rc<Cell<bool>>) {
         let admin = self.admin.take();
         let address = admin.as_ref().and_then(|socket| socket.local_address().ok());
         if let Some(socket) = admin {
-            let window = self.window(timers.clone(), driver, is_left.clone());
+            let window = self.window(io.clone(), driver, is_left.clone());
             monoio::spawn(serve_admin(Rc::new(window), socket));
         }
         self.announce(address, driver);
@@ -264,11 +265,11 @@ impl Gateway {
         }
     }
 
-    fn window(&self, timers: Rc<Timers>, control: Driver, is_left: Rc<Cell<bool>>) -> Admin {
+    fn window(&self, io: Rc<Io>, control: Driver, is_left: Rc<Cell<bool>>) -> Admin {
         let cores = self.cores.iter().map(|core| (core.cpu, core.driver, core.metrics.clone())).collect();
         let access_log_refused = self.access_log.as_ref().map(AccessLogWriter::refused);
         let readiness = self.readiness.clone();
-        Admin { readiness, cores, control, access_log_refused, timers, buffers: BufferPool::new(), is_left }
+        Admin { readiness, cores, control, access_log_refused, io, is_left }
     }
 
     fn announce(&self, admin: Option<SocketAddr>, control: Driver) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use realchat_gateway::auth::Refusal;
 use realchat_gateway::config::Written;
 use realchat_gateway::gateway::core::Metrics;
-use realchat_gateway::http1::HeadError;
+use realchat_gateway::http::ProtocolError;
 use realchat_gateway::telemetry::metrics::MetricGroup;
 use realchat_gateway::telemetry::{AccessRecord, TunnelEnd, TunnelRecord};
 
@@ -97,6 +97,7 @@ fn every_field_of_the_access_log_is_explained() {
         user: Some("u"),
         status: 200,
         code: Some("c"),
+        cause: Some("x"),
         bytes_in: 1,
         bytes_out: 1,
         total_us: 1,
@@ -198,7 +199,7 @@ fn the_documents_are_read_as_they_should_be() {
 fn known_errors() -> BTreeSet<(String, String)> {
     let own = |code: &str, status: u16| (status.to_string(), code.to_owned());
     let mut known: BTreeSet<_> =
-        HeadError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
+        ProtocolError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
     known.extend(
         [Refusal::Missing, Refusal::Invalid, Refusal::Expired].map(|refusal| own(refusal.code(), 401)),
     );

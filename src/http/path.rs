@@ -1,6 +1,6 @@
 //! The one canonical path, which is matched *and* forwarded.
 
-use super::HeadError;
+use super::ProtocolError;
 
 /// Makes the path canonical where it stands: encoded unreserved characters are decoded once (RFC 3986
 /// §6.2.2.2), the hex digits of the other escapes become upper case (§6.2.2.1). Gives its new length, which
@@ -8,7 +8,7 @@ use super::HeadError;
 ///
 /// # Errors
 /// Whatever a server behind us could read as another path is refused, each kind by its name.
-pub fn canonicalise(path: &mut [u8]) -> Result<usize, HeadError> {
+pub fn canonicalise(path: &mut [u8]) -> Result<usize, ProtocolError> {
     let length = if path.contains(&b'%') { decode(path)? } else { check_raw(path)? };
     // On the result, so that `.%2e` and `%25%32%66` are seen for what they are.
     check_segments(&path[..length])?;
@@ -16,12 +16,12 @@ pub fn canonicalise(path: &mut [u8]) -> Result<usize, HeadError> {
 }
 
 /// Whether a path has `;parameters`, raw or encoded. On a canonical path only.
-pub(super) fn has_parameters(path: &[u8]) -> bool {
+pub(crate) fn has_parameters(path: &[u8]) -> bool {
     memchr::memchr2_iter(b';', b'%', path).any(|at| path[at] == b';' || path[at..].starts_with(b"%3B"))
 }
 
 /// `pchar` without its escapes (RFC 3986 §3.3), and the slash.
-pub(super) fn is_path_byte(byte: u8) -> bool {
+pub(crate) fn is_path_byte(byte: u8) -> bool {
     PATH_BYTES[usize::from(byte)]
 }
 
@@ -44,18 +44,18 @@ const fn is_delimiter(byte: u8) -> bool {
 }
 
 /// The value of a percent escape at the start of `bytes`; `None` where there is none.
-pub(super) fn escape(bytes: &[u8]) -> Option<u8> {
+pub(crate) fn escape(bytes: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = bytes else { return None };
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     Some((digit(high)? * 16 + digit(low)?) as u8)
 }
 
-fn check_raw(path: &[u8]) -> Result<usize, HeadError> {
+fn check_raw(path: &[u8]) -> Result<usize, ProtocolError> {
     match path.iter().find(|&&byte| !is_path_byte(byte)) {
         None => Ok(path.len()),
-        Some(b'#') => Err(HeadError::Fragment),
-        Some(b'\\') => Err(HeadError::PathBackslash),
-        Some(_) => Err(HeadError::PathByte),
+        Some(b'#') => Err(ProtocolError::Fragment),
+        Some(b'\\') => Err(ProtocolError::PathBackslash),
+        Some(_) => Err(ProtocolError::PathByte),
     }
 }
 
@@ -63,7 +63,7 @@ fn check_raw(path: &[u8]) -> Result<usize, HeadError> {
 /// /a%2Db%c3%a9   read   >
 /// /a-b%C3%A9     write  >   never ahead of read
 /// ```
-fn decode(path: &mut [u8]) -> Result<usize, HeadError> {
+fn decode(path: &mut [u8]) -> Result<usize, ProtocolError> {
     let (mut read, mut write) = (0, 0);
     while read < path.len() {
         if path[read] != b'%' {
@@ -72,16 +72,16 @@ fn decode(path: &mut [u8]) -> Result<usize, HeadError> {
             (read, write) = (read + 1, write + 1);
             continue;
         }
-        let value = escape(&path[read..]).ok_or(HeadError::PathEscape)?;
+        let value = escape(&path[read..]).ok_or(ProtocolError::PathEscape)?;
         if is_unreserved(value) {
             path[write] = value;
             (read, write) = (read + 3, write + 1);
             continue;
         }
         let escapes = match value {
-            0x00 => return Err(HeadError::PathNul),
-            b'/' => return Err(HeadError::PathEncodedSlash),
-            b'\\' => return Err(HeadError::PathEncodedBackslash),
+            0x00 => return Err(ProtocolError::PathNul),
+            b'/' => return Err(ProtocolError::PathEncodedSlash),
+            b'\\' => return Err(ProtocolError::PathEncodedBackslash),
             0x80.. => check_utf8(&path[read..])?,
             _ => 1,
         };
@@ -94,7 +94,7 @@ fn decode(path: &mut [u8]) -> Result<usize, HeadError> {
 }
 
 /// One character of two to four escapes at the start of `bytes`: how many.
-fn check_utf8(bytes: &[u8]) -> Result<usize, HeadError> {
+fn check_utf8(bytes: &[u8]) -> Result<usize, ProtocolError> {
     let mut character = [0; 4];
     for length in 1..=character.len() {
         let Some(value) = bytes.get((length - 1) * 3..).and_then(escape) else { break };
@@ -104,12 +104,12 @@ fn check_utf8(bytes: &[u8]) -> Result<usize, HeadError> {
             return Ok(length);
         }
     }
-    Err(HeadError::PathNotUtf8)
+    Err(ProtocolError::PathNotUtf8)
 }
 
-fn check_segments(path: &[u8]) -> Result<(), HeadError> {
+fn check_segments(path: &[u8]) -> Result<(), ProtocolError> {
     if !path.starts_with(b"/") {
-        return Err(HeadError::InvalidTarget);
+        return Err(ProtocolError::InvalidTarget);
     }
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'%', &path[from..]) {
@@ -119,16 +119,16 @@ fn check_segments(path: &[u8]) -> Result<(), HeadError> {
             && high.is_ascii_hexdigit()
             && low.is_ascii_hexdigit()
         {
-            return Err(HeadError::PathDoubleEncoding);
+            return Err(ProtocolError::PathDoubleEncoding);
         }
     }
     let mut segments = path[1..].split(|&byte| byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
-            return Err(HeadError::PathEmptySegment);
+            return Err(ProtocolError::PathEmptySegment);
         }
         if matches!(name(segment), b"." | b"..") {
-            return Err(HeadError::PathDotSegment);
+            return Err(ProtocolError::PathDotSegment);
         }
     }
     Ok(())
@@ -149,7 +149,7 @@ const fn is_unreserved(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn canonical(path: &str) -> Result<String, HeadError> {
+    fn canonical(path: &str) -> Result<String, ProtocolError> {
         let mut bytes = path.as_bytes().to_vec();
         let length = canonicalise(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
@@ -186,55 +186,55 @@ mod tests {
     #[test]
     fn refuses_what_could_be_read_as_another_path() {
         for (path, error) in [
-            ("/a%00", HeadError::PathNul),
-            ("/a%2fb", HeadError::PathEncodedSlash),
-            ("/a%2Fb", HeadError::PathEncodedSlash),
-            ("/a%5cb", HeadError::PathEncodedBackslash),
-            ("/a%5C", HeadError::PathEncodedBackslash),
-            ("/a\\b", HeadError::PathBackslash),
-            ("/%20\\b", HeadError::PathBackslash),
-            ("/.", HeadError::PathDotSegment),
-            ("/..", HeadError::PathDotSegment),
-            ("/a/./b", HeadError::PathDotSegment),
-            ("/a/../b", HeadError::PathDotSegment),
-            ("/a/%2e%2E/b", HeadError::PathDotSegment),
-            ("/a/.%2e", HeadError::PathDotSegment),
-            ("/a/%2e/", HeadError::PathDotSegment),
-            ("/a/..;x=y/b", HeadError::PathDotSegment),
-            ("/a/..%3bx/b", HeadError::PathDotSegment),
-            ("/a/.;/b", HeadError::PathDotSegment),
-            ("/%", HeadError::PathEscape),
-            ("/%2", HeadError::PathEscape),
-            ("/%zz", HeadError::PathEscape),
-            ("/%+1", HeadError::PathEscape),
-            ("/%u0041", HeadError::PathEscape),
-            ("/a\"", HeadError::PathByte),
-            ("/a<b>", HeadError::PathByte),
-            ("/a|b", HeadError::PathByte),
-            ("/a\u{e9}", HeadError::PathByte),
-            ("/%20\u{e9}", HeadError::PathByte),
-            ("/a[b]", HeadError::PathByte),
-            ("//", HeadError::PathEmptySegment),
-            ("//evil.example/", HeadError::PathEmptySegment),
-            ("/a//b", HeadError::PathEmptySegment),
-            ("/a//", HeadError::PathEmptySegment),
-            ("/a#b", HeadError::Fragment),
-            ("/%20#", HeadError::Fragment),
-            ("/%252f", HeadError::PathDoubleEncoding),
-            ("/%252e%252e", HeadError::PathDoubleEncoding),
-            ("/%25%32%66", HeadError::PathDoubleEncoding),
-            ("/%252%66", HeadError::PathDoubleEncoding),
-            ("/%c0%af", HeadError::PathNotUtf8),
-            ("/%e0%80%af", HeadError::PathNotUtf8),
-            ("/%c3", HeadError::PathNotUtf8),
-            ("/%c3a", HeadError::PathNotUtf8),
-            ("/%c3%41", HeadError::PathNotUtf8),
-            ("/%80", HeadError::PathNotUtf8),
-            ("/%ff", HeadError::PathNotUtf8),
-            ("/%ed%a0%80", HeadError::PathNotUtf8),
-            ("/%f4%90%80%80", HeadError::PathNotUtf8),
-            ("/%c3%a9%a9", HeadError::PathNotUtf8),
-            ("a", HeadError::InvalidTarget),
+            ("/a%00", ProtocolError::PathNul),
+            ("/a%2fb", ProtocolError::PathEncodedSlash),
+            ("/a%2Fb", ProtocolError::PathEncodedSlash),
+            ("/a%5cb", ProtocolError::PathEncodedBackslash),
+            ("/a%5C", ProtocolError::PathEncodedBackslash),
+            ("/a\\b", ProtocolError::PathBackslash),
+            ("/%20\\b", ProtocolError::PathBackslash),
+            ("/.", ProtocolError::PathDotSegment),
+            ("/..", ProtocolError::PathDotSegment),
+            ("/a/./b", ProtocolError::PathDotSegment),
+            ("/a/../b", ProtocolError::PathDotSegment),
+            ("/a/%2e%2E/b", ProtocolError::PathDotSegment),
+            ("/a/.%2e", ProtocolError::PathDotSegment),
+            ("/a/%2e/", ProtocolError::PathDotSegment),
+            ("/a/..;x=y/b", ProtocolError::PathDotSegment),
+            ("/a/..%3bx/b", ProtocolError::PathDotSegment),
+            ("/a/.;/b", ProtocolError::PathDotSegment),
+            ("/%", ProtocolError::PathEscape),
+            ("/%2", ProtocolError::PathEscape),
+            ("/%zz", ProtocolError::PathEscape),
+            ("/%+1", ProtocolError::PathEscape),
+            ("/%u0041", ProtocolError::PathEscape),
+            ("/a\"", ProtocolError::PathByte),
+            ("/a<b>", ProtocolError::PathByte),
+            ("/a|b", ProtocolError::PathByte),
+            ("/a\u{e9}", ProtocolError::PathByte),
+            ("/%20\u{e9}", ProtocolError::PathByte),
+            ("/a[b]", ProtocolError::PathByte),
+            ("//", ProtocolError::PathEmptySegment),
+            ("//evil.example/", ProtocolError::PathEmptySegment),
+            ("/a//b", ProtocolError::PathEmptySegment),
+            ("/a//", ProtocolError::PathEmptySegment),
+            ("/a#b", ProtocolError::Fragment),
+            ("/%20#", ProtocolError::Fragment),
+            ("/%252f", ProtocolError::PathDoubleEncoding),
+            ("/%252e%252e", ProtocolError::PathDoubleEncoding),
+            ("/%25%32%66", ProtocolError::PathDoubleEncoding),
+            ("/%252%66", ProtocolError::PathDoubleEncoding),
+            ("/%c0%af", ProtocolError::PathNotUtf8),
+            ("/%e0%80%af", ProtocolError::PathNotUtf8),
+            ("/%c3", ProtocolError::PathNotUtf8),
+            ("/%c3a", ProtocolError::PathNotUtf8),
+            ("/%c3%41", ProtocolError::PathNotUtf8),
+            ("/%80", ProtocolError::PathNotUtf8),
+            ("/%ff", ProtocolError::PathNotUtf8),
+            ("/%ed%a0%80", ProtocolError::PathNotUtf8),
+            ("/%f4%90%80%80", ProtocolError::PathNotUtf8),
+            ("/%c3%a9%a9", ProtocolError::PathNotUtf8),
+            ("a", ProtocolError::InvalidTarget),
         ] {
             assert_eq!(canonical(path), Err(error), "{path}");
         }

@@ -1,17 +1,17 @@
 //! Every way in which a peer's bytes can be wrong, by name.
 
-macro_rules! head_errors {
+macro_rules! protocol_errors {
     ($($(#[doc = $doc:literal])+ $name:ident $status:literal $code:literal $detail:literal;)+) => {
         /// What is wrong with a head, a body's framing or a trailer section. After any of these the
         /// connection is not used again: where the next message begins is anyone's guess.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum HeadError {
+        pub enum ProtocolError {
             $($(#[doc = $doc])+ $name,)+
         }
 
-        impl HeadError {
+        impl ProtocolError {
             /// Every error, for tables and tests.
-            pub const ALL: &'static [HeadError] = &[$(HeadError::$name),+];
+            pub const ALL: &'static [ProtocolError] = &[$(ProtocolError::$name),+];
 
             /// The answer to a *client* that sent this. An upstream's mistake is a 502 whatever stands here.
             pub fn status(self) -> u16 {
@@ -29,17 +29,17 @@ macro_rules! head_errors {
             }
         }
 
-        impl std::fmt::Display for HeadError {
+        impl std::fmt::Display for ProtocolError {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.detail())
             }
         }
 
-        impl std::error::Error for HeadError {}
+        impl std::error::Error for ProtocolError {}
     };
 }
 
-head_errors! {
+protocol_errors! {
     /// The first bytes are no HTTP/1 message: a TLS ClientHello, a second leading empty line, noise.
     NotHttp 400 "not_http" "The bytes received are not an HTTP/1.1 message.";
     /// An LF without its CR.
@@ -154,12 +154,12 @@ mod tests {
 
     #[test]
     fn every_error_has_an_error_status_and_a_code_of_its_own() {
-        for (index, error) in HeadError::ALL.iter().enumerate() {
+        for (index, error) in ProtocolError::ALL.iter().enumerate() {
             assert!((400..=599).contains(&error.status()), "{error:?}");
             assert!(error.code().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
             assert!(error.detail().ends_with('.'), "{error:?}");
             assert!(
-                HeadError::ALL[index + 1..].iter().all(|other| other.code() != error.code()),
+                ProtocolError::ALL[index + 1..].iter().all(|other| other.code() != error.code()),
                 "{error:?}"
             );
         }

@@ -1,7 +1,7 @@
 //! Request targets (RFC 9112 §3.2).
 
 use super::path::{self, escape, is_path_byte};
-use super::{HeadError, Method, Span, host};
+use super::{Method, ProtocolError, Span, host};
 
 /// Where a request wants to go. The path is canonical; the query is as it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,18 +30,18 @@ impl Target {
 
     /// Parses the target that stands at `span`, and makes its path canonical in place: bytes between its new
     /// end and the query are left over.
-    pub(super) fn parse(head: &mut [u8], span: Span, method: Method) -> Result<Self, HeadError> {
+    pub(crate) fn parse(head: &mut [u8], span: Span, method: Method) -> Result<Self, ProtocolError> {
         let range = span.range();
         if method == Method::Connect {
-            return Err(HeadError::ConnectRefused);
+            return Err(ProtocolError::ConnectRefused);
         }
         match &head[range.clone()] {
-            [] => Err(HeadError::InvalidTarget),
+            [] => Err(ProtocolError::InvalidTarget),
             [b'/', ..] => Self::parse_path(head, range.start, range.end),
             b"*" if method == Method::Options => {
                 Ok(Self { path: span, is_asterisk: true, ..Self::default() })
             }
-            b"*" => Err(HeadError::AsteriskForm),
+            b"*" => Err(ProtocolError::AsteriskForm),
             absolute => {
                 let start = range.start + scheme(absolute)?;
                 let rest = &head[start..range.end];
@@ -57,7 +57,7 @@ impl Target {
         }
     }
 
-    fn parse_path(head: &mut [u8], start: usize, end: usize) -> Result<Self, HeadError> {
+    fn parse_path(head: &mut [u8], start: usize, end: usize) -> Result<Self, ProtocolError> {
         let question = head[start..end].iter().position(|&byte| byte == b'?').map_or(end, |at| start + at);
         check_query(&head[question..end])?;
         if head[start..question].is_empty() {
@@ -74,31 +74,31 @@ impl Target {
 }
 
 /// Bytes of `scheme://`, which must be one of ours.
-fn scheme(target: &[u8]) -> Result<usize, HeadError> {
+fn scheme(target: &[u8]) -> Result<usize, ProtocolError> {
     let is_scheme = |name: &[u8]| name.first().is_some_and(u8::is_ascii_alphabetic);
     match target.iter().position(|&byte| byte == b':') {
         Some(colon) if target[colon..].starts_with(b"://") && is_scheme(target) => {
             let ours =
                 [b"http".as_slice(), b"https"].iter().any(|name| name.eq_ignore_ascii_case(&target[..colon]));
-            if ours { Ok(colon + 3) } else { Err(HeadError::SchemeRefused) }
+            if ours { Ok(colon + 3) } else { Err(ProtocolError::SchemeRefused) }
         }
-        Some(_) if host::check(target).is_ok() => Err(HeadError::AuthorityForm),
-        _ => Err(HeadError::InvalidTarget),
+        Some(_) if host::check(target).is_ok() => Err(ProtocolError::AuthorityForm),
+        _ => Err(ProtocolError::InvalidTarget),
     }
 }
 
 /// RFC 3986 §3.4, and `[ ] | { } ^`, which browsers send unencoded (the URL standard's query state leaves
 /// them) and no parser takes for a delimiter. Quotes, angle brackets and backslashes are encoded by every
 /// client that means well.
-fn check_query(query: &[u8]) -> Result<(), HeadError> {
+fn check_query(query: &[u8]) -> Result<(), ProtocolError> {
     let mut at = 0;
     while at < query.len() {
         at += match query[at] {
             b'%' if escape(&query[at..]).is_some() => 3,
-            b'%' => return Err(HeadError::QueryEscape),
-            b'#' => return Err(HeadError::Fragment),
+            b'%' => return Err(ProtocolError::QueryEscape),
+            b'#' => return Err(ProtocolError::Fragment),
             byte if is_path_byte(byte) || b"?[]|{}^".contains(&byte) => 1,
-            _ => return Err(HeadError::QueryByte),
+            _ => return Err(ProtocolError::QueryByte),
         };
     }
     Ok(())
@@ -108,7 +108,7 @@ fn check_query(query: &[u8]) -> Result<(), HeadError> {
 mod tests {
     use super::*;
 
-    fn parse(method: Method, text: &str) -> Result<(String, String, String, bool), HeadError> {
+    fn parse(method: Method, text: &str) -> Result<(String, String, String, bool), ProtocolError> {
         let mut head = text.as_bytes().to_vec();
         let target = Target::parse(&mut head, Span::new(0, text.len()), method)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -116,7 +116,11 @@ mod tests {
         Ok((text(target.path(&head)), query, authority, target.is_asterisk))
     }
 
-    fn parts(path: &str, query: &str, authority: &str) -> Result<(String, String, String, bool), HeadError> {
+    fn parts(
+        path: &str,
+        query: &str,
+        authority: &str,
+    ) -> Result<(String, String, String, bool), ProtocolError> {
         Ok((path.into(), query.into(), authority.into(), path == "*"))
     }
 
@@ -141,35 +145,35 @@ mod tests {
     #[test]
     fn every_form_that_is_refused() {
         for (text, error) in [
-            ("*", HeadError::AsteriskForm),
-            ("*/", HeadError::InvalidTarget),
-            ("h:443", HeadError::AuthorityForm),
-            ("[::1]:443", HeadError::AuthorityForm),
-            ("", HeadError::InvalidTarget),
-            ("a/b", HeadError::InvalidTarget),
-            ("?a", HeadError::InvalidTarget),
-            ("://h/", HeadError::InvalidTarget),
-            ("ftp://h/", HeadError::SchemeRefused),
-            ("httpx://h/", HeadError::SchemeRefused),
-            ("http:/h", HeadError::InvalidTarget),
-            ("http://", HeadError::InvalidHost),
-            ("http:///a", HeadError::InvalidHost),
-            ("http://u@h/", HeadError::InvalidHost),
-            ("http://h\\@g/", HeadError::InvalidHost),
-            ("http://h#/", HeadError::Fragment),
-            ("/a?b#c", HeadError::Fragment),
-            ("/a#?b", HeadError::Fragment),
-            ("/a?%", HeadError::QueryEscape),
-            ("/a?%4", HeadError::QueryEscape),
-            ("/a?%4g", HeadError::QueryEscape),
-            ("/a?\"", HeadError::QueryByte),
-            ("/a?<", HeadError::QueryByte),
-            ("/a?\\", HeadError::QueryByte),
-            ("/a?\u{e9}", HeadError::QueryByte),
+            ("*", ProtocolError::AsteriskForm),
+            ("*/", ProtocolError::InvalidTarget),
+            ("h:443", ProtocolError::AuthorityForm),
+            ("[::1]:443", ProtocolError::AuthorityForm),
+            ("", ProtocolError::InvalidTarget),
+            ("a/b", ProtocolError::InvalidTarget),
+            ("?a", ProtocolError::InvalidTarget),
+            ("://h/", ProtocolError::InvalidTarget),
+            ("ftp://h/", ProtocolError::SchemeRefused),
+            ("httpx://h/", ProtocolError::SchemeRefused),
+            ("http:/h", ProtocolError::InvalidTarget),
+            ("http://", ProtocolError::InvalidHost),
+            ("http:///a", ProtocolError::InvalidHost),
+            ("http://u@h/", ProtocolError::InvalidHost),
+            ("http://h\\@g/", ProtocolError::InvalidHost),
+            ("http://h#/", ProtocolError::Fragment),
+            ("/a?b#c", ProtocolError::Fragment),
+            ("/a#?b", ProtocolError::Fragment),
+            ("/a?%", ProtocolError::QueryEscape),
+            ("/a?%4", ProtocolError::QueryEscape),
+            ("/a?%4g", ProtocolError::QueryEscape),
+            ("/a?\"", ProtocolError::QueryByte),
+            ("/a?<", ProtocolError::QueryByte),
+            ("/a?\\", ProtocolError::QueryByte),
+            ("/a?\u{e9}", ProtocolError::QueryByte),
         ] {
             assert_eq!(parse(Method::Get, text), Err(error), "{text}");
         }
-        assert_eq!(parse(Method::Connect, "h:443"), Err(HeadError::ConnectRefused));
-        assert_eq!(parse(Method::Connect, "/"), Err(HeadError::ConnectRefused));
+        assert_eq!(parse(Method::Connect, "h:443"), Err(ProtocolError::ConnectRefused));
+        assert_eq!(parse(Method::Connect, "/"), Err(ProtocolError::ConnectRefused));
     }
 }

@@ -2,21 +2,21 @@
 
 use std::net::Ipv6Addr;
 
-use super::HeadError;
+use super::ProtocolError;
 
 /// Refuses what is not a host name, an IPv4 address or a bracketed IPv6 address, with an optional port.
 ///
 /// Stricter than RFC 3986 §3.2.2 in what no host has: percent escapes, sub-delimiters (a comma would make
 /// one `X-Forwarded-Host` two), an empty port, IPvFuture.
-pub(super) fn check(authority: &[u8]) -> Result<(), HeadError> {
+pub(crate) fn check(authority: &[u8]) -> Result<(), ProtocolError> {
     let (host_is_valid, port) = if let Some(rest) = authority.strip_prefix(b"[") {
-        let end = rest.iter().position(|&byte| byte == b']').ok_or(HeadError::InvalidHost)?;
+        let end = rest.iter().position(|&byte| byte == b']').ok_or(ProtocolError::InvalidHost)?;
         (is_ipv6(&rest[..end]), &rest[end + 1..])
     } else {
         let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
         (is_name(&authority[..end]), &authority[end..])
     };
-    if host_is_valid && is_port(port) { Ok(()) } else { Err(HeadError::InvalidHost) }
+    if host_is_valid && is_port(port) { Ok(()) } else { Err(ProtocolError::InvalidHost) }
 }
 
 fn is_name(host: &[u8]) -> bool {
@@ -81,7 +81,7 @@ mod tests {
             "a\tb",
             "a:+80",
         ] {
-            assert_eq!(check(host.as_bytes()), Err(HeadError::InvalidHost), "{host}");
+            assert_eq!(check(host.as_bytes()), Err(ProtocolError::InvalidHost), "{host}");
         }
     }
 }

@@ -229,7 +229,7 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }
 
@@ -253,12 +253,12 @@ const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
 }
 
 /// Two names that a folding server takes for the same.
-pub(super) fn same_name(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn same_name(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(&l, &r)| fold(l) == fold(r))
 }
 
 /// Without SP and HTAB at both ends (OWS, RFC 9110 §5.6.3). No other byte is white space here.
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }

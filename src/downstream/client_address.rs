@@ -12,7 +12,7 @@ pub struct ClientAddress {
     /// The client for limits and logs; an IPv4-mapped address is the IPv4 address.
     pub address: IpAddr,
     /// The peer is a trusted proxy: what it says about the request is believed.
-    pub peer_trusted: bool,
+    pub is_peer_trusted: bool,
 }
 
 /// The client behind the peer.
@@ -28,9 +28,9 @@ pub fn client_address<'a>(
 ) -> ClientAddress {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let mut address = peer.to_canonical();
-    let peer_trusted = is_trusted(&address);
-    if !peer_trusted {
-        return ClientAddress { address, peer_trusted };
+    let is_peer_trusted = is_trusted(&address);
+    if !is_peer_trusted {
+        return ClientAddress { address, is_peer_trusted };
     }
     let entries = forwarded_for.rev().flat_map(|value| value.rsplit(|&byte| byte == b','));
     for entry in entries.take(FORWARDED_HOPS_MAX).map(<[u8]>::trim_ascii) {
@@ -44,7 +44,7 @@ pub fn client_address<'a>(
             break;
         }
     }
-    ClientAddress { address, peer_trusted }
+    ClientAddress { address, is_peer_trusted }
 }
 
 /// A request id that a trusted proxy may give: 1–128 visible ASCII characters.
@@ -70,7 +70,7 @@ mod tests {
     fn client(peer: &str, values: &[&str]) -> (String, bool) {
         let trusted: Vec<IpNet> = TRUSTED.iter().map(|net| net.parse().unwrap()).collect();
         let found = client_address(peer.parse().unwrap(), &trusted, values.iter().map(|v| v.as_bytes()));
-        (found.address.to_string(), found.peer_trusted)
+        (found.address.to_string(), found.is_peer_trusted)
     }
 
     #[test]

@@ -14,19 +14,19 @@ use std::task::{Context, Poll};
 use crate::limits::FUTURES_POOLED_MAX;
 
 /// The free slots of one core, for the futures that one function makes.
-pub(super) struct FuturePool<T, F> {
+pub struct FuturePool<T, F> {
     make: T,
     free: RefCell<Vec<Pin<Box<Option<F>>>>>,
 }
 
 impl<T, F: Future> FuturePool<T, F> {
     /// An empty pool. `make` makes the futures, because their type has no name.
-    pub(super) fn new(make: T) -> Rc<FuturePool<T, F>> {
+    pub fn new(make: T) -> Rc<FuturePool<T, F>> {
         Rc::new(FuturePool { make, free: RefCell::default() })
     }
 
     /// Makes a future in a slot of the pool.
-    pub(super) fn run<A, B>(self: &Rc<Self>, first: A, second: B) -> PooledFuture<T, F>
+    pub fn run<A, B>(self: &Rc<Self>, first: A, second: B) -> PooledFuture<T, F>
     where
         T: Fn(A, B) -> F,
     {
@@ -37,7 +37,7 @@ impl<T, F: Future> FuturePool<T, F> {
 }
 
 /// A future in its slot. Dropping it drops the future and frees the slot.
-pub(super) struct PooledFuture<T, F> {
+pub struct PooledFuture<T, F> {
     slot: Option<Pin<Box<Option<F>>>>,
     pool: Rc<FuturePool<T, F>>,
 }
