@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use realchat_gateway::auth::Refusal;
-use realchat_gateway::config::Written;
+use realchat_gateway::config::keys::sections;
 use realchat_gateway::http1::HeadError;
 use realchat_gateway::telemetry::{AccessRecord, Counters, TunnelEnd, TunnelRecord};
 
@@ -50,7 +50,7 @@ fn the_readme_has_every_error_code_and_no_other() {
 
 #[test]
 fn every_setting_is_in_the_manual_and_every_name_in_capitals_exists() {
-    let keys: BTreeSet<&str> = Written::KEYS.iter().map(|key| key.env).collect();
+    let keys: BTreeSet<&str> = sections::all().map(|key| key.about().env).collect();
     let manual = read("docs/config.md");
     for key in &keys {
         assert!(manual.contains(&format!("| `{key}` |")), "docs/config.md has no row for {key}");

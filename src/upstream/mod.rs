@@ -155,14 +155,13 @@ const ENDPOINTS_TRIED_MAX: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
+    use crate::config::testing::config;
     use crate::net::runtime::ThreadRuntime;
     use std::net::TcpListener;
 
     /// Where each of four new connections leads, by index of the listener; `None`: there is no connection.
     fn leads(endpoints: Vec<Endpoint>) -> Vec<Option<usize>> {
-        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
-        let config = lower(written, Written::default()).expect("a configuration").config;
+        let config = config("");
         let upstream = Upstream::new(&config.upstreams[0], &config);
         upstream.replace_endpoints(endpoints.clone().into());
         let (mut runtime, _) = ThreadRuntime::build(true).expect("a runtime");
