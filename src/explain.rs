@@ -146,12 +146,10 @@ tracestate: 1\r\nContent_Length: 1\r\nAuthorization: Bearer x\r\nCookie: a=b\r\n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Written};
+    use crate::config::testing::config;
 
     fn story(method: &str, path: &str) -> String {
-        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
-        let config = config::lower(written, Written::default()).expect("a configuration").config;
-        explain(&config, method, path).expect("a story")
+        explain(&config(""), method, path).expect("a story")
     }
 
     #[test]

@@ -153,13 +153,11 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
     use crate::net::runtime::{Preference, ThreadRuntime};
     use std::net::TcpListener;
 
     fn upstream(endpoints: &[Endpoint]) -> Upstream {
-        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
-        let config = lower(written, Written::default()).expect("a configuration").config;
+        let config = config::testing::config("");
         let upstream = Upstream::new(&config.upstreams[0], &config, Arc::default());
         upstream.replace_endpoints(endpoints);
         upstream
