@@ -82,7 +82,7 @@ pub struct H1Source<'s> {
 }
 
 impl H1Source<'_> {
-    pub(super) fn next(&mut self) -> Result<Piece<'_>, BodyError> {
+    pub(super) fn next_piece(&mut self) -> Result<Piece<'_>, BodyError> {
         let H1Body { decoder, bytes, bytes_max, stage } = &mut *self.body;
         match decoder.step(self.buffer.filled())? {
             Step::More { consumed } => {
@@ -144,8 +144,10 @@ impl H1Source<'_> {
         let before = self.body.bytes;
         self.body.bytes_max = u64::MAX;
         while !self.body.is_complete() {
-            match self.next()? {
-                Piece::Pending => drop(self.receive().await?),
+            match self.next_piece()? {
+                Piece::Pending => {
+                    self.receive().await?;
+                }
                 Piece::Data(_) | Piece::Trailers(_) | Piece::End => self.accept(),
             }
             if self.body.bytes - before > bytes_max {

@@ -18,7 +18,7 @@ pub enum Progress {
 /// [`BodyError`].
 pub async fn transfer(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<Progress, BodyError> {
     loop {
-        match source.next()? {
+        match source.next_piece()? {
             Piece::Data(data) => sink.write(data).await?,
             Piece::Pending => return Ok(Progress::Partial),
             Piece::Trailers(section) => {

@@ -27,9 +27,9 @@ impl BodySource<'_> {
     ///
     /// # Errors
     /// The sender broke the framing, or the body is larger than its bound.
-    pub fn next(&mut self) -> Result<Piece<'_>, BodyError> {
+    pub fn next_piece(&mut self) -> Result<Piece<'_>, BodyError> {
         match self {
-            BodySource::H1(source) => source.next(),
+            BodySource::H1(source) => source.next_piece(),
         }
     }
 

@@ -207,7 +207,7 @@ mod tests {
     fn a_member_keeps_its_state_while_its_address_stays() {
         let ((closed, one), (_second, two)) = (listen(), listen());
         drop(closed);
-        let upstream = upstream(&[one.clone()]);
+        let upstream = upstream(std::slice::from_ref(&one));
         let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
         runtime.block_on(async { assert!(upstream.lease_new(&Timers::new()).await.is_err()) });
         assert_eq!(upstream.members()[0].failures(), 1);
