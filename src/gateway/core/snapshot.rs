@@ -48,6 +48,7 @@ pub struct TimeoutsMs {
 }
 
 /// A configuration as the control thread prepares it for every core.
+#[derive(Clone)]
 pub struct Replacement {
     /// The configuration.
     pub config: Arc<Config>,
