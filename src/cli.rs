@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::file::Key;
+use crate::config::keys::sections;
 use crate::config::{Written, value};
 use crate::limits;
 
@@ -80,7 +80,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let matches = command().try_get_matches_from(args).map_err(|error| ending(&error))?;
+    let matches = Line::command().try_get_matches_from(args).map_err(|error| ending(&error))?;
     let line = Line::from_arg_matches(&matches).map_err(|error| ending(&error))?;
     Ok(Invocation { command: line.command.unwrap_or_default(), written: line.written })
 }
@@ -96,21 +96,6 @@ struct Line {
     written: Written,
 }
 
-/// The command with each default in its help. clap itself must not know them: a default that it filled in would
-/// win over the file.
-fn command() -> clap::Command {
-    Line::command().mut_args(|arg| {
-        let key = Written::KEYS.iter().find(|key| arg.get_id() == key.field);
-        match (key.and_then(|key| key.default), arg.get_help()) {
-            (Some(default), Some(help)) => {
-                let help = format!("{help} [default: {default}]");
-                arg.help(help)
-            }
-            _ => arg,
-        }
-    })
-}
-
 /// clap's answer as ours: a mistake becomes one line, with its hint behind it.
 fn ending(error: &clap::Error) -> Ending {
     let text = error.render().to_string();
@@ -124,9 +109,9 @@ fn ending(error: &clap::Error) -> Ending {
     let line = line.replace(" tip: ", "; ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if error.kind() == ErrorKind::InvalidUtf8 {
-        // clap does not say where; it is told as far as it can be found out.
-        let broken = |key: &&Key| std::env::var_os(key.env).is_some_and(|value| value.to_str().is_none());
-        let names: Vec<_> = Written::KEYS.iter().filter(broken).map(|key| key.env).collect();
+        // clap does not name the variable.
+        let is_broken = |env: &&str| std::env::var_os(env).is_some_and(|value| value.to_str().is_none());
+        let names: Vec<_> = sections::all().map(|key| key.about().env).filter(is_broken).collect();
         let names = if names.is_empty() { "an argument".to_owned() } else { names.join(", ") };
         return Ending {
             code: 2,
@@ -166,6 +151,9 @@ Durations have a unit (500ms, 10s, 5m, 1h); sizes are bytes or have one (64KiB, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys::listen::{BIND, PORT};
+    use crate::config::keys::process::CORES;
+    use crate::config::keys::tokens::JWT_LEEWAY;
 
     fn read(line: &str) -> Result<Invocation, Ending> {
         parse(std::iter::once("realchat-gateway").chain(line.split_whitespace()))
@@ -183,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        command().debug_assert();
+        Line::command().debug_assert();
     }
 
     #[test]
@@ -198,12 +186,12 @@ mod tests {
         for line in ["check --port 1", "--port 1 check", "check --port=1", "--bind ::1 check --port 1"] {
             let invocation = read(line).unwrap();
             assert_eq!(
-                (invocation.command, invocation.written.port.as_deref()),
+                (invocation.command, invocation.written.get(&PORT)),
                 (Command::Check, Some("1")),
                 "{line}"
             );
         }
-        assert_eq!(read("--port 1 check --bind ::1").unwrap().written.port.as_deref(), Some("1"));
+        assert_eq!(read("--port 1 check --bind ::1").unwrap().written.get(&PORT), Some("1"));
     }
 
     #[test]
@@ -219,23 +207,6 @@ mod tests {
         assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
         assert_eq!(read("upgrade --pid 7").unwrap().command, Command::Upgrade { pid: Some(7) });
         assert_eq!(read("upgrade --pid-file /run/a").unwrap().command, Command::Upgrade { pid: None });
-    }
-
-    #[test]
-    fn every_setting_has_its_flag_and_variable() {
-        let command = command();
-        let args: Vec<_> = command.get_arguments().filter(|arg| arg.get_env().is_some()).collect();
-        assert_eq!(args.len(), Written::KEYS.len());
-        for (arg, key) in args.iter().zip(Written::KEYS) {
-            let flag =
-                if key.env == "CONFIG_FILE" { "config".to_owned() } else { key.field.replace('_', "-") };
-            assert_eq!(
-                (arg.get_long(), arg.get_env()),
-                (Some(flag.as_str()), Some(std::ffi::OsStr::new(key.env)))
-            );
-            assert!(arg.is_hide_env_values_set() && arg.is_global_set() && arg.get_help_heading().is_some());
-            assert!(arg.get_default_values().is_empty(), "a default here would win over the file");
-        }
     }
 
     #[test]
@@ -306,13 +277,9 @@ mod tests {
         }
         for line in ["--port 1", "--port 1 check", "check --port 1"] {
             let written = read(line).unwrap().written;
-            assert_eq!(
-                (written.port.as_deref(), written.bind.as_deref()),
-                (Some("1"), Some("::1")),
-                "{line}"
-            );
-            assert_eq!(written.jwt_leeway.as_deref(), Some(""), "an empty variable is a mistake, told later");
-            assert_eq!(written.cores, None);
+            assert_eq!((written.get(&PORT), written.get(&BIND)), (Some("1"), Some("::1")), "{line}");
+            assert_eq!(written.get(&JWT_LEEWAY), Some(""), "an empty variable is a mistake, told later");
+            assert_eq!(written.get(&CORES), None);
         }
         let help = read("--help").unwrap_err().text;
         assert!(help.contains("JWT_SECRET") && !help.contains("hunter2"));

@@ -1,55 +1,56 @@
-//! `explain METHOD PATH`: what would happen to a request, told by the code that would do it.
+//! `explain METHOD PATH`: what would happen to a request, from the same plan that the pipeline follows.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Access, Config, LimitStore, Rate, Route, RouteKind};
+use crate::config::{Access, Config, LimitStore, Rate};
+use crate::gateway::answer::failure::Failure;
+use crate::gateway::core::{body_bytes_max, head_limits};
+use crate::gateway::cors::CorsPolicy;
 use crate::gateway::forward::headers;
-use crate::http1::{HeadLimits, HeadScan, RequestHead};
+use crate::gateway::plan::Plan;
+use crate::http::{Field, Request};
+use crate::http1::{HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
-use crate::limit::{Charge, Client, KeyBuf, Limit, LimitedRequest};
+use crate::limit::{Charge, Client, KeyBuf, Limit};
 use crate::route::{Match, RouteTable};
 
-/// The whole story, as text. Errors: the request could not even be sent, or the routes cannot be.
+/// What would happen to a request, as text: the plan that the pipeline would follow, and the header rules.
+///
+/// # Errors
+/// The request cannot even be sent, or the routes contradict each other.
 pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, String> {
-    let table = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
-    let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: example\r\n{PROBES}\r\n").into_bytes();
-    let sizes = &config.sizes;
-    let limits = HeadLimits {
-        head_bytes: sizes.head_bytes,
-        request_line_bytes: sizes.request_line_bytes,
-        fields: sizes.fields,
-    };
-    let mut head = RequestHead::default();
+    let routes = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
+    let cors = CorsPolicy::new(&config.cors);
+    let bytes = format!("{method} {path} HTTP/1.1\r\nHost: example\r\n{PROBES}\r\n").into_bytes();
+    let (limits, mut request) = (head_limits(&config.sizes), Request::default());
     let length = match HeadScan::default().advance(&bytes, &limits) {
         Ok(Some(length)) => length,
         Ok(None) => return Err("PATH: not a request target".to_owned()),
         Err(error) => return Ok(refused(error.status(), error.code(), error.detail())),
     };
-    if let Err(error) = head.parse(&mut bytes[..length], &limits) {
+    if let Err(error) = RequestHead::parse(&bytes[..length], &limits, &mut request) {
         return Ok(refused(error.status(), error.code(), error.detail()));
     }
-    let path = head.target.path(&bytes);
-    let mut text = format!("path            {}\n", String::from_utf8_lossy(path));
-    let found = table.find(method.as_bytes(), path);
-    let is_public = found.access() == Access::Public;
-    let _ = match found {
-        _ if matches!(path, b"/healthz" | b"/readyz") && matches!(method, "GET" | "HEAD") => {
-            text.push_str("answered by     the gateway itself, to anybody\n");
-            return Ok(text);
-        }
+    let plan = Plan::new(config, &routes, &cors, &request);
+    let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
+    if plan.local.is_some() {
+        text.push_str("answered by     the gateway itself, to anybody\n");
+        return Ok(text);
+    }
+    route(&mut text, config, &plan);
+    authentication(&mut text, &plan);
+    buckets(&mut text, config, &plan);
+    destination(&mut text, config, &plan, &request);
+    Ok(text)
+}
+
+fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
+    let _ = match plan.found {
         Match::Route(entry) => {
-            let route = &entry.route;
-            let upstream = &config.upstreams[route.upstream];
-            let _ = writeln!(
-                text,
-                "route           {} (upstream {}, {})",
-                route.name, upstream.name, upstream.authority
-            );
-            if route.kind == RouteKind::WebSocket {
-                text.push_str("                a WebSocket: without a handshake 426 upgrade_required\n");
-            }
-            Ok(())
+            let (route, upstream) = (&entry.route, &config.upstreams[entry.route.upstream]);
+            let (name, service, authority) = (&route.name, &upstream.name, &upstream.authority);
+            writeln!(text, "route           {name} (upstream {service}, {authority})")
         }
         Match::MethodNotAllowed { allow, .. } => {
             writeln!(text, "route           none for this method: 405, Allow: {allow}")
@@ -58,79 +59,81 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
             writeln!(text, "route           none: 404 no_route, to bearers of a valid token only")
         }
     };
-    match (is_public, found.websocket()) {
-        (true, _) => text.push_str("authentication  none: a public route\n"),
-        (false, None) => text.push_str("authentication  Bearer token, HS256; without a valid one 401\n"),
-        (false, Some(route)) => {
+    if plan.websocket().is_some() {
+        text.push_str("                a WebSocket: without a handshake 426 upgrade_required\n");
+    }
+}
+
+fn authentication(text: &mut String, plan: &Plan<'_>) {
+    let _ = match (plan.access(), plan.websocket()) {
+        (Access::Public, _) => writeln!(text, "authentication  none: a public route"),
+        (Access::Protected, None) => {
+            writeln!(text, "authentication  Bearer token, HS256; without a valid one 401")
+        }
+        (Access::Protected, Some(route)) => {
             let sources = route.token_sources;
-            let _ = writeln!(text, "authentication  token, HS256, from {sources}; without a valid one 401");
+            writeln!(text, "authentication  token, HS256, from {sources}; without a valid one 401")
         }
+    };
+}
+
+/// Where the request goes, and what becomes of its fields.
+fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Request) {
+    let Some(route) = plan.route() else { return };
+    if matches!(plan.destination(), Err(Failure::PathParameters)) {
+        text.push_str("parameters      refused: 400 path_parameters\n");
     }
-    let route = if let Match::Route(entry) = found { Some(&entry.route) } else { None };
-    text.push_str(&buckets(config, is_public, route));
-    if let Match::Route(entry) = found {
-        let route = &entry.route;
-        if head.target.has_parameters {
-            text.push_str("parameters      refused: 400 path_parameters\n");
-        }
-        let limit = route.body_bytes_max.unwrap_or(config.sizes.body_bytes);
-        let _ = writeln!(text, "body            at most {limit} bytes (0: any)");
-        let (passed, removed) = sort(&head, &bytes, |field| headers::passes_upstream(field, route, false));
-        let _ = writeln!(text, "removed         {}", removed.join(", "));
-        let _ = writeln!(text, "passed on       {}, and any other field", passed.join(", "));
-        let user = if is_public { "" } else { "X-Internal-User-Id, " };
-        let _ = writeln!(
-            text,
-            "set             Host, {user}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, \
-             Via, traceparent"
-        );
-    }
-    Ok(text)
+    let bytes_max = Some(body_bytes_max(config, Some(route))).filter(|bytes_max| *bytes_max != u64::MAX);
+    let _ = writeln!(text, "body            at most {} bytes (0: any)", bytes_max.unwrap_or(0));
+    let (passed, removed): (Vec<_>, Vec<_>) =
+        request.fields.iter().partition(|field| headers::passes_upstream(field, route, false));
+    let names = |fields: Vec<&Field>| {
+        let names = fields.into_iter().map(|field| String::from_utf8_lossy(field.name.of(request.bytes())));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let _ = writeln!(text, "removed         {}", names(removed));
+    let _ = writeln!(text, "passed on       {}, and any other field", names(passed));
+    let user = if route.access == Access::Public { "" } else { "X-Internal-User-Id, " };
+    let _ = writeln!(
+        text,
+        "set             Host, {user}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Via, \
+         traceparent"
+    );
 }
 
 /// A line for each bucket, with the key that it would have.
-fn buckets(config: &Config, is_public: bool, route: Option<&Route>) -> String {
-    let global = &config.rate_limit;
-    if global.store == LimitStore::Off {
-        return "bucket          none: RATE_LIMIT_STORE=off\n".to_owned();
+fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>) {
+    if config.rate_limit.store == LimitStore::Off {
+        return text.push_str("bucket          none: RATE_LIMIT_STORE=off\n");
     }
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let user = if is_public { Client::Address(address) } else { Client::User("<user>") };
-    let mut text = String::new();
-    let mut tell = |client, whose: &str| {
-        let charges = LimitedRequest { client, address, route }.charges(global);
-        for Charge { bucket, limit } in charges.all() {
-            let mut buffer = KeyBuf::default();
-            let key = String::from_utf8_lossy(bucket.key(charges.prefix(), &mut buffer));
-            let key = key.replace(&address.to_string(), "<client address>");
-            let Limit { units_per_us, capacity, cost } = limit;
-            let rate = Rate::from_milli(u32::try_from(*units_per_us).unwrap_or(0));
-            let (burst, cost) = (capacity / UNITS_PER_TOKEN, cost / UNITS_PER_TOKEN);
-            let _ = writeln!(text, "bucket          {key}: {rate}/s, burst {burst}, takes {cost}{whose}");
-        }
-        if charges.all().is_empty() {
-            text.push_str("bucket          none: the route is not limited\n");
-        }
-    };
-    tell(user, "");
-    if !is_public {
-        tell(Client::Bad(address), " (without a valid token)");
+    if plan.access() == Access::Public {
+        return charges(text, config, plan, Client::Address(address), "");
     }
-    text
+    charges(text, config, plan, Client::User("<user>"), "");
+    charges(text, config, plan, Client::Bad(address), " (without a valid token)");
+}
+
+/// The buckets of one client. `condition`: when the client is that one.
+fn charges(text: &mut String, config: &Config, plan: &Plan<'_>, client: Client<'_>, condition: &str) {
+    let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let charges = plan.limited_request(client, address).charges(&config.rate_limit);
+    for Charge { bucket, limit } in charges.all() {
+        let mut buffer = KeyBuf::default();
+        let key = String::from_utf8_lossy(bucket.key(charges.prefix(), &mut buffer));
+        let key = key.replace(&address.to_string(), "<client address>");
+        let Limit { units_per_us, capacity, cost } = limit;
+        let rate = Rate::from_milli(u32::try_from(*units_per_us).unwrap_or(0));
+        let (burst, cost) = (capacity / UNITS_PER_TOKEN, cost / UNITS_PER_TOKEN);
+        let _ = writeln!(text, "bucket          {key}: {rate}/s, burst {burst}, takes {cost}{condition}");
+    }
+    if charges.all().is_empty() {
+        text.push_str("bucket          none: the route is not limited\n");
+    }
 }
 
 fn refused(status: u16, code: &str, detail: &str) -> String {
     format!("refused         {status} {code}: {detail}\n")
-}
-
-fn sort(
-    head: &RequestHead,
-    bytes: &[u8],
-    passes: impl Fn(&crate::http1::Field) -> bool,
-) -> (Vec<String>, Vec<String>) {
-    let name = |field: &crate::http1::Field| String::from_utf8_lossy(field.name.of(bytes)).into_owned();
-    let (passed, removed): (Vec<_>, Vec<_>) = head.fields.iter().partition(|field| passes(field));
-    (passed.into_iter().map(name).collect(), removed.into_iter().map(name).collect())
 }
 
 /// One field of every kind that is treated in its own way.
@@ -143,12 +146,10 @@ tracestate: 1\r\nContent_Length: 1\r\nAuthorization: Bearer x\r\nCookie: a=b\r\n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Written};
+    use crate::config::testing::config;
 
     fn story(method: &str, path: &str) -> String {
-        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
-        let config = config::lower(written, Written::default()).expect("a configuration").config;
-        explain(&config, method, path).expect("a story")
+        explain(&config(""), method, path).expect("a story")
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use crate::config::{self, Config, Lowered, Mistakes, Written};
 
 /// What the gateway said of itself.
@@ -24,9 +25,11 @@ pub struct Report {
 /// Everything that is wrong with it, at once.
 pub fn load(written: Written) -> Result<Lowered, Mistakes> {
     let defaults = |written: &Written| {
-        let has_secret = written.jwt_secret.is_some() || written.jwt_secret_file.is_some();
-        let jwt_secret = (!has_secret).then(|| "no token is signed or verified here".to_owned());
-        Written { jwt_secret, ..Written::default() }
+        let secret = written.get(&JWT_SECRET).or(written.get(&JWT_SECRET_FILE));
+        match secret {
+            Some(_) => Written::default(),
+            None => Written::default().with(&JWT_SECRET, "no token is signed or verified here"),
+        }
     };
     // Whether the CPUs and routes would do for a start is not asked: this starts nothing.
     config::load_over(written, defaults, |_| Vec::new())
@@ -113,34 +116,23 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 mod tests {
     use super::*;
 
-    fn asked(lines: &[(&str, &str)]) -> (&'static str, String) {
-        let mut written = Written { jwt_secret: Some("s".repeat(32)), ..Written::default() };
-        for (key, value) in lines {
-            let value = Some((*value).to_owned());
-            match *key {
-                "PORT" => written.port = value,
-                "BIND" => written.bind = value,
-                _ => written.admin_addr = value,
-            }
-        }
-        let config = load(written).expect("a configuration").config;
-        let (key, address) = address(&config);
+    fn asked(toml: &str) -> (&'static str, String) {
+        let (key, address) = address(&config::testing::config(toml));
         (key, address.to_string())
     }
 
     #[test]
     fn asks_the_admin_listener_or_else_the_public_one() {
-        let off = ("ADMIN_ADDR", "off");
-        for (lines, key, address) in [
-            (&[][..], "ADMIN_ADDR", "127.0.0.1:9901"),
-            (&[("ADMIN_ADDR", "10.0.0.1:7")], "ADMIN_ADDR", "10.0.0.1:7"),
-            (&[("ADMIN_ADDR", "0.0.0.0:7")], "ADMIN_ADDR", "127.0.0.1:7"),
-            (&[("ADMIN_ADDR", "[::]:7")], "ADMIN_ADDR", "[::1]:7"),
-            (&[off], "PORT", "127.0.0.1:8080"),
-            (&[off, ("PORT", "9"), ("BIND", "::")], "PORT", "[::1]:9"),
-            (&[off, ("BIND", "192.0.2.1")], "PORT", "192.0.2.1:8080"),
+        for (toml, key, address) in [
+            ("", "ADMIN_ADDR", "127.0.0.1:9901"),
+            ("admin_addr = '10.0.0.1:7'", "ADMIN_ADDR", "10.0.0.1:7"),
+            ("admin_addr = '0.0.0.0:7'", "ADMIN_ADDR", "127.0.0.1:7"),
+            ("admin_addr = '[::]:7'", "ADMIN_ADDR", "[::1]:7"),
+            ("admin_addr = 'off'", "PORT", "127.0.0.1:8080"),
+            ("admin_addr = 'off'\nport = 9\nbind = '::'", "PORT", "[::1]:9"),
+            ("admin_addr = 'off'\nbind = '192.0.2.1'", "PORT", "192.0.2.1:8080"),
         ] {
-            assert_eq!(asked(lines), (key, address.to_owned()), "{lines:?}");
+            assert_eq!(asked(toml), (key, address.to_owned()), "{toml}");
         }
     }
 

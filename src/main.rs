@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use realchat_gateway::cli::{self, Command, Invocation};
+use realchat_gateway::config::keys::process::PID_FILE;
 use realchat_gateway::config::{self, Lowered, Mistakes, Written};
 use realchat_gateway::control::inherit::Inherited;
 use realchat_gateway::control::reload::Load;
@@ -67,7 +68,7 @@ fn act(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failure> {
             Ok(print(&format!("{token}\n")))
         }
         Command::Upgrade { pid } => {
-            let asked = upgrade::ask(pid, written.pid_file.as_deref().map(Path::new));
+            let asked = upgrade::ask(pid, written.get(&PID_FILE).map(Path::new));
             asked.map(|told| print(&told)).map_err(Failure::Operator)
         }
     }

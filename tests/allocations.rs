@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
+use realchat_gateway::config::keys::process::ACCESS_LOG;
 use realchat_gateway::config::{Mistakes, Written, lower};
 use realchat_gateway::control::inherit::Inherited;
 use realchat_gateway::control::signals::Signals;
@@ -126,9 +127,8 @@ impl Gateway {
         let mut mistakes = Mistakes::default();
         let written = Written::from_toml(&text, "test", &mut mistakes);
         assert_eq!(mistakes.count(), 0, "{mistakes}");
-        let log_off = Written { access_log: Some("off".to_owned()), ..Written::default() };
-        let config =
-            lower(written, log_off.or(Written::defaults())).unwrap_or_else(|wrong| panic!("{wrong}"));
+        let log_off = Written::default().with(&ACCESS_LOG, "off");
+        let config = lower(written, log_off).unwrap_or_else(|wrong| panic!("{wrong}"));
         let signals = Signals::new().expect("signals");
         let no_reload = || Err(Mistakes::one("test", "reads no configuration again"));
         let gateway = launch::launch(config.config, Box::new(no_reload), Inherited::default());

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use realchat_gateway::config::Written;
+use realchat_gateway::config::keys::process::SHUTDOWN_TIMEOUT;
+use realchat_gateway::config::keys::sections;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -91,7 +92,7 @@ fn every_setting_in_the_files_exists() {
     for name in ["compose.yaml", "kubernetes.yaml", "realchat-gateway.service", "realchat-gateway.socket"] {
         let text = read(name);
         let unknown: Vec<&str> = capitals(&text)
-            .filter(|word| !foreign.contains(word) && !Written::KEYS.iter().any(|key| key.env == *word))
+            .filter(|word| !foreign.contains(word) && !sections::all().any(|key| key.about().env == *word))
             .collect();
         assert!(unknown.is_empty(), "deploy/{name}: {unknown:?} are no settings");
     }
@@ -99,11 +100,7 @@ fn every_setting_in_the_files_exists() {
 
 #[test]
 fn the_kill_comes_after_the_drain() {
-    let default = |name: &str| {
-        let key = Written::KEYS.iter().find(|key| key.env == name).expect("a key");
-        seconds(key.default.expect("a default"))
-    };
-    let drain = default("SHUTDOWN_TIMEOUT");
+    let drain = seconds(SHUTDOWN_TIMEOUT.default);
     let service = read("realchat-gateway.service");
     let delay = seconds(value(&service, "Environment=SHUTDOWN_DELAY="));
     assert!(seconds(value(&service, "TimeoutStopSec=")) >= delay + drain + 5);

@@ -7,9 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use realchat_gateway::auth::{CredentialError, TokenFault};
-use realchat_gateway::config::Written;
+use realchat_gateway::config::key::About;
+use realchat_gateway::config::keys::sections;
+use realchat_gateway::config::routes::{LIMIT_KEYS, ROUTE_KEYS, RouteKey};
 use realchat_gateway::gateway::core::Metrics;
-use realchat_gateway::http1::HeadError;
+use realchat_gateway::http::ProtocolError;
 use realchat_gateway::telemetry::metrics::MetricGroup;
 use realchat_gateway::telemetry::{AccessRecord, TunnelEnd, TunnelRecord};
 
@@ -55,12 +57,25 @@ fn every_error_code_is_documented_and_no_other() {
 }
 
 #[test]
-fn every_setting_is_in_the_manual_and_every_name_in_capitals_exists() {
-    let keys: BTreeSet<&str> = Written::KEYS.iter().map(|key| key.env).collect();
+fn the_manual_has_the_tables_of_the_definitions() {
     let manual = read("docs/config.md");
-    for key in &keys {
-        assert!(manual.contains(&format!("| `{key}` |")), "docs/config.md has no row for {key}");
+    for section in sections::ALL {
+        let rows = section.keys.iter().map(|key| setting_row(key.about()));
+        let head = "| key | flag | default | bounds | meaning |\n|---|---|---|---|---|\n";
+        let expected: String =
+            std::iter::once(format!("### {}\n\n{head}", section.heading)).chain(rows).collect();
+        assert!(manual.contains(&format!("{expected}\n")), "docs/config.md lacks this table:\n\n{expected}");
     }
+    for (noun, keys) in [("route", &ROUTE_KEYS[..]), ("limit", &LIMIT_KEYS)] {
+        let head = format!("| key of a {noun} | default | meaning |\n|---|---|---|\n");
+        let expected: String = std::iter::once(head).chain(keys.iter().map(route_row)).collect();
+        assert!(manual.contains(&format!("{expected}\n")), "docs/config.md lacks this table:\n\n{expected}");
+    }
+}
+
+#[test]
+fn every_name_in_capitals_exists() {
+    let keys: BTreeSet<&str> = sections::all().map(|key| key.about().env).collect();
     let limits = read("src/limits.rs");
     for (path, text) in documents() {
         for name in quoted(&text).flat_map(capitals) {
@@ -97,6 +112,7 @@ fn every_field_of_the_access_log_is_explained() {
         user: Some("u"),
         status: 200,
         code: Some("c"),
+        cause: Some("x"),
         bytes_in: 1,
         bytes_out: 1,
         total_us: 1,
@@ -194,11 +210,28 @@ fn the_documents_are_read_as_they_should_be() {
     );
 }
 
+/// The row of a setting in the manual.
+fn setting_row(setting: About) -> String {
+    let About { env, flag, bounds, help, more, .. } = setting;
+    let default = match setting.default {
+        Some(default) => format!("`{default}`"),
+        None if env == "JWT_SECRET" => "required".to_owned(),
+        None => "none".to_owned(),
+    };
+    let space = if more.is_empty() { "" } else { " " };
+    format!("| `{env}` | `--{flag}` | {default} | {bounds} | {help}.{space}{more} |\n")
+}
+
+/// The row of a key of routes in the manual.
+fn route_row(key: &RouteKey) -> String {
+    format!("| `{}` | {} | {} |\n", key.name, key.default, key.help)
+}
+
 /// Status and code of every answer, from the code.
 fn known_errors() -> BTreeSet<(String, String)> {
     let own = |code: &str, status: u16| (status.to_string(), code.to_owned());
     let mut known: BTreeSet<_> =
-        HeadError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
+        ProtocolError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
     let invalid = CredentialError::Invalid(TokenFault::Malformed);
     let credentials = [CredentialError::Missing, invalid, CredentialError::Expired];
     known.extend(credentials.map(|error| own(error.code(), 401)));

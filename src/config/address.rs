@@ -1,30 +1,67 @@
-//! Where other services are: upstream URLs and the address of Redis.
+//! Addresses of other services: URLs of upstreams, and the address of Redis.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::time::Duration;
 
+use super::meaning::{Redis, RedisAddress, Secret, Upstream, UpstreamAddress};
 use super::value::{Parsed, count, host_and_port, quoted};
-use super::{Redis, RedisAddress, Secret, Upstream, UpstreamAddress};
 
-/// An upstream by its URL: `http://host:port` or `http+unix://%2Frun%2Fa.sock`.
-pub(super) fn upstream(name: &str, url: &str) -> Parsed<Upstream> {
+/// The meaning of an upstream's URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    /// Where the upstream listens.
+    pub address: UpstreamAddress,
+    /// The value of `Host` in requests to it.
+    pub authority: String,
+}
+
+impl UpstreamUrl {
+    /// The upstream of this name at this URL.
+    pub(super) fn named(self, name: &str) -> Upstream {
+        Upstream { name: name.to_owned(), address: self.address, authority: self.authority }
+    }
+}
+
+/// The meaning of an address of Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisUrl {
+    /// Where Redis listens.
+    pub address: RedisAddress,
+    /// The ACL user. `None`: the default user.
+    pub username: Option<String>,
+    /// The password of the user. `None`: no `AUTH` is sent.
+    pub password: Option<Secret>,
+    /// The number of the database.
+    pub database: u32,
+}
+
+impl RedisUrl {
+    /// An address without user, password and database.
+    fn at(address: RedisAddress) -> Self {
+        Self { address, username: None, password: None, database: 0 }
+    }
+}
+
+/// Reads the URL of an upstream: `http://host:port` or `http+unix://%2Frun%2Fa.sock`.
+pub(super) fn upstream(url: &str) -> Parsed<UpstreamUrl> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("{} is not a URL ({FORMS})", shown(url)));
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (address, authority) = match scheme.to_ascii_lowercase().as_str() {
-        "http" => tcp(url, rest)?,
-        "http+unix" => (UpstreamAddress::Unix(socket_path(url, rest)?), "localhost".to_owned()),
-        "https" => return Err(format!("{}: https upstreams are not supported yet", shown(url))),
-        _ => return Err(format!("{} has a scheme that is not supported ({FORMS})", shown(url))),
-    };
-    Ok(Upstream { name: name.to_owned(), address, authority })
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => tcp(url, rest),
+        "http+unix" => {
+            let address = UpstreamAddress::Unix(socket_path(url, rest)?);
+            Ok(UpstreamUrl { address, authority: "localhost".to_owned() })
+        }
+        "https" => Err(format!("{}: https upstreams are not supported yet", shown(url))),
+        _ => Err(format!("{} has a scheme that is not supported ({FORMS})", shown(url))),
+    }
 }
 
-/// The URL of an upstream, as it would be written.
-pub(super) fn show_upstream(upstream: &Upstream) -> String {
-    match &upstream.address {
+/// The URL of an upstream, as an operator writes it.
+pub(super) fn show_upstream(address: &UpstreamAddress) -> String {
+    match address {
         UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
         UpstreamAddress::Tcp { host, port } => format!("http://{host}:{port}"),
         UpstreamAddress::Unix(path) => {
@@ -33,68 +70,84 @@ pub(super) fn show_upstream(upstream: &Upstream) -> String {
     }
 }
 
-/// An address of Redis, perhaps with user, password and database; the timeout is not its business and is 0.
-/// What is written never comes back in an error if it may hold a password.
-pub(super) fn redis(value: &str) -> Parsed<Redis> {
-    let wrong = |why: &str| Err(format!("{} {why}", shown(value)));
-    let at =
-        |address| Redis { address, username: None, password: None, database: 0, timeout: Duration::ZERO };
-    let tcp = |host, port| at(RedisAddress::Tcp { host, port });
+/// Reads the address of Redis, with an optional user, password and database. An error never shows a value that may
+/// hold a password.
+pub(super) fn redis(value: &str) -> Parsed<RedisUrl> {
     if value.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return wrong("has white space or a control character in it");
+        return wrong(value, "has white space or a control character in it");
     }
     if let Some(path) = value.strip_prefix("unix:") {
-        return match path {
-            _ if !path.starts_with('/') || path.ends_with('/') => wrong("is not unix: and an absolute path"),
-            _ if path.len() > SOCKET_PATH_BYTES_MAX => wrong("is longer than the path of a socket can be"),
-            _ => Ok(at(RedisAddress::Unix(PathBuf::from(path)))),
-        };
+        return redis_socket(value, path);
     }
     if value.starts_with("rediss://") {
-        return wrong("asks for TLS, which is not supported yet");
+        return wrong(value, "asks for TLS, which is not supported yet");
     }
-    let Some(url) = value.strip_prefix("redis://") else {
-        return match host_and_port(value) {
-            Some((host, Some(port))) => Ok(tcp(host, port)),
-            _ => wrong(
-                "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
-                 unix:/run/redis.sock)",
-            ),
-        };
-    };
+    if let Some(url) = value.strip_prefix("redis://") {
+        return redis_url(value, url);
+    }
+    match host_and_port(value) {
+        Some((host, Some(port))) => Ok(RedisUrl::at(RedisAddress::Tcp { host, port })),
+        _ => wrong(
+            value,
+            "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
+             unix:/run/redis.sock)",
+        ),
+    }
+}
+
+/// The part after `unix:`.
+fn redis_socket(value: &str, path: &str) -> Parsed<RedisUrl> {
+    if !path.starts_with('/') || path.ends_with('/') {
+        return wrong(value, "is not unix: and an absolute path");
+    }
+    if path.len() > SOCKET_PATH_BYTES_MAX {
+        return wrong(value, "is longer than the path of a socket can be");
+    }
+    Ok(RedisUrl::at(RedisAddress::Unix(PathBuf::from(path))))
+}
+
+/// The part after `redis://`.
+fn redis_url(value: &str, url: &str) -> Parsed<RedisUrl> {
     let (credentials, rest) = match url.rsplit_once('@') {
         Some((credentials, rest)) => (Some(credentials), rest),
         None => (None, url),
     };
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let Some((host, port)) = host_and_port(authority) else {
-        return wrong("has no valid host and port");
+        return wrong(value, "has no valid host and port");
     };
-    let database = match count(if database.is_empty() { "0" } else { database }, 0, u32::MAX) {
-        Ok(database) => database,
-        Err(_) => return wrong("has something else than the number of a database behind the host"),
+    let Ok(database) = count(if database.is_empty() { "0" } else { database }, 0, u32::MAX) else {
+        return wrong(value, "has something else than the number of a database behind the host");
     };
-    let address = Redis { database, ..tcp(host, port.unwrap_or(REDIS_PORT)) };
-    let Some(credentials) = credentials else { return Ok(address) };
+    let address = RedisAddress::Tcp { host, port: port.unwrap_or(REDIS_PORT) };
+    let (username, password) = match credentials {
+        Some(credentials) => redis_credentials(value, credentials)?,
+        None => (None, None),
+    };
+    Ok(RedisUrl { address, username, password, database })
+}
+
+/// The part before the `@`: a user, which may be empty, and a password.
+fn redis_credentials(value: &str, credentials: &str) -> Parsed<(Option<String>, Option<Secret>)> {
     let Some((username, password)) = credentials.split_once(':') else {
         return wrong(
+            value,
             "has a user and no password (use redis://user:password@host or redis://:password@host)",
         );
     };
     let (Some(username), Some(password)) = (percent_decoded(username), percent_decoded(password)) else {
-        return wrong("has a user or password that is not percent-encoded as it should be");
+        return wrong(value, "has a user or password that is not percent-encoded as it should be");
     };
     let Ok(username) = String::from_utf8(username) else {
-        return wrong("has a user that is not UTF-8");
+        return wrong(value, "has a user that is not UTF-8");
     };
     if password.is_empty() {
-        return wrong("has an empty password");
+        return wrong(value, "has an empty password");
     }
-    let username = Some(username).filter(|username| !username.is_empty());
-    Ok(Redis { username, password: Some(Secret(password)), ..address })
+    Ok((Some(username).filter(|username| !username.is_empty()), Some(Secret(password))))
 }
 
-/// The address of Redis as it would be written, without user and password.
+/// The address of Redis as an operator writes it, without user and password.
 pub(super) fn show_redis(redis: &Redis) -> String {
     let hidden = if redis.password.is_some() { "…@" } else { "" };
     match &redis.address {
@@ -109,8 +162,8 @@ pub(super) fn show_redis(redis: &Redis) -> String {
     }
 }
 
-/// Host and port, and what the upstream gets as `Host`: as written, since names may be told apart by it.
-fn tcp(url: &str, authority: &str) -> Parsed<(UpstreamAddress, String)> {
+/// Host and port. `Host` is the authority as it is written: servers may choose a site by it.
+fn tcp(url: &str, authority: &str) -> Parsed<UpstreamUrl> {
     if authority.contains('@') {
         return Err("has a user or password in it, which is not supported".to_owned());
     }
@@ -120,10 +173,11 @@ fn tcp(url: &str, authority: &str) -> Parsed<(UpstreamAddress, String)> {
     let Some((host, port)) = host_and_port(authority) else {
         return Err(format!("{} has no valid host and port ({FORMS})", shown(url)));
     };
-    Ok((UpstreamAddress::Tcp { host, port: port.unwrap_or(80) }, authority.to_ascii_lowercase()))
+    let address = UpstreamAddress::Tcp { host, port: port.unwrap_or(80) };
+    Ok(UpstreamUrl { address, authority: authority.to_ascii_lowercase() })
 }
 
-/// The percent-encoded path of a socket.
+/// Decodes the path of a socket.
 fn socket_path(url: &str, encoded: &str) -> Parsed<PathBuf> {
     let wrong = |why: &str| Err(format!("{} {why} (use http+unix://%2Frun%2Fa.sock)", shown(url)));
     let Some(path) = percent_decoded(encoded) else {
@@ -141,7 +195,7 @@ fn socket_path(url: &str, encoded: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(std::ffi::OsString::from_vec(path)))
 }
 
-/// The bytes behind `%XX`; `None` if an escape is broken.
+/// Decodes `%XX`. `None`: an escape is broken.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
@@ -155,7 +209,7 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
+/// Encodes everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
 fn percent_encoded(bytes: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let encoded =
@@ -168,7 +222,12 @@ fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// The value in an error, unless it may hold a password.
+/// A mistake about a value that may hold a password.
+fn wrong<T>(value: &str, why: &str) -> Parsed<T> {
+    Err(format!("{} {why}", shown(value)))
+}
+
+/// A value as an error shows it, unless it may hold a password.
 fn shown(value: &str) -> String {
     if value.contains('@') {
         "the value (not shown: it may hold a password)".to_owned()
@@ -177,9 +236,9 @@ fn shown(value: &str) -> String {
     }
 }
 
-/// What an upstream's URL looks like.
+/// The forms of an upstream's URL, for mistakes.
 const FORMS: &str = "use http://host:port or http+unix://%2Frun%2Fa.sock";
-/// Where Redis listens when its URL does not say.
+/// The port of a `redis://` URL without one.
 const REDIS_PORT: u16 = 6379;
 /// `sun_path` of `sockaddr_un` without its NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -187,6 +246,11 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn show(url: RedisUrl) -> String {
+        let RedisUrl { address, username, password, database } = url;
+        show_redis(&Redis { address, username, password, database, timeout: std::time::Duration::ZERO })
+    }
 
     fn tcp_address(host: &str, port: u16) -> UpstreamAddress {
         UpstreamAddress::Tcp { host: host.to_owned(), port }
@@ -203,8 +267,8 @@ mod tests {
             ("http+unix://%2Frun%2Fa.sock", UpstreamAddress::Unix("/run/a.sock".into()), "localhost"),
             ("http+unix://%2frun%2Fa.sock/", UpstreamAddress::Unix("/run/a.sock".into()), "localhost"),
         ] {
-            let upstream = upstream("auth", url).unwrap();
-            assert_eq!((upstream.address, upstream.authority.as_str()), (address, authority), "{url}");
+            let expected = UpstreamUrl { address, authority: authority.to_owned() };
+            assert_eq!(upstream(url), Ok(expected), "{url}");
         }
     }
 
@@ -235,38 +299,36 @@ mod tests {
             "http://a..b",
             "http://é",
         ] {
-            assert!(upstream("auth", url).is_err(), "{url}");
+            assert!(upstream(url).is_err(), "{url}");
         }
         let long = format!("http+unix://%2F{}", "a".repeat(107));
-        assert!(upstream("auth", &long).unwrap_err().contains("longer"));
+        assert!(upstream(&long).unwrap_err().contains("longer"));
     }
 
     #[test]
     fn says_that_https_is_not_supported_yet() {
-        assert!(
-            upstream("auth", "https://auth:1").unwrap_err().contains("https upstreams are not supported yet")
-        );
+        assert!(upstream("https://auth:1").unwrap_err().contains("https upstreams are not supported yet"));
     }
 
     #[test]
     fn never_shows_a_password() {
         for error in [
-            upstream("auth", "http://u:hunter2@auth").unwrap_err(),
-            upstream("auth", "https://u:hunter2@auth").unwrap_err(),
+            upstream("http://u:hunter2@auth").unwrap_err(),
+            upstream("https://u:hunter2@auth").unwrap_err(),
             redis("redis://:hunter2@a b").unwrap_err(),
             redis("rediss://:hunter2@a").unwrap_err(),
         ] {
             assert!(!error.contains("hunter2"), "{error}");
         }
         let redis = redis("redis://u:hunter2@h:1/0").unwrap();
-        assert_eq!(show_redis(&redis), "redis://…@h:1/0");
+        assert_eq!(show(redis.clone()), "redis://…@h:1/0");
         assert!(!format!("{redis:?}").contains("hunter2"));
     }
 
     #[test]
     fn reads_user_password_and_database_of_redis() {
         let read = |value| {
-            let Redis { username, password, database, .. } = redis(value).unwrap();
+            let RedisUrl { username, password, database, .. } = redis(value).unwrap();
             (username, password.map(|secret| String::from_utf8(secret.0).unwrap()), database)
         };
         let some = |text: &str| Some(text.to_owned());
@@ -289,7 +351,7 @@ mod tests {
             ("redis://:p@[::1]:1/", "redis://…@[::1]:1/0"),
             ("unix:/run/r.sock", "unix:/run/r.sock"),
         ] {
-            assert_eq!(redis(value).map(|redis| show_redis(&redis)), Ok(shown.to_owned()));
+            assert_eq!(redis(value).map(show), Ok(shown.to_owned()));
         }
         for value in [
             "localhost",
@@ -319,7 +381,7 @@ mod tests {
         for url in
             ["http://auth:5001", "http://[::1]:80", "http+unix://%2Frun%2Fa.sock", "http+unix://%2Fa%25b%0A"]
         {
-            assert_eq!(show_upstream(&upstream("a", url).unwrap()), url);
+            assert_eq!(show_upstream(&upstream(url).unwrap().address), url);
         }
     }
 }

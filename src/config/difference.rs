@@ -1,69 +1,72 @@
-//! What a new configuration changes of the running one, and what it cannot: for the log of a reload.
+//! The changes between the running configuration and a new one, for the log of a reload.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::describe::{route_row, sections};
-use super::{Config, RateLimit, address};
+use super::address::show_upstream;
+use super::describe::{route_row, show};
+use super::key::{AnyKey, OnReload, Shown};
+use super::keys::sections;
+use super::meaning::Config;
 
-/// One setting, upstream or route that is another now. Shown, it is `KEY: from "…" to "…"`; of a secret only that
-/// it is another.
+/// A setting, upstream or route that changes. Printed, it is `KEY: from "…" to "…"`; of a secret it says only that
+/// it is another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key, or `route NAME`, or `upstream NAME`.
     pub subject: String,
-    /// As `check` prints it; `None`: it was not there, or it is a secret.
+    /// The old value as `check` prints it. `None`: there was none, or it is a secret.
     pub from: Option<String>,
-    /// As `check` prints it; `None`: it is not there any more, or it is a secret.
+    /// The new value as `check` prints it. `None`: there is none any more, or it is a secret.
     pub to: Option<String>,
-    /// What holds the old value is made at the start: only a new process takes the new one.
+    /// Whether only a new process can take the new value.
     pub needs_restart: bool,
 }
 
-/// Everything that differs, by the order of `check`.
+/// All changes: settings in the order of `check`, then upstreams and routes by name.
 #[must_use]
 pub fn difference(running: &Config, wanted: &Config) -> Vec<Change> {
-    let mut changes = Vec::new();
-    // What is shown of one setting may depend on another: what can be taken over is shown as it will be.
+    // The text of a setting may depend on another one: what a reload takes is shown as it will be after the reload.
     let settled = settle(running, wanted.clone());
-    let rows = |config| sections(config).into_iter().flat_map(|(_, rows)| rows);
-    for ((key, from), ((_, to), (_, asked))) in rows(running).zip(rows(&settled).zip(rows(wanted))) {
-        let needs_restart = FIXED.contains(&key);
-        let to = if needs_restart { asked } else { to };
-        let change = |from, to| Change { subject: key.to_owned(), from, to, needs_restart };
-        match key {
-            "JWT_SECRET" if running.jwt.secrets != wanted.jwt.secrets => changes.push(change(None, None)),
-            "REDIS_PASSWORD" if running.redis.password != wanted.redis.password => {
-                changes.push(change(None, None));
-            }
-            _ if from != to => changes.push(change(Some(from), Some(to))),
-            _ => {}
-        }
-    }
+    let mut changes: Vec<Change> =
+        sections::all().filter_map(|key| change(key, running, wanted, &settled)).collect();
     compare("upstream", &upstreams(running), &upstreams(wanted), &mut changes);
     compare("route", &routes(running), &routes(wanted), &mut changes);
     changes
 }
 
-/// The wanted configuration as far as a running process can take it over: the rest of it is the running one's.
+/// The configuration after a reload: the wanted one, except for settings that need a restart. Those keep their
+/// running values.
 #[must_use]
-pub fn settle(running: &Config, wanted: Config) -> Config {
-    Config {
-        listen: running.listen.clone(),
-        admin_addr: running.admin_addr,
-        cores: running.cores.clone(),
-        io_driver: running.io_driver,
-        access_log: running.access_log.clone(),
-        pid_file: running.pid_file.clone(),
-        rate_limit: RateLimit { store: running.rate_limit.store, ..wanted.rate_limit },
-        ..wanted
+pub fn settle(running: &Config, mut wanted: Config) -> Config {
+    for key in sections::all() {
+        if let OnReload::NeedsRestart(keep) = key.about().on_reload {
+            keep(running, &mut wanted);
+        }
     }
+    wanted
 }
 
+/// The change of one setting, if there is one.
+fn change(key: &dyn AnyKey, running: &Config, wanted: &Config, settled: &Config) -> Option<Change> {
+    let about = key.about();
+    let needs_restart = matches!(about.on_reload, OnReload::NeedsRestart(_));
+    let (env, from) = show(key, running)?;
+    let subject = env.to_owned();
+    if let Shown::Secret { differs, .. } = about.shown
+        && differs(running, wanted)
+    {
+        return Some(Change { subject, from: None, to: None, needs_restart });
+    }
+    let (_, to) = show(key, if needs_restart { wanted } else { settled })?;
+    (from != to).then_some(Change { subject, from: Some(from), to: Some(to), needs_restart })
+}
+
+/// Descriptions by name.
 type Named = BTreeMap<String, String>;
 
 fn upstreams(config: &Config) -> Named {
-    config.upstreams.iter().map(|known| (known.name.clone(), address::show_upstream(known))).collect()
+    config.upstreams.iter().map(|known| (known.name.clone(), show_upstream(&known.address))).collect()
 }
 
 fn routes(config: &Config) -> Named {
@@ -97,23 +100,10 @@ impl fmt::Display for Change {
     }
 }
 
-/// What sockets, threads and files are made of; [`settle`] keeps the same.
-const FIXED: [&str; 8] =
-    ["PORT", "BIND", "ADMIN_ADDR", "CORES", "IO_DRIVER", "ACCESS_LOG", "PID_FILE", "RATE_LIMIT_STORE"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Mistakes, Written, lower};
-
-    const SECRET: &str = "jwt_secret = '0123456789abcdef0123456789abcdef'\n";
-
-    fn config(toml: &str) -> Config {
-        let mut mistakes = Mistakes::default();
-        let file = Written::from_toml(&format!("{SECRET}{toml}"), "gateway.toml", &mut mistakes);
-        assert_eq!(mistakes.to_string(), "");
-        lower(Written::default(), file).expect(toml).config
-    }
+    use crate::config::testing::config;
 
     fn told(before: &str, after: &str) -> Vec<String> {
         difference(&config(before), &config(after)).iter().map(Change::to_string).collect()
@@ -167,14 +157,24 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_kept_and_said() {
+    fn a_reload_keeps_and_reports_what_needs_a_restart() {
         let other = "port = 1\nbind = '::1'\nadmin_addr = 'off'\ncores = 2\nio_driver = 'epoll'\naccess_log = 'off'\n\
                      pid_file = '/a/b'\nrate_limit_store = 'memory'\nbody_timeout = '1s'\n";
         let (running, wanted) = (config(""), config(other));
         let changes = difference(&running, &wanted);
         let fixed: Vec<&str> =
             changes.iter().filter(|change| change.needs_restart).map(|c| c.subject.as_str()).collect();
-        assert_eq!(fixed, FIXED);
+        let expected = [
+            "PORT",
+            "BIND",
+            "ADMIN_ADDR",
+            "CORES",
+            "IO_DRIVER",
+            "ACCESS_LOG",
+            "PID_FILE",
+            "RATE_LIMIT_STORE",
+        ];
+        assert_eq!(fixed, expected);
         let left = difference(&running, &settle(&running, wanted));
         assert_eq!(
             left.iter().map(Change::to_string).collect::<Vec<_>>(),

@@ -1,22 +1,22 @@
-//! What is wrong with a configuration: everything at once, one line each.
+//! The list of mistakes of a configuration: all are reported at once, one line each.
 
 use std::fmt;
 
-/// Everything that is wrong. Shown, it is one line per mistake, each of which names its key.
+/// All mistakes. Printed, each is one line that begins with its key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
-/// One of them.
+/// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mistake {
-    /// The key, or the place in a file.
+    /// The key, with its place if a file holds it.
     subject: String,
     /// What is wrong with it and what would be right. Never the value of a secret.
     what: String,
 }
 
 impl Mistakes {
-    /// Just one.
+    /// A list of one mistake.
     #[must_use]
     pub fn one(subject: &str, what: &str) -> Self {
         let mut mistakes = Self::default();
@@ -24,34 +24,35 @@ impl Mistakes {
         mistakes
     }
 
-    /// One more.
+    /// Adds a mistake.
     pub fn add(&mut self, subject: &str, what: &str) {
         self.0.push(Mistake { subject: subject.to_owned(), what: what.to_owned() });
     }
 
-    /// All of those too.
+    /// Adds the mistakes of another list.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// Whether something is wrong with this key, wherever it stands. What depends on it is then not judged.
+    /// Whether one of the mistakes is about this key, in any file or in none. Rules that involve a wrong key are not
+    /// checked.
     #[must_use]
-    pub fn name(&self, key: &str) -> bool {
+    pub fn concern(&self, key: &str) -> bool {
         let same =
             |subject: &str| subject == key || subject.strip_prefix(key).is_some_and(|s| s.starts_with(" ("));
         self.0.iter().any(|mistake| same(&mistake.subject))
     }
 
-    /// How many there are.
+    /// The number of mistakes.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The value if nothing is wrong.
+    /// The value, if there are no mistakes.
     ///
     /// # Errors
-    /// These, if there are any.
+    /// The mistakes, if there are any.
     pub fn none_or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
@@ -82,9 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn knows_a_key_wherever_it_stands() {
+    fn knows_a_key_with_and_without_a_place() {
         let mistakes = Mistakes::one("BIND (gateway.toml:3)", "is empty");
-        assert!(mistakes.name("BIND"));
-        assert!(!mistakes.name("BIN") && !mistakes.name("PORT"));
+        assert!(mistakes.concern("BIND"));
+        assert!(!mistakes.concern("BIN") && !mistakes.concern("PORT"));
     }
 }

@@ -1,23 +1,23 @@
-//! Environment variables that look like ours and are not.
+//! Finds environment variables that are probably misspelt settings.
 
-use super::Written;
+use super::keys::sections;
 
-/// A warning for each name that is probably a misspelt key: it differs from one by a letter or two, or by
-/// case, or it begins as only ours do.
-pub fn stray_names(names: impl IntoIterator<Item = String>) -> Vec<String> {
+/// A warning for each name that is probably a misspelt setting: it differs from one by a letter or two, or by case, or
+/// it begins as only settings of the gateway do.
+pub(super) fn stray_names(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut warnings: Vec<String> = names.into_iter().filter_map(|name| stray(&name)).collect();
     warnings.sort_unstable();
     warnings
 }
 
-/// The warning for one name, if it deserves one.
+/// The warning for one name, if there is one.
 fn stray(name: &str) -> Option<String> {
-    if Written::KEYS.iter().any(|key| key.env == name) || name.len() > NAME_BYTES_MAX {
+    if variables().any(|env| env == name) || name.len() > NAME_BYTES_MAX {
         return None;
     }
     let upper = name.to_ascii_uppercase();
-    let nearest = Written::KEYS.iter().map(|key| (distance(&upper, key.env), key.env)).min()?;
-    // Short names are near to everything, and other programs have short names.
+    let nearest = variables().map(|env| (distance(&upper, env), env)).min()?;
+    // A short name is near to every other one, and other programs have short names.
     let near = nearest.0 == 0 || (nearest.0 <= LETTERS_MAX && name.len() >= NAME_BYTES_MIN);
     let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     match (near, ours) {
@@ -27,7 +27,12 @@ fn stray(name: &str) -> Option<String> {
     }
 }
 
-/// How many letters must be put in, taken out or replaced to make one of the other (Levenshtein 1966).
+/// The variables of all settings.
+fn variables() -> impl Iterator<Item = &'static str> {
+    sections::all().map(|key| key.about().env)
+}
+
+/// The edit distance: letters that are inserted, deleted or replaced to turn `a` into `b` (Levenshtein 1966).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -42,13 +47,14 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Beginnings that are ours. `REDIS_` is not among them: container platforms set `REDIS_PORT` and the like.
+/// Beginnings of names that only settings of the gateway have. `REDIS_` is not among them: container platforms set
+/// `REDIS_PORT` and the like.
 const PREFIXES: [&str; 6] = ["JWT_", "UPSTREAM_", "RATE_LIMIT_", "CORS_", "SHUTDOWN_", "TRUSTED_PROX"];
-/// Letters that a misspelt name may be wrong by.
+/// The largest edit distance of a misspelt name.
 const LETTERS_MAX: usize = 2;
-/// Bytes from which on a name is compared by its letters.
+/// The shortest name that is compared by its edit distance, in bytes.
 const NAME_BYTES_MIN: usize = 8;
-/// Bytes of a name that is compared at all.
+/// The longest name that is compared, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
@@ -80,7 +86,7 @@ mod tests {
 
     #[test]
     fn is_silent_about_our_names_and_other_programs() {
-        let keys: Vec<_> = Written::KEYS.iter().map(|key| key.env).collect();
+        let keys: Vec<_> = variables().collect();
         assert_eq!(warnings(&keys), [""; 0]);
         assert_eq!(
             warnings(&["PATH", "HOME", "REDIS_PORT", "REDIS_HOST", "LANG", "PORTS", "CORE", "HOSTNAME"]),

@@ -143,7 +143,7 @@ const FIRST_FD: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
+    use crate::config::testing;
     use crate::net::listener::bind;
     use std::net::{IpAddr, Ipv4Addr};
 
@@ -154,14 +154,8 @@ mod tests {
     }
 
     fn config(bind: &str, port: u16, admin: &str) -> Config {
-        let written = Written {
-            jwt_secret: Some("x".repeat(32)),
-            bind: (!bind.is_empty()).then(|| bind.to_owned()),
-            port: Some(port.to_string()),
-            admin_addr: Some(admin.to_owned()),
-            ..Written::default()
-        };
-        lower(written, Written::default()).expect("a configuration").config
+        let bind = if bind.is_empty() { String::new() } else { format!("bind = '{bind}'\n") };
+        testing::config(&format!("{bind}port = {port}\nadmin_addr = '{admin}'\n"))
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod mailbox;
 pub mod manager;
 pub mod names;
 pub mod pid_file;
+pub mod process;
 pub mod reload;
 pub mod running;
 pub mod shutdown;

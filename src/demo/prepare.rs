@@ -7,6 +7,14 @@ use super::mint::TokenMint;
 use super::page::{Page, origins};
 use super::printed::greeting;
 use super::random::random_hex;
+use crate::config::keys::limits::{RATE_LIMIT_STORE, REDIS_ADDR};
+use crate::config::keys::listen::CORS_ALLOWED_ORIGINS;
+use crate::config::keys::process::ACCESS_LOG;
+use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
+use crate::config::keys::upstreams::{
+    UPSTREAM_AUTH_URL, UPSTREAM_CONVERSATION_URL, UPSTREAM_DELIVERY_URL, UPSTREAM_MESSAGE_URL,
+    UPSTREAM_PROFILE_URL,
+};
 use crate::config::{self, Cors, Lowered, Mistakes, UpstreamAddress, Written, value};
 use crate::launch::{self, LaunchError};
 
@@ -36,7 +44,7 @@ pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), Lau
     let lowered = config::load_over(
         written,
         |written| {
-            is_cors_written = written.cors_allowed_origins.is_some();
+            is_cors_written = written.get(&CORS_ALLOWED_ORIGINS).is_some();
             defaults(written)
         },
         launch::check,
@@ -46,11 +54,11 @@ pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), Lau
     let backends = backends::start(mint(&lowered), page.clone(), page_port)
         .map_err(|error| LaunchError::Machine(format!("the demo cannot start: {error}")))?;
     let own = [
-        ("auth", backends.auth, moved.upstream_auth_url),
-        ("message", backends.message, moved.upstream_message_url),
-        ("delivery", backends.delivery, moved.upstream_delivery_url),
-        ("profile", backends.profile, moved.upstream_profile_url),
-        ("conversation", backends.conversation, moved.upstream_conversation_url),
+        ("auth", backends.auth, moved.get(&UPSTREAM_AUTH_URL)),
+        ("message", backends.message, moved.get(&UPSTREAM_MESSAGE_URL)),
+        ("delivery", backends.delivery, moved.get(&UPSTREAM_DELIVERY_URL)),
+        ("profile", backends.profile, moved.get(&UPSTREAM_PROFILE_URL)),
+        ("conversation", backends.conversation, moved.get(&UPSTREAM_CONVERSATION_URL)),
     ];
     for (name, address, _) in own.iter().filter(|(_, _, written)| written.is_none()) {
         lead(&mut lowered, name, *address);
@@ -63,13 +71,14 @@ pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), Lau
 }
 
 fn defaults(written: &Written) -> Written {
-    let has_secret = written.jwt_secret.is_some() || written.jwt_secret_file.is_some();
-    Written {
-        jwt_secret: (!has_secret).then(random_hex::<32>),
-        rate_limit_store: written.redis_addr.is_none().then(|| "memory".to_owned()),
-        access_log: Some("off".to_owned()),
-        ..Written::default()
+    let mut defaults = Written::default().with(&ACCESS_LOG, "off");
+    if written.get(&JWT_SECRET).or(written.get(&JWT_SECRET_FILE)).is_none() {
+        defaults = defaults.with(&JWT_SECRET, random_hex::<32>());
     }
+    if written.get(&REDIS_ADDR).is_none() {
+        defaults = defaults.with(&RATE_LIMIT_STORE, "memory");
+    }
+    defaults
 }
 
 /// The page's port is not a setting of the gateway, but its mistakes are reported together with the others.

@@ -1,71 +1,102 @@
-//! The life of a client connection: heads one after the other, an exchange for each, and an orderly end.
+//! The life of a client connection: one exchange after another, and an orderly end.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::gateway::core::ActiveCore;
-use crate::gateway::downstream::{Downstream, Received};
-use crate::gateway::exchange::After;
-use crate::gateway::future_pool::FuturePool;
+use crate::downstream::h1::{Connection, HeadFailure, Received};
+use crate::downstream::{FuturePool, Next, Outcome};
+use crate::gateway::answer::failure::Failure;
+use crate::gateway::answer::reply;
+use crate::gateway::core::{ActiveCore, Core};
+use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
+use crate::http1::RequestHead;
 use crate::net::Transport;
 
-/// What serves the client connections of one core, each from its first byte to its close. Whoever accepted one has
-/// counted it.
+/// A function that serves the client connections of one core, each from its first byte to its close. The acceptor has
+/// already counted the connection.
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr) {
     let pool = FuturePool::new(turn);
-    move |stream, peer| {
-        let downstream = Box::new(Downstream::new(&active.core(), stream, peer));
-        monoio::spawn(serve(active.clone(), pool.clone(), downstream));
+    move |transport, peer| {
+        let connection = Box::new(Connection::new(&active.core().resources.io, transport, peer));
+        monoio::spawn(serve(active.clone(), pool.clone(), connection));
     }
 }
 
-/// What waits for the next request is small, and all that an idle connection costs; what serves it is on loan from the
-/// core. Not an `async fn`: that would keep each argument twice, as it came and as the variable that it becomes.
+/// The task that waits for the next request is small, and all that an idle connection costs; the future that serves the
+/// request is on loan from the core. Not an `async fn`: that would keep each argument twice, as it came and as the
+/// variable that it becomes.
 #[allow(clippy::manual_async_fn)]
 fn serve<T, F>(
     active: Rc<ActiveCore>,
     pool: Rc<FuturePool<T, F>>,
-    mut downstream: Box<Downstream>,
+    mut connection: Box<Connection>,
 ) -> impl Future<Output = ()>
 where
-    T: Fn(Rc<ActiveCore>, Box<Downstream>) -> F,
-    F: Future<Output = Option<Box<Downstream>>>,
+    T: Fn(Rc<ActiveCore>, Box<Connection>) -> F,
+    F: Future<Output = Option<Box<Connection>>>,
 {
     async move {
-        let connections = active.core().resources.metrics.connections.clone();
-        while downstream.first_bytes(&active.core()).await {
-            match pool.run(active.clone(), downstream).await {
-                Some(again) => downstream = again,
+        while await_request(&active, &mut connection).await {
+            match pool.run(active.clone(), connection).await {
+                Some(again) => connection = again,
                 None => break,
             }
         }
-        connections.open.subtract(1);
+        active.core().resources.metrics.connections.open.subtract(1);
     }
 }
 
-/// The next request, of which something has arrived: its head, the exchange, and what follows from it. The connection
-/// comes back if it may carry another one.
-async fn turn(active: Rc<ActiveCore>, mut downstream: Box<Downstream>) -> Option<Box<Downstream>> {
-    let received = downstream.head(&active.core()).await;
+/// Waits until something of a request has arrived. False: nothing will.
+async fn await_request(active: &ActiveCore, connection: &mut Connection) -> bool {
+    let core = active.core();
+    connection.first_bytes(&core.resources.io, &core.snapshot.downstream).await
+}
+
+/// The next request: its head, the exchange, and what follows from it. The connection comes back if it may carry another
+/// one.
+async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option<Box<Connection>> {
+    let received = head(&active, &mut connection).await;
     // A reload may have come while the head was awaited.
     let core = active.core();
-    let after = match received {
-        Received::Head(mut heads) => pipeline::exchange(&core, &mut downstream, &mut heads).await,
+    let (outcome, next) = match received {
+        Received::Request(mut heads, head) => {
+            exchange(Exchange::h1(&core, &mut connection, head, &mut heads), None).await
+        }
         Received::Refused(mut heads, failure) => {
-            pipeline::refuse_head(&core, &mut downstream, &mut heads, failure).await
+            let exchange_ = Exchange::h1(&core, &mut connection, RequestHead::default(), &mut heads);
+            exchange(exchange_, Some(failure)).await
         }
         Received::Nothing => return None,
     };
-    match after {
-        After::KeepAlive => return Some(downstream),
-        After::Linger => downstream.linger(&core).await,
-        After::Close => {}
-        After::Tunnel(handover) => tunnel::begin(&core.resources, handover),
+    match next {
+        Next::KeepAlive => return Some(connection),
+        Next::Linger => connection.linger(&core.resources.io).await,
+        Next::Close => {}
+    }
+    if let Outcome::Upgraded(handover) = outcome {
+        tunnel::begin(&core.resources, handover);
     }
     None
+}
+
+async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {
+    let Core { resources, snapshot } = &*active.core();
+    connection.head(&resources.io, &snapshot.downstream, &resources.heads).await
+}
+
+/// One exchange from its head to its record. `refused`: the head is not one.
+async fn exchange(mut exchange: Exchange<'_>, refused: Option<HeadFailure>) -> (ExchangeOutcome, Next) {
+    let outcome = match refused {
+        None => pipeline::serve(&mut exchange).await,
+        Some(HeadFailure::Protocol(error)) => reply::refuse(&mut exchange, Failure::Request(error)).await,
+        Some(HeadFailure::TimedOut) => reply::refuse(&mut exchange, Failure::HeadTimeout).await,
+    };
+    let next = exchange.client.conclude(&outcome).await;
+    exchange.finish();
+    (outcome, next)
 }
 
 #[cfg(test)]
@@ -78,8 +109,8 @@ mod tests {
 
     fn size_of_task<T, F>(_: T) -> usize
     where
-        T: Fn(Rc<ActiveCore>, Box<Downstream>) -> F,
-        F: Future<Output = Option<Box<Downstream>>>,
+        T: Fn(Rc<ActiveCore>, Box<Connection>) -> F,
+        F: Future<Output = Option<Box<Connection>>>,
     {
         size_of_output(serve::<T, F>)
     }
@@ -88,6 +119,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_a_small_task() {
         assert!(size_of_task(turn) <= 384, "{} bytes", size_of_task(turn));
-        assert!(size_of::<Downstream>() <= 192, "{} bytes", size_of::<Downstream>());
+        assert!(size_of::<Connection>() <= 192, "{} bytes", size_of::<Connection>());
     }
 }

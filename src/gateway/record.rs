@@ -1,17 +1,18 @@
-//! What is remembered of one exchange: counters, the access-log line, the request's id.
+//! The record of one exchange: what is remembered of it, for the metrics and the access log.
 
 use std::net::IpAddr;
 
 use crate::auth::User;
 use crate::clock;
+use crate::downstream::Outcome;
 use crate::gateway::core::Core;
-use crate::gateway::core::heads::Request;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::websocket::tunnel::AccessContext;
+use crate::http::Request;
 use crate::limit::Quota;
-
 use crate::net::Endpoint;
 use crate::telemetry::AccessRecord;
+use crate::upstream::Lease;
 
 /// What is remembered of one exchange while it runs.
 pub struct Record<'c> {
@@ -25,33 +26,50 @@ pub struct Record<'c> {
     pub route: Option<&'c str>,
     /// Who asked.
     pub user: Option<User>,
-    /// What the client is told of its limit; `None`: nothing.
+    /// What the client may know of its limit; `None`: nothing.
     pub quota: Option<Quota>,
     /// The final status sent; 0: none.
     pub status: u16,
-    /// The code of our own error.
-    pub code: Option<&'static str>,
+    failure: Option<Failed>,
+    conclusion: Conclusion,
     /// Head and body bytes from the client.
     pub bytes_in: u64,
     /// Head and body bytes to the client.
     pub bytes_out: u64,
     /// How long connecting to the upstream took.
-    pub connect_us: Option<u64>,
+    connect_us: Option<u64>,
     /// From the request's first byte upstream to the response's head.
     pub upstream_head_us: Option<u64>,
     /// Where the request went.
-    pub endpoint: Option<Endpoint>,
-    /// On a connection used before.
-    pub reused: Option<bool>,
-    /// A tunnel goes on with what is remembered: it writes the line when it ends.
-    is_handed_over: bool,
+    endpoint: Option<Endpoint>,
+    /// Whether it went on a connection used before.
+    is_reused: Option<bool>,
+}
+
+/// Why an exchange failed.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    code: &'static str,
+    cause: Option<&'static str>,
+}
+
+/// What the record of an exchange ends as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conclusion {
+    /// A final response, or nothing at all.
+    Response,
+    /// Nobody was there to take a response, or it was cut short.
+    Aborted,
+    /// A tunnel, which writes the access-log line when it ends.
+    Tunnel,
 }
 
 impl<'c> Record<'c> {
     /// The exchange begins: its head is here.
     pub fn begin(core: &Core, client: IpAddr, id: RequestId) -> Record<'c> {
-        core.resources.metrics.requests.received.add(1);
-        core.resources.metrics.requests.in_flight.add(1);
+        let requests = &core.resources.metrics.requests;
+        requests.received.add(1);
+        requests.in_flight.add(1);
         Record {
             begun_us: core.resources.stopwatch_us(),
             client,
@@ -60,21 +78,39 @@ impl<'c> Record<'c> {
             user: None,
             quota: None,
             status: 0,
-            code: None,
+            failure: None,
+            conclusion: Conclusion::Response,
             bytes_in: 0,
             bytes_out: 0,
             connect_us: None,
             upstream_head_us: None,
             endpoint: None,
-            reused: None,
-            is_handed_over: false,
+            is_reused: None,
         }
     }
 
-    /// What the tunnel that this handshake became has to remember. The line is the tunnel's to write; without a log
-    /// there is nothing to remember.
-    pub fn ticket(&mut self, core: &Core, request: &Request) -> Option<Box<AccessContext>> {
-        self.is_handed_over = true;
+    /// The request goes out on this connection.
+    pub fn leased(&mut self, lease: &Lease<'_>) {
+        self.endpoint = Some(lease.endpoint().clone());
+        self.connect_us = lease.connect_us();
+        self.is_reused = Some(lease.is_reused());
+    }
+
+    /// The exchange failed with this code, for this cause.
+    pub fn failed(&mut self, code: &'static str, cause: Option<&'static str>) {
+        self.failure = Some(Failed { code, cause });
+    }
+
+    /// The client does not get a whole response.
+    pub fn aborted<U>(&mut self) -> Outcome<U> {
+        self.conclusion = Conclusion::Aborted;
+        Outcome::Aborted
+    }
+
+    /// The exchange becomes a tunnel: the access-log line is the tunnel's to write. Without a log there is nothing to
+    /// remember.
+    pub fn hand_over(&mut self, core: &Core, request: &Request) -> Option<Box<AccessContext>> {
+        self.conclusion = Conclusion::Tunnel;
         core.resources.access_log.as_ref()?;
         Some(Box::new(AccessContext {
             begun_us: self.begun_us,
@@ -93,28 +129,29 @@ impl<'c> Record<'c> {
 
     /// The exchange is over: counted, and written into the core's log buffer.
     pub fn finish(self, core: &Core, request: &Request) {
-        core.resources.metrics.requests.in_flight.subtract(1);
-        match self.status {
-            // Nobody was there, or what had begun was cut short.
-            _ if matches!(self.code, Some("client_gone" | "response_cut")) => {
-                core.resources.metrics.requests.aborted.add(1);
+        let requests = &core.resources.metrics.requests;
+        requests.in_flight.subtract(1);
+        match (self.conclusion, self.status) {
+            (Conclusion::Response | Conclusion::Tunnel, 100..=599) => {
+                requests.responses.at(usize::from(self.status / 100) - 1).add(1);
             }
-            100..=599 => {
-                core.resources.metrics.requests.responses.at(usize::from(self.status / 100) - 1).add(1)
-            }
-            _ => core.resources.metrics.requests.aborted.add(1),
+            _ => requests.aborted.add(1),
         }
-        let Some(log) = core.resources.access_log.as_ref().filter(|_| !self.is_handed_over) else { return };
+        if self.conclusion == Conclusion::Tunnel {
+            return;
+        }
+        let Some(log) = &core.resources.access_log else { return };
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: self.id.as_bytes(),
             client: self.client,
-            method: request.method(),
+            method: request.method_name(),
             path: loggable(request.path()),
             route: self.route,
             user: self.user.as_ref().map(User::as_str),
             status: self.status,
-            code: self.code,
+            code: self.failure.map(|failure| failure.code),
+            cause: self.failure.and_then(|failure| failure.cause),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             total_us: clock::now_us() - self.begun_us,
@@ -122,7 +159,7 @@ impl<'c> Record<'c> {
             upstream_head_us: self.upstream_head_us,
             tunnel: None,
             upstream: self.endpoint.as_ref().map(Endpoint::text),
-            reused: self.reused,
+            reused: self.is_reused,
         };
         log.borrow_mut().record(&line);
     }

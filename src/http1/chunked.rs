@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::section::{check_bytes, check_line, lines};
-use super::{Field, FieldKind, HeadError, Span, field};
+use crate::http::{Field, FieldKind, ProtocolError, Span, trim};
 use crate::limits::{CHUNK_LINE_BYTES_MAX, FIELDS_MAX, TRAILER_BYTES_MAX};
 
 /// The last chunk and an empty trailer section.
@@ -22,12 +22,12 @@ pub fn encode_size(length: u64, out: &mut [u8; 18]) -> usize {
 
 /// Reads a trailer section: whole field lines, with or without the final empty line. Fields are put behind
 /// what `fields` has; their spans are of `section`.
-pub fn parse_trailers(section: &[u8], fields: &mut Vec<Field>) -> Result<(), HeadError> {
+pub fn parse_trailers(section: &[u8], fields: &mut Vec<Field>) -> Result<(), ProtocolError> {
     if section.len() > TRAILER_BYTES_MAX {
-        return Err(HeadError::TrailerTooLarge);
+        return Err(ProtocolError::TrailerTooLarge);
     }
     each_trailer(section, |at, colon, line| {
-        let value = field::trim(&line[colon + 1..]);
+        let value = trim(&line[colon + 1..]);
         let blank = line[colon + 1..].iter().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
         let value_start = if value.is_empty() { at + line.len() } else { at + colon + 1 + blank };
         fields.push(Field {
@@ -40,24 +40,24 @@ pub fn parse_trailers(section: &[u8], fields: &mut Vec<Field>) -> Result<(), Hea
 }
 
 /// Refuses a trailer section that `parse_trailers` would refuse.
-pub(super) fn check_trailers(section: &[u8]) -> Result<(), HeadError> {
+pub(super) fn check_trailers(section: &[u8]) -> Result<(), ProtocolError> {
     each_trailer(section, |_, _, _| {})
 }
 
 /// Where each line begins, where its colon is, and the line without CRLF.
-fn each_trailer(section: &[u8], mut visit: impl FnMut(usize, usize, &[u8])) -> Result<(), HeadError> {
+fn each_trailer(section: &[u8], mut visit: impl FnMut(usize, usize, &[u8])) -> Result<(), ProtocolError> {
     let (mut at, mut count) = (0, 0);
     for line in lines(section) {
-        let line = line.map_err(|_| HeadError::TrailerInvalid)?;
+        let line = line.map_err(|_| ProtocolError::TrailerInvalid)?;
         let is_last = at + line.len() + 2 == section.len();
         if line.is_empty() {
-            return if is_last { Ok(()) } else { Err(HeadError::TrailerInvalid) };
+            return if is_last { Ok(()) } else { Err(ProtocolError::TrailerInvalid) };
         }
         count += 1;
         if count > FIELDS_MAX {
-            return Err(HeadError::TrailerTooLarge);
+            return Err(ProtocolError::TrailerTooLarge);
         }
-        let colon = check_line(line).map_err(|_| HeadError::TrailerInvalid)?;
+        let colon = check_line(line).map_err(|_| ProtocolError::TrailerInvalid)?;
         visit(at, colon, line);
         at += line.len() + 2;
     }
@@ -66,28 +66,28 @@ fn each_trailer(section: &[u8], mut visit: impl FnMut(usize, usize, &[u8])) -> R
 
 /// Reads a size line at the start of `bytes`: its length with CRLF and the size; `None` while it is not
 /// complete. Extensions are checked and forgotten (RFC 9112 §7.1.1 allows it).
-pub(super) fn parse_size_line(bytes: &[u8]) -> Result<Option<(usize, u64)>, HeadError> {
+pub(super) fn parse_size_line(bytes: &[u8]) -> Result<Option<(usize, u64)>, ProtocolError> {
     let seen = &bytes[..bytes.len().min(CHUNK_LINE_BYTES_MAX)];
     let Some(end) = memchr(b'\n', seen) else {
         let digits = seen.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         // Sixteen digits may still be followed by an extension or by CRLF; nothing else may be.
         let hopeless = digits > 16 || !matches!(seen.get(digits), None | Some(b';' | b'\r'));
         return match seen.len() {
-            _ if hopeless || (digits == 0 && !seen.is_empty()) => Err(HeadError::ChunkSize),
-            CHUNK_LINE_BYTES_MAX => Err(HeadError::ChunkExtensionTooLong),
+            _ if hopeless || (digits == 0 && !seen.is_empty()) => Err(ProtocolError::ChunkSize),
+            CHUNK_LINE_BYTES_MAX => Err(ProtocolError::ChunkExtensionTooLong),
             _ => Ok(None),
         };
     };
-    let line = seen[..end].strip_suffix(b"\r").ok_or(HeadError::ChunkSize)?;
+    let line = seen[..end].strip_suffix(b"\r").ok_or(ProtocolError::ChunkSize)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let extension = &line[digits..];
     if !(1..=16).contains(&digits) || !matches!(extension.first(), None | Some(b';')) {
-        return Err(HeadError::ChunkSize);
+        return Err(ProtocolError::ChunkSize);
     }
-    check_bytes(extension).map_err(|_| HeadError::ChunkExtension)?;
+    check_bytes(extension).map_err(|_| ProtocolError::ChunkExtension)?;
     let add = |size: u64, digit: &u8| size << 4 | u64::from(char::from(*digit).to_digit(16).unwrap_or(0));
     let size = line[..digits].iter().fold(0, add);
-    if size > i64::MAX as u64 { Err(HeadError::ChunkSize) } else { Ok(Some((end + 1, size))) }
+    if size > i64::MAX as u64 { Err(ProtocolError::ChunkSize) } else { Ok(Some((end + 1, size))) }
 }
 
 #[cfg(test)]
@@ -131,12 +131,12 @@ mod tests {
         ] {
             assert_eq!(
                 parse_size_line(format!("{line}\r\n").as_bytes()),
-                Err(HeadError::ChunkSize),
+                Err(ProtocolError::ChunkSize),
                 "{line:?}"
             );
         }
-        assert_eq!(parse_size_line(b"5\n"), Err(HeadError::ChunkSize), "bare LF");
-        assert_eq!(parse_size_line(b"5;a\n"), Err(HeadError::ChunkSize), "bare LF after an extension");
+        assert_eq!(parse_size_line(b"5\n"), Err(ProtocolError::ChunkSize), "bare LF");
+        assert_eq!(parse_size_line(b"5;a\n"), Err(ProtocolError::ChunkSize), "bare LF after an extension");
         assert_eq!(parse_size_line(b"7fffffffffffffff\r\n"), Ok(Some((18, i64::MAX as u64))));
         assert_eq!(parse_size_line(b"000000000000000A\r\n"), Ok(Some((18, 10))));
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_cannot_become_a_size_is_refused_before_its_line_ends() {
         for bytes in ["x", " ", "5 ", "00000000000000000", "GET / HTTP/1.1"] {
-            assert_eq!(parse_size_line(bytes.as_bytes()), Err(HeadError::ChunkSize), "{bytes:?}");
+            assert_eq!(parse_size_line(bytes.as_bytes()), Err(ProtocolError::ChunkSize), "{bytes:?}");
         }
         for bytes in ["", "5", "5\r", "0000000000000000", "5;abc"] {
             assert_eq!(parse_size_line(bytes.as_bytes()), Ok(None), "{bytes:?}");
@@ -156,10 +156,10 @@ mod tests {
         assert_eq!(parse_size_line(b"5;a=\"b c\";d\r\n"), Ok(Some((13, 5))));
         let line = |length: usize| format!("5;{}\r\n", "a".repeat(length - 4));
         assert_eq!(parse_size_line(line(256).as_bytes()), Ok(Some((256, 5))));
-        assert_eq!(parse_size_line(line(257).as_bytes()), Err(HeadError::ChunkExtensionTooLong));
+        assert_eq!(parse_size_line(line(257).as_bytes()), Err(ProtocolError::ChunkExtensionTooLong));
         for extension in [";a\0", ";a\rb", ";\x7f", ";a\r"] {
             let line = format!("5{extension}\r\n");
-            assert_eq!(parse_size_line(line.as_bytes()), Err(HeadError::ChunkExtension), "{extension:?}");
+            assert_eq!(parse_size_line(line.as_bytes()), Err(ProtocolError::ChunkExtension), "{extension:?}");
         }
     }
 
@@ -184,9 +184,9 @@ mod tests {
             "A: b\rc\r\n",
         ] {
             let found = parse_trailers(section.as_bytes(), &mut Vec::new());
-            assert_eq!(found, Err(HeadError::TrailerInvalid), "{section:?}");
+            assert_eq!(found, Err(ProtocolError::TrailerInvalid), "{section:?}");
         }
         let many = "A: b\r\n".repeat(101);
-        assert_eq!(parse_trailers(many.as_bytes(), &mut Vec::new()), Err(HeadError::TrailerTooLarge));
+        assert_eq!(parse_trailers(many.as_bytes(), &mut Vec::new()), Err(ProtocolError::TrailerTooLarge));
     }
 }

@@ -1,7 +1,7 @@
 //! The `Connection` field: what this hop does, and which fields are for this hop only.
 
-use super::field::{same_name, trim};
-use super::{Field, FieldKind, HeadError, Version};
+use super::Version;
+use crate::http::{Field, FieldKind, ProtocolError, same_name, tokens, trim, values};
 use crate::limits::CONNECTION_OPTIONS_MAX;
 
 /// The options of every `Connection` field of one head.
@@ -20,7 +20,7 @@ impl Options {
 }
 
 /// Reads the options and marks the fields that they nominate.
-pub(super) fn read(head: &[u8], fields: &mut [Field]) -> Result<Options, HeadError> {
+pub(super) fn read(head: &[u8], fields: &mut [Field]) -> Result<Options, ProtocolError> {
     let (mut options, mut count) = (Options::default(), 0);
     for index in 0..fields.len() {
         if fields[index].kind != FieldKind::Connection {
@@ -30,7 +30,7 @@ pub(super) fn read(head: &[u8], fields: &mut [Field]) -> Result<Options, HeadErr
             // Each option is compared with each field: the count is what keeps that small.
             count += 1;
             if count > CONNECTION_OPTIONS_MAX {
-                return Err(HeadError::TooManyConnectionOptions);
+                return Err(ProtocolError::TooManyConnectionOptions);
             }
             if option.eq_ignore_ascii_case(b"keep-alive") {
                 options.keep_alive = true;
@@ -55,8 +55,8 @@ fn nominate(head: &[u8], fields: &mut [Field], option: &[u8]) {
 
 /// Whether `Upgrade` lists `websocket` (RFC 6455 §4.2.1).
 pub(super) fn offers_websocket(head: &[u8], fields: &[Field]) -> bool {
-    super::values(head, fields, FieldKind::Upgrade)
-        .flat_map(super::tokens)
+    values(head, fields, FieldKind::Upgrade)
+        .flat_map(tokens)
         .any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
@@ -64,7 +64,7 @@ pub(super) fn offers_websocket(head: &[u8], fields: &[Field]) -> bool {
 mod tests {
     use super::*;
 
-    fn read_head(text: &str) -> (Result<Options, HeadError>, Vec<String>) {
+    fn read_head(text: &str) -> (Result<Options, ProtocolError>, Vec<String>) {
         let (head, mut fields) = (text.as_bytes(), Vec::new());
         super::super::section::read(head, 0, 100, &mut fields).unwrap();
         let options = read(head, &mut fields);
@@ -97,7 +97,7 @@ mod tests {
     fn a_flood_of_options_is_refused() {
         let flood = |count: usize| format!("Connection: {}\r\n\r\n", vec!["a"; count].join(","));
         assert!(read_head(&flood(CONNECTION_OPTIONS_MAX)).0.is_ok());
-        let refused = Err(HeadError::TooManyConnectionOptions);
+        let refused = Err(ProtocolError::TooManyConnectionOptions);
         assert_eq!(read_head(&flood(CONNECTION_OPTIONS_MAX + 1)).0, refused);
         assert_eq!(read_head(&format!("Connection: {}\r\n\r\n", ",".repeat(1000))).0, refused);
         assert_eq!(read_head(&("Connection: a, b\r\n".repeat(40) + "\r\n")).0, refused);

@@ -1,10 +1,10 @@
 //! What `Content-Length` and `Transfer-Encoding` say about a body.
 
-use super::field::{tokens, values};
-use super::{Field, FieldKind, Framing, HeadError, Version};
+use super::{Framing, Version};
+use crate::http::{Field, FieldKind, ProtocolError, tokens, values};
 
 /// A request's framing. Anything that another parser could read differently is refused.
-pub(super) fn of_request(head: &[u8], fields: &[Field], version: Version) -> Result<Framing, HeadError> {
+pub(super) fn of_request(head: &[u8], fields: &[Field], version: Version) -> Result<Framing, ProtocolError> {
     if let Some(chunked) = encoding(head, fields, version)? {
         return Ok(chunked);
     }
@@ -12,13 +12,13 @@ pub(super) fn of_request(head: &[u8], fields: &[Field], version: Version) -> Res
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(Framing::None),
         (Some(length), None) => Ok(Framing::Length(parse_length(length)?)),
-        (Some(_), Some(_)) => Err(HeadError::ContentLengthDuplicate),
+        (Some(_), Some(_)) => Err(ProtocolError::ContentLengthDuplicate),
     }
 }
 
 /// What a response declares; `UntilClose` where it declares nothing. Equal lengths in two fields are one
 /// length: upstreams do that, and there is only one way to read it.
-pub(super) fn of_response(head: &[u8], fields: &[Field], version: Version) -> Result<Framing, HeadError> {
+pub(super) fn of_response(head: &[u8], fields: &[Field], version: Version) -> Result<Framing, ProtocolError> {
     if let Some(chunked) = encoding(head, fields, version)? {
         return Ok(chunked);
     }
@@ -26,7 +26,7 @@ pub(super) fn of_response(head: &[u8], fields: &[Field], version: Version) -> Re
     for length in values(head, fields, FieldKind::ContentLength) {
         let length = Framing::Length(parse_length(length)?);
         if declared != Framing::UntilClose && declared != length {
-            return Err(HeadError::ContentLengthDuplicate);
+            return Err(ProtocolError::ContentLengthDuplicate);
         }
         declared = length;
     }
@@ -34,22 +34,22 @@ pub(super) fn of_response(head: &[u8], fields: &[Field], version: Version) -> Re
 }
 
 /// `Some(Chunked)`, or `None` without Transfer-Encoding.
-fn encoding(head: &[u8], fields: &[Field], version: Version) -> Result<Option<Framing>, HeadError> {
+fn encoding(head: &[u8], fields: &[Field], version: Version) -> Result<Option<Framing>, ProtocolError> {
     let mut encodings = values(head, fields, FieldKind::TransferEncoding);
     let Some(encoding) = encodings.next() else { return Ok(None) };
     // RFC 9112 §6.1: "A sender MUST NOT send a Content-Length header field in any message that contains a
     // Transfer-Encoding header field."
     if fields.iter().any(|field| field.kind == FieldKind::ContentLength) {
-        return Err(HeadError::LengthAndEncoding);
+        return Err(ProtocolError::LengthAndEncoding);
     }
     // RFC 9112 §6.1: with HTTP/1.0 it must be treated "as if the framing is faulty".
     if version == Version::Http10 {
-        return Err(HeadError::TransferEncodingInHttp10);
+        return Err(ProtocolError::TransferEncodingInHttp10);
     }
     match encodings.next() {
         None if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Some(Framing::Chunked)),
-        None if is_known_unsupported(encoding) => Err(HeadError::TransferEncodingUnsupported),
-        _ => Err(HeadError::TransferEncodingInvalid),
+        None if is_known_unsupported(encoding) => Err(ProtocolError::TransferEncodingUnsupported),
+        _ => Err(ProtocolError::TransferEncodingInvalid),
     }
 }
 
@@ -70,34 +70,34 @@ fn is_known_unsupported(encoding: &[u8]) -> bool {
 }
 
 /// `1*DIGIT`, at most 2^63-1: a number that every language's signed integer can hold.
-fn parse_length(digits: &[u8]) -> Result<u64, HeadError> {
+fn parse_length(digits: &[u8]) -> Result<u64, ProtocolError> {
     if digits.is_empty() {
-        return Err(HeadError::ContentLengthInvalid);
+        return Err(ProtocolError::ContentLengthInvalid);
     }
     let add = |number: u64, digit: &u8| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit).filter(|&number| number <= i64::MAX as u64)
     };
-    digits.iter().try_fold(0, add).ok_or(HeadError::ContentLengthInvalid)
+    digits.iter().try_fold(0, add).ok_or(ProtocolError::ContentLengthInvalid)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    type Decide = fn(&[u8], &[Field], Version) -> Result<Framing, HeadError>;
+    type Decide = fn(&[u8], &[Field], Version) -> Result<Framing, ProtocolError>;
 
-    fn decide(how: Decide, version: Version, lines: &[u8]) -> Result<Framing, HeadError> {
+    fn decide(how: Decide, version: Version, lines: &[u8]) -> Result<Framing, ProtocolError> {
         let (head, mut fields) = ([lines, b"\r\n"].concat(), Vec::new());
         super::super::section::read(&head, 0, 100, &mut fields)?;
         how(&head, &fields, version)
     }
 
-    fn request(lines: &str) -> Result<Framing, HeadError> {
+    fn request(lines: &str) -> Result<Framing, ProtocolError> {
         decide(of_request, Version::Http11, lines.as_bytes())
     }
 
-    fn response(lines: &str) -> Result<Framing, HeadError> {
+    fn response(lines: &str) -> Result<Framing, ProtocolError> {
         decide(of_response, Version::Http11, lines.as_bytes())
     }
 
@@ -126,22 +126,22 @@ mod tests {
             "99999999999999999999999999",
         ] {
             let found = request(&format!("Content-Length: {value}\r\n"));
-            assert_eq!(found, Err(HeadError::ContentLengthInvalid), "{value:?}");
+            assert_eq!(found, Err(ProtocolError::ContentLengthInvalid), "{value:?}");
         }
     }
 
     #[test]
     fn refuses_two_content_lengths_of_a_request_even_equal_ones() {
         let twice = request("Content-Length: 5\r\ncontent-length: 5\r\n");
-        assert_eq!(twice, Err(HeadError::ContentLengthDuplicate));
+        assert_eq!(twice, Err(ProtocolError::ContentLengthDuplicate));
     }
 
     #[test]
     fn a_response_may_repeat_its_length_but_not_change_it() {
         assert_eq!(response("Content-Length: 5\r\nContent-Length: 5\r\n"), Ok(Framing::Length(5)));
         let changed = response("Content-Length: 5\r\nContent-Length: 6\r\n");
-        assert_eq!(changed, Err(HeadError::ContentLengthDuplicate));
-        assert_eq!(response("Content-Length: 5, 5\r\n"), Err(HeadError::ContentLengthInvalid));
+        assert_eq!(changed, Err(ProtocolError::ContentLengthDuplicate));
+        assert_eq!(response("Content-Length: 5, 5\r\n"), Err(ProtocolError::ContentLengthInvalid));
         assert_eq!(response(""), Ok(Framing::UntilClose));
     }
 
@@ -152,8 +152,8 @@ mod tests {
             "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
             "Transfer-Encoding: x\r\nContent-Length: 0\r\n",
         ] {
-            assert_eq!(request(lines), Err(HeadError::LengthAndEncoding));
-            assert_eq!(response(lines), Err(HeadError::LengthAndEncoding));
+            assert_eq!(request(lines), Err(ProtocolError::LengthAndEncoding));
+            assert_eq!(response(lines), Err(ProtocolError::LengthAndEncoding));
         }
     }
 
@@ -185,18 +185,18 @@ mod tests {
             "gzip, chunked, chunked",
         ] {
             let lines = format!("Transfer-Encoding: {value}\r\n");
-            assert_eq!(request(&lines), Err(HeadError::TransferEncodingInvalid), "{value:?}");
-            assert_eq!(response(&lines), Err(HeadError::TransferEncodingInvalid), "{value:?}");
+            assert_eq!(request(&lines), Err(ProtocolError::TransferEncodingInvalid), "{value:?}");
+            assert_eq!(response(&lines), Err(ProtocolError::TransferEncodingInvalid), "{value:?}");
         }
         let twice = request("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n");
-        assert_eq!(twice, Err(HeadError::TransferEncodingInvalid));
+        assert_eq!(twice, Err(ProtocolError::TransferEncodingInvalid));
     }
 
     #[test]
     fn codings_that_exist_are_501() {
         for value in ["gzip", "GZIP, chunked", "deflate", "x-gzip,compress , chunked"] {
             let found = request(&format!("Transfer-Encoding: {value}\r\n"));
-            assert_eq!(found, Err(HeadError::TransferEncodingUnsupported), "{value:?}");
+            assert_eq!(found, Err(ProtocolError::TransferEncodingUnsupported), "{value:?}");
         }
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn http10_has_no_transfer_encoding() {
         for how in [of_request as Decide, of_response] {
             let found = decide(how, Version::Http10, b"Transfer-Encoding: chunked\r\n");
-            assert_eq!(found, Err(HeadError::TransferEncodingInHttp10));
+            assert_eq!(found, Err(ProtocolError::TransferEncodingInHttp10));
         }
     }
 

@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use super::HeadError;
 use super::chunked::{check_trailers, parse_size_line};
+use crate::http::{BodyLength, ProtocolError};
 use crate::limits::TRAILER_BYTES_MAX;
 
 /// How the end of a body is told.
@@ -18,6 +18,17 @@ pub enum Framing {
     Chunked,
     /// Everything until the connection ends: responses only.
     UntilClose,
+}
+
+impl Framing {
+    /// What the framing says about the body's length.
+    pub fn length(self) -> BodyLength {
+        match self {
+            Framing::None => BodyLength::None,
+            Framing::Length(length) => BodyLength::Exact(length),
+            Framing::Chunked | Framing::UntilClose => BodyLength::Unknown,
+        }
+    }
 }
 
 /// What to do with the next bytes of a body.
@@ -92,7 +103,7 @@ impl BodyDecoder {
     }
 
     /// What the next bytes are.
-    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, HeadError> {
+    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, ProtocolError> {
         let mut consumed = 0;
         loop {
             let rest = &bytes[consumed..];
@@ -119,7 +130,7 @@ impl BodyDecoder {
                         consumed += 2;
                         self.state = State::ChunkSize;
                     }
-                    _ => return Err(HeadError::ChunkDataEnd),
+                    _ => return Err(ProtocolError::ChunkDataEnd),
                 },
                 State::Trailers(lines) => return self.step_trailers(rest, lines, consumed),
             }
@@ -132,10 +143,10 @@ impl BodyDecoder {
     }
 
     /// Whether the body is complete if the connection ends here.
-    pub fn finish_at_eof(&self) -> Result<(), HeadError> {
+    pub fn finish_at_eof(&self) -> Result<(), ProtocolError> {
         match self.state {
             State::Finished | State::UntilClose => Ok(()),
-            _ => Err(HeadError::BodyIncomplete),
+            _ => Err(ProtocolError::BodyIncomplete),
         }
     }
 
@@ -171,7 +182,7 @@ impl BodyDecoder {
         section: &[u8],
         mut lines: usize,
         consumed: usize,
-    ) -> Result<Step, HeadError> {
+    ) -> Result<Step, ProtocolError> {
         let seen = &section[..section.len().min(TRAILER_BYTES_MAX)];
         while let Some(offset) = memchr(b'\n', &seen[lines..]) {
             let line = &seen[lines..lines + offset + 1];
@@ -184,12 +195,12 @@ impl BodyDecoder {
                 return Ok(Step::Trailers { consumed, length: lines, rest: 2 });
             }
             if !line.ends_with(b"\r\n") {
-                return Err(HeadError::TrailerInvalid);
+                return Err(ProtocolError::TrailerInvalid);
             }
             lines += line.len();
         }
         if seen.len() == TRAILER_BYTES_MAX {
-            return Err(HeadError::TrailerTooLarge);
+            return Err(ProtocolError::TrailerTooLarge);
         }
         self.state = State::Trailers(lines);
         Ok(Step::More { consumed })
@@ -201,7 +212,7 @@ mod tests {
     use super::*;
 
     /// Body, trailer section, and where the message ends if it does.
-    type Decoded = Result<(Vec<u8>, Vec<u8>, Option<usize>), HeadError>;
+    type Decoded = Result<(Vec<u8>, Vec<u8>, Option<usize>), ProtocolError>;
 
     /// Takes a body apart from bytes that come in pieces of these sizes.
     fn decode(framing: Framing, bytes: &[u8], mut piece: impl FnMut() -> usize) -> Decoded {
@@ -280,14 +291,14 @@ mod tests {
     #[test]
     fn chunk_data_ends_with_crlf() {
         for bytes in &CHUNKED[4..7] {
-            assert_eq!(whole(Framing::Chunked, bytes), Err(HeadError::ChunkDataEnd));
+            assert_eq!(whole(Framing::Chunked, bytes), Err(ProtocolError::ChunkDataEnd));
         }
     }
 
     #[test]
     fn an_empty_size_is_not_the_last_chunk() {
-        assert_eq!(whole(Framing::Chunked, b"\r\n\r\n"), Err(HeadError::ChunkSize));
-        assert_eq!(whole(Framing::Chunked, b"1\r\na\r\n\r\n\r\n"), Err(HeadError::ChunkSize));
+        assert_eq!(whole(Framing::Chunked, b"\r\n\r\n"), Err(ProtocolError::ChunkSize));
+        assert_eq!(whole(Framing::Chunked, b"1\r\na\r\n\r\n\r\n"), Err(ProtocolError::ChunkSize));
     }
 
     #[test]
@@ -295,10 +306,13 @@ mod tests {
         let section = |bytes: usize| [b"0\r\nA: ".as_slice(), &vec![b'a'; bytes - 7], b"\r\n\r\n"].concat();
         assert!(whole(Framing::Chunked, &section(TRAILER_BYTES_MAX)).is_ok());
         let over = section(TRAILER_BYTES_MAX + 1);
-        assert_eq!(whole(Framing::Chunked, &over), Err(HeadError::TrailerTooLarge));
-        assert_eq!(decode(Framing::Chunked, &over, || 1), Err(HeadError::TrailerTooLarge));
-        assert_eq!(whole(Framing::Chunked, b"0\r\nGET / HTTP/1.1\r\n\r\n"), Err(HeadError::TrailerInvalid));
-        assert_eq!(whole(Framing::Chunked, b"0\r\nA: b\n\r\n"), Err(HeadError::TrailerInvalid));
+        assert_eq!(whole(Framing::Chunked, &over), Err(ProtocolError::TrailerTooLarge));
+        assert_eq!(decode(Framing::Chunked, &over, || 1), Err(ProtocolError::TrailerTooLarge));
+        assert_eq!(
+            whole(Framing::Chunked, b"0\r\nGET / HTTP/1.1\r\n\r\n"),
+            Err(ProtocolError::TrailerInvalid)
+        );
+        assert_eq!(whole(Framing::Chunked, b"0\r\nA: b\n\r\n"), Err(ProtocolError::TrailerInvalid));
     }
 
     #[test]
@@ -306,7 +320,7 @@ mod tests {
         let mut decoder = BodyDecoder::new(Framing::Length(5));
         assert_eq!(decoder.step(b"hel"), Ok(Step::Data { consumed: 0, length: 3 }));
         assert_eq!((decoder.remaining(), decoder.is_finished()), (Some(2), false));
-        assert_eq!(decoder.finish_at_eof(), Err(HeadError::BodyIncomplete));
+        assert_eq!(decoder.finish_at_eof(), Err(ProtocolError::BodyIncomplete));
         assert_eq!(decoder.step(b""), Ok(Step::More { consumed: 0 }));
         assert_eq!(decoder.step(b"loGET"), Ok(Step::Data { consumed: 0, length: 2 }));
         assert!(decoder.is_finished() && decoder.finish_at_eof().is_ok());

@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use super::field::is_token_byte;
-use super::{HeadError, HeadLimits, Version};
+use super::{HeadLimits, Version};
+use crate::http::{ProtocolError, is_token_byte};
 
 /// How far the search for a head's end has come. It looks at every byte once, however they arrive.
 ///
@@ -42,7 +42,7 @@ impl HeadScan {
     /// Goes on with the search. `bytes` is everything from the start of the head, what was there before
     /// included. Gives the head's length with its final empty line once it is there; bytes after it are not
     /// looked at.
-    pub fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+    pub fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, ProtocolError> {
         // No byte over the bound is looked at, so the answer does not depend on how the bytes arrived.
         let seen = &bytes[..bytes.len().min(limits.head_bytes)];
         self.check_start(seen)?;
@@ -50,7 +50,7 @@ impl HeadScan {
             let end = self.searched + offset;
             let line = &seen[self.line..end];
             self.check_first_line_length(line, limits)?;
-            let Some((b'\r', line)) = line.split_last() else { return Err(HeadError::BareLf) };
+            let Some((b'\r', line)) = line.split_last() else { return Err(ProtocolError::BareLf) };
             (self.searched, self.line) = (end + 1, end + 1);
             if !line.is_empty() {
                 self.count(line, limits)?;
@@ -63,11 +63,11 @@ impl HeadScan {
         }
         self.searched = seen.len();
         self.check_first_line_length(&seen[self.line..], limits)?;
-        if bytes.len() > limits.head_bytes { Err(HeadError::HeadTooLarge) } else { Ok(None) }
+        if bytes.len() > limits.head_bytes { Err(ProtocolError::HeadTooLarge) } else { Ok(None) }
     }
 
     /// Refuses what cannot become a head as soon as its first byte is there.
-    fn check_start(&self, seen: &[u8]) -> Result<(), HeadError> {
+    fn check_start(&self, seen: &[u8]) -> Result<(), ProtocolError> {
         if self.lines > 0 {
             return Ok(());
         }
@@ -75,41 +75,41 @@ impl HeadScan {
         let fits = match (self.side, start) {
             (_, []) => true,
             (Side::Response, _) => b"HTTP/".iter().zip(start).all(|(want, got)| want == got),
-            (Side::Request, [b'\n', ..]) => return Err(HeadError::BareLf),
+            (Side::Request, [b'\n', ..]) => return Err(ProtocolError::BareLf),
             (Side::Request, [b'\r']) | (Side::Request, [b'\r', b'\n', ..]) => self.skipped == 0,
             (Side::Request, [first, ..]) => is_token_byte(*first),
         };
-        if fits { Ok(()) } else { Err(HeadError::NotHttp) }
+        if fits { Ok(()) } else { Err(ProtocolError::NotHttp) }
     }
 
     /// `line` may be unfinished: a CR at its end is not yet part of it.
-    fn check_first_line_length(&self, line: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
+    fn check_first_line_length(&self, line: &[u8], limits: &HeadLimits) -> Result<(), ProtocolError> {
         let length = line.len() - usize::from(line.last() == Some(&b'\r'));
         let bounded = self.lines == 0 && self.side == Side::Request;
         if bounded && length > limits.request_line_bytes {
-            return Err(HeadError::RequestLineTooLong);
+            return Err(ProtocolError::RequestLineTooLong);
         }
         Ok(())
     }
 
-    fn count(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
+    fn count(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), ProtocolError> {
         if self.lines == 0 && self.side == Side::Request {
             // An HTTP/0.9 client sends one line and waits; HTTP/2 has its preface. Neither should wait for
             // our timeout.
             check_version(line)?;
         }
         self.lines += 1;
-        if self.lines > limits.fields + 1 { Err(HeadError::TooManyFields) } else { Ok(()) }
+        if self.lines > limits.fields + 1 { Err(ProtocolError::TooManyFields) } else { Ok(()) }
     }
 }
 
 /// The version that ends a request line.
-pub(super) fn check_version(request_line: &[u8]) -> Result<Version, HeadError> {
+pub(super) fn check_version(request_line: &[u8]) -> Result<Version, ProtocolError> {
     let last = request_line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
     match Version::of(last) {
         Some(version) => Ok(version),
-        None if last.starts_with(b"HTTP/") => Err(HeadError::UnsupportedVersion),
-        None => Err(HeadError::InvalidRequestLine),
+        None if last.starts_with(b"HTTP/") => Err(ProtocolError::UnsupportedVersion),
+        None => Err(ProtocolError::InvalidRequestLine),
     }
 }
 
@@ -119,11 +119,11 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { head_bytes: 64, request_line_bytes: 24, fields: 3 };
 
-    fn whole(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    fn whole(bytes: &[u8]) -> Result<Option<usize>, ProtocolError> {
         HeadScan::default().advance(bytes, &LIMITS)
     }
 
-    fn byte_by_byte(mut scan: HeadScan, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    fn byte_by_byte(mut scan: HeadScan, bytes: &[u8]) -> Result<Option<usize>, ProtocolError> {
         for end in 0..=bytes.len() {
             match scan.advance(&bytes[..end], &LIMITS) {
                 Ok(None) => {}
@@ -182,38 +182,38 @@ mod tests {
         let mut scan = HeadScan::default();
         assert_eq!(scan.advance(b"\r\nGET / HTTP/1.1\r\n\r\n", &LIMITS), Ok(Some(20)));
         assert_eq!(scan.skipped(), 2);
-        assert_eq!(whole(b"\r\n\r\n"), Err(HeadError::NotHttp));
-        assert_eq!(whole(b"\r\n\r"), Err(HeadError::NotHttp));
-        assert_eq!(whole(b"\rG"), Err(HeadError::NotHttp));
+        assert_eq!(whole(b"\r\n\r\n"), Err(ProtocolError::NotHttp));
+        assert_eq!(whole(b"\r\n\r"), Err(ProtocolError::NotHttp));
+        assert_eq!(whole(b"\rG"), Err(ProtocolError::NotHttp));
     }
 
     #[test]
     fn refuses_a_bare_lf_at_once() {
-        assert_eq!(whole(b"GET / HTTP/1.1\n"), Err(HeadError::BareLf));
-        assert_eq!(whole(b"GET / HTTP/1.1\r\nA: b\n"), Err(HeadError::BareLf));
-        assert_eq!(whole(b"GET / HTTP/1.1\r\nA: b\r\n\n"), Err(HeadError::BareLf));
-        assert_eq!(whole(b"\n"), Err(HeadError::BareLf));
+        assert_eq!(whole(b"GET / HTTP/1.1\n"), Err(ProtocolError::BareLf));
+        assert_eq!(whole(b"GET / HTTP/1.1\r\nA: b\n"), Err(ProtocolError::BareLf));
+        assert_eq!(whole(b"GET / HTTP/1.1\r\nA: b\r\n\n"), Err(ProtocolError::BareLf));
+        assert_eq!(whole(b"\n"), Err(ProtocolError::BareLf));
     }
 
     #[test]
     fn refuses_what_is_over_a_bound_as_soon_as_that_is_known() {
-        assert_eq!(whole(&[b'A'; 25]), Err(HeadError::RequestLineTooLong));
+        assert_eq!(whole(&[b'A'; 25]), Err(ProtocolError::RequestLineTooLong));
         assert_eq!(whole(&[b'A'; 24]), Ok(None));
-        assert_eq!(whole(b"GET /123456789ABC HTTP/1.1"), Err(HeadError::RequestLineTooLong));
+        assert_eq!(whole(b"GET /123456789ABC HTTP/1.1"), Err(ProtocolError::RequestLineTooLong));
         let long = [b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 46]].concat();
-        assert_eq!(whole(&long), Err(HeadError::HeadTooLarge));
+        assert_eq!(whole(&long), Err(ProtocolError::HeadTooLarge));
         assert_eq!(whole(&long[..64]), Ok(None));
         let many = b"GET / HTTP/1.1\r\nA: a\r\nB: b\r\nC: c\r\nD: d\r\n";
-        assert_eq!(whole(many), Err(HeadError::TooManyFields));
+        assert_eq!(whole(many), Err(ProtocolError::TooManyFields));
     }
 
     #[test]
     fn refuses_other_protocols_by_their_first_bytes() {
-        assert_eq!(whole(b"\x16"), Err(HeadError::NotHttp), "a TLS ClientHello");
-        assert_eq!(whole(b"PRI * HTTP/2.0\r\n"), Err(HeadError::UnsupportedVersion));
-        assert_eq!(whole(b"GET /\r\n"), Err(HeadError::InvalidRequestLine), "HTTP/0.9");
-        assert_eq!(whole(b" GET"), Err(HeadError::NotHttp));
-        assert_eq!(whole(b"\xc3"), Err(HeadError::NotHttp));
+        assert_eq!(whole(b"\x16"), Err(ProtocolError::NotHttp), "a TLS ClientHello");
+        assert_eq!(whole(b"PRI * HTTP/2.0\r\n"), Err(ProtocolError::UnsupportedVersion));
+        assert_eq!(whole(b"GET /\r\n"), Err(ProtocolError::InvalidRequestLine), "HTTP/0.9");
+        assert_eq!(whole(b" GET"), Err(ProtocolError::NotHttp));
+        assert_eq!(whole(b"\xc3"), Err(ProtocolError::NotHttp));
     }
 
     #[test]
@@ -221,9 +221,9 @@ mod tests {
         let response = |bytes: &[u8]| byte_by_byte(HeadScan::response(), bytes);
         assert_eq!(response(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(Some(19)));
         assert_eq!(response(b"HTT"), Ok(None));
-        assert_eq!(response(b"HTP"), Err(HeadError::NotHttp));
-        assert_eq!(response(b"<html>"), Err(HeadError::NotHttp));
-        assert_eq!(response(b"\r\nHTTP/1.1 200 OK\r\n\r\n"), Err(HeadError::NotHttp));
+        assert_eq!(response(b"HTP"), Err(ProtocolError::NotHttp));
+        assert_eq!(response(b"<html>"), Err(ProtocolError::NotHttp));
+        assert_eq!(response(b"\r\nHTTP/1.1 200 OK\r\n\r\n"), Err(ProtocolError::NotHttp));
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use memchr::memchr;
 
-use super::field::{is_token, trim};
-use super::{Field, FieldKind, HeadError, Span};
+use crate::http::{Field, FieldKind, ProtocolError, Span, is_token, trim};
 use crate::limits::FIELDS_MAX;
 
 /// Fields of nearly every head. More cost a second pass with room for `FIELDS_MAX`.
@@ -19,15 +18,15 @@ pub(super) fn read(
     start: usize,
     fields_max: usize,
     fields: &mut Vec<Field>,
-) -> Result<(), HeadError> {
+) -> Result<(), ProtocolError> {
     let fields_max = fields_max.min(FIELDS_MAX);
     let mut usual = [httparse::EMPTY_HEADER; FIELDS_USUAL];
     match httparse::parse_headers(&head[start..], &mut usual) {
         Ok(httparse::Status::Complete((length, found))) if found.len() <= fields_max => {
             place(head, start, length, found, fields)
         }
-        Ok(httparse::Status::Complete(_)) => Err(HeadError::TooManyFields),
-        Ok(httparse::Status::Partial) => Err(HeadError::HeadIncomplete),
+        Ok(httparse::Status::Complete(_)) => Err(ProtocolError::TooManyFields),
+        Ok(httparse::Status::Partial) => Err(ProtocolError::HeadIncomplete),
         Err(httparse::Error::TooManyHeaders) if fields_max > FIELDS_USUAL => {
             read_many(head, start, fields_max, fields)
         }
@@ -37,11 +36,16 @@ pub(super) fn read(
 
 #[cold]
 #[inline(never)]
-fn read_many(head: &[u8], start: usize, fields_max: usize, fields: &mut Vec<Field>) -> Result<(), HeadError> {
+fn read_many(
+    head: &[u8],
+    start: usize,
+    fields_max: usize,
+    fields: &mut Vec<Field>,
+) -> Result<(), ProtocolError> {
     let mut many = [httparse::EMPTY_HEADER; FIELDS_MAX];
     match httparse::parse_headers(&head[start..], &mut many[..fields_max]) {
         Ok(httparse::Status::Complete((length, found))) => place(head, start, length, found, fields),
-        Ok(httparse::Status::Partial) => Err(HeadError::HeadIncomplete),
+        Ok(httparse::Status::Partial) => Err(ProtocolError::HeadIncomplete),
         Err(error) => Err(name_error(&head[start..], error)),
     }
 }
@@ -56,24 +60,24 @@ fn place(
     length: usize,
     found: &[httparse::Header<'_>],
     fields: &mut Vec<Field>,
-) -> Result<(), HeadError> {
+) -> Result<(), ProtocolError> {
     // httparse lends pieces of the head: where they lie tells as much as what they say, and costs less to compare.
     let place_of = |piece: &[u8]| piece.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
     let mut at = start;
     for header in found {
         let colon = at + header.name.len();
         if place_of(header.name.as_bytes()) != at || head.get(colon) != Some(&b':') {
-            return Err(HeadError::BareLf);
+            return Err(ProtocolError::BareLf);
         }
         let value = colon + 1 + spaces(&head[colon + 1..]);
         let header_value = trim(header.value);
         if !header_value.is_empty() && place_of(header_value) != value {
-            return Err(HeadError::BareLf);
+            return Err(ProtocolError::BareLf);
         }
         let value_end = value + header_value.len();
         let end = value_end + spaces(&head[value_end..]);
         if !head[end..].starts_with(b"\r\n") {
-            return Err(HeadError::BareLf);
+            return Err(ProtocolError::BareLf);
         }
         let name = Span::new(at, colon);
         let kind = FieldKind::of(name.of(head));
@@ -81,46 +85,46 @@ fn place(
         at = end + 2;
     }
     let ends = head[at..].starts_with(b"\r\n") && at + 2 == head.len() && start + length == head.len();
-    if ends { Ok(()) } else { Err(HeadError::HeadIncomplete) }
+    if ends { Ok(()) } else { Err(ProtocolError::HeadIncomplete) }
 }
 
 /// Takes one field line (without its CRLF) apart, byte by byte: where the colon stands. It names what is
 /// wrong, which httparse does not, and it reads trailers, which are rare.
-pub(super) fn check_line(line: &[u8]) -> Result<usize, HeadError> {
+pub(super) fn check_line(line: &[u8]) -> Result<usize, ProtocolError> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(HeadError::ObsFold);
+        return Err(ProtocolError::ObsFold);
     }
     check_bytes(line)?;
-    let colon = memchr(b':', line).ok_or(HeadError::InvalidFieldName)?;
+    let colon = memchr(b':', line).ok_or(ProtocolError::InvalidFieldName)?;
     match &line[..colon] {
-        [] => Err(HeadError::EmptyFieldName),
-        [.., b' ' | b'\t'] => Err(HeadError::SpaceBeforeColon),
-        name if !is_token(name) => Err(HeadError::InvalidFieldName),
+        [] => Err(ProtocolError::EmptyFieldName),
+        [.., b' ' | b'\t'] => Err(ProtocolError::SpaceBeforeColon),
+        name if !is_token(name) => Err(ProtocolError::InvalidFieldName),
         _ => Ok(colon),
     }
 }
 
 /// Refuses every control byte but HTAB. Bytes from 0x80 are obs-text and pass (RFC 9110 §5.5).
-pub(super) fn check_bytes(line: &[u8]) -> Result<(), HeadError> {
+pub(super) fn check_bytes(line: &[u8]) -> Result<(), ProtocolError> {
     match line.iter().find(|&&byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
-        Some(b'\r') => Err(HeadError::BareCr),
-        Some(b'\n') => Err(HeadError::BareLf),
-        Some(_) => Err(HeadError::ControlByte),
+        Some(b'\r') => Err(ProtocolError::BareCr),
+        Some(b'\n') => Err(ProtocolError::BareLf),
+        Some(_) => Err(ProtocolError::ControlByte),
         None => Ok(()),
     }
 }
 
 /// Each line of a section without its CRLF; each must have one.
-pub(super) fn lines(section: &[u8]) -> impl Iterator<Item = Result<&[u8], HeadError>> {
+pub(super) fn lines(section: &[u8]) -> impl Iterator<Item = Result<&[u8], ProtocolError>> {
     section
         .split_inclusive(|&byte| byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r\n").ok_or(HeadError::BareLf))
+        .map(|line| line.strip_suffix(b"\r\n").ok_or(ProtocolError::BareLf))
 }
 
 #[cold]
-fn name_error(section: &[u8], error: httparse::Error) -> HeadError {
+fn name_error(section: &[u8], error: httparse::Error) -> ProtocolError {
     if error == httparse::Error::TooManyHeaders {
-        return HeadError::TooManyFields;
+        return ProtocolError::TooManyFields;
     }
     for line in lines(section) {
         match line {
@@ -133,7 +137,7 @@ fn name_error(section: &[u8], error: httparse::Error) -> HeadError {
             }
         }
     }
-    HeadError::InvalidFieldName
+    ProtocolError::InvalidFieldName
 }
 
 fn spaces(bytes: &[u8]) -> usize {
@@ -144,7 +148,7 @@ fn spaces(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn read_all(section: &str) -> Result<Vec<(String, String)>, HeadError> {
+    fn read_all(section: &str) -> Result<Vec<(String, String)>, ProtocolError> {
         let (mut fields, head) = (Vec::new(), section.as_bytes());
         read(head, 0, FIELDS_MAX, &mut fields)?;
         let text = |span: Span| String::from_utf8_lossy(span.of(head)).into_owned();
@@ -161,23 +165,23 @@ mod tests {
     #[test]
     fn every_malformed_line_has_its_name() {
         for (line, error) in [
-            ("A : b", HeadError::SpaceBeforeColon),
-            ("A\t: b", HeadError::SpaceBeforeColon),
-            (": b", HeadError::EmptyFieldName),
-            (" A: b", HeadError::ObsFold),
-            ("\tA: b", HeadError::ObsFold),
-            ("A b", HeadError::InvalidFieldName),
-            ("A(b): c", HeadError::InvalidFieldName),
-            ("A\u{e9}: c", HeadError::InvalidFieldName),
-            ("A: b\0", HeadError::ControlByte),
-            ("A: b\x0bc", HeadError::ControlByte),
-            ("A: b\x7f", HeadError::ControlByte),
-            ("A\0: b", HeadError::ControlByte),
-            ("A: b\rc", HeadError::BareCr),
-            ("A: b\r", HeadError::BareCr),
-            ("A: b\nC: d", HeadError::BareLf),
-            ("A: b\r\n c", HeadError::ObsFold),
-            ("A: b\r\n\tc: d", HeadError::ObsFold),
+            ("A : b", ProtocolError::SpaceBeforeColon),
+            ("A\t: b", ProtocolError::SpaceBeforeColon),
+            (": b", ProtocolError::EmptyFieldName),
+            (" A: b", ProtocolError::ObsFold),
+            ("\tA: b", ProtocolError::ObsFold),
+            ("A b", ProtocolError::InvalidFieldName),
+            ("A(b): c", ProtocolError::InvalidFieldName),
+            ("A\u{e9}: c", ProtocolError::InvalidFieldName),
+            ("A: b\0", ProtocolError::ControlByte),
+            ("A: b\x0bc", ProtocolError::ControlByte),
+            ("A: b\x7f", ProtocolError::ControlByte),
+            ("A\0: b", ProtocolError::ControlByte),
+            ("A: b\rc", ProtocolError::BareCr),
+            ("A: b\r", ProtocolError::BareCr),
+            ("A: b\nC: d", ProtocolError::BareLf),
+            ("A: b\r\n c", ProtocolError::ObsFold),
+            ("A: b\r\n\tc: d", ProtocolError::ObsFold),
         ] {
             for section in [format!("{line}\r\n\r\n"), format!("X: y\r\n{line}\r\nZ: a\r\n\r\n")] {
                 assert_eq!(read_all(&section), Err(error), "{section:?}");
@@ -187,9 +191,9 @@ mod tests {
 
     #[test]
     fn the_head_ends_with_its_empty_line_and_nowhere_else() {
-        assert_eq!(read_all("A: b\r\n"), Err(HeadError::HeadIncomplete));
-        assert_eq!(read_all("A: b\r\n\r\nC: d\r\n\r\n"), Err(HeadError::HeadIncomplete));
-        assert!(matches!(read_all("A: b\r\n\n"), Err(HeadError::BareLf | HeadError::HeadIncomplete)));
+        assert_eq!(read_all("A: b\r\n"), Err(ProtocolError::HeadIncomplete));
+        assert_eq!(read_all("A: b\r\n\r\nC: d\r\n\r\n"), Err(ProtocolError::HeadIncomplete));
+        assert!(matches!(read_all("A: b\r\n\n"), Err(ProtocolError::BareLf | ProtocolError::HeadIncomplete)));
         assert!(read_all("\r\n").unwrap().is_empty());
     }
 
@@ -199,10 +203,10 @@ mod tests {
         for count in [0, 1, 31, 32, 33, 99, 100] {
             assert_eq!(read_all(&section(count)).unwrap().len(), count);
         }
-        assert_eq!(read_all(&section(101)), Err(HeadError::TooManyFields));
+        assert_eq!(read_all(&section(101)), Err(ProtocolError::TooManyFields));
         for (max, count) in [(3, 4), (32, 33), (40, 41)] {
             let found = read(section(count).as_bytes(), 0, max, &mut Vec::new());
-            assert_eq!(found, Err(HeadError::TooManyFields), "{max}");
+            assert_eq!(found, Err(ProtocolError::TooManyFields), "{max}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
+use crate::config::IoDriver;
 use crate::limits::RING_ENTRIES;
 
 /// How a thread waits for its sockets.
@@ -45,6 +46,15 @@ pub enum Preference {
     Ring,
     /// epoll only.
     Epoll,
+}
+
+impl From<IoDriver> for Preference {
+    fn from(driver: IoDriver) -> Preference {
+        match driver {
+            IoDriver::Epoll => Preference::Epoll,
+            IoDriver::Auto | IoDriver::IoUring => Preference::Ring,
+        }
+    }
 }
 
 /// A runtime. Only the thread that built it may use it.

@@ -27,6 +27,8 @@ pub struct AccessRecord<'a> {
     pub status: u16,
     /// The code of the error, if the gateway itself answered.
     pub code: Option<&'a str>,
+    /// What caused that, where the code does not say it.
+    pub cause: Option<&'a str>,
     /// Bytes from the client: the head, and the body without its framing.
     pub bytes_in: u64,
     /// Bytes to the client: head and body.
@@ -81,6 +83,7 @@ impl AccessRecord<'_> {
         optional(out, b"user", self.user);
         number(out, b"status", self.status.into());
         optional(out, b"code", self.code);
+        optional(out, b"cause", self.cause);
         number(out, b"bytes_in", self.bytes_in);
         number(out, b"bytes_out", self.bytes_out);
         number(out, b"total_us", self.total_us);
@@ -211,6 +214,7 @@ pub(super) mod tests {
             user: Some("u-7"),
             status: 200,
             code: None,
+            cause: None,
             bytes_in: 0,
             bytes_out: u64::MAX,
             total_us: 1234,
@@ -240,7 +244,8 @@ pub(super) mod tests {
         let bare = AccessRecord {
             route: None,
             user: None,
-            code: Some("no_route"),
+            code: Some("upstream_unreachable"),
+            cause: Some("ECONNREFUSED"),
             upstream_head_us: None,
             connect_us: Some(0),
             upstream: None,
@@ -250,7 +255,10 @@ pub(super) mod tests {
             ..record()
         };
         let value: Value = serde_json::from_str(&line(&bare)).unwrap();
-        assert_eq!(value["code"], "no_route");
+        assert_eq!(
+            (&value["code"], &value["cause"]),
+            (&"upstream_unreachable".into(), &"ECONNREFUSED".into())
+        );
         assert_eq!(value["client"], "2001:db8::1");
         assert_eq!(value["connect_us"], 0);
         assert!(value.get("route").is_none() && value.get("reused").is_none());

@@ -1,11 +1,13 @@
 //! A lease: a connection to a member for one exchange, and a slot among the requests in flight.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::member::{Member, MemberInFlight};
 use super::pool::{Connection, Pool};
 use super::slot::InFlightSlot;
-use crate::net::{Endpoint, Transport};
+use crate::net::{Endpoint, StreamSocket, Transport};
 
 /// Evidence that there is a connection, good for one exchange, and a slot among the requests in flight. Dropped, it
 /// closes the connection; only [`Lease::give_back`] keeps it.
@@ -44,6 +46,15 @@ impl<'u> Lease<'u> {
     /// The connection.
     pub fn transport(&self) -> &Transport {
         &self.connection.transport
+    }
+
+    /// A second descriptor of the connection's socket.
+    ///
+    /// # Errors
+    /// No file descriptors, or the connection is no plain socket.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        let raw = self.transport().raw();
+        raw.map_or_else(|| Err(io::ErrorKind::Unsupported.into()), StreamSocket::duplicate)
     }
 
     /// Where it leads.

@@ -153,13 +153,11 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
     use crate::net::runtime::{Preference, ThreadRuntime};
     use std::net::TcpListener;
 
     fn upstream(endpoints: &[Endpoint]) -> Upstream {
-        let written = Written { jwt_secret: Some("x".repeat(32)), ..Written::default() };
-        let config = lower(written, Written::default()).expect("a configuration").config;
+        let config = config::testing::config("");
         let upstream = Upstream::new(&config.upstreams[0], &config, Arc::default());
         upstream.replace_endpoints(endpoints);
         upstream
@@ -209,7 +207,7 @@ mod tests {
     fn a_member_keeps_its_state_while_its_address_stays() {
         let ((closed, one), (_second, two)) = (listen(), listen());
         drop(closed);
-        let upstream = upstream(&[one.clone()]);
+        let upstream = upstream(std::slice::from_ref(&one));
         let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
         runtime.block_on(async { assert!(upstream.lease_new(&Timers::new()).await.is_err()) });
         assert_eq!(upstream.members()[0].failures(), 1);

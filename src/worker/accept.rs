@@ -9,8 +9,8 @@ use tracing::warn;
 
 use crate::clock;
 use crate::control::Fate;
-use crate::gateway::ActiveCore;
 use crate::gateway::answer::reply;
+use crate::gateway::core::ActiveCore;
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Transport};

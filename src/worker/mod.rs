@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::control::{Fate, Mailbox, Order, Target};
-use crate::gateway;
+use crate::gateway::connection;
 use crate::gateway::core::{ActiveCore, Core, Prepared, Replacement, Resources};
 use crate::gateway::websocket::tunnel;
 use crate::limits::{
@@ -91,7 +91,7 @@ async fn take_clients(active: Rc<ActiveCore>, listeners: Vec<Listener>, fate: Rc
     if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
-    let serve = Rc::new(gateway::server(active.clone()));
+    let serve = Rc::new(connection::server(active.clone()));
     for listener in listeners {
         monoio::spawn(accept::accept(active.clone(), serve.clone(), listener, fate.clone()));
     }

@@ -84,7 +84,7 @@ async fn retire(old: Rc<Core>, redis: Rc<Redis>, new: Rc<Core>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
+    use crate::config::testing::config;
 
     #[test]
     fn every_form_of_an_address_is_understood() {
@@ -95,13 +95,7 @@ mod tests {
             ("redis://u:p@h:7/3", tcp("h", 7), 3),
             ("unix:/run/redis.sock", UpstreamAddress::Unix("/run/redis.sock".into()), 0),
         ] {
-            let args = Written {
-                jwt_secret: Some("x".repeat(32)),
-                redis_addr: Some(written.to_owned()),
-                rate_limit_prefix: Some("chat".to_owned()),
-                ..Written::default()
-            };
-            let config = lower(args, Written::default()).expect(written).config;
+            let config = config(&format!("redis_addr = '{written}'\nrate_limit_prefix = 'chat'\n"));
             let (found, settings) = redis(&config).expect(written);
             assert_eq!((found, settings.database), (address, database), "{written}");
             assert_eq!(settings.username.is_some(), written.contains('@'));

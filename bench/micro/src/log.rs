@@ -20,6 +20,7 @@ pub fn line() -> Step {
         user: Some("alice"),
         status: 200,
         code: None,
+        cause: None,
         bytes_in: 612,
         bytes_out: 433,
         total_us: 1_234,

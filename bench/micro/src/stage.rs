@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use realchat_gateway::auth::{Keys, mint};
+use realchat_gateway::config::keys::tokens::JWT_SECRET;
 use realchat_gateway::config::{Config, Written, lower};
 use realchat_gateway::control::mailbox;
 use realchat_gateway::gateway::Core;
@@ -13,8 +14,8 @@ use realchat_gateway::route::RouteTable;
 
 /// The configuration that nobody has written, with the routes of the platform.
 pub fn config() -> Config {
-    let written = Written { jwt_secret: Some(SECRET.to_owned()), ..Written::default() };
-    lower(written, Written::defaults()).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+    let written = Written::default().with(&JWT_SECRET, SECRET);
+    lower(written, Written::default()).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 
 /// A core without sockets, log and limits.

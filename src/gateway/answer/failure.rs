@@ -1,54 +1,86 @@
-//! Every way an exchange can fail: whose fault, which answer.
+//! Every way in which an exchange can fail: whose fault, which answer, and what caused it.
+
+use std::io;
 
 use crate::auth::CredentialError;
-use crate::http1::HeadError;
+use crate::http::ProtocolError;
 use crate::limit::Denied;
+use crate::net::{ConnectError, SendError, errno_name};
+use crate::upstream::{LeaseError, ResponseError};
 
-/// Why a request did not get its response. Which answer that means is decided in `reply`.
+use crate::message::BodyError;
+
+/// Why a request did not get its response. Which bytes that means for the client is decided in `reply`.
 #[derive(Debug)]
 pub enum Failure {
     /// The client broke HTTP, in its head or in its body's framing.
-    Request(HeadError),
+    Request(ProtocolError),
     /// The client did not finish its head in time.
     HeadTimeout,
     /// The client did not keep its body moving.
     BodyTimeout,
     /// The body is over the route's bound.
     BodyTooLarge,
-    /// `;parameters` in the path of a protected route.
+    /// `;parameters` in the path.
     PathParameters,
     /// No valid credential for a protected route.
     Credential(CredentialError),
-    /// The limiter did not let it pass.
-    Refused(Denied),
+    /// The rate limiter denied the request.
+    Limit(Denied),
     /// No such route, and the client may know it.
     NoRoute,
     /// The route exists for these other methods.
     MethodNotAllowed(Box<str>),
-    /// What asks for a WebSocket route is no handshake that can be taken.
+    /// A request for a WebSocket route is no handshake that can be taken.
     Handshake(HandshakeError),
-    /// No room: for one more connection, or for one more tunnel.
+    /// There is no room for one more connection, or for one more tunnel.
     Overloaded,
-    /// As many requests as there may be are in flight to the upstream already.
+    /// As many requests as allowed are in flight to the upstream already.
     UpstreamFull,
-    /// The user has as many tunnels as one may have.
+    /// The user has as many tunnels as allowed.
     TooManyTunnels,
     /// The gateway goes away and begins no tunnel.
     Draining,
     /// No connection to the upstream.
-    Unreachable,
+    Unreachable(ConnectError),
     /// No connection to the upstream in time.
     ConnectTimeout,
     /// The upstream broke HTTP or went away before its response.
-    UpstreamProtocol,
-    /// No response head in time, or the upstream did not take the request.
-    UpstreamTimeout,
-    /// A connection used before was closed before any byte of a response: safe to send once more.
+    UpstreamProtocol(UpstreamFault),
+    /// The upstream did not go on in time.
+    UpstreamTimeout(UpstreamWait),
+    /// A connection used before was closed before any byte of a response: the request may be sent once more.
     Stale,
     /// The response had begun: it cannot be replaced, only cut short so that the client can tell.
-    Cut,
+    Cut(&'static str),
     /// The client is gone: nobody is there to answer.
-    ClientGone,
+    ClientGone(&'static str),
+}
+
+/// What an upstream did wrong.
+#[derive(Debug)]
+pub enum UpstreamFault {
+    /// A head or body that breaks the protocol.
+    Protocol(ProtocolError),
+    /// A 101 that nobody asked for.
+    UnexpectedSwitch,
+    /// More interim responses than the bound.
+    TooManyInterim,
+    /// A 101 that does not answer the handshake.
+    Accept,
+    /// The connection ended before a byte of a response.
+    Closed,
+    /// The connection broke.
+    Broken(io::Error),
+}
+
+/// What an upstream was awaited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamWait {
+    /// To take the request.
+    Request,
+    /// To send the next bytes of its response.
+    Response,
 }
 
 /// What is wrong with a handshake (RFC 6455 §4.2.1).
@@ -62,9 +94,9 @@ pub enum HandshakeError {
     Key,
     /// A body.
     Body,
-    /// A `Sec-WebSocket-Protocol` that is no list of tokens, or too long a one.
+    /// A `Sec-WebSocket-Protocol` that is not a list of tokens, or too long a list.
     Subprotocols,
-    /// An `Origin` that may not open one.
+    /// An `Origin` that may not open a WebSocket.
     Origin,
 }
 
@@ -81,6 +113,19 @@ impl HandshakeError {
     }
 }
 
+impl UpstreamFault {
+    fn cause(&self) -> &'static str {
+        match self {
+            UpstreamFault::Protocol(error) => error.code(),
+            UpstreamFault::UnexpectedSwitch => "unexpected_switch",
+            UpstreamFault::TooManyInterim => "too_many_interim_responses",
+            UpstreamFault::Accept => "websocket_accept",
+            UpstreamFault::Closed => "closed_before_response",
+            UpstreamFault::Broken(error) => errno_name(error),
+        }
+    }
+}
+
 impl Failure {
     /// Status and machine-readable code of the answer.
     pub fn answer(&self) -> (u16, &'static str) {
@@ -91,8 +136,8 @@ impl Failure {
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
             Failure::Credential(refusal) => (401, refusal.code()),
-            Failure::Refused(Denied::Limited(_)) => (429, "rate_limited"),
-            Failure::Refused(Denied::Unavailable) => (503, "limiter_unavailable"),
+            Failure::Limit(Denied::Limited(_)) => (429, "rate_limited"),
+            Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
             Failure::Handshake(HandshakeError::NoUpgrade) => (426, "upgrade_required"),
@@ -104,13 +149,29 @@ impl Failure {
             Failure::Overloaded | Failure::UpstreamFull => (503, "overloaded"),
             Failure::TooManyTunnels => (429, "too_many_websockets"),
             Failure::Draining => (503, "draining"),
-            Failure::Unreachable | Failure::Stale => (502, "upstream_unreachable"),
+            Failure::Unreachable(_) | Failure::Stale => (502, "upstream_unreachable"),
             Failure::ConnectTimeout => (504, "upstream_connect_timeout"),
-            Failure::UpstreamProtocol => (502, "upstream_protocol_error"),
-            Failure::UpstreamTimeout => (504, "upstream_timeout"),
-            Failure::Cut => (0, "response_cut"),
+            Failure::UpstreamProtocol(_) => (502, "upstream_protocol_error"),
+            Failure::UpstreamTimeout(_) => (504, "upstream_timeout"),
+            Failure::Cut(_) => (0, "response_cut"),
             // As nginx records it. Nobody reads it.
-            Failure::ClientGone => (499, "client_gone"),
+            Failure::ClientGone(_) => (499, "client_gone"),
+        }
+    }
+
+    /// What caused the failure where its code does not say it: a stable word for the access log. The client never
+    /// learns it.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self {
+            Failure::Credential(error @ CredentialError::Invalid(_)) => Some(error.cause()),
+            Failure::Unreachable(ConnectError::NoAddress) => Some("no_address"),
+            Failure::Unreachable(ConnectError::Failed(error)) => Some(errno_name(error)),
+            Failure::UpstreamProtocol(fault) => Some(fault.cause()),
+            Failure::UpstreamTimeout(UpstreamWait::Request) => Some("request_not_taken"),
+            Failure::UpstreamTimeout(UpstreamWait::Response) => Some("no_response"),
+            Failure::UpstreamFull => Some("upstream_in_flight"),
+            Failure::Cut(cause) | Failure::ClientGone(cause) => Some(cause),
+            _ => None,
         }
     }
 
@@ -125,8 +186,8 @@ impl Failure {
             Failure::Credential(CredentialError::Missing) => "A bearer token is required.",
             Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
             Failure::Credential(_) => "The bearer token is not valid.",
-            Failure::Refused(Denied::Limited(_)) => "Too many requests.",
-            Failure::Refused(Denied::Unavailable) => "Requests cannot be counted at the moment.",
+            Failure::Limit(Denied::Limited(_)) => "Too many requests.",
+            Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::Handshake(error) => error.detail(),
@@ -134,18 +195,73 @@ impl Failure {
             Failure::UpstreamFull => "The service has as many requests as it may have.",
             Failure::TooManyTunnels => "This user has too many WebSockets open.",
             Failure::Draining => "The gateway is about to restart. Try again.",
-            Failure::Unreachable | Failure::Stale => "The service could not be reached.",
+            Failure::Unreachable(_) | Failure::Stale => "The service could not be reached.",
             Failure::ConnectTimeout => "The service did not accept the connection in time.",
-            Failure::UpstreamProtocol => "The service did not answer properly.",
-            Failure::UpstreamTimeout => "The service did not answer in time.",
-            Failure::Cut | Failure::ClientGone => "",
+            Failure::UpstreamProtocol(_) => "The service did not answer properly.",
+            Failure::UpstreamTimeout(_) => "The service did not answer in time.",
+            Failure::Cut(_) | Failure::ClientGone(_) => "",
+        }
+    }
+
+    /// Whose fault it is that a request's body did not get through.
+    pub fn of_upload(error: BodyError) -> Failure {
+        match error {
+            BodyError::Framing(ProtocolError::BodyIncomplete) => Failure::ClientGone("body_incomplete"),
+            BodyError::SourceClosed(error) => Failure::ClientGone(errno_name(&error)),
+            BodyError::ClientGone => Failure::ClientGone(CLOSED),
+            BodyError::Framing(error) => Failure::Request(error),
+            BodyError::SourceTimedOut => Failure::BodyTimeout,
+            BodyError::TooLarge => Failure::BodyTooLarge,
+            BodyError::SinkTimedOut => Failure::UpstreamTimeout(UpstreamWait::Request),
+            BodyError::SinkClosed(error) => Failure::UpstreamProtocol(UpstreamFault::Broken(error)),
+        }
+    }
+
+    /// Whose fault it is that a response's body did not get through.
+    pub fn of_download(error: BodyError) -> Failure {
+        match error {
+            BodyError::SinkClosed(error) => Failure::ClientGone(errno_name(&error)),
+            BodyError::SinkTimedOut => Failure::ClientGone("response_not_taken"),
+            BodyError::ClientGone => Failure::ClientGone(CLOSED),
+            BodyError::SourceTimedOut => Failure::UpstreamTimeout(UpstreamWait::Response),
+            BodyError::SourceClosed(error) => Failure::UpstreamProtocol(UpstreamFault::Broken(error)),
+            BodyError::Framing(error) => Failure::UpstreamProtocol(UpstreamFault::Protocol(error)),
+            BodyError::TooLarge => Failure::UpstreamProtocol(UpstreamFault::Closed),
+        }
+    }
+
+    /// The client did not take an answer.
+    pub fn of_client(error: SendError) -> Failure {
+        Failure::of_download(error.into())
+    }
+}
+
+impl From<LeaseError> for Failure {
+    fn from(error: LeaseError) -> Failure {
+        match error {
+            LeaseError::Overloaded => Failure::UpstreamFull,
+            LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
+            LeaseError::Connect(error) => Failure::Unreachable(error),
         }
     }
 }
 
-/// The reason phrase of a status the gateway may answer with.
+impl From<ResponseError> for Failure {
+    fn from(error: ResponseError) -> Failure {
+        match error {
+            ResponseError::Stale => Failure::Stale,
+            ResponseError::Protocol(error) => Failure::UpstreamProtocol(UpstreamFault::Protocol(error)),
+            ResponseError::UnexpectedSwitch => Failure::UpstreamProtocol(UpstreamFault::UnexpectedSwitch),
+            ResponseError::TooManyInterim => Failure::UpstreamProtocol(UpstreamFault::TooManyInterim),
+            ResponseError::Read(error) => Failure::of_download(error),
+        }
+    }
+}
+
+/// The reason phrase of a status that the gateway may answer with.
 pub fn reason(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
         204 => "No Content",
         400 => "Bad Request",
@@ -166,5 +282,33 @@ pub fn reason(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Error",
+    }
+}
+
+/// The client closed or reset its connection while its response was awaited.
+const CLOSED: &str = "closed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_failure_keeps_its_cause_and_the_client_does_not_learn_it() {
+        let refused = || io::Error::from(Errno::CONNREFUSED);
+        for (failure, status, cause) in [
+            (Failure::from(LeaseError::Connect(ConnectError::Failed(refused()))), 502, Some("ECONNREFUSED")),
+            (Failure::from(LeaseError::Connect(ConnectError::NoAddress)), 502, Some("no_address")),
+            (Failure::from(LeaseError::Overloaded), 503, Some("upstream_in_flight")),
+            (Failure::from(ResponseError::Protocol(ProtocolError::BareLf)), 502, Some("bare_lf")),
+            (Failure::from(ResponseError::UnexpectedSwitch), 502, Some("unexpected_switch")),
+            (Failure::of_download(BodyError::SourceTimedOut), 504, Some("no_response")),
+            (Failure::of_upload(BodyError::SinkClosed(refused())), 502, Some("ECONNREFUSED")),
+            (Failure::of_upload(BodyError::Framing(ProtocolError::ChunkSize)), 400, None),
+            (Failure::NoRoute, 404, None),
+        ] {
+            assert_eq!((failure.answer().0, failure.cause()), (status, cause), "{failure:?}");
+            assert!(cause.is_none_or(|cause| !failure.detail().contains(cause)), "{failure:?}");
+        }
     }
 }

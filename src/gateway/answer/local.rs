@@ -1,45 +1,64 @@
-//! What the gateway answers by itself: health, and the preflights of browsers.
+//! What the gateway answers by itself: health, readiness, and the preflights of browsers. None of it is limited: it
+//! touches nothing.
 
-use crate::gateway::answer::reply::{self, Answer};
-use crate::gateway::exchange::After;
+use super::reply::{self, Answer};
+use crate::downstream::{AfterAnswer, Outcome};
+use crate::gateway::cors::{CorsPolicy, Preflight};
 use crate::gateway::exchange::Exchange;
-use crate::gateway::forward::headers;
-use crate::http1::{FieldKind, Method};
+use crate::http::{FieldKind, Method, Request};
 
-/// Answers the request if it is for the gateway itself. None of it is limited: it touches nothing.
-pub async fn answer(exchange: &mut Exchange<'_>) -> Option<After> {
-    let is_read = matches!(exchange.request.head.method, Method::Get | Method::Head);
-    match exchange.request.path() {
-        b"/healthz" if is_read => Some(text(exchange, 200, "ok").await),
-        b"/readyz" if is_read => {
-            let readiness = exchange.core.resources.readiness.get();
-            let status = if readiness.is_ready() { 200 } else { 503 };
-            Some(text(exchange, status, readiness.text()).await)
-        }
-        _ if exchange.request.head.method == Method::Options => preflight(exchange).await,
+/// A request for the gateway itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Local<'c> {
+    /// `/healthz`: the process runs.
+    Health,
+    /// `/readyz`: whether traffic should come.
+    Readiness,
+    /// A browser asks whether a page may call.
+    Preflight(Preflight<'c>),
+}
+
+/// Whether a request is for the gateway itself.
+pub fn find<'c>(cors: &'c CorsPolicy, request: &'c Request) -> Option<Local<'c>> {
+    let is_read = matches!(request.method, Method::Get | Method::Head);
+    match request.path() {
+        b"/healthz" if is_read => Some(Local::Health),
+        b"/readyz" if is_read => Some(Local::Readiness),
+        _ if request.method == Method::Options => preflight(cors, request).map(Local::Preflight),
         _ => None,
     }
 }
 
-async fn text(exchange: &mut Exchange<'_>, status: u16, text: &'static str) -> After {
-    exchange.record.route = Some("gateway");
-    let answer = Answer { status, content_type: b"text/plain; charset=utf-8", body: text.as_bytes() };
-    reply::send(exchange, &answer, true, |_| {}).await
-}
-
-/// A preflight carries no token and asks about no resource (Fetch standard, CORS preflight fetch): the same
-/// answer for every path.
-async fn preflight(exchange: &mut Exchange<'_>) -> Option<After> {
-    let core = exchange.core;
-    let request = exchange.request;
+/// A preflight carries no token and asks about no resource (Fetch standard, CORS preflight fetch): the same answer for
+/// every path.
+fn preflight<'c>(cors: &'c CorsPolicy, request: &'c Request) -> Option<Preflight<'c>> {
     let origin = request.only(FieldKind::Origin);
     let method = request.only(FieldKind::AccessControlRequestMethod);
-    let headers_asked = request.only(FieldKind::AccessControlRequestHeaders);
-    let granted = core.snapshot.cors.preflight(request.method(), origin, method, headers_asked)?;
-    exchange.record.route = Some("preflight");
-    let answer = Answer { status: 204, content_type: b"", body: b"" };
-    let extra = |out: &mut crate::net::Buffer| {
-        granted.fields(&mut |name, value| headers::line(out, name.as_bytes(), value))
-    };
-    Some(reply::send(exchange, &answer, true, extra).await)
+    let headers = request.only(FieldKind::AccessControlRequestHeaders);
+    cors.preflight(request.method_name(), origin, method, headers)
+}
+
+/// Answers it.
+pub async fn answer<U>(exchange: &mut Exchange<'_>, local: &Local<'_>) -> Outcome<U> {
+    match local {
+        Local::Health => text(exchange, 200, "ok").await,
+        Local::Readiness => {
+            let status = exchange.core.resources.readiness.get();
+            text(exchange, if status.is_ready() { 200 } else { 503 }, status.text()).await
+        }
+        Local::Preflight(preflight) => {
+            exchange.record.route = Some("preflight");
+            let answer = Answer { status: 204, content_type: b"", body: b"" };
+            reply::send(exchange, &answer, AfterAnswer::Continue, |head| {
+                preflight.fields(&mut |name, value| head.field(name.as_bytes(), value));
+            })
+            .await
+        }
+    }
+}
+
+async fn text<U>(exchange: &mut Exchange<'_>, status: u16, text: &'static str) -> Outcome<U> {
+    exchange.record.route = Some("gateway");
+    let answer = Answer { status, content_type: b"text/plain; charset=utf-8", body: text.as_bytes() };
+    reply::send(exchange, &answer, AfterAnswer::Continue, |_| {}).await
 }

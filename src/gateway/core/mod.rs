@@ -7,7 +7,6 @@
 //! ```
 
 mod active;
-pub mod heads;
 pub mod metrics;
 pub mod readiness;
 pub mod request_id;
@@ -18,5 +17,5 @@ mod state;
 pub use active::ActiveCore;
 pub use metrics::Metrics;
 pub use resources::{Prepared, Resources};
-pub use snapshot::{Replacement, Snapshot, head_limits};
+pub use snapshot::{Replacement, Snapshot, body_bytes_max, head_limits};
 pub use state::Core;

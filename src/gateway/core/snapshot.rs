@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
 use crate::config::{self, Config, Sizes, Timeouts, UpstreamAddress};
+use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
 use crate::limit::Limiter;
@@ -32,20 +33,14 @@ pub struct Snapshot {
     pub cors: CorsPolicy,
     /// The internal services, in the configuration's order.
     pub upstreams: Vec<Rc<Upstream>>,
-    /// Bounds of a head.
-    pub head_limits: HeadLimits,
+    /// Bounds and timeouts of clients' connections.
+    pub downstream: downstream::Settings,
     /// The configured timeouts, in milliseconds.
     pub timeouts: TimeoutsMs,
 }
 
-/// The configured timeouts, in milliseconds.
+/// The configured timeouts towards upstreams, in milliseconds.
 pub struct TimeoutsMs {
-    /// For a whole request head.
-    pub request_head: u64,
-    /// For the next request on a connection.
-    pub keep_alive: u64,
-    /// For a client to move its body, or to take ours.
-    pub body: u64,
     /// For a response head, from the end of the request.
     pub upstream_head: u64,
     /// For an upstream to send the next bytes, or to take ours.
@@ -53,6 +48,7 @@ pub struct TimeoutsMs {
 }
 
 /// A configuration as the control thread prepares it for every core.
+#[derive(Clone)]
 pub struct Replacement {
     /// The configuration.
     pub config: Arc<Config>,
@@ -103,7 +99,7 @@ impl Snapshot {
             limiter: resources.store.limiter(&config.rate_limit, redis.clone(), &metrics.limit),
             redis,
             cors: CorsPolicy::new(&config.cors),
-            head_limits: head_limits(&config.sizes),
+            downstream: downstream_settings(&config),
             timeouts: TimeoutsMs::new(&config.timeouts),
             config,
         }
@@ -130,9 +126,9 @@ impl Snapshot {
         }
     }
 
-    /// The patience with a client that sends a body or takes one.
-    pub fn client_pace(&self) -> Pace {
-        Pace::new(self.timeouts.body, self.config.sizes.body_rate_min)
+    /// The bound of a request's body on a route; `None`: before the route is known.
+    pub fn body_bytes_max(&self, route: Option<&config::Route>) -> u64 {
+        body_bytes_max(&self.config, route)
     }
 
     /// The patience with an upstream.
@@ -147,6 +143,26 @@ pub fn head_limits(sizes: &Sizes) -> HeadLimits {
         head_bytes: sizes.head_bytes,
         request_line_bytes: sizes.request_line_bytes,
         fields: sizes.fields,
+    }
+}
+
+/// The bound of a request's body: the route's own, or that of the configuration. A bound of 0 is none.
+pub fn body_bytes_max(config: &Config, route: Option<&config::Route>) -> u64 {
+    let own = route.and_then(|route| route.body_bytes_max);
+    match own.unwrap_or(config.sizes.body_bytes) {
+        0 => u64::MAX,
+        bytes_max => bytes_max,
+    }
+}
+
+fn downstream_settings(config: &Config) -> downstream::Settings {
+    let ms = |timeout: Duration| timeout.as_millis() as u64;
+    downstream::Settings {
+        head_limits: head_limits(&config.sizes),
+        request_head_ms: ms(config.timeouts.request_head),
+        keep_alive_ms: ms(config.timeouts.keep_alive),
+        body_ms: ms(config.timeouts.body),
+        body_rate_min: config.sizes.body_rate_min,
     }
 }
 
@@ -166,13 +182,7 @@ fn authenticator(
 impl TimeoutsMs {
     fn new(timeouts: &Timeouts) -> TimeoutsMs {
         let ms = |timeout: Duration| timeout.as_millis() as u64;
-        TimeoutsMs {
-            request_head: ms(timeouts.request_head),
-            keep_alive: ms(timeouts.keep_alive),
-            body: ms(timeouts.body),
-            upstream_head: ms(timeouts.upstream_head),
-            upstream_idle: ms(timeouts.upstream_idle),
-        }
+        TimeoutsMs { upstream_head: ms(timeouts.upstream_head), upstream_idle: ms(timeouts.upstream_idle) }
     }
 }
 

@@ -6,7 +6,9 @@ use super::resources::Resources;
 use super::snapshot::{Replacement, Snapshot};
 use crate::clock;
 use crate::limit;
+use crate::net::Transport;
 use crate::redis::{self, Redis};
+use crate::upstream::Terms;
 
 /// What serves a request. An exchange keeps the core that it began with.
 pub struct Core {
@@ -35,6 +37,13 @@ impl Core {
     /// A connection to Redis with other settings, not opened yet.
     pub fn another_redis(&self, settings: redis::Settings) -> Rc<Redis> {
         connect_redis(&self.resources, settings)
+    }
+
+    /// What an exchange with an upstream is bound to, for a client that `watch` leads to.
+    pub fn terms<'t>(&'t self, watch: &'t Transport) -> Terms<'t> {
+        let Snapshot { downstream, .. } = &self.snapshot;
+        let pace = self.snapshot.upstream_pace();
+        Terms { io: &self.resources.io, head_limits: &downstream.head_limits, pace, watch }
     }
 
     /// Client connections that may be open at one time.

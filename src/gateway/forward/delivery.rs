@@ -1,198 +1,134 @@
-//! The response on its way to the client, while the rest of the request may still be on its way up.
+//! The delivery of one response: its heads and its body go to the client while the rest of the request may still be on
+//! its way up.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::future::Future;
+use std::pin::pin;
 
-use crate::clock;
+use super::headers::{self, Additions};
+use super::upload::Upload;
+use crate::downstream::{Responder, ResponseBody};
 use crate::gateway::answer::failure::Failure;
-use crate::gateway::core::heads::Request;
-use crate::gateway::forward::body::{Body, BodyError, Encoding};
-use crate::gateway::forward::headers::{self, Delivery};
-use crate::gateway::forward::interim;
-use crate::gateway::forward::response_reader::{Arrived, Reading};
+use crate::gateway::core::Core;
 use crate::gateway::record::Record;
-use crate::http1::{Framing, HeadError, ResponseHead, Version};
-use crate::net::{NEVER, Sink};
+use crate::http::{Request, Response};
+use crate::message::{BodyError, Trailers, pump};
+use crate::upstream::{Arrived, ResponseReader};
 
-/// What came of a response that reached the client.
-pub struct Delivered {
-    /// The client's connection may carry another exchange.
-    pub keep_alive: bool,
-    /// So may the upstream's.
-    pub upstream_may_go_on: bool,
+/// One response from an upstream on its way to the client.
+pub struct Delivery<'d, 'c> {
+    /// The core.
+    pub core: &'d Core,
+    /// What was asked.
+    pub request: &'d Request,
+    /// What is answered.
+    pub response: &'d mut Response,
+    /// What is remembered.
+    pub record: &'d mut Record<'c>,
+    /// The way to the client.
+    pub responder: Responder<'d>,
+    /// The way from the upstream.
+    pub reader: ResponseReader<'d>,
+    /// Whether trailer fields pass.
+    pub trailers: Trailers,
+    /// When the request began to leave, in µs.
+    pub begun_us: u64,
 }
 
-/// How far the request has got.
+/// What a delivered response leaves of the upstream's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// To its last byte.
-    Wholly,
-    /// The rest of the body is still to come.
-    Partly,
-    /// The upstream takes no more of it; it may have answered all the same.
-    Abandoned,
+pub enum Delivered {
+    /// Another exchange may use it.
+    Reusable,
+    /// It must be closed.
+    Spent,
 }
 
-/// The rest of the request's body, moving while the response is awaited and delivered.
-pub struct Upload<'u, F> {
-    /// What is still to be sent.
-    pub rest: Pin<&'u mut F>,
-    /// How far it has got.
-    pub sent: Sent,
-    /// When the request was sent, if it was.
-    pub since_ms: u64,
-    /// A response head is due so long after that, in milliseconds.
-    pub head_wait_ms: u64,
-}
-
-/// What came first.
-enum First<T> {
-    Other(T),
-    Upload,
-}
-
-impl<F: Future<Output = Result<(), BodyError>>> Upload<'_, F> {
-    /// Lets the upload go on while `other` is waited for. Ends with either, or with what the client did wrong.
-    async fn beside<T>(&mut self, mut other: impl Future<Output = T> + Unpin) -> Result<First<T>, Failure> {
-        poll_fn(|context| {
-            if let Poll::Ready(output) = Pin::new(&mut other).poll(context) {
-                return Poll::Ready(Ok(First::Other(output)));
-            }
-            if self.sent != Sent::Partly {
-                return Poll::Pending;
-            }
-            let Poll::Ready(ended) = self.rest.as_mut().poll(context) else { return Poll::Pending };
-            self.since_ms = clock::now_ms();
-            self.sent = match ended {
-                Ok(()) => Sent::Wholly,
-                Err(BodyError::SinkClosed) => Sent::Abandoned,
-                Err(error) => return Poll::Ready(Err(upload_failure(error))),
-            };
-            Poll::Ready(Ok(First::Upload))
-        })
-        .await
-    }
-
-    /// The same to the end of `other`. It must be a future that may be polled on after the upload's end.
-    async fn beside_all<T>(&mut self, mut other: impl Future<Output = T> + Unpin) -> Result<T, Failure> {
+impl Delivery<'_, '_> {
+    /// Waits for the final head of the response. Interim heads go on to the client meanwhile.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn await_head<F>(&mut self, upload: &mut Upload<'_, F>) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), BodyError>>,
+    {
         loop {
-            if let First::Other(output) = self.beside(&mut other).await? {
-                return Ok(output);
+            match self.next_head(upload).await? {
+                Some(Arrived::Final) => break,
+                Some(Arrived::Interim) => self.pass_interim().await?,
+                None => {}
             }
         }
+        self.record.upstream_head_us = Some(self.core.resources.stopwatch_us() - self.begun_us);
+        Ok(())
     }
 
-    /// A response head is due so long after the end of the request.
-    fn head_deadline_ms(&self) -> u64 {
-        match self.sent {
-            Sent::Partly => NEVER,
-            Sent::Wholly | Sent::Abandoned => self.since_ms + self.head_wait_ms,
+    /// The next head; `None`: the upload has ended first, and the deadline is another one.
+    async fn next_head<F>(&mut self, upload: &mut Upload<'_, F>) -> Result<Option<Arrived>, Failure>
+    where
+        F: Future<Output = Result<(), BodyError>>,
+    {
+        let deadline_ms = upload.head_deadline_ms();
+        let head = pin!(self.reader.head(self.request.method, self.response, deadline_ms));
+        Ok(upload.or_upload(head).await?.transpose()?)
+    }
+
+    /// Passes an interim response on, or swallows it: clients understand 103 (RFC 8297); an upstream's 100 is between it
+    /// and the gateway, and the others are obsolete.
+    async fn pass_interim(&mut self) -> Result<(), Failure> {
+        let head = (self.response.status == 103 && self.responder.takes_interim()).then(|| {
+            let bytes = self.reader.head_bytes();
+            let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
+            headers::compose_interim(&mut head, self.response, bytes);
+            head
+        });
+        self.reader.consume_head();
+        match head {
+            Some(head) => self.responder.send_interim(head).await.map_err(Failure::of_client),
+            None => Ok(()),
         }
     }
-}
 
-/// Waits for the final head of the response, which then stands at the front of the buffer with this length.
-pub async fn await_head<F: Future<Output = Result<(), BodyError>>>(
-    request: &Request,
-    response: &mut ResponseHead,
-    record: &mut Record<'_>,
-    reading: &mut Reading<'_>,
-    upload: &mut Upload<'_, F>,
-) -> Result<usize, Failure> {
-    loop {
-        let deadline = upload.head_deadline_ms();
-        let first = upload.beside(pin!(reading.head(response, deadline))).await?;
-        let First::Other(arrived) = first else { continue };
-        match arrived? {
-            Arrived::Final(length) => {
-                record.upstream_head_us = Some(reading.core.resources.stopwatch_us() - reading.begun_us);
-                return Ok(length);
-            }
-            Arrived::Interim(length) => {
-                interim::pass(reading.core, request, response, reading, length).await?;
-            }
+    /// Sends the final response, whose head was awaited, to the client.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Cut`] if the response has begun already.
+    pub async fn respond<F>(&mut self, upload: &mut Upload<'_, F>) -> Result<Delivered, Failure>
+    where
+        F: Future<Output = Result<(), BodyError>>,
+    {
+        let bytes = self.reader.head_bytes();
+        let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
+        let (id, quota) = (&self.record.id, self.record.quota.as_ref());
+        let additions = Additions { request: self.request, id, quota, cors: &self.core.snapshot.cors };
+        headers::compose_response(&mut head, self.response, bytes, &additions);
+        self.reader.consume_head();
+        let Response { body: length, announced, .. } = *self.response;
+        let mut sink =
+            self.responder.respond(head, ResponseBody { length, announced, trailers: self.trailers });
+        let pumped = {
+            let mut source = self.reader.body();
+            upload.alongside(pin!(pump(&mut source, &mut sink))).await
+        };
+        let sent = sink.sent();
+        self.record.bytes_out += sent;
+        match pumped {
+            Ok(Ok(())) => self.record.status = self.response.status,
+            Ok(Err(error)) => return Err(self.cut_short(Failure::of_download(error), sent)),
+            Err(failure) => return Err(self.cut_short(failure, sent)),
         }
+        // A request of which the upstream still lacks the end would go on with the head of the next one.
+        let is_reusable = upload.is_whole() && self.reader.is_reusable();
+        Ok(if is_reusable { Delivered::Reusable } else { Delivered::Spent })
     }
-}
 
-/// Sends the response, whose head is in the buffer, to the client.
-pub async fn respond<F: Future<Output = Result<(), BodyError>>>(
-    request: &Request,
-    response: &ResponseHead,
-    record: &mut Record<'_>,
-    reading: &mut Reading<'_>,
-    upload: &mut Upload<'_, F>,
-    length: usize,
-    trailers: bool,
-) -> Result<Delivered, Failure> {
-    let core = reading.core;
-    let framing = response.framing(request.head.method);
-    let is_11 = request.head.version == Version::Http11;
-    let has_end = matches!(framing, Framing::None | Framing::Length(_)) || is_11;
-    let keep_alive = request.head.keep_alive && !core.resources.io.is_draining() && has_end;
-    let is_chunked = is_11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
-    let said = match (is_chunked, response.declared) {
-        (true, _) => Framing::Chunked,
-        // Also for HEAD and 304, which say what they would have sent; RFC 9110 §8.6 forbids it for 204.
-        (false, Framing::Length(length)) if response.status != 204 => Framing::Length(length),
-        (false, _) => Framing::None,
-    };
-    let delivery =
-        Delivery { request, id: &record.id, framing: said, keep_alive, quota: record.quota.as_ref() };
-    let mut out = core.resources.io.buffers.buffer();
-    let bytes = &reading.buffer.filled()[..length];
-    headers::compose_response(&mut out, core, response, bytes, &delivery);
-    reading.buffer.consume(length);
-
-    let encoding = if is_chunked { Encoding::Chunked } else { Encoding::Raw };
-    let mut body = Body::new(framing, encoding, u64::MAX, trailers);
-    let mut sink = Sink::new(reading.client, &core.resources.io.timers, out, core.snapshot.client_pace());
-    let pumped = {
-        let pump = pin!(reading.source.pump(&mut body, &mut reading.buffer, &mut sink));
-        upload.beside_all(pump).await
-    };
-    record.bytes_out += sink.sent();
-    match pumped {
-        Ok(Ok(())) => record.status = response.status,
-        // Nothing of it has reached the client: there is still a choice.
-        Ok(Err(error)) if sink.sent() == 0 => return Err(download_failure(error)),
-        Err(failure) if sink.sent() == 0 => return Err(failure),
-        Ok(Err(_)) | Err(_) => {
-            record.status = response.status;
-            if !has_end {
-                // Only the connection's end tells this client where the body ends: it must not be one in order.
-                reading.client.reset_on_close();
-            }
-            return Err(Failure::Cut);
+    /// While nothing of a response has reached the client, there is still a choice.
+    fn cut_short(&mut self, failure: Failure, sent: u64) -> Failure {
+        if sent == 0 {
+            return failure;
         }
-    }
-    // A request of which the upstream still lacks the end would go on with the head of the next one.
-    let upstream_may_go_on = upload.sent == Sent::Wholly
-        && response.keep_alive
-        && framing != Framing::UntilClose
-        && reading.buffer.is_empty();
-    Ok(Delivered { keep_alive, upstream_may_go_on })
-}
-
-/// Whose fault it is that a request's body did not get through.
-pub fn upload_failure(error: BodyError) -> Failure {
-    match error {
-        BodyError::Framing(HeadError::BodyIncomplete) | BodyError::SourceClosed | BodyError::ClientGone => {
-            Failure::ClientGone
-        }
-        BodyError::Framing(error) => Failure::Request(error),
-        BodyError::SourceTimedOut => Failure::BodyTimeout,
-        BodyError::TooLarge => Failure::BodyTooLarge,
-        BodyError::SinkTimedOut => Failure::UpstreamTimeout,
-        BodyError::SinkClosed => Failure::UpstreamProtocol,
-    }
-}
-
-fn download_failure(error: BodyError) -> Failure {
-    match error {
-        BodyError::SinkClosed | BodyError::SinkTimedOut | BodyError::ClientGone => Failure::ClientGone,
-        BodyError::SourceTimedOut => Failure::UpstreamTimeout,
-        BodyError::Framing(_) | BodyError::SourceClosed | BodyError::TooLarge => Failure::UpstreamProtocol,
+        self.record.status = self.response.status;
+        self.responder.cut();
+        Failure::Cut(failure.cause().unwrap_or(failure.answer().1))
     }
 }

@@ -1,133 +1,131 @@
-//! A request to its upstream and the response back, both at once where the body takes its time.
+//! Forwarding: a request to its upstream and the response back, both at once where the body takes its time.
 
-pub mod body;
-pub mod delivery;
+mod delivery;
 pub mod headers;
-pub mod interim;
-pub mod response_reader;
+mod upload;
 
 use std::pin::pin;
 
-use crate::auth::Identity;
-use crate::clock;
-use crate::config;
-use crate::gateway::answer::failure::Failure;
-use crate::gateway::exchange::{After, Exchange};
-use crate::gateway::forward::body::{Body, BodyError, Progress, Source};
-use crate::gateway::forward::delivery::{Delivered, Sent, Upload, await_head, respond, upload_failure};
-use crate::gateway::forward::response_reader::Reading;
-use crate::limit::Permit;
-use crate::net::ConnectError;
-use crate::net::{Buffer, Sink};
-use crate::upstream::{Lease, LeaseError};
+use crate::auth::User;
+use crate::downstream::Outcome;
+use crate::gateway::admission::Admission;
+use crate::gateway::answer::failure::{Failure, UpstreamFault};
+use crate::gateway::exchange::Exchange;
+use crate::message::{BodySink, BodySource, HeadWriter, Trailers, pump};
+use crate::upstream::{Expected, Lease};
 
-/// Sends the request on the leased connection and brings its response to the client. The evidence of every
-/// step before is an argument: no request gets here without it.
-pub async fn forward(
+use headers::Context;
+
+pub use delivery::{Delivered, Delivery};
+pub use upload::{Sent, Upload};
+
+/// Sends an admitted request to the upstream of its route and brings the response to the client. The request goes out on
+/// a pooled connection if there is one; if that proves stale, once more on a new one.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn forward<U>(
     exchange: &mut Exchange<'_>,
-    route: &config::Route,
-    identity: &Identity,
-    _permit: &Permit,
-    lease: Lease<'_>,
-) -> Result<After, Failure> {
-    exchange.record.endpoint = Some(lease.endpoint().clone());
-    exchange.record.connect_us = lease.connect_us();
-    exchange.record.reused = Some(lease.is_reused());
-    let (mark, body) = (exchange.downstream.buffer.mark(), exchange.body.clone());
-    let head = compose(exchange, route, identity);
-    let (delivered, sent) = transmit(exchange, &lease, head, route.trailers_forwarded).await;
-    match delivered {
-        Ok(delivered) => Ok(settle(exchange, lease, delivered).await),
-        Err(Failure::Stale) => {
-            let is_safe = exchange.request.head.method.is_idempotent() || sent == 0;
-            if !(lease.is_reused() && is_safe && exchange.downstream.buffer.rewind(mark)) {
-                return Err(Failure::UpstreamProtocol);
-            }
-            exchange.body = body;
-            Err(Failure::Stale)
-        }
-        Err(failure) => Err(failure),
+    admission: &Admission<'_>,
+) -> Result<Outcome<U>, Failure> {
+    let core = exchange.core;
+    let upstream = &core.snapshot.upstreams[admission.route().upstream];
+    let lease = upstream.lease(&core.resources.io.timers).await?;
+    match attempt(exchange, admission, lease).await {
+        Err(Failure::Stale) => core.resources.metrics.upstream.retries.add(1),
+        ended => return ended,
     }
+    let lease = upstream.lease_new(&core.resources.io.timers).await?;
+    attempt(exchange, admission, lease).await
+}
+
+/// One attempt. [`Failure::Stale`]: the request may go out once more, and is as it was.
+async fn attempt<U>(
+    exchange: &mut Exchange<'_>,
+    admission: &Admission<'_>,
+    lease: Lease<'_>,
+) -> Result<Outcome<U>, Failure> {
+    exchange.record.leased(&lease);
+    let checkpoint = exchange.client.checkpoint();
+    let head = compose(exchange, admission, &lease);
+    let (delivered, sent) = transmit(exchange, admission, &lease, head).await;
+    match delivered {
+        Ok(Delivered::Reusable) => lease.give_back(),
+        Ok(Delivered::Spent) => {}
+        Err(Failure::Stale) => {
+            let is_safe = exchange.request.method.is_idempotent() || sent == 0;
+            let may_retry = lease.is_reused() && is_safe && exchange.client.rewind(checkpoint);
+            let closed = Failure::UpstreamProtocol(UpstreamFault::Closed);
+            return Err(if may_retry { Failure::Stale } else { closed });
+        }
+        Err(failure) => return Err(failure),
+    }
+    Ok(Outcome::Complete)
 }
 
 /// The head that goes upstream.
-fn compose(exchange: &Exchange<'_>, route: &config::Route, identity: &Identity) -> Buffer {
-    let core = exchange.core;
-    let mut out = core.resources.io.buffers.buffer();
-    let context = exchange.context(identity);
+fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
+    let (core, request, route) = (exchange.core, exchange.request, admission.route());
+    let target = [request.method_name(), request.path(), request.query()];
     let authority = &core.snapshot.upstreams[route.upstream].authority;
-    headers::compose_request(&mut out, exchange.request, route, authority, &context);
-    out
+    let mut head = lease.head(&core.resources.io, target, authority);
+    headers::compose_request(&mut head, request, route, &context(exchange, admission));
+    head
+}
+
+/// What the upstream learns beside the request's own head.
+pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> Context<'e> {
+    Context {
+        ids: &exchange.core.resources.ids,
+        id: &exchange.record.id,
+        user: admission.identity().user().map(User::as_str),
+        peer: exchange.peer(),
+        is_peer_trusted: exchange.is_peer_trusted,
+    }
 }
 
 /// Both directions of the exchange; and how many bytes of the request have left.
 async fn transmit(
     exchange: &mut Exchange<'_>,
+    admission: &Admission<'_>,
     lease: &Lease<'_>,
-    head: Buffer,
-    trailers: bool,
+    head: HeadWriter,
 ) -> (Result<Delivered, Failure>, u64) {
-    let Exchange { core, downstream, request, response, body, record, .. } = exchange;
-    let (client, buffer) = (&downstream.stream, &mut downstream.buffer);
-    let mut sink =
-        Sink::new(lease.transport(), &core.resources.io.timers, head, core.snapshot.upstream_pace());
-    let mut reading = Reading::new(core, lease.transport(), client, core.resources.stopwatch_us());
-    let delivered = async {
-        let sent = send_first(body, buffer, &mut sink).await?;
-        if sent == Sent::Partly && request.head.expect_continue {
-            interim::send_continue(core, client).await?;
-        }
-        let mut source = Source {
-            stream: client,
-            timers: &core.resources.io.timers,
-            pace: core.snapshot.client_pace(),
-            client: None,
-        };
-        let rest = pin!(source.pump(body, buffer, &mut sink));
-        let since_ms = clock::now_ms();
-        let mut upload = Upload { rest, sent, since_ms, head_wait_ms: core.snapshot.timeouts.upstream_head };
-        let length = await_head(request, response, record, &mut reading, &mut upload).await?;
-        respond(request, response, record, &mut reading, &mut upload, length, trailers).await
-    }
-    .await;
+    let Exchange { core, client, request, response, record, .. } = exchange;
+    let trailers = match admission.route().trailers_forwarded {
+        true => Trailers::Forward,
+        false => Trailers::Drop,
+    };
+    let (mut body, responder) = client.split();
+    let terms = core.terms(responder.watch());
+    let mut sink = lease.request(&terms, head, request.body, trailers);
+    let delivery = Delivery {
+        core,
+        request,
+        response,
+        record,
+        reader: lease.response(&terms, Expected::Response),
+        responder,
+        trailers,
+        begun_us: core.resources.stopwatch_us(),
+    };
+    let delivered = deliver(delivery, &mut body, &mut sink).await;
     (delivered, sink.sent())
 }
 
-/// The exchange is complete for the client: what becomes of the two connections.
-pub async fn settle(exchange: &mut Exchange<'_>, lease: Lease<'_>, delivered: Delivered) -> After {
-    if delivered.upstream_may_go_on {
-        lease.give_back();
+/// The request up, the response down.
+async fn deliver(
+    mut delivery: Delivery<'_, '_>,
+    body: &mut BodySource<'_>,
+    sink: &mut BodySink<'_>,
+) -> Result<Delivered, Failure> {
+    let sent = upload::send_first(body, sink).await?;
+    if sent == Sent::Partial && delivery.request.expects_continue {
+        delivery.responder.send_continue().await.map_err(Failure::of_client)?;
     }
-    if delivered.keep_alive {
-        return exchange.discard_rest().await;
-    }
-    // The client meant to go on, so more of it may be on its way.
-    match exchange.request.head.keep_alive || !exchange.body.is_complete() {
-        true => After::Linger,
-        false => After::Close,
-    }
-}
-
-/// The head and what has arrived of the body, in one write.
-async fn send_first(body: &mut Body, buffer: &mut Buffer, sink: &mut Sink<'_>) -> Result<Sent, Failure> {
-    let progress = body.transfer(buffer, sink).await;
-    let sent = match progress {
-        Ok(progress) => sink.flush().await.map(|()| progress).map_err(BodyError::from),
-        Err(error) => Err(error),
-    };
-    match sent {
-        Ok(Progress::Complete) => Ok(Sent::Wholly),
-        Ok(Progress::Partial) => Ok(Sent::Partly),
-        Err(BodyError::SinkClosed) => Ok(Sent::Abandoned),
-        Err(error) => Err(upload_failure(error)),
-    }
-}
-
-/// There is no connection to the upstream.
-pub fn unreachable(error: LeaseError) -> Failure {
-    match error {
-        LeaseError::Overloaded => Failure::UpstreamFull,
-        LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
-        LeaseError::Connect(ConnectError::NoAddress | ConnectError::Failed(_)) => Failure::Unreachable,
-    }
+    let head_timeout_ms = delivery.core.snapshot.timeouts.upstream_head;
+    let rest = pin!(pump(body, sink));
+    let mut upload = Upload::new(rest, sent, head_timeout_ms);
+    delivery.await_head(&mut upload).await?;
+    delivery.respond(&mut upload).await
 }

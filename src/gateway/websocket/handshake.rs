@@ -4,10 +4,10 @@
 use crate::auth::{self, CredentialError, TokenFault};
 use crate::config::{self, Access, Origins, TokenSources};
 use crate::gateway::answer::failure::HandshakeError;
-use crate::gateway::core::heads::Request;
 use crate::gateway::forward::headers::{self, Context};
-use crate::http1::{Field, FieldKind, Framing, ResponseHead, is_token, tokens};
+use crate::http::{BodyLength, FieldKind, Request, Response, is_token, tokens, values};
 use crate::limits::SUBPROTOCOLS_MAX;
+use crate::message::HeadWriter;
 use crate::net::Buffer;
 use crate::ws;
 
@@ -37,10 +37,10 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Credenti
 
 /// Whether the request is a handshake that can be taken. Whoever asks is known by then.
 pub fn check(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
-    if !request.head.websocket {
+    if !request.is_websocket {
         return Err(HandshakeError::NoUpgrade);
     }
-    if !matches!(request.head.framing, Framing::None | Framing::Length(0)) {
+    if !matches!(request.body, BodyLength::None | BodyLength::Exact(0)) {
         return Err(HandshakeError::Body);
     }
     if request.only(FieldKind::SecWebSocketVersion) != Some(b"13") {
@@ -71,60 +71,72 @@ fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeErr
     }
 }
 
-/// Writes the head that goes upstream. Of a protected route's handshake the tokens stay here that came as a subprotocol
-/// or in the query, also where the route does not take them from there.
+/// Writes the head that goes upstream, but for its end. Of a protected route's handshake the tokens stay here that came
+/// as a subprotocol or in the query, also where the route does not take them from there.
 pub fn compose(
-    out: &mut Buffer,
+    mut out: Buffer,
     request: &Request,
     route: &config::Route,
     authority: &[u8],
     context: &Context<'_>,
-) {
-    let keeps_tokens = route.access == Access::Protected;
+) -> HeadWriter {
+    let tokens = match route.access {
+        Access::Protected => Tokens::Stay,
+        Access::Public => Tokens::Pass,
+    };
     out.put_all([b"GET ", request.path()]);
-    compose_query(out, request.query(), keeps_tokens);
-    headers::compose_authority(out, authority);
-    headers::compose_passing(out, request, |field| {
+    compose_query(&mut out, request.query(), tokens);
+    let mut head = HeadWriter::h1_request_line(out, authority);
+    headers::compose_passing(&mut head, request, |field| {
         let is_ours = matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
         !is_ours && headers::passes_upstream(field, route, context.is_peer_trusted)
     });
-    let passing = subprotocols(request).filter(|offer| !(keeps_tokens && bearer_of(offer).is_some()));
-    let mut before: &[u8] = b"Sec-WebSocket-Protocol: ";
-    for offer in passing {
-        out.put_all([before, offer]);
-        before = b", ";
-    }
-    if before == b", " {
-        out.put(b"\r\n");
-    }
-    headers::compose_ours(out, request, context);
-    out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    compose_subprotocols(&mut head, request, tokens);
+    headers::compose_ours(&mut head, request, context);
+    head
+}
+
+fn compose_subprotocols(head: &mut HeadWriter, request: &Request, tokens: Tokens) {
+    let stays = |offer: &[u8]| tokens == Tokens::Stay && bearer_of(offer).is_some();
+    let mut passing = subprotocols(request).filter(|offer| !stays(offer));
+    let Some(first) = passing.next() else { return };
+    head.begin_field(b"Sec-WebSocket-Protocol");
+    head.put_value([first]);
+    passing.for_each(|offer| head.put_value([b", ", offer]));
+    head.end_field();
+}
+
+/// What becomes of the tokens of a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    /// They were meant for the gateway.
+    Stay,
+    /// They are the service's own business.
+    Pass,
 }
 
 /// Whether a 101 is the answer to this handshake: "If the response lacks a Sec-WebSocket-Accept header field or the
 /// Sec-WebSocket-Accept contains a value other than …, the client MUST _Fail the WebSocket Connection_" (RFC 6455
 /// §4.1).
-pub fn is_answered(request: &Request, response: &ResponseHead, head: &[u8]) -> bool {
+pub fn is_answered(request: &Request, response: &Response, head: &[u8]) -> bool {
     let Some(key) = request.only(FieldKind::SecWebSocketKey) else { return false };
-    let mut accepts = response.values(head, FieldKind::SecWebSocketAccept);
+    let mut accepts = values(head, &response.fields, FieldKind::SecWebSocketAccept);
     let (accept, another) = (accepts.next(), accepts.next());
-    response.upgrade && another.is_none() && accept == Some(&ws::accept_key(key))
+    response.is_websocket && another.is_none() && accept == Some(&ws::accept_key(key))
 }
 
 /// Whether the upstream's 101 names an extension.
-pub fn has_extension(response: &ResponseHead, head: &[u8]) -> bool {
-    response.values(head, FieldKind::SecWebSocketExtensions).any(|value| tokens(value).next().is_some())
+pub fn has_extension(response: &Response, head: &[u8]) -> bool {
+    values(head, &response.fields, FieldKind::SecWebSocketExtensions)
+        .any(|value| tokens(value).next().is_some())
 }
 
-/// Writes the 101 that goes to the client.
-pub fn compose_switch(out: &mut Buffer, response: &ResponseHead, head: &[u8], id: &[u8]) {
-    headers::compose_status(out, 101, b"Switching Protocols");
-    let passes = |field: &&Field| headers::passes_downstream(field);
-    for field in response.fields.iter().filter(passes) {
-        headers::line(out, field.name.of(head), field.value.of(head));
+/// Writes the fields of the 101 that goes to the client.
+pub fn compose_switch(head: &mut HeadWriter, response: &Response, bytes: &[u8], id: &[u8]) {
+    for field in response.fields.iter().filter(|field| headers::passes_downstream(field)) {
+        head.field(field.name.of(bytes), field.value.of(bytes));
     }
-    headers::line(out, b"X-Request-Id", id);
-    out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    head.field(b"X-Request-Id", id);
 }
 
 /// What the client offers to speak, over all fields.
@@ -153,8 +165,8 @@ fn is_separator(byte: u8) -> bool {
 }
 
 /// The query without its tokens; nothing else of it changes.
-fn compose_query(out: &mut Buffer, query: &[u8], keeps_tokens: bool) {
-    if !keeps_tokens || !parameters(query).any(|(name, _)| is_access_token(name)) {
+fn compose_query(out: &mut Buffer, query: &[u8], tokens: Tokens) {
+    if tokens == Tokens::Pass || !parameters(query).any(|(name, _)| is_access_token(name)) {
         return out.put(query);
     }
     // Each piece with the separator before it; the first that stays has the question mark.
@@ -201,7 +213,8 @@ const ACCESS_TOKEN: &[u8] = b"access_token";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::HeadLimits;
+    use crate::http::Method;
+    use crate::http1::{HeadLimits, RequestHead, ResponseHead};
     use crate::net::BufferPool;
 
     const KEY: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -211,7 +224,7 @@ mod tests {
             "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{fields}\r\n"
         );
         let mut request = Request::default();
-        request.parse(head.as_bytes(), &HeadLimits::default()).expect("a right head");
+        RequestHead::parse(head.as_bytes(), &HeadLimits::DEFAULT, &mut request).expect("a valid head");
         request
     }
 
@@ -292,7 +305,7 @@ mod tests {
         let many = vec!["a"; SUBPROTOCOLS_MAX + 1].join(",");
         assert_eq!(wrong(&format!("{KEY}Sec-WebSocket-Protocol: {many}\r\n")), Some(Subprotocols));
         let mut plain = request("/ws", KEY);
-        plain.head.websocket = false;
+        plain.is_websocket = false;
         assert_eq!(check(&plain, &Origins::Any), Err(NoUpgrade));
     }
 
@@ -330,10 +343,10 @@ mod tests {
             ("?access_token=x;b", "?b"),
         ] {
             let mut out = BufferPool::new().buffer();
-            compose_query(&mut out, query.as_bytes(), true);
+            compose_query(&mut out, query.as_bytes(), Tokens::Stay);
             assert_eq!(String::from_utf8_lossy(out.filled()), left, "{query}");
             let mut out = BufferPool::new().buffer();
-            compose_query(&mut out, query.as_bytes(), false);
+            compose_query(&mut out, query.as_bytes(), Tokens::Pass);
             assert_eq!(out.filled(), query.as_bytes());
         }
     }
@@ -341,9 +354,10 @@ mod tests {
     #[test]
     fn only_the_right_accept_begins_a_tunnel() {
         let answered = |fields: &str| {
-            let mut head = format!("HTTP/1.1 101 x\r\n{fields}\r\n").into_bytes();
-            let mut response = ResponseHead::default();
-            response.parse(&mut head, &HeadLimits::default()).expect("a right head");
+            let head = format!("HTTP/1.1 101 x\r\n{fields}\r\n").into_bytes();
+            let mut response = Response::default();
+            ResponseHead::parse(&head, &HeadLimits::DEFAULT, Method::Get, &mut response)
+                .expect("a valid head");
             is_answered(&request("/ws", KEY), &response, &head)
         };
         let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n";

@@ -35,6 +35,7 @@ impl AccessContext {
             user: self.user.as_deref(),
             status: 101,
             code: None,
+            cause: None,
             bytes_in: self.head_bytes_in + bytes_in,
             bytes_out: self.head_bytes_out + bytes_out,
             total_us: clock::now_us() - self.begun_us,

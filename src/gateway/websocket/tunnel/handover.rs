@@ -129,16 +129,11 @@ impl Tunnels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
+    use crate::config::testing::config;
 
     fn rules(tunnels_max: Option<&str>, balance: &str) -> Arc<WebSocket> {
-        let written = Written {
-            jwt_secret: Some("x".repeat(32)),
-            ws_max_connections: tunnels_max.map(str::to_owned),
-            ws_balance: Some(balance.to_owned()),
-            ..Written::default()
-        };
-        lower(written, Written::default()).expect("a configuration").config.websocket
+        let tunnels_max = tunnels_max.map(|count| format!("ws_max_connections = {count}\n"));
+        config(&format!("{}ws_balance = '{balance}'\n", tunnels_max.unwrap_or_default())).websocket
     }
 
     /// Core 0 of cores with so many slots taken.

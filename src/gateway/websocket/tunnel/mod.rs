@@ -402,16 +402,10 @@ const PEER_PATIENCE: Duration = Duration::from_secs(120);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Written, lower};
+    use crate::config::testing::config;
 
     fn allowance(rate: &str, burst: u32) -> impl Fn(u64) -> bool {
-        let written = Written {
-            jwt_secret: Some("x".repeat(32)),
-            ws_messages_per_second: Some(rate.to_owned()),
-            ws_messages_burst: Some(burst.to_string()),
-            ..Written::default()
-        };
-        let config = lower(written, Written::default()).expect("a configuration").config;
+        let config = config(&format!("ws_messages_per_second = {rate}\nws_messages_burst = {burst}\n"));
         let allowance = Allowance::new(&config.websocket, 1_000);
         move |now_ms| allowance.take(&config.websocket, now_ms)
     }

@@ -1,0 +1,132 @@
+//! Connections to the admin listener: accepted within a bound, each served until it closes, errs or dawdles.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::pages::{Admin, Page};
+use crate::clock;
+use crate::downstream::h1::{Connection, HeadFailure, Received};
+use crate::downstream::{AfterAnswer, ClientStream, Next, Outcome, ResponseBody, Settings};
+use crate::http::{BodyLength, HeadPool, Method, Request};
+use crate::http1::{HeadLimits, RequestHead};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS};
+use crate::message::Trailers;
+use crate::net::listener::{Listener, Socket};
+use crate::net::{NEVER, SendError, Transport};
+
+/// Serves the admin listener for as long as the runtime runs, or until it is another process's.
+///
+/// # Errors
+/// The listener cannot be registered with the runtime, or cannot be polled.
+pub async fn serve(admin: Rc<Admin>, socket: Socket) -> std::io::Result<()> {
+    let listener = Listener::new(socket)?;
+    let open: Rc<Cell<usize>> = Rc::default();
+    let heads = Rc::<HeadPool>::default();
+    while await_connection(&admin, &listener).await? {
+        match listener.try_accept() {
+            Ok(Some((transport, peer))) if open.get() < ADMIN_CONNECTIONS_MAX => {
+                open.set(open.get() + 1);
+                let (admin, open, heads) = (admin.clone(), open.clone(), heads.clone());
+                monoio::spawn(async move {
+                    converse(&admin, &heads, transport, peer).await;
+                    open.set(open.get() - 1);
+                });
+            }
+            Ok(_) => {}
+            // Out of descriptors, mostly.
+            Err(_) => admin.io.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await,
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a connection. False: the listener is another process's.
+async fn await_connection(admin: &Admin, listener: &Listener) -> std::io::Result<bool> {
+    let mut readable = pin!(listener.readable());
+    let or_left = poll_fn(|context| match readable.as_mut().poll(context) {
+        _ if admin.is_left.get() => Poll::Ready(Ok(false)),
+        Poll::Ready(readable) => Poll::Ready(readable.map(|()| true)),
+        Poll::Pending => Poll::Pending,
+    });
+    admin.io.timers.until(NEVER, or_left).await.unwrap_or(Ok(false))
+}
+
+/// Serves one request after another.
+async fn converse(admin: &Admin, heads: &Rc<HeadPool>, transport: Transport, peer: SocketAddr) {
+    let mut connection = Connection::new(&admin.io, transport, peer);
+    while connection.first_bytes(&admin.io, &SETTINGS).await {
+        let next = match connection.head(&admin.io, &SETTINGS, heads).await {
+            Received::Request(heads, head) => {
+                let page = admin.page(&heads.request);
+                answer(admin, &mut connection, head, &heads.request, page).await
+            }
+            Received::Refused(heads, HeadFailure::Protocol(error)) => {
+                let head = RequestHead::default();
+                answer(admin, &mut connection, head, &heads.request, Page::refused(error)).await
+            }
+            Received::Refused(_, HeadFailure::TimedOut) | Received::Nothing => return,
+        };
+        match next {
+            Next::KeepAlive => {}
+            Next::Linger => return connection.linger(&admin.io).await,
+            Next::Close => return,
+        }
+    }
+}
+
+async fn answer(
+    admin: &Admin,
+    connection: &mut Connection,
+    head: RequestHead,
+    request: &Request,
+    page: Page,
+) -> Next {
+    let mut client = ClientStream::h1(&admin.io, &SETTINGS, connection, head, 0);
+    // A body is not awaited here.
+    let after = match request.body {
+        BodyLength::None => AfterAnswer::Continue,
+        BodyLength::Exact(_) | BodyLength::Unknown => AfterAnswer::Close,
+    };
+    let outcome: Outcome<()> = match send(&mut client, after, request, &page).await {
+        Ok(()) => Outcome::Complete,
+        Err(_) => Outcome::Aborted,
+    };
+    client.conclude(&outcome).await
+}
+
+async fn send(
+    client: &mut ClientStream<'_>,
+    after: AfterAnswer,
+    request: &Request,
+    page: &Page,
+) -> Result<(), SendError> {
+    let mut responder = client.answer(after, request.expects_continue);
+    let mut head = responder.head(page.status, page.reason.as_bytes());
+    head.field(b"Content-Type", page.content_type.as_bytes());
+    if page.status == 405 {
+        head.field(b"Allow", b"GET, HEAD");
+    }
+    let bytes = page.body.len() as u64;
+    let length = if request.method == Method::Head { BodyLength::None } else { BodyLength::Exact(bytes) };
+    let body = ResponseBody { length, announced: Some(bytes), trailers: Trailers::Drop };
+    let mut sink = responder.respond(head, body);
+    if length != BodyLength::None {
+        sink.write(page.body.as_bytes()).await?;
+    }
+    sink.flush().await
+}
+
+const SETTINGS: Settings = Settings {
+    head_limits: HeadLimits::DEFAULT,
+    request_head_ms: ADMIN_TIMEOUT_MS,
+    keep_alive_ms: ADMIN_TIMEOUT_MS,
+    body_ms: ADMIN_TIMEOUT_MS,
+    body_rate_min: 0,
+};
+
+/// The pause after running out of file descriptors, in milliseconds.
+const BACKOFF_MS: u64 = 100;

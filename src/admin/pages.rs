@@ -1,0 +1,109 @@
+//! What the admin listener shows: health, readiness and metrics.
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::gateway::core::Metrics;
+use crate::gateway::core::readiness::Readiness;
+use crate::http::{Method, ProtocolError, Request};
+use crate::net::Io;
+use crate::net::runtime::Driver;
+use crate::telemetry::metrics::Counter;
+use crate::telemetry::metrics::prometheus::{self, Extra};
+
+/// What the admin listener knows.
+pub struct Admin {
+    /// The readiness of the process.
+    pub readiness: Arc<Readiness>,
+    /// Each core's CPU, driver and metrics.
+    pub cores: Vec<(usize, Driver, Metrics)>,
+    /// The control thread's driver.
+    pub control: Driver,
+    /// Access-log lines that the sink did not take; `None`: no access log.
+    pub access_log_refused: Option<Arc<Counter>>,
+    /// Timers and buffers of the control thread.
+    pub io: Rc<Io>,
+    /// The listener is another process's by now.
+    pub is_left: Rc<Cell<bool>>,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
+}
+
+impl Page {
+    fn text(status: u16, reason: &'static str, body: String) -> Page {
+        Page { status, reason, content_type: TEXT, body }
+    }
+
+    /// The answer to what is no request.
+    pub(super) fn refused(error: ProtocolError) -> Page {
+        Page::text(error.status(), "Refused", format!("{}\n", error.detail()))
+    }
+}
+
+impl Admin {
+    /// The answer to a request.
+    pub(super) fn page(&self, request: &Request) -> Page {
+        let is_read = matches!(request.method, Method::Get | Method::Head);
+        match request.path() {
+            b"/healthz" | b"/readyz" | b"/metrics" if !is_read => {
+                Page::text(405, "Method Not Allowed", "GET only\n".into())
+            }
+            b"/healthz" => Page::text(200, "OK", "ok\n".into()),
+            b"/readyz" if self.readiness.get().is_ready() => Page::text(200, "OK", self.readiness_text()),
+            b"/readyz" => Page::text(503, "Service Unavailable", self.readiness_text()),
+            b"/metrics" => {
+                Page { status: 200, reason: "OK", content_type: PROMETHEUS, body: self.metrics_text() }
+            }
+            _ => Page::text(404, "Not Found", "not found\n".into()),
+        }
+    }
+
+    fn readiness_text(&self) -> String {
+        let mut text = format!("{}\n", self.readiness.get().text());
+        for (index, (cpu, driver, metrics)) in self.cores.iter().enumerate() {
+            let redis = if metrics.redis.breaker_open.get() > 0 { ", redis out of reach" } else { "" };
+            let _ = writeln!(text, "core {index}: cpu {cpu}, {driver}{redis}");
+        }
+        let _ = writeln!(text, "control: {}", self.control);
+        text
+    }
+
+    fn metrics_text(&self) -> String {
+        let cores = self.cores.iter().map(|(cpu, driver, metrics)| prometheus::Core {
+            cpu: *cpu,
+            driver: driver.text(),
+            metrics,
+        });
+        let cores: Vec<_> = cores.collect();
+        let control = [("driver", self.control.text())];
+        let mut extra = vec![Extra {
+            name: "control_driver",
+            kind: "gauge",
+            help: "The I/O driver of the control thread.",
+            labels: &control,
+            value: 1,
+        }];
+        extra.extend(self.access_log_refused.as_ref().map(|refused| Extra {
+            name: "access_log_lines_refused",
+            kind: "counter",
+            help: "Access-log lines that could not be written: a full disk, a closed pipe.",
+            labels: &[],
+            value: refused.get(),
+        }));
+        let mut text = String::new();
+        prometheus::render(&cores, &Metrics::default(), &extra, &mut text);
+        text
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,20 @@
+//! The list of all settings.
+
+use super::{clients, limits, listen, process, tokens, upstreams, websockets};
+use crate::config::key::{AnyKey, Section};
+
+/// All sections, in the order of `--help`, of the manual and of `check`.
+pub const ALL: [Section; 7] = [
+    listen::SECTION,
+    process::SECTION,
+    tokens::SECTION,
+    limits::SECTION,
+    upstreams::SECTION,
+    websockets::SECTION,
+    clients::SECTION,
+];
+
+/// All settings, in the order of the sections.
+pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
+    ALL.iter().flat_map(|section| section.keys.iter().copied())
+}

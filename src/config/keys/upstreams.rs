@@ -1,0 +1,245 @@
+//! The settings under "Upstreams".
+
+use std::time::Duration;
+
+use crate::config::address::{self, UpstreamUrl};
+use crate::config::key::{InFile, Key, OnReload, Section, Shown};
+use crate::config::value::{DAY, SECOND, TICK, count, duration, show_duration};
+
+/// The settings under "Upstreams".
+pub const SECTION: Section = Section {
+    heading: "Upstreams",
+    heading_in_check: "Upstream connections",
+    keys: &[
+        &UPSTREAM_AUTH_URL,
+        &UPSTREAM_MESSAGE_URL,
+        &UPSTREAM_DELIVERY_URL,
+        &UPSTREAM_PROFILE_URL,
+        &UPSTREAM_CONVERSATION_URL,
+        &UPSTREAM_CONNECT_TIMEOUT,
+        &UPSTREAM_HEAD_TIMEOUT,
+        &UPSTREAM_IDLE_TIMEOUT,
+        &UPSTREAM_KEEP_ALIVE,
+        &UPSTREAM_IDLE_CONNECTIONS,
+        &UPSTREAM_MAX_IN_FLIGHT,
+        &DNS_REFRESH,
+    ],
+};
+
+pub const UPSTREAM_AUTH_URL: Key<UpstreamUrl> = Key {
+    env: "UPSTREAM_AUTH_URL",
+    flag: "upstream-auth-url",
+    value_name: "URL",
+    in_file: InFile::Scalar,
+    default: "http://auth:5001",
+    bounds: "URL",
+    help: "The service that registers users and logs them in",
+    more: "",
+    parse: address::upstream,
+    shown: Shown::Elsewhere,
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_MESSAGE_URL: Key<UpstreamUrl> = Key {
+    env: "UPSTREAM_MESSAGE_URL",
+    flag: "upstream-message-url",
+    value_name: "URL",
+    in_file: InFile::Scalar,
+    default: "http://message:5002",
+    bounds: "URL",
+    help: "The service of messages",
+    more: "",
+    parse: address::upstream,
+    shown: Shown::Elsewhere,
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_DELIVERY_URL: Key<UpstreamUrl> = Key {
+    env: "UPSTREAM_DELIVERY_URL",
+    flag: "upstream-delivery-url",
+    value_name: "URL",
+    in_file: InFile::Scalar,
+    default: "http://delivery:5003",
+    bounds: "URL",
+    help: "The service of WebSockets",
+    more: "",
+    parse: address::upstream,
+    shown: Shown::Elsewhere,
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_PROFILE_URL: Key<UpstreamUrl> = Key {
+    env: "UPSTREAM_PROFILE_URL",
+    flag: "upstream-profile-url",
+    value_name: "URL",
+    in_file: InFile::Scalar,
+    default: "http://profile:5004",
+    bounds: "URL",
+    help: "The service of users",
+    more: "",
+    parse: address::upstream,
+    shown: Shown::Elsewhere,
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_CONVERSATION_URL: Key<UpstreamUrl> = Key {
+    env: "UPSTREAM_CONVERSATION_URL",
+    flag: "upstream-conversation-url",
+    value_name: "URL",
+    in_file: InFile::Scalar,
+    default: "http://conversation:5005",
+    bounds: "URL",
+    help: "The service of conversations",
+    more: "",
+    parse: address::upstream,
+    shown: Shown::Elsewhere,
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_CONNECT_TIMEOUT: Key<Duration> = Key {
+    env: "UPSTREAM_CONNECT_TIMEOUT",
+    flag: "upstream-connect-timeout",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "2s",
+    bounds: "50ms to 24h",
+    help: "How long connecting to an upstream may take",
+    more: "",
+    parse: |text| duration(text, TICK, DAY),
+    shown: Shown::Value(|config| show_duration(config.timeouts.upstream_connect)),
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_HEAD_TIMEOUT: Key<Duration> = Key {
+    env: "UPSTREAM_HEAD_TIMEOUT",
+    flag: "upstream-head-timeout",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "30s",
+    bounds: "50ms to 24h",
+    help: "From the end of a request to the head of its response",
+    more: "",
+    parse: |text| duration(text, TICK, DAY),
+    shown: Shown::Value(|config| show_duration(config.timeouts.upstream_head)),
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_IDLE_TIMEOUT: Key<Duration> = Key {
+    env: "UPSTREAM_IDLE_TIMEOUT",
+    flag: "upstream-idle-timeout",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "30s",
+    bounds: "50ms to 24h",
+    help: "Between bytes of a response body, and of a request that an upstream does not read",
+    more: "",
+    parse: |text| duration(text, TICK, DAY),
+    shown: Shown::Value(|config| show_duration(config.timeouts.upstream_idle)),
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_KEEP_ALIVE: Key<Duration> = Key {
+    env: "UPSTREAM_KEEP_ALIVE",
+    flag: "upstream-keep-alive",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "60s",
+    bounds: "50ms to 24h",
+    help: "How long a pooled connection may be idle",
+    more: "",
+    parse: |text| duration(text, TICK, DAY),
+    shown: Shown::Value(|config| show_duration(config.timeouts.upstream_keep_alive)),
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_IDLE_CONNECTIONS: Key<usize> = Key {
+    env: "UPSTREAM_IDLE_CONNECTIONS",
+    flag: "upstream-idle-connections",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: "256",
+    bounds: "0 to 65536",
+    help: "Idle connections kept per upstream and core",
+    more: "",
+    parse: |text| count(text, 0, IDLE_MAX),
+    shown: Shown::Value(|config| format!("{} per upstream and core", config.sizes.upstream_idle)),
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_MAX_IN_FLIGHT: Key<usize> = Key {
+    env: "UPSTREAM_MAX_IN_FLIGHT",
+    flag: "upstream-max-in-flight",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: "1024",
+    bounds: "1 to 1048576",
+    help: "Requests in flight per upstream and core",
+    more: "Over it: 503 `overloaded`, at once.",
+    parse: |text| count(text, 1, IN_FLIGHT_MAX),
+    shown: Shown::Value(|config| format!("{} per upstream and core", config.sizes.upstream_in_flight)),
+    on_reload: OnReload::Takes,
+};
+
+pub const DNS_REFRESH: Key<Duration> = Key {
+    env: "DNS_REFRESH",
+    flag: "dns-refresh",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "30s",
+    bounds: "1s to 24h",
+    help: "Between two resolutions of an upstream's name",
+    more: "",
+    parse: |text| duration(text, SECOND, DAY),
+    shown: Shown::Value(|config| show_duration(config.timeouts.dns_refresh)),
+    on_reload: OnReload::Takes,
+};
+
+/// Idle connections per upstream and core that an operator may set.
+const IDLE_MAX: usize = 65_536;
+/// Requests in flight per upstream and core that an operator may set.
+const IN_FLIGHT_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{moves, refuses};
+
+    #[test]
+    fn every_key_moves_its_own_setting() {
+        moves(
+            &SECTION,
+            &[
+                (&UPSTREAM_AUTH_URL, "http://a", "auth http://a:80"),
+                (&UPSTREAM_MESSAGE_URL, "http://a", "message http://a:80"),
+                (&UPSTREAM_DELIVERY_URL, "http://a", "delivery http://a:80"),
+                (&UPSTREAM_PROFILE_URL, "http://a", "profile http://a:80"),
+                (&UPSTREAM_CONVERSATION_URL, "http://a", "conversation http://a:80"),
+                (&UPSTREAM_CONNECT_TIMEOUT, "50ms", "UPSTREAM_CONNECT_TIMEOUT 50ms"),
+                (&UPSTREAM_HEAD_TIMEOUT, "7s", "UPSTREAM_HEAD_TIMEOUT 7s"),
+                (&UPSTREAM_IDLE_TIMEOUT, "7s", "UPSTREAM_IDLE_TIMEOUT 7s"),
+                (&UPSTREAM_KEEP_ALIVE, "7s", "UPSTREAM_KEEP_ALIVE 7s"),
+                (&UPSTREAM_IDLE_CONNECTIONS, "0", "UPSTREAM_IDLE_CONNECTIONS 0 per"),
+                (&UPSTREAM_MAX_IN_FLIGHT, "7", "UPSTREAM_MAX_IN_FLIGHT 7 per"),
+                (&DNS_REFRESH, "7s", "DNS_REFRESH 7s"),
+            ],
+        );
+    }
+
+    #[test]
+    fn refuses_each_wrong_value_with_its_key() {
+        refuses(&[
+            (&UPSTREAM_AUTH_URL, "auth:5001"),
+            (&UPSTREAM_MESSAGE_URL, "http://a/b"),
+            (&UPSTREAM_DELIVERY_URL, "https://a"),
+            (&UPSTREAM_PROFILE_URL, "http://"),
+            (&UPSTREAM_CONVERSATION_URL, "ws://a"),
+            (&UPSTREAM_CONNECT_TIMEOUT, "0s"),
+            (&UPSTREAM_HEAD_TIMEOUT, "49ms"),
+            (&UPSTREAM_IDLE_TIMEOUT, "forever"),
+            (&UPSTREAM_KEEP_ALIVE, "-1s"),
+            (&UPSTREAM_IDLE_CONNECTIONS, "65537"),
+            (&UPSTREAM_MAX_IN_FLIGHT, "0"),
+            (&DNS_REFRESH, "500ms"),
+        ]);
+    }
+}

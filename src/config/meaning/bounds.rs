@@ -1,0 +1,52 @@
+//! The upper bound of every wait and of every size.
+
+use std::time::Duration;
+
+/// The upper bound of every wait, with its key and default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request head (or the accept) to its last. `REQUEST_HEAD_TIMEOUT`, 10 s.
+    pub request_head: Duration,
+    /// How long a keep-alive connection may be idle. `KEEP_ALIVE_TIMEOUT`, 75 s.
+    pub keep_alive: Duration,
+    /// How long a request body, or a client that reads a response, may make no progress. Also the grace period
+    /// before [`Sizes::body_rate_min`] applies. `BODY_TIMEOUT`, 30 s.
+    pub body: Duration,
+    /// Connecting to an upstream. `UPSTREAM_CONNECT_TIMEOUT`, 2 s.
+    pub upstream_connect: Duration,
+    /// From the end of the request to the response head. `UPSTREAM_HEAD_TIMEOUT`, 30 s.
+    pub upstream_head: Duration,
+    /// Between bytes of a response body, and of a request that an upstream does not read.
+    /// `UPSTREAM_IDLE_TIMEOUT`, 30 s.
+    pub upstream_idle: Duration,
+    /// How long a pooled upstream connection may be idle. `UPSTREAM_KEEP_ALIVE`, 60 s.
+    pub upstream_keep_alive: Duration,
+    /// Between two resolutions of an upstream's name. `DNS_REFRESH`, 30 s.
+    pub dns_refresh: Duration,
+    /// From failing readiness to closing the listeners. `SHUTDOWN_DELAY`, 0 s.
+    pub shutdown_delay: Duration,
+    /// From closing the listeners to cutting off the remaining connections. `SHUTDOWN_TIMEOUT`, 15 s.
+    pub shutdown: Duration,
+    /// From the start of a new binary to its report that it is ready. `UPGRADE_TIMEOUT`, 30 s.
+    pub upgrade: Duration,
+}
+
+/// The upper bound of every size, with its key and default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// A request or response head, in bytes. `HEAD_MAX_BYTES`, 32 KiB.
+    pub head_bytes: usize,
+    /// A request line, in bytes. `REQUEST_LINE_MAX_BYTES`, 8 KiB.
+    pub request_line_bytes: usize,
+    /// Fields of a head, at most [`crate::limits::FIELDS_MAX`]. `HEAD_MAX_FIELDS`, 100.
+    pub fields: usize,
+    /// A request body, in bytes. 0: no bound. `BODY_MAX_BYTES`, 10 MiB.
+    pub body_bytes: u64,
+    /// The lowest average rate of a body that is waited for, in bytes per second. 0: no bound.
+    /// `BODY_MIN_RATE`, 1 KiB/s.
+    pub body_rate_min: u64,
+    /// Idle connections kept per upstream and core. `UPSTREAM_IDLE_CONNECTIONS`, 256.
+    pub upstream_idle: usize,
+    /// Requests in flight per upstream and core. `UPSTREAM_MAX_IN_FLIGHT`, 1024.
+    pub upstream_in_flight: usize,
+}

@@ -1,0 +1,55 @@
+//! The whole configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::bounds::{Sizes, Timeouts};
+use super::limits::{RateLimit, Redis};
+use super::listen::{Cors, Listen};
+use super::process::{AccessLog, CoreChoice, IoDriver};
+use super::routes::Route;
+use super::tokens::Jwt;
+use super::upstreams::Upstream;
+use super::websockets::WebSocket;
+
+/// A valid configuration. It is immutable: a reload makes a new one.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The public listener.
+    pub listen: Listen,
+    /// Address of the admin listener (health and metrics). `None`: there is no admin listener.
+    pub admin_addr: Option<SocketAddr>,
+    /// The CPUs that get a core.
+    pub cores: CoreChoice,
+    /// Connections per core. `None`: derived from RLIMIT_NOFILE.
+    pub connections_max: Option<usize>,
+    /// How the threads wait for their sockets.
+    pub io_driver: IoDriver,
+    /// How tokens are verified.
+    pub jwt: Jwt,
+    /// The global rate limit.
+    pub rate_limit: RateLimit,
+    /// The shared store of the rate limit.
+    pub redis: Redis,
+    /// The internal services. A route names one by its index.
+    pub upstreams: Vec<Upstream>,
+    /// The routes, in the order in which they are written.
+    pub routes: Vec<Route>,
+    /// Peers whose forwarding headers are trusted.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The browser origins that may call.
+    pub cors: Cors,
+    /// Rules for WebSocket handshakes and tunnels.
+    pub websocket: Arc<WebSocket>,
+    /// The upper bound of every wait.
+    pub timeouts: Timeouts,
+    /// The upper bound of every size.
+    pub sizes: Sizes,
+    /// Where access-log lines go.
+    pub access_log: AccessLog,
+    /// The file that holds the pid of the running process. `None`: no file is written.
+    pub pid_file: Option<PathBuf>,
+}

@@ -1,0 +1,23 @@
+//! The types of a valid configuration, one file per section of settings.
+
+pub mod bounds;
+pub mod choice;
+pub mod config;
+pub mod limits;
+pub mod listen;
+pub mod process;
+pub mod routes;
+pub mod tokens;
+pub mod upstreams;
+pub mod websockets;
+
+pub use bounds::{Sizes, Timeouts};
+pub use choice::Choice;
+pub use config::Config;
+pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redis, RedisAddress};
+pub use listen::{Cors, Listen};
+pub use process::{AccessLog, CoreChoice, IoDriver};
+pub use routes::{Access, Per, Route, RouteKind, RouteLimit, TokenSources};
+pub use tokens::{Jwt, Secret};
+pub use upstreams::{Upstream, UpstreamAddress};
+pub use websockets::{Origins, TokenExpiry, WebSocket};

@@ -1,0 +1,138 @@
+//! The routes: which requests go to which upstream, on which conditions.
+
+use std::fmt;
+
+use super::choice::Choice;
+use super::limits::Rate;
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// The methods that it accepts, in upper case. Empty: any method.
+    pub methods: Vec<String>,
+    /// Path patterns: `/exact`, `/with/{parameter}`, `/below/*` (every path below, and `/below/` itself).
+    pub paths: Vec<String>,
+    /// Index into [`super::config::Config::upstreams`].
+    pub upstream: usize,
+    /// Who may use it.
+    pub access: Access,
+    /// The protocol that it carries.
+    pub kind: RouteKind,
+    /// Where a handshake may carry its token. Requests carry it in `Authorization` only.
+    pub token_sources: TokenSources,
+    /// Whether the client's `Authorization` goes to the upstream.
+    pub authorization_forwarded: bool,
+    /// Whether trailer fields pass, in both directions.
+    pub trailers_forwarded: bool,
+    /// The largest request body of this route, in bytes. `None`: as [`super::bounds::Sizes::body_bytes`].
+    pub body_bytes_max: Option<u64>,
+    /// Whether its requests also draw from the client's global bucket.
+    pub is_limited_globally: bool,
+    /// The limits of this route, at most [`crate::limits::ROUTE_LIMITS_MAX`].
+    pub limits: Vec<RouteLimit>,
+}
+
+/// A limit of one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteLimit {
+    /// Refill rate of a bucket. 0: no request passes.
+    pub rate: Rate,
+    /// Capacity of a bucket, in tokens.
+    pub burst: u32,
+    /// Which requests share a bucket.
+    pub per: Per,
+    /// Tokens that one request takes, from 1 to `burst`.
+    pub cost: u32,
+}
+
+/// Which requests of a route share a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// The requests of one verified user.
+    User,
+    /// The requests of one client address. An IPv6 client is its /64.
+    Ip,
+    /// All requests.
+    None,
+}
+
+impl Choice for Per {
+    const ALL: &'static [Self] = &[Self::User, Self::Ip, Self::None];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Ip => "ip",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Any client. Limits are per client address.
+    Public,
+    /// Clients with a valid token. Limits are per user.
+    Protected,
+}
+
+impl Choice for Access {
+    const ALL: &'static [Self] = &[Self::Public, Self::Protected];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Protected => "protected",
+        }
+    }
+}
+
+/// The protocol that a route carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteKind {
+    /// HTTP requests and responses.
+    Http,
+    /// A WebSocket handshake, then a tunnel.
+    WebSocket,
+}
+
+impl Choice for RouteKind {
+    const ALL: &'static [Self] = &[Self::Http, Self::WebSocket];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Where the handshakes of a route may carry their token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenSources {
+    /// In `Authorization: Bearer …`.
+    pub header: bool,
+    /// As the subprotocol `bearer.…`.
+    pub subprotocol: bool,
+    /// As `access_token` in the query.
+    pub query: bool,
+}
+
+impl TokenSources {
+    /// All sources.
+    pub const ALL: TokenSources = TokenSources { header: true, subprotocol: true, query: true };
+    /// No source.
+    pub(crate) const NONE: TokenSources = TokenSources { header: false, subprotocol: false, query: false };
+}
+
+impl fmt::Display for TokenSources {
+    /// The names of the sources: `header, query`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [(self.header, "header"), (self.subprotocol, "subprotocol"), (self.query, "query")];
+        let names: Vec<&str> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
+        f.write_str(&names.join(", "))
+    }
+}

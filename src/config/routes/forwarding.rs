@@ -1,0 +1,28 @@
+//! `forward_authorization` and `forward_trailers` of a route.
+
+use super::key::RouteKey;
+use super::report::Report;
+use crate::config::value::choice;
+use crate::config::written::WrittenRoute;
+
+/// Whether the client's `Authorization` goes to the upstream.
+pub(super) const FORWARD_AUTHORIZATION: RouteKey = RouteKey {
+    name: "forward_authorization",
+    default: "`true`",
+    help: "The client's `Authorization` goes to the upstream.",
+};
+
+/// Whether trailer fields pass.
+pub(super) const FORWARD_TRAILERS: RouteKey = RouteKey {
+    name: "forward_trailers",
+    default: "`false`",
+    help: "Trailer fields pass in both directions.",
+};
+
+pub(super) fn authorization(route: &WrittenRoute, report: &mut Report<'_>) -> bool {
+    FORWARD_AUTHORIZATION.read(route.forward_authorization.as_deref(), choice, report).unwrap_or(true)
+}
+
+pub(super) fn trailers(route: &WrittenRoute, report: &mut Report<'_>) -> bool {
+    FORWARD_TRAILERS.read(route.forward_trailers.as_deref(), choice, report).unwrap_or(false)
+}

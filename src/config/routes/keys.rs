@@ -1,0 +1,23 @@
+//! The lists of all keys of routes, in the order of the manual.
+
+use super::key::RouteKey;
+use super::{access, body, forwarding, limits, methods, name, paths, tokens_from};
+
+/// The keys of a `[[route]]`.
+pub const ROUTE_KEYS: [RouteKey; 12] = [
+    name::NAME,
+    paths::PATHS,
+    name::UPSTREAM,
+    methods::METHODS,
+    access::ACCESS,
+    access::KIND,
+    tokens_from::TOKENS_FROM,
+    forwarding::FORWARD_AUTHORIZATION,
+    forwarding::FORWARD_TRAILERS,
+    body::BODY_MAX_BYTES,
+    limits::LIMIT_GLOBAL,
+    limits::LIMIT,
+];
+
+/// The keys of a `[[route.limit]]`.
+pub const LIMIT_KEYS: [RouteKey; 4] = [limits::RATE, limits::BURST, limits::PER, limits::COST];

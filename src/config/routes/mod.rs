@@ -1,0 +1,30 @@
+//! Upstreams and routes: those of RealChat, or those of a file.
+//!
+//! To add a key to routes, define a [`RouteKey`] and its lowering in the file of its part, list it in `keys.rs`, and
+//! call the lowering in `of_file.rs`.
+
+mod access;
+mod body;
+mod forwarding;
+mod key;
+mod keys;
+mod limits;
+mod methods;
+mod name;
+mod of_file;
+mod paths;
+mod realchat;
+mod report;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens_from;
+mod upstreams;
+
+pub use key::RouteKey;
+pub use keys::{LIMIT_KEYS, ROUTE_KEYS};
+pub(crate) use methods::method;
+pub(super) use of_file::upstreams_and_routes;
+#[cfg(test)]
+pub(super) use realchat::routes as realchat_routes;

@@ -1,0 +1,173 @@
+//! What an operator wrote, as text: flags and environment, or a configuration file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::file_value::scalar;
+use super::key::{DefaultText, Key};
+
+/// What was written in one place: settings as text, and the upstreams and routes of a file.
+///
+/// The texts are not judged here; [`super::lower::lower`] gives them their meaning.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// By environment variable.
+    settings: BTreeMap<&'static str, Setting>,
+    /// Upstreams by name. Only a file has them.
+    pub upstreams: BTreeMap<String, WrittenUpstream>,
+    /// Routes in the order in which they are written. Only a file has them.
+    pub routes: Vec<WrittenRoute>,
+}
+
+/// The text of one setting.
+#[derive(Clone, PartialEq, Eq)]
+struct Setting {
+    text: String,
+    /// File and line (`gateway.toml:12`). `None`: a flag, or the environment.
+    place: Option<String>,
+}
+
+/// `[upstreams.NAME]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenUpstream {
+    /// Where it listens: `http://host:port` or `http+unix://%2Fpath`.
+    pub url: String,
+    /// File and line (`gateway.toml:12`).
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// One `[[route]]` of a file. [`super::routes`] defines the keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenRoute {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// The methods that it accepts.
+    pub methods: Option<Vec<String>>,
+    /// Path patterns.
+    pub paths: Vec<String>,
+    /// Name of an upstream.
+    pub upstream: String,
+    /// `public` or `protected`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub access: Option<String>,
+    /// `http` or `websocket`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub kind: Option<String>,
+    /// Where a handshake may carry its token: `header`, `subprotocol`, `query`.
+    pub tokens_from: Option<Vec<String>>,
+    /// Whether the client's `Authorization` goes to the upstream.
+    #[serde(default, deserialize_with = "scalar")]
+    pub forward_authorization: Option<String>,
+    /// Whether trailer fields pass.
+    #[serde(default, deserialize_with = "scalar")]
+    pub forward_trailers: Option<String>,
+    /// The largest request body.
+    #[serde(default, deserialize_with = "scalar")]
+    pub body_max_bytes: Option<String>,
+    /// Whether its requests also draw from the client's global bucket.
+    #[serde(default, deserialize_with = "scalar")]
+    pub limit_global: Option<String>,
+    /// `[[route.limit]]`: the limits of this route.
+    #[serde(default)]
+    pub limit: Vec<WrittenLimit>,
+    /// File and line (`gateway.toml:12`).
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// One `[[route.limit]]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenLimit {
+    /// Tokens per second.
+    #[serde(deserialize_with = "scalar")]
+    pub rate: Option<String>,
+    /// Capacity, in tokens.
+    #[serde(deserialize_with = "scalar")]
+    pub burst: Option<String>,
+    /// `user`, `ip` or `none`.
+    #[serde(deserialize_with = "scalar")]
+    pub per: Option<String>,
+    /// Tokens that one request takes.
+    #[serde(deserialize_with = "scalar")]
+    pub cost: Option<String>,
+}
+
+impl Written {
+    /// The text of a setting, if it is written here.
+    #[must_use]
+    pub fn get<T, D>(&self, key: &Key<T, D>) -> Option<&str> {
+        self.settings.get(key.env).map(|setting| setting.text.as_str())
+    }
+
+    /// The same with a setting written, in place of what is written for it.
+    #[must_use]
+    pub fn with<T, D>(mut self, key: &Key<T, D>, text: impl Into<String>) -> Self {
+        self.write(key.env, text.into(), None);
+        self
+    }
+
+    /// These settings, and those of `other` that are not written here.
+    ///
+    /// Upstreams and routes all come from one of the two: from `other` only if there are none here.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        for (env, setting) in other.settings {
+            self.settings.entry(env).or_insert(setting);
+        }
+        if self.routes.is_empty() && self.upstreams.is_empty() {
+            (self.upstreams, self.routes) = (other.upstreams, other.routes);
+        }
+        self
+    }
+
+    /// Writes the setting of an environment variable; `place` is file and line.
+    pub(super) fn write(&mut self, env: &'static str, text: String, place: Option<String>) {
+        self.settings.insert(env, Setting { text, place });
+    }
+
+    /// The subject of a mistake about a setting: its variable and, if a file holds it, the line:
+    /// `PORT (gateway.toml:12)`.
+    pub(super) fn subject<T, D: DefaultText>(&self, key: &Key<T, D>) -> String {
+        match self.settings.get(key.env).and_then(|setting| setting.place.as_deref()) {
+            Some(place) => format!("{} ({place})", key.env),
+            None => key.env.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for Written {
+    /// The variables without their values: some values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.settings.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::listen::{BIND, PORT};
+    use crate::config::keys::tokens::JWT_SECRET;
+
+    #[test]
+    fn the_nearer_layer_wins() {
+        let mut file = Written::default();
+        file.write(PORT.env, "2".to_owned(), Some("gateway.toml:1".to_owned()));
+        file.write(BIND.env, "::1".to_owned(), Some("gateway.toml:2".to_owned()));
+        let merged = Written::default().with(&PORT, "1").or(file);
+        assert_eq!((merged.get(&PORT), merged.get(&BIND)), (Some("1"), Some("::1")));
+        assert_eq!(merged.subject(&BIND), "BIND (gateway.toml:2)");
+        assert_eq!(merged.subject(&PORT), "PORT", "the file's line would be wrong for the flag's value");
+    }
+
+    #[test]
+    fn never_prints_a_value_for_debugging() {
+        let written = Written::default().with(&JWT_SECRET, "hunter2");
+        assert_eq!(format!("{written:?}"), "{\"JWT_SECRET\"}");
+    }
+}

@@ -1,0 +1,110 @@
+//! A pool of memory for futures: as many slots as exchanges were in progress at one time, each lent to the next
+//! exchange.
+//!
+//! ```text
+//! idle connection: a small task     busy connection: the same task + a slot (some 3 KiB)
+//! ```
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::limits::FUTURES_POOLED_MAX;
+
+/// The free slots of one core, for the futures that one function makes.
+pub struct FuturePool<T, F> {
+    make: T,
+    free: RefCell<Vec<Pin<Box<Option<F>>>>>,
+}
+
+impl<T, F: Future> FuturePool<T, F> {
+    /// An empty pool. `make` makes the futures, because their type has no name.
+    pub fn new(make: T) -> Rc<FuturePool<T, F>> {
+        Rc::new(FuturePool { make, free: RefCell::default() })
+    }
+
+    /// Makes a future in a slot of the pool.
+    pub fn run<A, B>(self: &Rc<Self>, first: A, second: B) -> PooledFuture<T, F>
+    where
+        T: Fn(A, B) -> F,
+    {
+        let mut slot = self.free.borrow_mut().pop().unwrap_or_else(|| Box::pin(None));
+        slot.as_mut().set(Some((self.make)(first, second)));
+        PooledFuture { slot: Some(slot), pool: self.clone() }
+    }
+}
+
+/// A future in its slot. Dropping it drops the future and frees the slot.
+pub struct PooledFuture<T, F> {
+    slot: Option<Pin<Box<Option<F>>>>,
+    pool: Rc<FuturePool<T, F>>,
+}
+
+impl<T, F: Future> Future for PooledFuture<T, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let future = self.slot.as_mut().and_then(|slot| slot.as_mut().as_pin_mut());
+        future.expect("the future stays in its slot until the drop").poll(context)
+    }
+}
+
+impl<T, F> Drop for PooledFuture<T, F> {
+    fn drop(&mut self) {
+        let Some(mut slot) = self.slot.take() else { return };
+        slot.as_mut().set(None);
+        let mut free = self.pool.free.borrow_mut();
+        if free.len() < FUTURES_POOLED_MAX {
+            free.push(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    async fn turn(shared: Rc<()>, is_over: bool) -> usize {
+        if !is_over {
+            std::future::pending::<()>().await;
+        }
+        Rc::strong_count(&shared)
+    }
+
+    fn poll<T, F: Future>(future: &mut Pin<&mut PooledFuture<T, F>>) -> Poll<F::Output> {
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn the_next_future_reuses_a_slot() {
+        let pool = FuturePool::new(turn);
+        for _ in 0..3 {
+            let mut future = pin!(pool.run(Rc::default(), true));
+            assert_eq!(pool.free.borrow().len(), 0);
+            assert_eq!(poll(&mut future), Poll::Ready(1));
+        }
+        assert_eq!(pool.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn dropping_an_unfinished_future_drops_what_it_holds() {
+        let (pool, shared) = (FuturePool::new(turn), Rc::new(()));
+        {
+            let mut future = pin!(pool.run(shared.clone(), false));
+            assert!(poll(&mut future).is_pending() && Rc::strong_count(&shared) == 2);
+        }
+        assert_eq!((Rc::strong_count(&shared), pool.free.borrow().len()), (1, 1));
+    }
+
+    #[test]
+    fn the_pool_keeps_no_more_free_slots_than_the_bound() {
+        let pool = FuturePool::new(turn);
+        let all: Vec<_> = (0..FUTURES_POOLED_MAX + 5).map(|_| pool.run(Rc::default(), true)).collect();
+        drop(all);
+        assert_eq!(pool.free.borrow().len(), FUTURES_POOLED_MAX);
+    }
+}

@@ -1,0 +1,154 @@
+//! An HTTP/1 connection of a client: the wait for a request, its head, and the end of the connection.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+
+use super::settings::Settings;
+use crate::clock;
+use crate::http::{HeadPool, LentHeads, Method, ProtocolError};
+use crate::http1::{HeadScan, RequestHead};
+use crate::limits::{DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN};
+use crate::net::{Buffer, Io, RecvError, Transport};
+
+/// A client's connection.
+pub struct Connection {
+    pub(super) transport: Transport,
+    pub(super) peer: SocketAddr,
+    /// What has arrived and was not used: the rest of a body, the next request.
+    pub(super) buffer: Buffer,
+    phase: Phase,
+    /// Requests since the last turn for every other task that were here before they were waited for.
+    pipelined: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No request has come yet.
+    Fresh,
+    /// A request was read before.
+    Used,
+}
+
+/// What came on a connection.
+pub enum Received {
+    /// A valid head; body bytes may be in the buffer.
+    Request(LentHeads, RequestHead),
+    /// Not a valid head.
+    Refused(LentHeads, HeadFailure),
+    /// The client is gone.
+    Nothing,
+}
+
+/// Why a head is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadFailure {
+    /// It breaks the protocol.
+    Protocol(ProtocolError),
+    /// It was not complete in time.
+    TimedOut,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(io: &Io, transport: Transport, peer: SocketAddr) -> Connection {
+        Connection { transport, peer, buffer: io.buffers.buffer(), phase: Phase::Fresh, pipelined: 0 }
+    }
+
+    /// Waits for the first bytes of the next head, without a buffer until they are there. False: they will not come.
+    pub async fn first_bytes(&mut self, io: &Io, settings: &Settings) -> bool {
+        let patience_ms = match self.phase {
+            Phase::Fresh => settings.request_head_ms,
+            Phase::Used => settings.keep_alive_ms,
+        };
+        let mut deadline = clock::now_ms() + patience_ms;
+        if !self.buffer.is_empty() {
+            self.pipelined = (self.pipelined + 1) % REQUESTS_PER_TURN;
+            if self.pipelined != 0 {
+                return true;
+            }
+            // Every other task has a turn before the poll completes.
+            let waited = io.timers.until(deadline, pin!(self.transport.writable())).await;
+            return matches!(waited, Ok(Ok(())));
+        }
+        loop {
+            if io.is_draining() {
+                deadline = deadline.min(clock::now_ms() + self.drain_grace_ms(io));
+            }
+            let waited = io.until_drain(deadline, pin!(self.transport.readable())).await;
+            // Looked at in any case: what has arrived before the end of the wait is served.
+            match self.transport.try_recv(self.buffer.room()) {
+                Ok(Some(0)) | Err(_) => return false,
+                Ok(Some(n)) => {
+                    self.buffer.fill(n);
+                    return true;
+                }
+                Ok(None) if matches!(waited, Err(_) | Ok(Some(Err(_)))) => return false,
+                Ok(None) => self.buffer.release_if_empty(),
+            }
+        }
+    }
+
+    /// How long an idle connection may take for a request while the core drains. A client that has just connected may
+    /// have its first request on the way.
+    fn drain_grace_ms(&self, io: &Io) -> u64 {
+        match self.phase {
+            Phase::Fresh => io.idle_grace_ms().max(DRAIN_FIRST_REQUEST_MS),
+            Phase::Used => io.idle_grace_ms(),
+        }
+    }
+
+    /// Waits for the rest of a head, the beginning of which is in the buffer.
+    pub async fn head(&mut self, io: &Io, settings: &Settings, heads: &Rc<HeadPool>) -> Received {
+        self.phase = Phase::Used;
+        let deadline = clock::now_ms() + settings.request_head_ms;
+        let mut scan = HeadScan::default();
+        let failure = loop {
+            match scan.advance(self.buffer.filled(), &settings.head_limits) {
+                Ok(Some(length)) => return self.parse(settings, heads, length),
+                Ok(None) => {}
+                Err(error) => break HeadFailure::Protocol(error),
+            }
+            match self.transport.recv(&mut self.buffer, &io.timers, deadline).await {
+                Ok(0) | Err(RecvError::Closed(_)) => return Received::Nothing,
+                Ok(_) => {}
+                Err(RecvError::TimedOut) => break HeadFailure::TimedOut,
+            }
+        };
+        self.refused(heads.take(), failure)
+    }
+
+    fn parse(&mut self, settings: &Settings, heads: &Rc<HeadPool>, length: usize) -> Received {
+        let mut heads = heads.take();
+        let bytes = &self.buffer.filled()[..length];
+        let received = match RequestHead::parse(bytes, &settings.head_limits, &mut heads.request) {
+            Ok(head) => Received::Request(heads, head),
+            Err(error) => self.refused(heads, HeadFailure::Protocol(error)),
+        };
+        self.buffer.consume(length);
+        self.buffer.release_if_empty();
+        received
+    }
+
+    /// Of a head that is no head it matters only whether its answer may have a body.
+    fn refused(&self, mut heads: LentHeads, failure: HeadFailure) -> Received {
+        let method = if self.buffer.filled().starts_with(b"HEAD ") { Method::Head } else { Method::Get };
+        heads.request.clear(method);
+        Received::Refused(heads, failure)
+    }
+
+    /// Half-closes and reads on for a bounded time, so that a reset does not destroy the last answer.
+    pub async fn linger(&mut self, io: &Io) {
+        self.transport.shutdown_write();
+        let deadline = clock::now_ms() + LINGER_MS;
+        let mut left = LINGER_BYTES_MAX;
+        loop {
+            self.buffer.clear();
+            let Ok(n) = self.transport.recv(&mut self.buffer, &io.timers, deadline).await else { return };
+            left = left.saturating_sub(n as u64);
+            if n == 0 || left == 0 {
+                return;
+            }
+        }
+    }
+}

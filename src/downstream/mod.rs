@@ -1,0 +1,16 @@
+//! Downstream: the clients' side. Reads requests off connections, writes responses, and decides what the outcome of an
+//! exchange means for its connection.
+
+pub mod client_address;
+mod future_pool;
+pub mod h1;
+mod outcome;
+mod responder;
+mod settings;
+mod stream;
+
+pub use future_pool::FuturePool;
+pub use outcome::{Next, Outcome};
+pub use responder::{Responder, ResponseBody};
+pub use settings::Settings;
+pub use stream::{AfterAnswer, ClientStream, Upgraded};

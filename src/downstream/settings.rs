@@ -1,0 +1,26 @@
+//! What a configuration says about clients' connections.
+
+use crate::http1::HeadLimits;
+use crate::net::Pace;
+
+/// Bounds and timeouts of a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bounds of a request's head.
+    pub head_limits: HeadLimits,
+    /// For a whole request head, in milliseconds (slowloris).
+    pub request_head_ms: u64,
+    /// For the next request on a connection, in milliseconds.
+    pub keep_alive_ms: u64,
+    /// For a client to move its body, or to take ours, in milliseconds.
+    pub body_ms: u64,
+    /// The floor of a body's average rate, in bytes per second of waiting; 0: none.
+    pub body_rate_min: u64,
+}
+
+impl Settings {
+    /// The patience with a client that sends a body or takes one.
+    pub fn pace(&self) -> Pace {
+        Pace::new(self.body_ms, self.body_rate_min)
+    }
+}

@@ -1,0 +1,189 @@
+//! One request's way to its client and back: its body, its response, and what follows on the connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use super::h1::Connection;
+use super::outcome::{Next, Outcome};
+use super::responder::{H1Responder, Responder};
+use super::settings::Settings;
+use crate::http1::RequestHead;
+use crate::limits::REFUSED_BODY_BYTES_MAX;
+use crate::message::BodySource;
+use crate::message::h1::{H1Body, H1Source};
+use crate::net::buffer::Mark;
+use crate::net::{Io, StreamSocket};
+
+/// The client's side of one exchange.
+pub enum ClientStream<'c> {
+    /// A request on an HTTP/1 connection.
+    H1(H1Stream<'c>),
+}
+
+/// One request on an HTTP/1 connection.
+pub struct H1Stream<'c> {
+    io: &'c Io,
+    settings: &'c Settings,
+    connection: &'c mut Connection,
+    head: RequestHead,
+    body: H1Body,
+    /// The response's head has said that the connection goes on.
+    keeps_alive: bool,
+}
+
+/// What an answer of the gateway's own leaves of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterAnswer {
+    /// The rest of the request can be read: another request may follow.
+    Continue,
+    /// Where the next request begins is anyone's guess.
+    Close,
+}
+
+/// Where a request's body stood, to send it once more.
+#[derive(Clone)]
+pub struct Checkpoint {
+    mark: Mark,
+    body: H1Body,
+}
+
+/// What goes on with a connection that has left HTTP.
+pub struct Upgraded {
+    /// The client's socket.
+    pub socket: OwnedFd,
+    /// What the client sent behind its request.
+    pub early: Vec<u8>,
+}
+
+impl<'c> ClientStream<'c> {
+    /// A request whose head was read from this connection. `body_bytes_max`: the bound of its body.
+    pub fn h1(
+        io: &'c Io,
+        settings: &'c Settings,
+        connection: &'c mut Connection,
+        head: RequestHead,
+        body_bytes_max: u64,
+    ) -> ClientStream<'c> {
+        let body = H1Body::new(head.framing, body_bytes_max);
+        ClientStream::H1(H1Stream { io, settings, connection, head, body, keeps_alive: false })
+    }
+
+    /// The other end of the connection: a client, or a proxy.
+    pub fn peer(&self) -> SocketAddr {
+        let ClientStream::H1(stream) = self;
+        stream.connection.peer
+    }
+
+    /// Bytes of the request's body so far.
+    pub fn body_bytes(&self) -> u64 {
+        let ClientStream::H1(stream) = self;
+        stream.body.bytes()
+    }
+
+    /// The bound of the request's body, in bytes.
+    pub fn set_body_bytes_max(&mut self, bytes_max: u64) {
+        let ClientStream::H1(stream) = self;
+        stream.body.set_bytes_max(bytes_max);
+    }
+
+    /// Both directions at once: the request's body, and the response.
+    pub fn split(&mut self) -> (BodySource<'_>, Responder<'_>) {
+        let ClientStream::H1(H1Stream { io, settings, connection, head, body, keeps_alive }) = self;
+        let Connection { transport, buffer, .. } = &mut **connection;
+        let (transport, timers, pace) = (&*transport, &*io.timers, settings.pace());
+        let source = H1Source { transport, timers, buffer, body, pace, watch: None };
+        let responder = H1Responder::new(io, settings, transport, *head, keeps_alive);
+        (BodySource::H1(source), Responder::H1(responder))
+    }
+
+    /// The way for an answer of the gateway's own, while nothing of the request's body is awaited.
+    pub fn answer(&mut self, after: AfterAnswer, expects_continue: bool) -> Responder<'_> {
+        let ClientStream::H1(stream) = self;
+        let may_continue = after == AfterAnswer::Continue && stream.is_drainable(expects_continue);
+        let H1Stream { io, settings, connection, head, keeps_alive, .. } = stream;
+        let head = RequestHead { keep_alive: head.keep_alive && may_continue, ..*head };
+        Responder::H1(H1Responder::new(io, settings, &connection.transport, head, keeps_alive))
+    }
+
+    /// Remembers where the request's body stands.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let ClientStream::H1(stream) = self;
+        Checkpoint { mark: stream.connection.buffer.mark(), body: stream.body.clone() }
+    }
+
+    /// Goes back to a checkpoint. False: what was consumed since is gone.
+    pub fn rewind(&mut self, checkpoint: Checkpoint) -> bool {
+        let ClientStream::H1(stream) = self;
+        let is_there = stream.connection.buffer.rewind(checkpoint.mark);
+        if is_there {
+            stream.body = checkpoint.body;
+        }
+        is_there
+    }
+
+    /// What the outcome of the exchange means for the connection.
+    pub async fn conclude<U>(&mut self, outcome: &Outcome<U>) -> Next {
+        let ClientStream::H1(stream) = self;
+        let next = match outcome {
+            Outcome::Aborted | Outcome::Upgraded(_) => Next::Close,
+            Outcome::Complete if stream.keeps_alive => stream.discard_rest().await,
+            // The client meant to go on, so more of it may be on its way.
+            Outcome::Complete if stream.head.keep_alive || !stream.body.is_complete() => Next::Linger,
+            Outcome::Complete => Next::Close,
+        };
+        // An idle connection keeps no buffer; one with the next request in it does.
+        stream.connection.buffer.release_if_empty();
+        next
+    }
+
+    /// A second descriptor of the client's socket, for what goes on with it: the exchange may still have polls of its own
+    /// on the ring, and another core may go on.
+    ///
+    /// # Errors
+    /// No file descriptors, or the connection is no plain socket.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        let ClientStream::H1(stream) = self;
+        let raw = stream.connection.transport.raw();
+        raw.map_or_else(|| Err(io::ErrorKind::Unsupported.into()), StreamSocket::duplicate)
+    }
+
+    /// Leaves HTTP: what the client sent behind its request goes along.
+    pub fn upgrade(&mut self, socket: OwnedFd) -> Upgraded {
+        let ClientStream::H1(stream) = self;
+        let buffer = &mut stream.connection.buffer;
+        let early = buffer.filled().to_vec();
+        buffer.clear();
+        Upgraded { socket, early }
+    }
+}
+
+impl H1Stream<'_> {
+    /// What is left of the request's body is worth reading for the connection's sake.
+    fn is_drainable(&self, expects_continue: bool) -> bool {
+        if self.body.is_complete() {
+            return true;
+        }
+        // A client that waits for 100 either sends its body or does not; nobody can know which (RFC 9110 §10.1.1).
+        self.body.is_intact()
+            && !expects_continue
+            && self.body.remaining().is_none_or(|left| left <= REFUSED_BODY_BYTES_MAX)
+    }
+
+    /// Reads what is left of the request's body after its response, so that the next request can come.
+    async fn discard_rest(&mut self) -> Next {
+        if self.body.is_complete() {
+            return Next::KeepAlive;
+        }
+        if !self.body.is_intact() {
+            return Next::Linger;
+        }
+        let Connection { transport, buffer, .. } = &mut *self.connection;
+        let (timers, pace) = (&*self.io.timers, self.settings.pace());
+        let mut source = H1Source { transport, timers, buffer, body: &mut self.body, pace, watch: None };
+        match source.discard(REFUSED_BODY_BYTES_MAX).await {
+            Ok(true) => Next::KeepAlive,
+            Ok(false) | Err(_) => Next::Linger,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Admission: who is asking, may they, and for which route. What comes after it needs an [`Admission`] as evidence.
+
+use std::net::IpAddr;
+
+use crate::auth::{self, CredentialError, Identity, User, Verified};
+use crate::clock;
+use crate::config::{Access, LimitHeaders, Route};
+use crate::gateway::answer::failure::Failure;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::plan::Plan;
+use crate::limit::{Client, Denied, Permit};
+
+/// Evidence that one request may use one route: its caller is who the route asks for, and every bucket was charged. Only
+/// [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
+#[derive(Debug)]
+pub struct Admission<'c> {
+    route: &'c Route,
+    identity: Identity,
+    _permit: Permit,
+}
+
+/// Who is asking.
+#[derive(Debug)]
+enum Caller {
+    /// On a public route nobody looks.
+    Anonymous,
+    /// The bearer of a valid token.
+    User(Verified),
+    /// Somebody without a valid token.
+    Rejected(CredentialError),
+}
+
+impl<'c> Admission<'c> {
+    /// The route.
+    pub fn route(&self) -> &'c Route {
+        self.route
+    }
+
+    /// Who may use it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl Caller {
+    /// Whose bucket the request is charged to. A caller without a valid token has a bucket of its own kind, so that a
+    /// client with a stale token can still log in.
+    fn client(&self, address: IpAddr) -> Client<'_> {
+        match self {
+            Caller::Anonymous => Client::Address(address),
+            Caller::User(verified) => Client::User(verified.user.as_str()),
+            Caller::Rejected(_) => Client::Bad(address),
+        }
+    }
+
+    fn user(&self) -> Option<&User> {
+        match self {
+            Caller::User(verified) => Some(&verified.user),
+            Caller::Anonymous | Caller::Rejected(_) => None,
+        }
+    }
+
+    fn authorize(self, access: Access) -> Result<Identity, CredentialError> {
+        match self {
+            Caller::Anonymous => auth::authorize(access, Err(CredentialError::Missing)),
+            Caller::User(verified) => auth::authorize(access, Ok(verified)),
+            Caller::Rejected(refusal) => auth::authorize(access, Err(refusal)),
+        }
+    }
+}
+
+impl<'c> Exchange<'c> {
+    /// Identify, limit, authorize, route: in this order, so that guessing tokens is limited too, and only callers with a
+    /// valid token learn which routes there are.
+    ///
+    /// # Errors
+    /// The first of the four that fails.
+    pub async fn admit(&mut self, plan: Plan<'c>) -> Result<Admission<'c>, Failure> {
+        let caller = self.identify(&plan);
+        self.record.user = caller.user().cloned();
+        let permit = self.charge(&plan, &caller).await?;
+        let identity = caller.authorize(plan.access()).map_err(Failure::Credential)?;
+        let destination = plan.destination()?;
+        self.client.set_body_bytes_max(destination.body_bytes_max);
+        Ok(Admission { route: destination.route, identity, _permit: permit })
+    }
+
+    fn identify(&self, plan: &Plan<'c>) -> Caller {
+        if plan.access() == Access::Public {
+            return Caller::Anonymous;
+        }
+        let authenticator = &self.core.snapshot.authenticator;
+        let verified =
+            plan.token(self.request).and_then(|token| authenticator.verify(token, clock::unix_s()));
+        verified.map_or_else(Caller::Rejected, Caller::User)
+    }
+
+    /// Charges every bucket that applies.
+    async fn charge(&mut self, plan: &Plan<'c>, caller: &Caller) -> Result<Permit, Failure> {
+        let address = self.record.client;
+        let (limiter, global) = (&self.core.snapshot.limiter, &self.core.snapshot.config.rate_limit);
+        let charged = limiter.charge(&plan.limited_request(caller.client(address), address), global).await;
+        self.record.quota = match &charged {
+            Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
+            Err(Denied::Limited(limited)) => Some(limited.quota),
+            Ok(_) | Err(Denied::Unavailable) => None,
+        };
+        let permit = charged.map_err(Failure::Limit)?;
+        self.core.resources.metrics.requests.admitted.add(1);
+        Ok(permit)
+    }
+}

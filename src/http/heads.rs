@@ -1,0 +1,62 @@
+//! The heads of one exchange, lent by the core so that a request allocates nothing for them.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use super::{Request, Response};
+use crate::limits::HEADS_POOLED_MAX;
+
+/// Both heads of one exchange.
+#[derive(Default)]
+pub struct Heads {
+    /// What was asked.
+    pub request: Request,
+    /// What the upstream answered.
+    pub response: Response,
+}
+
+/// The free heads of one core.
+#[derive(Default)]
+pub struct HeadPool {
+    /// Boxed, so that lending one moves a pointer and a connection's task stays small.
+    #[allow(clippy::vec_box)]
+    free: RefCell<Vec<Box<Heads>>>,
+}
+
+impl HeadPool {
+    /// Heads for one exchange.
+    pub fn take(self: &Rc<Self>) -> LentHeads {
+        let heads = self.free.borrow_mut().pop().unwrap_or_default();
+        LentHeads { heads: Some(heads), pool: self.clone() }
+    }
+}
+
+/// Heads on loan from their pool. Dropping them gives them back.
+pub struct LentHeads {
+    heads: Option<Box<Heads>>,
+    pool: Rc<HeadPool>,
+}
+
+impl Deref for LentHeads {
+    type Target = Heads;
+
+    fn deref(&self) -> &Heads {
+        self.heads.as_ref().expect("only the drop takes them")
+    }
+}
+
+impl DerefMut for LentHeads {
+    fn deref_mut(&mut self) -> &mut Heads {
+        self.heads.as_mut().expect("only the drop takes them")
+    }
+}
+
+impl Drop for LentHeads {
+    fn drop(&mut self) {
+        let mut free = self.pool.free.borrow_mut();
+        if free.len() < HEADS_POOLED_MAX {
+            free.extend(self.heads.take());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Authorities: the `Host` field and the authority of an absolute-form target.
+
+use std::net::Ipv6Addr;
+
+use super::ProtocolError;
+
+/// Refuses what is not a host name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+///
+/// Stricter than RFC 3986 §3.2.2 in what no host has: percent escapes, sub-delimiters (a comma would make
+/// one `X-Forwarded-Host` two), an empty port, IPvFuture.
+pub(crate) fn check(authority: &[u8]) -> Result<(), ProtocolError> {
+    let (host_is_valid, port) = if let Some(rest) = authority.strip_prefix(b"[") {
+        let end = rest.iter().position(|&byte| byte == b']').ok_or(ProtocolError::InvalidHost)?;
+        (is_ipv6(&rest[..end]), &rest[end + 1..])
+    } else {
+        let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+        (is_name(&authority[..end]), &authority[end..])
+    };
+    if host_is_valid && is_port(port) { Ok(()) } else { Err(ProtocolError::InvalidHost) }
+}
+
+fn is_name(host: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    !host.is_empty() && host.iter().all(allowed)
+}
+
+fn is_ipv6(address: &[u8]) -> bool {
+    std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Nothing, or a colon and a number of at most 16 bits.
+fn is_port(port: &[u8]) -> bool {
+    let Some(digits) = port.strip_prefix(b":") else { return port.is_empty() };
+    let number = |sum: u32, digit: &u8| sum * 10 + u32::from(digit - b'0');
+    let digits_only = (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    digits_only && digits.iter().fold(0, number) <= u32::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
+        for host in [
+            "a",
+            "chat.example.com",
+            "EXAMPLE.com:8080",
+            "10.0.0.1:1",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "my_svc",
+        ] {
+            assert_eq!(check(host.as_bytes()), Ok(()), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "a:",
+            "a:b",
+            "a:65536",
+            "a:123456",
+            "a:8 0",
+            "u@a",
+            "u:p@a",
+            "a/b",
+            "a b",
+            "a,b",
+            "a%41",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1]:",
+            "[]",
+            "[fe80::1%eth0]",
+            "[v1.a]",
+            "a?b",
+            "a#b",
+            "\u{e9}",
+            "a\\b",
+            "a\tb",
+            "a:+80",
+        ] {
+            assert_eq!(check(host.as_bytes()), Err(ProtocolError::InvalidHost), "{host}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The start: from a configuration to running threads. Sockets first, then a pinned thread for each core; the control
+//! thread's work is the [`Process`]'s.
+
+mod core_thread;
+mod error;
+mod machine;
+
+use std::sync::{Arc, Mutex};
+
+use crate::auth::Keys;
+use crate::config::Config;
+use crate::control::inherit::Inherited;
+use crate::control::names::{Names, Service};
+use crate::control::pid_file::PidFile;
+use crate::control::process::{Process, RunningCore};
+use crate::control::reload::{Load, Reload};
+use crate::control::running::Running;
+use crate::control::sockets::Sockets;
+use crate::control::{Postbox, Target, mailbox};
+use crate::gateway::core::readiness::Readiness;
+use crate::gateway::core::{Metrics, Prepared, Replacement};
+use crate::gateway::websocket::slots::UserSlots;
+use crate::gateway::websocket::tunnel::Tunnels;
+use crate::limit::Store;
+use crate::net::listener::Socket;
+use crate::route::RouteTable;
+use crate::telemetry::AccessLogWriter;
+use crate::worker::{Assignment, store};
+
+pub use error::LaunchError;
+
+use machine::{choose_cpus, connections_room};
+
+/// Starts every thread, and takes no client yet. `load` reads the configuration again, for a reload. `inherited`: what
+/// another process has handed over.
+///
+/// # Errors
+/// [`LaunchError`].
+pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Process, LaunchError> {
+    let cpus = choose_cpus(&config.cores)?;
+    let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
+    let config = Arc::new(config);
+    let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
+    let public = sockets.address().map_err(LaunchError::machine("PORT"))?;
+    let for_successor = sockets.for_successor().map_err(LaunchError::machine("sockets"))?;
+    let pid_file = prepare_pid_file(&config)?;
+    let access_log = AccessLogWriter::start(&config.access_log)
+        .map_err(|error| LaunchError::access_log(&config, &error))?;
+    let shared = Shared {
+        first: Replacement::first(config.clone(), routes, Arc::new(Keys::new(&config.jwt))),
+        readiness: Arc::default(),
+        store: Store::new(&config.rate_limit),
+        connections_room: connections_room(cpus.len()),
+    };
+    let (cores, postboxes) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared)?;
+    let Shared { readiness, store, .. } = shared;
+    let services = Service::all(redis_service(&config).as_ref(), &config);
+    let names = Names::begin(services, config.timeouts.dns_refresh, &postboxes)
+        .map_err(LaunchError::machine("names"))?;
+    let running = Arc::new(Running::new(config.clone()));
+    let reload = Arc::new(Reload {
+        load,
+        running: running.clone(),
+        cores: postboxes.clone(),
+        metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
+        names: Mutex::new(names),
+        redis: redis_service,
+        reopen_log: reopener(access_log.as_ref()),
+    });
+    let admin = sockets.admin;
+    Ok(Process {
+        config,
+        running,
+        reload,
+        cores,
+        postboxes,
+        readiness,
+        store,
+        access_log,
+        admin,
+        for_successor,
+        pid_file,
+        public,
+    })
+}
+
+/// What every core starts with.
+struct Shared {
+    first: Replacement,
+    readiness: Arc<Readiness>,
+    store: Store,
+    connections_room: usize,
+}
+
+/// Starts the thread of every core: each has the sockets at its index.
+fn start_cores(
+    cpus: Vec<core_affinity::CoreId>,
+    sockets: Vec<Vec<Socket>>,
+    access_log: Option<&AccessLogWriter>,
+    shared: &Shared,
+) -> Result<(Vec<RunningCore>, Arc<[Postbox]>), LaunchError> {
+    let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(LaunchError::machine("core"))?;
+    let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
+    let siblings = mailbox::siblings(&postboxes, &metrics);
+    let (slots, user_slots) = (Tunnels::slots(cpus.len()), Arc::<UserSlots>::default());
+    let mut cores = Vec::new();
+    let each = cpus.into_iter().zip(sockets).zip(mailboxes).zip(metrics);
+    for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {
+        let prepared = Prepared {
+            metrics: metrics.clone(),
+            access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
+            readiness: shared.readiness.clone(),
+            tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), user_slots.clone()),
+            store: shared.store.clone(),
+            connections_room: shared.connections_room,
+        };
+        let assignment = Assignment { prepared, first: shared.first.clone(), sockets, mailbox };
+        let (thread, driver) = core_thread::start(index, cpu, assignment, shared.first.config.io_driver)?;
+        cores.push(RunningCore { thread, cpu: cpu.id, driver, metrics });
+    }
+    Ok((cores, postboxes))
+}
+
+/// Mistakes in a configuration that is well-formed: missing CPUs, conflicting routes.
+pub fn check(config: &Config) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    if let Err(LaunchError::Mistakes(wrong)) = choose_cpus(&config.cores) {
+        mistakes.extend(wrong);
+    }
+    if let Err(wrong) = RouteTable::new(&config.routes) {
+        mistakes.extend(wrong);
+    }
+    mistakes
+}
+
+fn prepare_pid_file(config: &Config) -> Result<Option<PidFile>, LaunchError> {
+    let Some(path) = config.pid_file.as_deref() else { return Ok(None) };
+    let prepared = PidFile::prepare(path);
+    prepared.map(Some).map_err(|error| LaunchError::not_writable("PID_FILE", path, &error))
+}
+
+fn redis_service(config: &Config) -> Option<Service> {
+    let (address, _) = store::redis(config)?;
+    Some(Service { target: Target::Redis(address.clone()), name: "redis".to_owned(), address })
+}
+
+fn reopener(log: Option<&AccessLogWriter>) -> Box<dyn Fn() + Send + Sync> {
+    match log {
+        Some(log) => Box::new(log.reopener()),
+        None => Box::new(|| {}),
+    }
+}

@@ -1,0 +1,22 @@
+//! Messages on the wire: heads as they are written, bodies as they pass from one connection to another.
+//!
+//! ```text
+//! peer ──▶ BodySource ──piece──▶ BodySink ──▶ other peer
+//!          (decodes)             (encodes)
+//! ```
+//!
+//! The pipeline sees the enums; each variant speaks one version of HTTP. Nothing here knows what a head or a body is
+//! for.
+
+mod error;
+pub mod h1;
+mod head_writer;
+mod pump;
+mod sink;
+mod source;
+
+pub use error::BodyError;
+pub use head_writer::HeadWriter;
+pub use pump::{Progress, pump, transfer};
+pub use sink::{BodySink, Trailers};
+pub use source::{BodySource, Piece};

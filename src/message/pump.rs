@@ -1,0 +1,54 @@
+//! The pump: moves a body from its source to its sink, at the pace of the slower peer (back-pressure).
+
+use super::{BodyError, BodySink, BodySource, Piece};
+
+/// How far a body is after everything that had arrived was passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More is to come.
+    Partial,
+    /// The body is complete.
+    Complete,
+}
+
+/// Passes on what has arrived, and gathers the end of the body if it is there. Small pieces stay in the sink until the
+/// next flush.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn transfer(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<Progress, BodyError> {
+    loop {
+        match source.next_piece()? {
+            Piece::Data(data) => sink.write(data).await?,
+            Piece::Pending => return Ok(Progress::Partial),
+            Piece::Trailers(section) => {
+                sink.finish(section).await?;
+                source.accept();
+                return Ok(Progress::Complete);
+            }
+            Piece::End => {
+                sink.finish(&[]).await?;
+                return Ok(Progress::Complete);
+            }
+        }
+        source.accept();
+    }
+}
+
+/// Moves the rest of a body to its end, and sends everything that was gathered.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn pump(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<(), BodyError> {
+    loop {
+        let progress = transfer(source, sink).await?;
+        sink.flush().await?;
+        if progress == Progress::Complete {
+            return Ok(());
+        }
+        if source.receive().await? == Piece::End {
+            sink.finish(&[]).await?;
+            return Ok(sink.flush().await?);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Where a body comes from.
+
+use super::BodyError;
+use super::h1::H1Source;
+
+/// The receiving side of one body.
+pub enum BodySource<'s> {
+    /// The rest of an HTTP/1 message on its connection.
+    H1(H1Source<'s>),
+}
+
+/// What comes next of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'p> {
+    /// Body bytes, never empty.
+    Data(&'p [u8]),
+    /// The trailer section: whole field lines, checked. It ends the body.
+    Trailers(&'p [u8]),
+    /// The body is complete.
+    End,
+    /// Nothing more has arrived.
+    Pending,
+}
+
+impl BodySource<'_> {
+    /// The next piece of what has arrived. The body is *torn* until [`BodySource::accept`] says that the piece has left.
+    ///
+    /// # Errors
+    /// The sender broke the framing, or the body is larger than its bound.
+    pub fn next_piece(&mut self) -> Result<Piece<'_>, BodyError> {
+        match self {
+            BodySource::H1(source) => source.next_piece(),
+        }
+    }
+
+    /// The last piece has left whole: its bytes are done with.
+    pub fn accept(&mut self) {
+        match self {
+            BodySource::H1(source) => source.accept(),
+        }
+    }
+
+    /// Waits for more bytes. [`Piece::End`]: the sender has sent its last, and the body is complete with it;
+    /// [`Piece::Pending`]: there may be a next piece.
+    ///
+    /// # Errors
+    /// The sender is gone, dawdles, or ended in the middle of the body; the client is gone.
+    pub async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {
+        match self {
+            BodySource::H1(source) => source.receive().await,
+        }
+    }
+}

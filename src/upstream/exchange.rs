@@ -1,0 +1,155 @@
+//! One exchange on a leased connection: the request out, the response in.
+
+use super::h1::H1ResponseReader;
+use super::lease::Lease;
+use crate::http::{BodyLength, Method, ProtocolError, Response, push_decimal};
+use crate::http1::HeadLimits;
+use crate::message::h1::{Encoding, H1Sink};
+use crate::message::{BodyError, BodySink, BodySource, HeadWriter, Trailers};
+use crate::net::{Io, Pace, Sink, Transport};
+
+/// What an exchange with an upstream is bound to.
+pub struct Terms<'t> {
+    /// Timers and buffers.
+    pub io: &'t Io,
+    /// Bounds of a response's head.
+    pub head_limits: &'t HeadLimits,
+    /// The patience with the upstream.
+    pub pace: Pace,
+    /// The client: nobody awaits a response whose client has gone.
+    pub watch: &'t Transport,
+}
+
+/// Reads the response to one request: interim heads, the final head, its body.
+pub enum ResponseReader<'r> {
+    /// On an HTTP/1 connection.
+    H1(H1ResponseReader<'r>),
+}
+
+/// Which answers a request allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A response.
+    Response,
+    /// A response, or a 101 that switches protocols.
+    Switch,
+}
+
+/// Which head has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// A 1xx head: another head follows.
+    Interim,
+    /// The final head.
+    Final,
+}
+
+/// Why there is no response head.
+#[derive(Debug)]
+pub enum ResponseError {
+    /// The connection ended before a byte of a response: perhaps the upstream has never seen the request.
+    Stale,
+    /// The head breaks the protocol.
+    Protocol(ProtocolError),
+    /// A 101 that nobody asked for.
+    UnexpectedSwitch,
+    /// More interim heads than the bound.
+    TooManyInterim,
+    /// The connection ended, or broke.
+    Read(BodyError),
+}
+
+impl Lease<'_> {
+    /// Begins the head of a request on this connection. `target`: method, path and query.
+    pub fn head(&self, io: &Io, target: [&[u8]; 3], authority: &[u8]) -> HeadWriter {
+        HeadWriter::h1_request(io.buffers.buffer(), target, authority)
+    }
+
+    /// Ends the head of a request, whose fields are written. The sink takes its body.
+    pub fn request<'l>(
+        &'l self,
+        terms: &Terms<'l>,
+        head: HeadWriter,
+        body: BodyLength,
+        trailers: Trailers,
+    ) -> BodySink<'l> {
+        let HeadWriter::H1(mut out) = head;
+        match body {
+            BodyLength::Unknown => out.put(b"Transfer-Encoding: chunked\r\n"),
+            BodyLength::Exact(length) => {
+                out.put_all([b"Content-Length: ", push_decimal(length, &mut [0; 20]), b"\r\n"]);
+            }
+            BodyLength::None => {}
+        }
+        out.put(b"\r\n");
+        let encoding = if body == BodyLength::Unknown { Encoding::Chunked } else { Encoding::Raw };
+        let sink = Sink::new(self.transport(), &terms.io.timers, out, terms.pace.clone());
+        BodySink::H1(H1Sink::new(sink, encoding, trailers))
+    }
+
+    /// Ends the head of a WebSocket handshake, whose fields are written. Nothing but the head leaves.
+    pub fn handshake<'l>(&'l self, terms: &Terms<'l>, head: HeadWriter) -> BodySink<'l> {
+        let HeadWriter::H1(mut out) = head;
+        out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let sink = Sink::new(self.transport(), &terms.io.timers, out, terms.pace.clone());
+        BodySink::H1(H1Sink::new(sink, Encoding::Raw, Trailers::Drop))
+    }
+
+    /// The way for the response.
+    pub fn response<'l>(&'l self, terms: &Terms<'l>, expected: Expected) -> ResponseReader<'l> {
+        ResponseReader::H1(H1ResponseReader::new(self.transport(), terms, expected))
+    }
+}
+
+impl ResponseReader<'_> {
+    /// Waits for the next head until the deadline. Its bytes stay with the reader until [`ResponseReader::consume_head`].
+    /// A wait that is given up loses nothing.
+    ///
+    /// # Errors
+    /// [`ResponseError`].
+    pub async fn head(
+        &mut self,
+        method: Method,
+        response: &mut Response,
+        deadline_ms: u64,
+    ) -> Result<Arrived, ResponseError> {
+        match self {
+            ResponseReader::H1(reader) => reader.head(method, response, deadline_ms).await,
+        }
+    }
+
+    /// The bytes that the spans of the last head are ranges of.
+    pub fn head_bytes(&self) -> &[u8] {
+        match self {
+            ResponseReader::H1(reader) => reader.head_bytes(),
+        }
+    }
+
+    /// The last head is done with.
+    pub fn consume_head(&mut self) {
+        match self {
+            ResponseReader::H1(reader) => reader.consume_head(),
+        }
+    }
+
+    /// The body of the final response.
+    pub fn body(&mut self) -> BodySource<'_> {
+        match self {
+            ResponseReader::H1(reader) => BodySource::H1(reader.body()),
+        }
+    }
+
+    /// What has arrived behind the last head.
+    pub fn early(&self) -> &[u8] {
+        match self {
+            ResponseReader::H1(reader) => reader.early(),
+        }
+    }
+
+    /// The response is complete, and the upstream lets the connection carry another exchange.
+    pub fn is_reusable(&self) -> bool {
+        match self {
+            ResponseReader::H1(reader) => reader.is_reusable(),
+        }
+    }
+}
