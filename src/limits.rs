@@ -67,16 +67,16 @@ pub const FORWARDED_HOPS_MAX: usize = 32;
 /// The smallest remainder of a payload for which an operator may choose splicing, in bytes. Below it, two copies cost
 /// less than the pipe.
 pub const SPLICE_BYTES_LEAST: usize = 4 * 1024;
-/// Capacity of a pipe, in bytes: the most that one splice moves. Four times the default of Linux saves a quarter to a half
-/// of the CPU for large frames. Another four times saves a further tenth, which is not worth the memory (measured,
+/// Capacity of a pipe, in bytes: the most that one splice moves. Four times the default of Linux saves a quarter to a
+/// half of the CPU for large frames. Another four times saves a further tenth, which is not worth the memory (measured,
 /// `bench/`).
 pub const PIPE_BYTES: usize = 256 * 1024;
-/// Pipes of one core, lent and free. Over it: payloads are copied. The kernel allows all processes of an unprivileged user
-/// 16,384 pages of pipe buffers (`fs.pipe-user-pages-soft`); these can be a quarter of them. Over that it leaves new
-/// pipes at their default size, and later makes them smaller.
+/// Pipes of one core, lent and free. Over it: payloads are copied. The kernel allows all processes of an unprivileged
+/// user 16,384 pages of pipe buffers (`fs.pipe-user-pages-soft`); these can be a quarter of them. Over that it leaves
+/// new pipes at their default size, and later makes them smaller.
 pub const PIPES_MAX: usize = 64;
-/// How long the closing handshake of a tunnel may take, in milliseconds. Over it: the tunnel is cut off. During a drain,
-/// the rest of `SHUTDOWN_TIMEOUT` counts instead.
+/// How long the closing handshake of a tunnel may take, in milliseconds. Over it: the tunnel is cut off. During a
+/// drain, the rest of `SHUTDOWN_TIMEOUT` counts instead.
 pub const TUNNEL_CLOSE_MS: u64 = 5_000;
 /// How long before the end of a drain the remaining tunnels are cut off, in milliseconds, or a quarter of the drain if
 /// that is less: their access-log lines must be written before the process ends.
@@ -106,8 +106,8 @@ pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 /// Requests that one core has in flight to one upstream, by default (circuit breaker). Over it: 503 `overloaded`.
 pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
 
-/// Calls of one core that wait for a reply of Redis, including calls whose caller has given up. Over it: a new call fails
-/// at once.
+/// Calls of one core that wait for a reply of Redis, including calls whose caller has given up. Over it: a new call
+/// fails at once.
 pub const REDIS_QUEUE_MAX: usize = 8 * 1024;
 /// Integers in an answer of the script. Over it: the connection is closed.
 pub const REDIS_INTEGERS_MAX: usize = 8;
@@ -135,8 +135,8 @@ pub const WAITS_AT_ONCE_MAX: u32 = 16;
 pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
-/// File descriptors that a core needs in addition to its connections: ring, listener, mailbox, log, connections that are
-/// refused, pipes, and a few that the process opens for a moment.
+/// File descriptors that a core needs in addition to its connections: ring, listener, mailbox, log, connections that
+/// are refused, pipes, and a few that the process opens for a moment.
 pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;
 
 /// Submission entries of a core's ring. When it is full, the core submits them and goes on.
@@ -181,8 +181,8 @@ pub const ORDERS_QUEUED_MAX: usize = 64;
 /// Empty buckets that one core remembers, to deny requests without a call to Redis. Over it: those with a token due are
 /// dropped; if there are none, all.
 pub const KNOWN_EMPTY_MAX: usize = 8 * 1024;
-/// Token buckets of the in-memory limiter. Over it: those that are full again are dropped; if these are too few, all are,
-/// so every bucket is full again.
+/// Token buckets of the in-memory limiter. Over it: those that are full again are dropped; if these are too few, all
+/// are, so every bucket is full again.
 pub const MEMORY_BUCKETS_MAX: usize = 1_000_000;
 /// Rate limits of one route. Over it: the configuration is refused.
 pub const ROUTE_LIMITS_MAX: usize = 4;

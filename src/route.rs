@@ -118,9 +118,9 @@ impl RouteTable {
     /// Finds the route of a request. `method` is as sent. `path` is canonical and without its query: the bytes that are
     /// forwarded. Both are compared byte by byte, so case matters.
     ///
-    /// It does not allocate for exact paths, nor for patterns with at most three parameters, unless a parameter competes
-    /// with static text (`/a/{x}/b` and `/a/c/{y}`): then matchit uses lists on the heap. It would also do so for `/a/b`
-    /// and `/a/*`, so exact paths are looked up first.
+    /// It does not allocate for exact paths, nor for patterns with at most three parameters, unless a parameter
+    /// competes with static text (`/a/{x}/b` and `/a/c/{y}`): then matchit uses lists on the heap. It would also do so
+    /// for `/a/b` and `/a/*`, so exact paths are looked up first.
     pub fn find<'t>(&'t self, method: &[u8], path: &[u8]) -> Match<'t> {
         let Ok(path) = std::str::from_utf8(path) else { return Match::Unknown };
         let pattern = match self.exact.get(path) {

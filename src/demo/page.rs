@@ -1,7 +1,7 @@
 //! The page on the demo's own port: two of its tabs can log in and chat through the gateway.
 //!
-//! It is one file that loads nothing else. The gateway does not serve it: a page comes from a web server, and the gateway
-//! is not one. So the page has another origin than the gateway, as a real one would.
+//! It is one file that loads nothing else. The gateway does not serve it: a page comes from a web server, and the
+//! gateway is not one. So the page has another origin than the gateway, as a real one would.
 
 use std::sync::{Arc, OnceLock};
 

@@ -4,12 +4,12 @@
 //! with up to three decimals: `R` tokens per second are `R · 1000` units per µs. Only waits are rounded, and they are
 //! rounded up.
 //!
-//! Redis computes in Lua's doubles, which hold whole numbers below 2^53 exactly. A level, a capacity and a cost
-//! are at most 10^15 units and the clock is some 1.8 · 10^15 µs: both below 9.0 · 10^15. The one product,
-//! `elapsed · units_per_us`, may leave that range; it is then larger than any capacity, and
-//! stays so because rounding keeps the order: the bucket is full either way. The one quotient, `ceil(missing / units_per_us)`,
-//! has a fraction of at least `1 / units_per_us`, which is more than the rounding error of a quotient of two
-//! whole numbers below 2^53: it cannot be rounded to the whole number below.
+//! Redis computes in Lua's doubles, which hold whole numbers below 2^53 exactly. A level, a capacity and a cost are at
+//! most 10^15 units and the clock is some 1.8 · 10^15 µs: both below 9.0 · 10^15. The one product, `elapsed ·
+//! units_per_us`, may leave that range; it is then larger than any capacity, and stays so because rounding keeps the
+//! order: the bucket is full either way. The one quotient, `ceil(missing / units_per_us)`, has a fraction of at least
+//! `1 / units_per_us`, which is more than the rounding error of a quotient of two whole numbers below 2^53: it cannot
+//! be rounded to the whole number below.
 
 use std::fmt;
 use std::str::FromStr;

@@ -9,9 +9,10 @@ use std::pin::pin;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
+use super::errno::errno_name;
 use crate::clock;
 use crate::limits::TICK_MS;
-use crate::net::{self, Elapsed, Endpoint, StreamSocket, Timers, Transport};
+use crate::net::{Elapsed, Endpoint, StreamSocket, Timers, Transport};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl ConnectError {
     pub fn cause(&self) -> &'static str {
         match self {
             ConnectError::NoAddress => "no_address",
-            ConnectError::Failed(error) => net::errno_name(error),
+            ConnectError::Failed(error) => errno_name(error),
             ConnectError::TimedOut => "connect_timeout",
         }
     }

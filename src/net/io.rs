@@ -40,8 +40,8 @@ impl Io {
         self.timers.wake_all();
     }
 
-    /// Waits for `future` until the deadline. `None`: a drain has begun in the meantime. A drain does not end a wait that
-    /// began during it.
+    /// Waits for `future` until the deadline. `None`: a drain has begun in the meantime. A drain does not end a wait
+    /// that began during it.
     pub fn until_drain<F: Future + Unpin>(
         &self,
         at_ms: u64,

@@ -47,8 +47,8 @@ pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Binds one socket of the group without listening: no client gets into its queue before its core opens. Used while it is
-/// not certain that this process will serve clients.
+/// Binds one socket of the group without listening: no client gets into its queue before its core opens. Used while it
+/// is not certain that this process will serve clients.
 ///
 /// # Errors
 /// Those of `bind(2)`, unchanged.
@@ -65,8 +65,8 @@ pub fn bind_silently(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
     Ok(Socket { fd, keeper: Keeper::Nobody })
 }
 
-/// Makes sure that no other process listens on a port that is about to be shared: a socket without `SO_REUSEPORT` can be
-/// bound only if no socket listens there. Port 0 is always free.
+/// Makes sure that no other process listens on a port that is about to be shared: a socket without `SO_REUSEPORT` can
+/// be bound only if no socket listens there. Port 0 is always free.
 ///
 /// # Errors
 /// Another process listens on the port.
@@ -167,9 +167,9 @@ impl Listener {
         self.inner.readable(false)
     }
 
-    /// Drops new SYNs from now on. Clients whose SYN has arrived already still get into the queue. A client whose SYN is
-    /// dropped sends it again after a second, and then reaches another process or is refused. True: the caller should
-    /// accept the clients that are on their way before it closes the socket.
+    /// Drops new SYNs from now on. Clients whose SYN has arrived already still get into the queue. A client whose SYN
+    /// is dropped sends it again after a second, and then reaches another process or is refused. True: the caller
+    /// should accept the clients that are on their way before it closes the socket.
     pub fn turn_away(&self) -> bool {
         if self.keeper != Keeper::Nobody {
             return false;
@@ -178,9 +178,9 @@ impl Listener {
         SockRef::from(&fd_of(&self.inner)).attach_filter(&NO_SYN).is_ok()
     }
 
-    /// Stops listening at once, in every process that has the socket. Dropping alone would leave the socket open until the
-    /// ring has released its last poll, and the kernel would queue connections that are never accepted. A socket that
-    /// the service manager has is left open.
+    /// Stops listening at once, in every process that has the socket. Dropping alone would leave the socket open until
+    /// the ring has released its last poll, and the kernel would queue connections that are never accepted. A socket
+    /// that the service manager has is left open.
     pub fn close(self) {
         if self.keeper == Keeper::Nobody {
             // On a listening socket this ends listening. An error means that it has ended already.

@@ -2,8 +2,8 @@
 
 use crate::clock;
 
-/// The pace of one peer in one direction of one body. Only time spent waiting for *this* peer counts, so a slow upstream
-/// does not count against the client.
+/// The pace of one peer in one direction of one body. Only time spent waiting for *this* peer counts, so a slow
+/// upstream does not count against the client.
 #[derive(Debug, Clone)]
 pub struct Pace {
     idle_ms: u64,

@@ -43,7 +43,8 @@ impl PipePool {
             Some(ends) => ends,
             None if self.open.get() < PIPES_MAX => {
                 let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
-                // If the user's share of the kernel's pipe buffers is used up, the pipe keeps its default size and works.
+                // If the user's share of the kernel's pipe buffers is used up, the pipe keeps its default size and
+                // works.
                 let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
                 self.open.set(self.open.get() + 1);
                 Ends { read, write }
@@ -60,8 +61,8 @@ impl PipePool {
 }
 
 impl Pipe {
-    /// Moves at most `bytes_max` bytes from a socket into the pipe. `None`: nothing has arrived. `Some(0)`: the peer has
-    /// sent its last byte.
+    /// Moves at most `bytes_max` bytes from a socket into the pipe. `None`: nothing has arrived. `Some(0)`: the peer
+    /// has sent its last byte.
     pub fn pull(&mut self, from: &StreamSocket, bytes_max: usize) -> io::Result<Option<usize>> {
         let Some(ends) = &self.ends else { return Ok(None) };
         let pulled = from.try_splice_into(&ends.write, bytes_max.min(PIPE_BYTES))?;

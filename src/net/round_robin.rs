@@ -9,7 +9,8 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// The next candidates in turn, at most `max` and each at most once. Taking a candidate from the iterator uses up its turn.
+    /// The next candidates in turn, at most `max` and each at most once. Taking a candidate from the iterator uses up
+    /// its turn.
     pub fn order<'c, T>(&self, candidates: &'c [T], max: usize) -> impl Iterator<Item = &'c T> {
         (0..candidates.len().min(max)).map(|_| {
             let turn = self.turn.get();

@@ -13,8 +13,8 @@ use crate::limits::RING_ENTRIES;
 /// How a thread waits for its sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// io_uring with `SINGLE_ISSUER` and `DEFER_TASKRUN` (Linux 6.1): completions are processed when the thread asks for
-    /// them, many at a time. Or with `COOP_TASKRUN` (Linux 5.19): completions do not interrupt the thread.
+    /// io_uring with `SINGLE_ISSUER` and `DEFER_TASKRUN` (Linux 6.1): completions are processed when the thread asks
+    /// for them, many at a time. Or with `COOP_TASKRUN` (Linux 5.19): completions do not interrupt the thread.
     TunedRing,
     /// io_uring without flags.
     PlainRing,

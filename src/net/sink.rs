@@ -88,8 +88,8 @@ impl<'s> Sink<'s> {
         self.is_overdue = false;
     }
 
-    /// Waits until a send may move bytes. A socket counts as writable when a third of the kernel's buffer is free, and a
-    /// peer that reads slowly but steadily may need longer than the deadline for that. So a send is tried once more
+    /// Waits until a send may move bytes. A socket counts as writable when a third of the kernel's buffer is free, and
+    /// a peer that reads slowly but steadily may need longer than the deadline for that. So a send is tried once more
     /// after the deadline, and only if it finds no room at all has the peer timed out.
     async fn wait(&mut self) -> Result<(), SendError> {
         if self.is_overdue {

@@ -1,5 +1,5 @@
-//! A connected stream socket: it polls on the ring, moves bytes by direct calls that never block, and has the operations
-//! that only a socket has (splice, peek, duplicate, unacknowledged bytes).
+//! A connected stream socket: it polls on the ring, moves bytes by direct calls that never block, and has the
+//! operations that only a socket has (splice, peek, duplicate, unacknowledged bytes).
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -92,8 +92,8 @@ impl StreamSocket {
         self.reads_left.get() > 0
     }
 
-    /// Like [`StreamSocket::arrival`], without a deadline. It ends as soon as `is_called` returns true; the result is then
-    /// false.
+    /// Like [`StreamSocket::arrival`], without a deadline. It ends as soon as `is_called` returns true; the result is
+    /// then false.
     pub async fn arrival_unless(&self, timers: &Timers, is_called: impl Fn() -> bool) -> io::Result<bool> {
         if is_called() {
             return Ok(false);
@@ -194,14 +194,14 @@ impl StreamSocket {
         splice(pipe.as_fd(), fd_of(&self.inner), bytes_max)
     }
 
-    /// The number of bytes sent that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`). 0 if the kernel does not
-    /// say.
+    /// The number of bytes sent that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`). 0 if the kernel does
+    /// not say.
     pub fn unacknowledged(&self) -> u64 {
         u64::from(unacknowledged(fd_of(&self.inner)).unwrap_or(0))
     }
 
-    /// A second descriptor of the same socket, in the same mode. It keeps the connection open after this one is dropped,
-    /// perhaps on another core.
+    /// A second descriptor of the same socket, in the same mode. It keeps the connection open after this one is
+    /// dropped, perhaps on another core.
     ///
     /// # Errors
     /// There are no file descriptors left.
@@ -262,8 +262,8 @@ impl StreamSocket {
     }
 }
 
-/// Never waits, because both ends are in non-blocking mode (splice(2)). `SPLICE_F_MORE` is not set: it would hold back a
-/// short last segment.
+/// Never waits, because both ends are in non-blocking mode (splice(2)). `SPLICE_F_MORE` is not set: it would hold back
+/// a short last segment.
 fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Result<Option<usize>> {
     loop {
         match rustix::pipe::splice(from, None, to, None, bytes_max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)

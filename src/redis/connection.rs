@@ -208,8 +208,8 @@ impl<'p> Connection<'p> {
         .await
     }
 
-    /// Ends the calls that have timed out. All replies that had arrived are read by now, so these calls waited for Redis
-    /// and not for this core.
+    /// Ends the calls that have timed out. All replies that had arrived are read by now, so these calls waited for
+    /// Redis and not for this core.
     fn expire(&self) -> Result<(), OutageCause> {
         let expired = self.pipeline.queue.borrow_mut().expire(clock::now_us());
         self.pipeline.metrics.timeouts.add(u64::from(expired));

@@ -35,8 +35,9 @@ pub enum Opcode {
     Pong,
 }
 
-/// The sender of a frame. Frames of a client are masked, those of a server are not: "A server MUST NOT mask any frames that it sends
-/// to the client" and it "MUST close the connection upon receiving a frame that is not masked" (RFC 6455 §5.1).
+/// The sender of a frame. Frames of a client are masked, those of a server are not: "A server MUST NOT mask any frames
+/// that it sends to the client" and it "MUST close the connection upon receiving a frame that is not masked" (RFC 6455
+/// §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Sender {

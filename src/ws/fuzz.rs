@@ -2,8 +2,8 @@
 
 use super::{FrameRefusal, FrameRules, Passage, Sender, Then, Track, Verdict};
 
-/// Follows any bytes as one direction of a tunnel, once as a whole and once byte by byte. Both must pass the same bytes,
-/// and only bytes that came in.
+/// Follows any bytes as one direction of a tunnel, once as a whole and once byte by byte. Both must pass the same
+/// bytes, and only bytes that came in.
 ///
 /// # Panics
 /// If the two differ, or if a track holds back more than its bound.
