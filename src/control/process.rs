@@ -145,11 +145,7 @@ impl Process {
         if let Some(socket) = socket {
             let admin = Admin {
                 readiness: self.readiness.clone(),
-                cores: self
-                    .cores
-                    .iter()
-                    .map(|core| (core.cpu, core.driver, core.metrics.clone()))
-                    .collect(),
+                cores: self.cores.iter().map(|core| (core.cpu, core.driver, core.metrics.clone())).collect(),
                 control,
                 access_log_refused: self.access_log.as_ref().map(AccessLogWriter::refused),
                 io,
