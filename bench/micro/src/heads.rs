@@ -3,10 +3,11 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use realchat_gateway::gateway::forward::headers::{self, Context, Delivery};
-use realchat_gateway::gateway::core::heads::Request;
-use realchat_gateway::gateway::record::RequestId;
-use realchat_gateway::http1::{HeadLimits, HeadScan, Method, ResponseHead, canonicalise, http_date};
+use realchat_gateway::gateway::core::request_id::RequestId;
+use realchat_gateway::gateway::forward::headers::{self, Additions, Context};
+use realchat_gateway::http::{Method, Request, Response, canonicalise, http_date, push_decimal};
+use realchat_gateway::http1::{HeadLimits, HeadScan, RequestHead, ResponseHead};
+use realchat_gateway::message::HeadWriter;
 
 use crate::{Step, stage};
 
@@ -26,7 +27,7 @@ fn parse(head: String) -> Step {
     Box::new(move || {
         let bytes = black_box(head.as_bytes());
         let length = HeadScan::default().advance(bytes, &limits).expect("a head").expect("all of it");
-        request.parse(&bytes[..length], &limits).expect("a valid head");
+        RequestHead::parse(&bytes[..length], &limits, &mut request).expect("a valid head");
         black_box(&request);
     })
 }
@@ -66,41 +67,56 @@ pub fn compose_trusted() -> Step {
 /// The head that goes upstream, into a buffer of the pool.
 fn compose_request(head: String, is_peer_trusted: bool) -> Step {
     let (core, request) = (stage::core(), parsed(&head));
-    let id = core.ids.next_id();
+    let id = core.resources.ids.next_id();
     Box::new(move || {
-        let route = &core.config.routes[0];
-        let mut out = core.buffers.buffer();
-        let context = Context { core: &core, id: &id, user: Some("alice"), peer: CLIENT, is_peer_trusted };
-        let authority = &core.upstreams[route.upstream].authority;
-        headers::compose_request(&mut out, black_box(&request), route, authority, &context);
-        black_box(out.filled());
+        let route = &core.snapshot.config.routes[0];
+        let (ids, user) = (&core.resources.ids, Some("alice"));
+        let context = Context { ids, id: &id, user, peer: CLIENT, is_peer_trusted };
+        let authority = &core.snapshot.upstreams[route.upstream].authority;
+        let request = black_box(&request);
+        let target = [request.method_name(), request.path(), request.query()];
+        let out = core.resources.io.buffers.buffer();
+        let mut head = HeadWriter::h1_request(out, target, authority);
+        headers::compose_request(&mut head, request, route, &context);
+        end(head);
     })
+}
+
+/// What ends every head.
+fn end(head: HeadWriter) {
+    let HeadWriter::H1(mut out) = head;
+    out.put(b"\r\n");
+    black_box(out.filled());
 }
 
 /// A response's head in the buffer that it came in.
 pub fn parse_response() -> Step {
-    let (mut bytes, mut head, limits) =
-        (RESPONSE.as_bytes().to_vec(), ResponseHead::default(), HeadLimits::default());
+    let (mut bytes, mut response, limits) =
+        (RESPONSE.as_bytes().to_vec(), Response::default(), HeadLimits::default());
     Box::new(move || {
         let bytes = black_box(&mut bytes);
         let length = HeadScan::response().advance(bytes, &limits).expect("a head").expect("all of it");
-        head.parse(&mut bytes[..length], &limits).expect("a valid head");
-        black_box(&head);
+        ResponseHead::parse(&bytes[..length], &limits, Method::Get, &mut response).expect("a valid head");
+        black_box(&response);
     })
 }
 
 /// The head that goes to the client, into a buffer of the pool.
 pub fn compose_response() -> Step {
     let (core, request) = (stage::core(), parsed(&browser()));
-    let (mut bytes, mut head) = (RESPONSE.as_bytes().to_vec(), ResponseHead::default());
-    head.parse(&mut bytes, &HeadLimits::default()).expect("a valid head");
-    let id: RequestId = core.ids.next_id();
+    let (bytes, mut response) = (RESPONSE.as_bytes(), Response::default());
+    ResponseHead::parse(bytes, &HeadLimits::default(), Method::Get, &mut response).expect("a valid head");
+    let id: RequestId = core.resources.ids.next_id();
     Box::new(move || {
-        let framing = head.framing(Method::Get);
-        let delivery = Delivery { request: &request, id: &id, framing, keep_alive: true, quota: None };
-        let mut out = core.buffers.buffer();
-        headers::compose_response(&mut out, &core, black_box(&head), &bytes, &delivery);
-        black_box(out.filled());
+        let response = black_box(&response);
+        let cors = &core.snapshot.cors;
+        let additions = Additions { request: &request, id: &id, quota: None, cors };
+        let out = core.resources.io.buffers.buffer();
+        let mut head = HeadWriter::h1_response(out, response.status, response.reason.of(bytes));
+        headers::compose_response(&mut head, response, bytes, &additions);
+        // As the responder ends it.
+        head.field(b"Content-Length", push_decimal(black_box(200), &mut [0; 20]));
+        end(head);
     })
 }
 
@@ -114,7 +130,7 @@ pub fn date() -> Step {
 
 fn parsed(head: &str) -> Request {
     let mut request = Request::default();
-    request.parse(head.as_bytes(), &HeadLimits::default()).expect("a valid head");
+    RequestHead::parse(head.as_bytes(), &HeadLimits::default(), &mut request).expect("a valid head");
     request
 }
 

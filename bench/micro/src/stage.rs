@@ -6,8 +6,7 @@ use realchat_gateway::auth::{Keys, mint};
 use realchat_gateway::config::keys::tokens::JWT_SECRET;
 use realchat_gateway::config::{Config, Written, lower};
 use realchat_gateway::control::mailbox;
-use realchat_gateway::gateway::Core;
-use realchat_gateway::gateway::core::Parts;
+use realchat_gateway::gateway::core::{Core, Metrics, Prepared, Replacement, Resources};
 use realchat_gateway::gateway::websocket::tunnel::Tunnels;
 use realchat_gateway::limit::Store;
 use realchat_gateway::route::RouteTable;
@@ -22,20 +21,19 @@ pub fn config() -> Config {
 pub fn core() -> Core {
     let config = Arc::new(config());
     let (postboxes, _) = mailbox::mailboxes(1).expect("a pair of sockets");
-    let siblings = mailbox::siblings(&postboxes);
-    let counters = siblings[0].counters.clone();
-    Core::new(Parts {
-        routes: Arc::new(RouteTable::new(&config.routes).expect("routes of one meaning")),
-        keys: Arc::new(Keys::new(&config.jwt)),
+    let metrics = Metrics::default();
+    let siblings = mailbox::siblings(&postboxes, std::slice::from_ref(&metrics));
+    let resources = Resources::new(Prepared {
+        metrics,
+        access_log: None,
+        readiness: Arc::default(),
+        tunnels: Tunnels::new(siblings, 0, Tunnels::slots(1), Arc::default()),
         store: Store::Off,
         connections_room: 1,
-        redis: None,
-        tunnels: Tunnels::new(siblings, 0, Tunnels::rooms(1), Arc::default()),
-        counters,
-        access_log: None,
-        health: Arc::default(),
-        config,
-    })
+    });
+    let routes = Arc::new(RouteTable::new(&config.routes).expect("routes of one meaning"));
+    let keys = Arc::new(Keys::new(&config.jwt));
+    Core::new(resources, &Replacement::first(config, routes, keys), None)
 }
 
 /// A token of alice's, good for an hour from [`NOW`] on.
