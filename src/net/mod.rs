@@ -28,6 +28,6 @@ pub use io::Io;
 pub use pace::Pace;
 pub use pipe::{Pipe, PipePool};
 pub use round_robin::RoundRobin;
-pub use sink::{SendError, Sink};
-pub use socket::{Liveness, RecvError, StreamSocket};
+pub use sink::Sink;
+pub use socket::{Liveness, RecvError, SendError, StreamSocket};
 pub use transport::Transport;

@@ -1,10 +1,9 @@
 //! Sends bytes to one peer: small pieces are gathered in a buffer, large ones are sent from where they are.
 
-use std::io;
 use std::pin::pin;
 
 use crate::clock;
-use crate::net::{Buffer, Pace, Timers, Transport};
+use crate::net::{Buffer, Pace, SendError, Timers, Transport};
 
 /// The sending side of one connection during one message.
 pub struct Sink<'s> {
@@ -15,15 +14,6 @@ pub struct Sink<'s> {
     pace: Pace,
     /// The last wait ended at its deadline, not with a writable socket.
     is_overdue: bool,
-}
-
-/// Why bytes could not be sent.
-#[derive(Debug)]
-pub enum SendError {
-    /// The peer is gone.
-    Closed(io::Error),
-    /// The peer does not read them.
-    TimedOut,
 }
 
 impl<'s> Sink<'s> {

@@ -37,6 +37,15 @@ pub enum RecvError {
     TimedOut,
 }
 
+/// Why bytes could not be sent.
+#[derive(Debug)]
+pub enum SendError {
+    /// The peer is gone.
+    Closed(io::Error),
+    /// The peer does not read them.
+    TimedOut,
+}
+
 /// The state of an idle connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {

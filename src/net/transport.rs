@@ -5,9 +5,10 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use crate::net::socket::{Liveness, RecvError, StreamSocket};
+use crate::net::socket::{Liveness, RecvError, SendError, StreamSocket};
 use crate::net::{Buffer, Timers};
 
 /// A connection to a peer.
@@ -113,6 +114,28 @@ impl Transport {
         match self {
             Transport::Plain(socket) => socket.try_send(bytes),
         }
+    }
+
+    /// Sends all bytes, until the coarse clock shows `deadline_ms`.
+    ///
+    /// # Errors
+    /// The peer is gone, or does not read them in time.
+    pub async fn send_all(
+        &self,
+        mut bytes: &[u8],
+        timers: &Timers,
+        deadline_ms: u64,
+    ) -> Result<(), SendError> {
+        while !bytes.is_empty() {
+            match self.try_send(bytes).map_err(SendError::Closed)? {
+                Some(sent) => bytes = &bytes[sent..],
+                None => match timers.until(deadline_ms, pin!(self.writable())).await {
+                    Ok(polled) => polled.map_err(SendError::Closed)?,
+                    Err(_) => return Err(SendError::TimedOut),
+                },
+            }
+        }
+        Ok(())
     }
 
     /// Sends two pieces as one, so that a head and the first bytes of a body leave in one segment.

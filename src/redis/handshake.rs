@@ -1,7 +1,5 @@
 //! Sets up a new connection: authentication, database, script, and a first call that shows that it works.
 
-use std::pin::pin;
-
 use redis::{Cmd, Value};
 
 use super::breaker::OutageCause;
@@ -12,7 +10,7 @@ use super::server::Server;
 use super::settings::Settings;
 use crate::clock;
 use crate::limits::REDIS_CONNECT_MS;
-use crate::net::{Buffer, Io, RecvError, Timers, Transport};
+use crate::net::{Buffer, Io, RecvError, SendError, Timers, Transport};
 
 /// Connects and sets the connection up. On success it has answered a call of the script within the budget of a call.
 pub(super) async fn connect(
@@ -110,17 +108,11 @@ impl Setup<'_> {
         }
     }
 
-    async fn send(&self, mut bytes: &[u8], deadline_ms: u64) -> Result<(), OutageCause> {
-        while !bytes.is_empty() {
-            match self.transport.try_send(bytes).map_err(OutageCause::Broken)? {
-                Some(sent) => bytes = &bytes[sent..],
-                None => match self.timers.until(deadline_ms, pin!(self.transport.writable())).await {
-                    Ok(polled) => polled.map_err(OutageCause::Broken)?,
-                    Err(_) => return Err(OutageCause::Silent),
-                },
-            }
-        }
-        Ok(())
+    async fn send(&self, bytes: &[u8], deadline_ms: u64) -> Result<(), OutageCause> {
+        self.transport.send_all(bytes, self.timers, deadline_ms).await.map_err(|error| match error {
+            SendError::Closed(error) => OutageCause::Broken(error),
+            SendError::TimedOut => OutageCause::Silent,
+        })
     }
 
     /// The next reply, and what it says as an error.

@@ -123,7 +123,7 @@ fn kind(value: &Value<'_>) -> &'static str {
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     let suffix = suffix(kind);
     let _ = write!(out, "# HELP {PREFIX}{name}{suffix} ");
-    escape(out, help.trim(), false);
+    escape(out, help.trim(), Text::Help);
     let _ = writeln!(out, "\n# TYPE {PREFIX}{name}{suffix} {kind}");
 }
 
@@ -131,7 +131,7 @@ fn sample(out: &mut String, name: &str, kind: &str, labels: &[(&str, &str)], val
     let _ = write!(out, "{PREFIX}{name}{}", suffix(kind));
     for (nth, (label, text)) in labels.iter().enumerate() {
         let _ = write!(out, "{}{label}=\"", if nth == 0 { '{' } else { ',' });
-        escape(out, text, true);
+        escape(out, text, Text::Label);
         out.push('"');
     }
     let _ = writeln!(out, "{} {value}", if labels.is_empty() { "" } else { "}" });
@@ -141,13 +141,20 @@ fn suffix(kind: &str) -> &'static str {
     if kind == "counter" { "_total" } else { "" }
 }
 
+/// Where a text stands in the exposition format.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Text {
+    Help,
+    Label,
+}
+
 /// Escapes backslash and line feed, and the quote in a label's value.
-fn escape(out: &mut String, text: &str, is_label: bool) {
+fn escape(out: &mut String, text: &str, kind: Text) {
     for c in text.chars() {
         match c {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
-            '"' if is_label => out.push_str("\\\""),
+            '"' if kind == Text::Label => out.push_str("\\\""),
             _ => out.push(c),
         }
     }
