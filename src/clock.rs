@@ -1,15 +1,15 @@
-//! Time: a coarse clock for deadlines, a precise one for durations, the calendar for records.
+//! Clocks: a coarse one for deadlines, a precise one for durations, and the calendar for logs.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Milliseconds of a clock that only goes forward, as of the kernel's last tick (1–4 ms ago). It is read
-/// without entering the kernel, so every wait may ask it.
+/// Milliseconds of a clock that only goes forward, as of the kernel's last tick (1–4 ms ago). Reading it does not enter
+/// the kernel, so every wait may read it.
 pub fn now_ms() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
-/// Microseconds of a clock that only goes forward: for durations in records.
+/// Microseconds of a clock that only goes forward: for durations in logs.
 pub fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
@@ -56,7 +56,7 @@ mod tests {
         {
             assert_eq!(civil(days), date);
         }
-        // 2100 is no leap year.
+        // 2100 is not a leap year.
         assert_eq!(civil(47_541), (2100, 3, 1));
     }
 }

@@ -1,9 +1,8 @@
-//! Which route a request belongs to: method and canonical path in, route out.
+//! Routing: finds the route of a request from its method and canonical path.
 //!
-//! The most specific pattern that knows the path decides alone: static text before a `{parameter}`, and both
-//! before `/*`. A method which that pattern does not take is *method not allowed*, even if a wider pattern
-//! would take it: `GET /api/v1/auth/login` must not slip to the routes of `/api/v1/auth/*` because only `POST`
-//! was given a route of its own.
+//! Only the most specific pattern that matches the path decides: static text before a `{parameter}`, and both before
+//! `/*`. If that pattern does not have the method, the answer is *method not allowed*, even if a wider pattern has it:
+//! `GET /api/v1/auth/login` must not fall through to `/api/v1/auth/*` because only `POST` has a route of its own.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,42 +10,42 @@ use matchit::{InsertError, Router};
 
 use crate::config::{Access, Route, RouteKind};
 
-/// The routes that are in force. Immutable; a reload makes a new one.
+/// The table of all routes. It is immutable; a reload makes a new one.
 #[derive(Debug, Clone)]
 pub struct RouteTable {
     entries: Vec<RouteEntry>,
-    /// Paths without parameter: they win over every pattern with one.
+    /// Paths without a parameter. They take precedence over patterns.
     exact: HashMap<String, Pattern>,
     patterns: Router<Pattern>,
 }
 
-/// One route and its place in the configuration.
+/// One route and its index in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteEntry {
     /// Index into [`crate::config::Config::routes`].
     pub index: usize,
-    /// The route.
+    /// The route as configured.
     pub route: Route,
 }
 
-/// What the table says about a request.
+/// The result of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match<'t> {
-    /// This route takes it.
+    /// This route serves the request.
     Route(&'t RouteEntry),
-    /// The path is known, the method is not: 405.
+    /// A route has the path, but no route has it with this method: 405.
     MethodNotAllowed {
         /// The value of `Allow` (RFC 9110 §10.2.1).
         allow: &'t str,
-        /// Public only if every route on the path is: else the answer would map the API for strangers.
+        /// Public only if every route with this path is. Otherwise the answer would show the API to strangers.
         access: Access,
     },
-    /// No route knows the path.
+    /// No route has the path.
     Unknown,
 }
 
 impl<'t> Match<'t> {
-    /// The route's name, for the record.
+    /// The route's name, for the access log.
     pub fn name(&self) -> Option<&'t str> {
         match self {
             Match::Route(entry) => Some(&entry.route.name),
@@ -62,7 +61,7 @@ impl<'t> Match<'t> {
         }
     }
 
-    /// Who may ask. What no route knows is protected too, so that nobody maps the API from outside.
+    /// Who may see the result. An unknown path is protected too, so that strangers cannot explore the API.
     pub fn access(&self) -> Access {
         match self {
             Match::Route(entry) => entry.route.access,
@@ -81,17 +80,17 @@ struct Pattern {
     access: Access,
 }
 
-/// A pattern while the table is made: as written, and who wrote it.
+/// A pattern while the table is built: as written, with the routes that have it.
 struct Draft {
     written: String,
     routes: Vec<usize>,
 }
 
 impl RouteTable {
-    /// Makes the table.
+    /// Builds the table.
     ///
     /// # Errors
-    /// Every malformed pattern and every two routes that claim the same requests, in words, by name.
+    /// A sentence for every malformed pattern and every two routes for the same requests, with their names.
     pub fn new(routes: &[Route]) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let drafts = drafts(routes, &mut mistakes);
@@ -116,12 +115,12 @@ impl RouteTable {
         Ok(Self { entries, exact, patterns })
     }
 
-    /// The route of a request. The method as sent; the path canonical and without its query: the bytes that
-    /// are forwarded, compared as they are, case included.
+    /// Finds the route of a request. `method` is as sent. `path` is canonical and without its query: the bytes that are
+    /// forwarded. Both are compared byte by byte, so case matters.
     ///
-    /// Allocates nothing for exact paths, nor for patterns with at most three parameters of which none
-    /// competes with static text (`/a/{x}/b` beside `/a/c/{y}`): for those matchit keeps lists on the heap.
-    /// That it would for `/a/b` beside `/a/*` is why exact paths are looked up first.
+    /// It does not allocate for exact paths, nor for patterns with at most three parameters, unless a parameter competes
+    /// with static text (`/a/{x}/b` and `/a/c/{y}`): then matchit uses lists on the heap. It would also do so for `/a/b`
+    /// and `/a/*`, so exact paths are looked up first.
     pub fn find<'t>(&'t self, method: &[u8], path: &[u8]) -> Match<'t> {
         let Ok(path) = std::str::from_utf8(path) else { return Match::Unknown };
         let pattern = match self.exact.get(path) {
@@ -160,7 +159,7 @@ impl Pattern {
         Self { routes: routes.to_vec(), allow: allow.join(", "), access }
     }
 
-    /// A route that lists the method, else for HEAD one that lists GET, else one that takes any.
+    /// The route that lists the method; else, for HEAD, the one that lists GET; else the one that takes any method.
     fn route_of<'t>(&self, entries: &'t [RouteEntry], method: &[u8]) -> Option<&'t RouteEntry> {
         let routes = || self.routes.iter().map(|&at| &entries[at]);
         let listing = |name: &[u8]| routes().find(|e| e.route.methods.iter().any(|m| m.as_bytes() == name));
@@ -170,26 +169,26 @@ impl Pattern {
     }
 }
 
-/// Every pattern in matchit's spelling, with the routes that wrote it.
+/// All patterns in the syntax of matchit, each with the routes that have it.
 fn drafts(routes: &[Route], mistakes: &mut Vec<String>) -> BTreeMap<String, Draft> {
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     let mut roots: BTreeMap<String, Draft> = BTreeMap::new();
-    for (at, route) in routes.iter().enumerate() {
-        for written in &route.paths {
-            match translate(written) {
-                Ok((pattern, root)) => {
-                    add(&mut drafts, pattern, written, at);
-                    if let Some(root) = root {
-                        add(&mut roots, root, written, at);
-                    }
-                }
-                Err(mistake) => {
-                    mistakes.push(format!("route \"{}\": path \"{written}\": {mistake}", route.name))
-                }
+    let written =
+        routes.iter().enumerate().flat_map(|(at, route)| route.paths.iter().map(move |path| (at, path)));
+    for (at, written) in written {
+        let (pattern, root) = match translate(written) {
+            Ok(translated) => translated,
+            Err(mistake) => {
+                mistakes.push(format!("route \"{}\": path \"{written}\": {mistake}", routes[at].name));
+                continue;
             }
+        };
+        add(&mut drafts, pattern, written, at);
+        if let Some(root) = root {
+            add(&mut roots, root, written, at);
         }
     }
-    // `/below/*` takes `/below/` too, unless that has a pattern of its own.
+    // `/below/*` matches `/below/` too, unless that has a pattern of its own.
     for (root, draft) in roots {
         drafts.entry(root).or_insert(draft);
     }
@@ -204,8 +203,8 @@ fn add(drafts: &mut BTreeMap<String, Draft>, pattern: String, written: &str, at:
     }
 }
 
-/// A written pattern as matchit's, and for `/below/*` the `/below/` that belongs to it. Parameters are
-/// renamed by position, so two routes may call the same segment differently.
+/// Translates a pattern into the syntax of matchit; for `/below/*` also its `/below/`. Parameters are renamed by
+/// position, so two routes may use different names for the same segment.
 fn translate(written: &str) -> Result<(String, Option<String>), &'static str> {
     let Some(segments) = written.strip_prefix('/') else { return Err("must begin with /") };
     let mut pattern = String::new();
@@ -221,8 +220,8 @@ fn translate(written: &str) -> Result<(String, Option<String>), &'static str> {
         match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             Some("") => return Err("a parameter needs a name"),
             Some(name) if !name.contains(['{', '}', '*']) => pattern += &format!("{{{position}}}"),
-            // No brace ever arrives in a canonical path, so a literal one could not match anything; and
-            // braces must not reach matchit, where they mean something.
+            // A canonical path has no brace, so a literal one could not match anything. And braces have a meaning in
+            // matchit.
             _ if segment.contains(['{', '}']) => return Err("{parameter} must be a whole segment"),
             _ if segment.contains('*') => return Err("* must be a whole segment"),
             _ => pattern.push_str(segment),
@@ -231,7 +230,7 @@ fn translate(written: &str) -> Result<(String, Option<String>), &'static str> {
     Ok((pattern, None))
 }
 
-/// Two routes of one pattern must not take the same method.
+/// The mistakes where two routes have the same pattern and the same method.
 fn contested_methods(all: &[Route], draft: &Draft) -> Vec<String> {
     let mut mistakes = Vec::new();
     for (nth, &later) in draft.routes.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The script that Redis runs against the arithmetic it is written after, on a real Redis.
 
 use realchat_gateway::config::Rate;
-use realchat_gateway::limit::arithmetic::{State, UNITS_PER_TOKEN, take};
+use realchat_gateway::limit::arithmetic::{BucketState, UNITS_PER_TOKEN, charge};
 use realchat_gateway::limit::{Decision, Limit, SCRIPT};
 
 use crate::harness::*;
@@ -107,16 +107,20 @@ fn redis_and_rust_agree_on_every_history() {
                 _ => {}
             }
             let before = states.clone();
-            let ours = take(&limits, &mut states, now);
+            let ours = charge(&limits, &mut states, now);
             let what = format!("seed {seed}, history {history}, step {step}: {limits:?} {before:?} at {now}");
             let theirs = decision(&call(&mut redis, &sha, &keys, &limits, Some(now)));
             assert_eq!(theirs, ours, "{what}");
             for ((key, limit), (state, before)) in keys.iter().zip(&limits).zip(states.iter().zip(before)) {
-                let kept = redis.ask(&["GET", key]).parse::<State>().ok();
+                let kept = redis.ask(&["GET", key]).parse::<BucketState>().ok();
                 assert_eq!(kept, *state, "{key}, {what}");
-                if let Some(State { level, .. }) = state.filter(|state| Some(*state) != before) {
+                if let Some(BucketState { level, .. }) = state.filter(|state| Some(*state) != before) {
                     let expire = redis.ask(&["GET", &format!("{key}/ms")]);
-                    assert_eq!(expire, limit.expire_ms(level).to_string(), "{key}, {what}");
+                    assert_eq!(
+                        expire,
+                        limit.full_us(level).div_ceil(1000).max(1).to_string(),
+                        "{key}, {what}"
+                    );
                 }
             }
             admitted += u32::from(ours.is_admitted);
@@ -133,14 +137,17 @@ fn every_key_expires_when_it_is_full_and_a_refusal_writes_nothing() {
     let sha = redis.ask(&["SCRIPT", "LOAD", SCRIPT]);
     let (keys, limits) = (["a".to_owned(), "b".to_owned()], [limit(1_000, 100, 1), limit(500, 1, 1)]);
     let first = decision(&call(&mut redis, &sha, &keys, &limits, None));
-    assert_eq!((first.is_admitted, first.tightest, first.remaining, first.full_us), (true, 1, 0, 2_000_000));
+    assert_eq!(
+        (first.is_admitted, first.most_restrictive, first.remaining, first.full_us),
+        (true, 1, 0, 2_000_000)
+    );
     let within = |text: String, range: std::ops::RangeInclusive<u64>| range.contains(&text.parse().unwrap());
     assert!(
         within(redis.ask(&["PTTL", "a"]), 500..=1_000) && within(redis.ask(&["PTTL", "b"]), 1_500..=2_000)
     );
     let kept = redis.ask(&["MGET", "a", "b"]);
     let second = decision(&call(&mut redis, &sha, &keys, &limits, None));
-    assert!(!second.is_admitted && second.tightest == 1 && second.wait_us <= 2_000_000, "{second:?}");
+    assert!(!second.is_admitted && second.most_restrictive == 1 && second.wait_us <= 2_000_000, "{second:?}");
     assert_eq!(redis.ask(&["MGET", "a", "b"]), kept);
 }
 

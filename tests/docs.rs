@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use realchat_gateway::auth::Refusal;
+use realchat_gateway::auth::{CredentialError, TokenFault};
 use realchat_gateway::config::key::About;
 use realchat_gateway::config::keys::sections;
 use realchat_gateway::config::routes::{LIMIT_KEYS, ROUTE_KEYS, RouteKey};
@@ -232,9 +232,9 @@ fn known_errors() -> BTreeSet<(String, String)> {
     let own = |code: &str, status: u16| (status.to_string(), code.to_owned());
     let mut known: BTreeSet<_> =
         ProtocolError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
-    known.extend(
-        [Refusal::Missing, Refusal::Invalid, Refusal::Expired].map(|refusal| own(refusal.code(), 401)),
-    );
+    let invalid = CredentialError::Invalid(TokenFault::Malformed);
+    let credentials = [CredentialError::Missing, invalid, CredentialError::Expired];
+    known.extend(credentials.map(|error| own(error.code(), 401)));
     for file in ANSWERS {
         known.extend(answers(&read(file)));
     }

@@ -1,7 +1,7 @@
-//! The tokens that this core has verified.
+//! A cache of the tokens that this core has verified.
 //!
-//! Two generations, each half of the bound. New and used tokens are in the young one; when that is full it
-//! becomes the old one, and what the old one still held, unused since, is forgotten at once.
+//! There are two generations, each of half the bound. New and used tokens are in the young generation. When it is
+//! full, it becomes the old one, and the tokens that were still in the old one, unused since, are dropped.
 //!
 //! ```text
 //! insert ─▶ young ──full──▶ old ──young full again──▶ forgotten
@@ -12,10 +12,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::mem;
 
-use super::Verified;
+use super::user::Verified;
 use crate::limits::TOKENS_CACHED_MAX;
 
-/// Verified tokens by their bytes. The map's hash is keyed, so no peer can choose tokens that collide.
+/// Verified tokens by their bytes. The map's hash is keyed, so a client cannot choose tokens that collide.
 pub(super) struct Cache {
     young: Generation,
     old: Generation,
@@ -23,8 +23,8 @@ pub(super) struct Cache {
 
 type Generation = HashMap<Box<[u8]>, Verified, ByTail>;
 
-/// Hashes a token by its end, which is most of its signature: that alone tells verified tokens apart. A forged token
-/// may end as a verified one does; it is compared with it, and is not it.
+/// Hashes the end of a token, which is most of its signature: that alone tells verified tokens apart. A forged token
+/// may have the end of a verified one; the map then compares the two byte by byte, and they differ.
 #[derive(Default)]
 struct ByTail(RandomState);
 
@@ -49,15 +49,15 @@ impl Hasher for TailHasher {
 }
 
 impl Cache {
-    /// Reserves room for everything it may hold: a hit never allocates. Pages that are not used stay the
-    /// kernel's.
+    /// Reserves memory for every token it may hold, so a hit never allocates. The kernel provides a page when it is
+    /// first used.
     pub(super) fn new() -> Self {
         let generation = || HashMap::with_capacity_and_hasher(HALF, ByTail::default());
         Self { young: generation(), old: generation() }
     }
 
-    /// What was found of a token that was verified before and is valid now. A token whose time is over is not
-    /// found: verification says what it is.
+    /// A token that was verified before and is valid now. An expired one counts as not found, and verification then
+    /// says that it has expired.
     pub(super) fn get(&mut self, token: &[u8], now_unix_s: u64) -> Option<Verified> {
         if let Some(verified) = self.young.get(token) {
             return valid_at(verified, now_unix_s);
@@ -68,7 +68,7 @@ impl Cache {
         Some(valid)
     }
 
-    /// Remembers what verification said about a token.
+    /// Remembers a verified token.
     pub(super) fn insert(&mut self, token: &[u8], verified: Verified) {
         self.keep(token.into(), verified);
     }
@@ -79,8 +79,7 @@ impl Cache {
         self.old.clear();
     }
 
-    /// Retiring a full generation frees up to [`HALF`] tokens in one go: some 0.1 ms, once per as many
-    /// new tokens.
+    /// Drops a whole generation when it is full: up to [`HALF`] tokens, about 0.1 ms, once per [`HALF`] new tokens.
     fn keep(&mut self, token: Box<[u8]>, verified: Verified) {
         if self.young.len() >= HALF {
             mem::swap(&mut self.young, &mut self.old);
@@ -90,13 +89,13 @@ impl Cache {
     }
 }
 
-/// Both ends are checked: the clock may have been set back since the token was verified.
+/// Both ends are checked, because the clock may have been set back since the token was verified.
 fn valid_at(verified: &Verified, now_unix_s: u64) -> Option<Verified> {
     let is_valid = (verified.valid_from_unix_s..verified.expires_unix_s).contains(&now_unix_s);
     is_valid.then(|| verified.clone())
 }
 
-/// Enough of a signature to tell tokens apart, in bytes: 144 bits of its base64url.
+/// Bytes at the end of a token that are hashed: 144 bits of its signature in base64url.
 const TAIL_BYTES: usize = 24;
 /// The bound of one generation.
 const HALF: usize = TOKENS_CACHED_MAX / 2;
@@ -104,13 +103,11 @@ const _: () = assert!(HALF > 0);
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
     use crate::auth::User;
 
     fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Verified {
-        Verified { user: User(Rc::from("alice")), valid_from_unix_s, expires_unix_s }
+        Verified { user: User::parse("alice").unwrap(), valid_from_unix_s, expires_unix_s }
     }
 
     fn name(n: usize) -> [u8; 8] {

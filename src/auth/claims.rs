@@ -1,22 +1,21 @@
-//! What a token must claim, once its signature holds.
+//! The claims of a token whose signature is right: who it is for, and from when to when it is valid.
 
-use std::rc::Rc;
 use std::time::Duration;
 
+use super::error::{CredentialError, TokenFault};
 use super::json::{self, Json};
-use super::{Refusal, User, Verified};
+use super::user::{User, Verified};
 use crate::config::Jwt;
-use crate::limits::SUBJECT_BYTES_MAX;
 
-/// The rules of one configuration.
-pub(super) struct Rules {
+/// What one configuration demands of claims.
+pub(super) struct ClaimRules {
     issuer: Option<String>,
     audience: Option<String>,
     leeway: Duration,
     user_claim: String,
 }
 
-impl Rules {
+impl ClaimRules {
     pub(super) fn new(jwt: &Jwt) -> Self {
         Self {
             issuer: jwt.issuer.clone(),
@@ -26,18 +25,24 @@ impl Rules {
         }
     }
 
-    /// Checks decoded claims. [`Refusal::Expired`] comes last: it promises that a new token would pass.
-    pub(super) fn check(&self, claims: &[u8], now_unix_s: u64) -> Result<Verified, Refusal> {
-        let claims = json::object(claims).ok_or(Refusal::Invalid)?;
-        let user = user(claims.get(&self.user_claim)).ok_or(Refusal::Invalid)?;
-        let expires_unix_s = self.expiry(claims.get("exp")).ok_or(Refusal::Invalid)?;
-        let valid_from_unix_s = self.start(claims.get("nbf")).ok_or(Refusal::Invalid)?;
-        let ours = self.issued_here(claims.get("iss")) && self.meant_for_us(claims.get("aud"));
-        if !ours || now_unix_s < valid_from_unix_s {
-            return Err(Refusal::Invalid);
+    /// Checks decoded claims. [`CredentialError::Expired`] comes last: it promises that a new token would pass.
+    pub(super) fn check(&self, claims: &[u8], now_unix_s: u64) -> Result<Verified, CredentialError> {
+        let claims = json::object(claims).ok_or(TokenFault::Claims)?;
+        let subject = claims.get(&self.user_claim).and_then(Json::as_str);
+        let user = subject.and_then(User::parse).ok_or(TokenFault::Subject)?;
+        let expires_unix_s = self.expiry(claims.get("exp")).ok_or(TokenFault::NoExpiry)?;
+        let valid_from_unix_s = self.start(claims.get("nbf")).ok_or(TokenFault::NotBefore)?;
+        if !self.is_issuer(claims.get("iss")) {
+            return Err(TokenFault::Issuer.into());
+        }
+        if !self.is_audience(claims.get("aud")) {
+            return Err(TokenFault::Audience.into());
+        }
+        if now_unix_s < valid_from_unix_s {
+            return Err(TokenFault::NotYetValid.into());
         }
         if now_unix_s >= expires_unix_s {
-            return Err(Refusal::Expired);
+            return Err(CredentialError::Expired);
         }
         Ok(Verified { user, valid_from_unix_s, expires_unix_s })
     }
@@ -55,13 +60,13 @@ impl Rules {
         Some(whole_seconds(date_ns(nbf)?.saturating_sub(self.leeway.as_nanos())))
     }
 
-    fn issued_here(&self, iss: Option<&Json<'_>>) -> bool {
+    fn is_issuer(&self, iss: Option<&Json<'_>>) -> bool {
         self.issuer.as_deref().is_none_or(|issuer| iss.and_then(Json::as_str) == Some(issuer))
     }
 
     /// `aud` is "an array of case-sensitive strings" or, "in the special case when the JWT has one audience",
     /// "a single case-sensitive string" (RFC 7519 §4.1.3).
-    fn meant_for_us(&self, aud: Option<&Json<'_>>) -> bool {
+    fn is_audience(&self, aud: Option<&Json<'_>>) -> bool {
         let Some(audience) = self.audience.as_deref() else { return true };
         match aud {
             Some(Json::String(one)) => one == audience,
@@ -74,19 +79,9 @@ impl Rules {
     }
 }
 
-/// Whether a name can be a user: what a header field, a Redis key and a log line can carry as it is.
-pub(super) fn is_user(name: &str) -> bool {
-    (1..=SUBJECT_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn user(claim: Option<&Json<'_>>) -> Option<User> {
-    let name = claim?.as_str().filter(|name| is_user(name))?;
-    Some(User(Rc::from(name)))
-}
-
 /// A NumericDate in nanoseconds: "the number of seconds from 1970-01-01T00:00:00Z UTC …, non-integer values
-/// can be represented" (RFC 7519 §2). A fraction is rounded up, so that none is lost; a double at today's
-/// dates is itself no finer than a quarter of a microsecond.
+/// can be represented" (RFC 7519 §2). A fraction is rounded up, so that none is lost. At today's
+/// dates, a double has a resolution of a quarter of a microsecond.
 fn date_ns(date: &Json<'_>) -> Option<u128> {
     let (seconds, fraction) = match *date {
         Json::Whole(seconds) if seconds <= DATE_MAX => (seconds, 0.0),
@@ -103,34 +98,35 @@ fn whole_seconds(ns: u128) -> u64 {
     u64::try_from(ns.div_ceil(NS_PER_S)).unwrap_or(u64::MAX)
 }
 
-/// The last date that is taken, in seconds: every whole number up to here is a double. It is some 285 million
-/// years ahead; who writes more has made a mistake.
+/// The latest date that is accepted, in seconds: a double holds every whole number up to this one. It is some 285
+/// million years ahead, so a later date is a mistake.
 const DATE_MAX: u64 = 1 << 53;
 const NS_PER_S: u128 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{HEADER, NOW, jwt, token, verdict};
+    use super::super::testing::{EXPIRED, HEADER, INVALID, NOW, jwt, token, verdict};
     use super::*;
+    use crate::limits::SUBJECT_BYTES_MAX;
 
-    /// The verdict on correctly signed claims; `@` stands for a member that makes the rest valid.
-    fn claims(jwt: &Jwt, claims: &str, now_unix_s: u64) -> Result<String, Refusal> {
+    /// The verdict on correctly signed claims. `@` is replaced by a member that makes the rest valid.
+    fn claims(jwt: &Jwt, claims: &str, now_unix_s: u64) -> Result<String, &'static str> {
         let claims = claims.replace('@', r#""sub":"alice""#);
         verdict(jwt, token(HEADER, claims), now_unix_s)
     }
 
     #[track_caller]
     fn refused(text: &str) {
-        assert_eq!(claims(&jwt(), text, NOW), Err(Refusal::Invalid), "{text}");
+        assert_eq!(claims(&jwt(), text, NOW), Err(INVALID), "{text}");
     }
 
     #[test]
     fn a_token_expires_at_its_second_and_not_after_it() {
         let text = r#"{@,"exp":1800000060}"#;
         assert!(claims(&jwt(), text, 1_800_000_059).is_ok());
-        assert_eq!(claims(&jwt(), text, 1_800_000_060), Err(Refusal::Expired));
-        assert_eq!(claims(&jwt(), text, u64::MAX), Err(Refusal::Expired));
-        assert_eq!(claims(&jwt(), r#"{@,"exp":0}"#, NOW), Err(Refusal::Expired));
+        assert_eq!(claims(&jwt(), text, 1_800_000_060), Err(EXPIRED));
+        assert_eq!(claims(&jwt(), text, u64::MAX), Err(EXPIRED));
+        assert_eq!(claims(&jwt(), r#"{@,"exp":0}"#, NOW), Err(EXPIRED));
     }
 
     #[test]
@@ -138,11 +134,11 @@ mod tests {
         for exp in ["1800000060.5", "1800000059.000001", "18000000595e-1", "1.8000000595E9"] {
             let text = format!(r#"{{@,"exp":{exp}}}"#);
             assert!(claims(&jwt(), &text, 1_800_000_059).is_ok(), "{exp}");
-            assert_eq!(claims(&jwt(), &text, 1_800_000_061), Err(Refusal::Expired), "{exp}");
+            assert_eq!(claims(&jwt(), &text, 1_800_000_061), Err(EXPIRED), "{exp}");
         }
         assert!(claims(&jwt(), r#"{@,"exp":1800000059.5}"#, 1_800_000_059).is_ok());
-        assert_eq!(claims(&jwt(), r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(Refusal::Expired));
-        assert_eq!(claims(&jwt(), r#"{@,"exp":18e8}"#, NOW), Err(Refusal::Expired));
+        assert_eq!(claims(&jwt(), r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(EXPIRED));
+        assert_eq!(claims(&jwt(), r#"{@,"exp":18e8}"#, NOW), Err(EXPIRED));
     }
 
     #[test]
@@ -197,10 +193,10 @@ mod tests {
     #[test]
     fn nbf_is_respected() {
         let text = r#"{@,"exp":1800000060,"nbf":1800000010}"#;
-        assert_eq!(claims(&jwt(), text, 1_800_000_009), Err(Refusal::Invalid));
+        assert_eq!(claims(&jwt(), text, 1_800_000_009), Err(INVALID));
         assert!(claims(&jwt(), text, 1_800_000_010).is_ok());
         let fraction = r#"{@,"exp":1800000060,"nbf":1800000009.5}"#;
-        assert_eq!(claims(&jwt(), fraction, 1_800_000_009), Err(Refusal::Invalid));
+        assert_eq!(claims(&jwt(), fraction, 1_800_000_009), Err(INVALID));
         assert!(claims(&jwt(), fraction, 1_800_000_010).is_ok());
         for wrong in [r#""0""#, "null", "[]", "false"] {
             refused(&format!(r#"{{@,"exp":1800000060,"nbf":{wrong}}}"#));
@@ -212,17 +208,17 @@ mod tests {
         let lenient = Jwt { leeway: Duration::from_secs(5), ..jwt() };
         let text = r#"{@,"exp":1800000060,"nbf":1800000010}"#;
         for (now, verdict) in [
-            (1_800_000_004, Err(Refusal::Invalid)),
+            (1_800_000_004, Err(INVALID)),
             (1_800_000_005, Ok("alice".to_owned())),
             (1_800_000_064, Ok("alice".to_owned())),
-            (1_800_000_065, Err(Refusal::Expired)),
+            (1_800_000_065, Err(EXPIRED)),
         ] {
             assert_eq!(claims(&lenient, text, now), verdict, "{now}");
         }
         let endless = Jwt { leeway: Duration::MAX, ..jwt() };
         assert!(claims(&endless, text, NOW).is_ok());
         let half = Jwt { leeway: Duration::from_millis(500), ..jwt() };
-        assert_eq!(claims(&half, r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(Refusal::Expired));
+        assert_eq!(claims(&half, r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(EXPIRED));
         assert!(claims(&half, r#"{@,"exp":1800000059.6}"#, 1_800_000_060).is_ok());
     }
 
@@ -234,10 +230,10 @@ mod tests {
             refused(text);
         }
         let strict = Jwt { issuer: Some("us".to_owned()), ..jwt() };
-        assert_eq!(claims(&strict, r#"{@,"exp":1,"iss":"them"}"#, NOW), Err(Refusal::Invalid));
+        assert_eq!(claims(&strict, r#"{@,"exp":1,"iss":"them"}"#, NOW), Err(INVALID));
         let mut forged = token(HEADER, r#"{"sub":"alice","exp":1}"#);
         forged.replace_range(forged.rfind('.').unwrap() + 1.., &"A".repeat(43));
-        assert_eq!(verdict(&jwt(), forged, NOW), Err(Refusal::Invalid));
+        assert_eq!(verdict(&jwt(), forged, NOW), Err(INVALID));
     }
 
     #[test]
@@ -263,7 +259,7 @@ mod tests {
         ] {
             refused(text);
         }
-        // An escape alone is no offence.
+        // An escape alone is allowed.
         assert!(claims(&jwt(), r#"{@,"\u0065xp":1800000060}"#, NOW).is_ok());
     }
 
@@ -301,9 +297,9 @@ mod tests {
     fn the_user_comes_from_the_configured_claim_alone() {
         let other = Jwt { user_claim: "uid".to_owned(), ..jwt() };
         assert_eq!(claims(&other, r#"{@,"uid":"bob","exp":1800000060}"#, NOW).as_deref(), Ok("bob"));
-        assert_eq!(claims(&other, r#"{@,"exp":1800000060}"#, NOW), Err(Refusal::Invalid));
+        assert_eq!(claims(&other, r#"{@,"exp":1800000060}"#, NOW), Err(INVALID));
         let number = Jwt { user_claim: "exp".to_owned(), ..jwt() };
-        assert_eq!(claims(&number, r#"{@,"exp":1800000060}"#, NOW), Err(Refusal::Invalid));
+        assert_eq!(claims(&number, r#"{@,"exp":1800000060}"#, NOW), Err(INVALID));
     }
 
     #[test]
@@ -315,7 +311,7 @@ mod tests {
             assert!(claims(&strict, &format!(r#"{{@,"exp":1800000060{iss}}}"#), NOW).is_err(), "{iss}");
         }
         let listed = r#"{@,"exp":1800000060,"iss":["https://id.example"]}"#;
-        assert_eq!(claims(&strict, listed, NOW), Err(Refusal::Invalid));
+        assert_eq!(claims(&strict, listed, NOW), Err(INVALID));
         assert!(claims(&jwt(), listed, NOW).is_ok());
     }
 
@@ -339,6 +335,6 @@ mod tests {
             assert_eq!(claims(&strict, &text, NOW).is_ok(), right, "{aud}");
             assert!(claims(&jwt(), &text, NOW).is_ok(), "{aud}");
         }
-        assert_eq!(claims(&strict, r#"{@,"exp":1800000060}"#, NOW), Err(Refusal::Invalid));
+        assert_eq!(claims(&strict, r#"{@,"exp":1800000060}"#, NOW), Err(INVALID));
     }
 }

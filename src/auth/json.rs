@@ -1,4 +1,4 @@
-//! JSON with one meaning: a single object, no name twice at any depth, nothing before or after it.
+//! Parses JSON that has only one meaning: a single object, no name twice at any depth, nothing before or after it.
 //!
 //! A parser that takes the first of two equal names and one that takes the last would read two different
 //! tokens. Names are compared as decoded, so `"\u0065xp"` repeats `"exp"`.
@@ -9,11 +9,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Reads one object. `None`: these bytes are anything else.
+/// Reads one object. `None`: the bytes are not exactly one object.
 ///
 /// Depth is bounded by serde_json's 128 levels, size by the bound of a token.
 pub(super) fn object(bytes: &[u8]) -> Option<Object<'_>> {
-    // serde_json forgives white space around the value; here every byte belongs to the object.
+    // serde_json ignores white space around the value; here every byte must belong to the object.
     if bytes.first() != Some(&b'{') || bytes.last() != Some(&b'}') {
         return None;
     }
@@ -38,9 +38,7 @@ impl<'a> Object<'a> {
 /// A value.
 #[derive(Debug)]
 pub(super) enum Json<'a> {
-    /// An object.
     Object(Object<'a>),
-    /// An array.
     Array(Vec<Json<'a>>),
     /// A string, decoded.
     String(Cow<'a, str>),
@@ -85,10 +83,10 @@ impl<'de> Visitor<'de> for AnyValue {
         while let Some(member) = map.next_entry()? {
             members.push(member);
         }
-        // Sorting keeps this n log n: a header is read before any signature, so its author may be anybody.
+        // Sorting keeps this n log n: a header is parsed before its signature is checked, so an attacker may write it.
         members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(A::Error::custom("a name stands twice in one object"));
+            return Err(A::Error::custom("a name occurs twice in one object"));
         }
         Ok(Json::Object(Object(members)))
     }

@@ -1,53 +1,50 @@
-//! The keys in force, and the verification of one token with them.
+//! The configured keys, and the verification of one token with them.
 
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::claims::Rules;
-use super::{Refusal, User, token};
+use super::claims::ClaimRules;
+use super::error::{CredentialError, TokenFault};
+use super::token;
+use super::user::Verified;
 use crate::config::Jwt;
 
-/// What verifies tokens: keys and the rules for claims. Immutable, so every core can share it.
+/// The keys that verify tokens, and the rules for claims. Immutable, so all cores can share them.
 pub struct Keys {
     keys: Vec<Key>,
-    rules: Rules,
+    rules: ClaimRules,
 }
 
 impl Keys {
-    /// Prepares the configured keys. All of them verify: the current secret and those before it.
+    /// Prepares the configured keys. All of them verify: the current secret and the previous ones.
     ///
-    /// An empty secret and one that is a PEM are left out, whatever the configuration let through: with the
-    /// one anybody can sign, with the other everybody who has the public key.
+    /// An empty secret is left out, because anyone can sign with it. So is a PEM, because anyone who has the public
+    /// key can. This holds even if the configuration accepts them.
     pub fn new(jwt: &Jwt) -> Self {
         let usable = jwt.secrets.iter().filter(|secret| !secret.0.is_empty() && !is_pem(&secret.0));
-        Self { keys: usable.map(|secret| Key::hs256(&secret.0)).collect(), rules: Rules::new(jwt) }
+        Self { keys: usable.map(|secret| Key::hs256(&secret.0)).collect(), rules: ClaimRules::new(jwt) }
     }
 
-    /// Verifies one token: shape, header, signature, claims, in this order. Nothing in the claims is parsed
-    /// before the signature holds, so only a token of ours can be [`Refusal::Expired`].
-    pub fn verify(&self, token: &[u8], now_unix_s: u64) -> Result<Verified, Refusal> {
+    /// Verifies one token: shape, header, signature, claims, in this order. The claims are not parsed before the
+    /// signature is known to be right, so only a token that one of the keys signed can be
+    /// [`CredentialError::Expired`].
+    ///
+    /// # Errors
+    /// The first check that the token fails.
+    pub fn verify(&self, token: &[u8], now_unix_s: u64) -> Result<Verified, CredentialError> {
         let parts = token::split(token)?;
         let algorithm = token::algorithm(&token::decode(parts.header)?)?;
         let signature = token::decode(parts.signature)?;
-        if !self.keys.iter().any(|key| key.signed(&algorithm, parts.signed, &signature)) {
-            return Err(Refusal::Invalid);
+        let mut keys = self.keys.iter().filter(|key| key.name == algorithm).peekable();
+        keys.peek().ok_or(TokenFault::Algorithm)?;
+        if !keys.any(|key| key.signed(parts.signed, &signature)) {
+            return Err(TokenFault::Signature.into());
         }
         self.rules.check(&token::decode(parts.claims)?, now_unix_s)
     }
 }
 
-/// A token that was found valid, and for how long that stays true.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// Whom it names.
-    pub user: User,
-    /// The first second at which it is valid, leeway included; 0 without `nbf`.
-    pub valid_from_unix_s: u64,
-    /// The first second at which it is no longer valid, leeway included.
-    pub expires_unix_s: u64,
-}
-
-/// One key and the only algorithm that it may be used with.
+/// One key and the only algorithm that it is used with.
 struct Key {
     algorithm: Algorithm,
     /// `algorithm` as a header spells it. Compared byte by byte: names are case-sensitive (RFC 7515 §4.1.1).
@@ -64,10 +61,7 @@ impl Key {
     ///
     /// The library's verifier objects cannot be shared between threads, so one is made per call: an
     /// allocation and two SHA-256 blocks, on a path that the cache keeps rare.
-    fn signed(&self, algorithm: &str, message: &[u8], signature: &Vec<u8>) -> bool {
-        if algorithm != self.name {
-            return false;
-        }
+    fn signed(&self, message: &[u8], signature: &Vec<u8>) -> bool {
         (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
             .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
     }
@@ -81,7 +75,9 @@ fn is_pem(secret: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{CLAIMS, HEADER, NOW, encode, jwt, sealed, signed_by, token, verdict};
+    use super::super::testing::{
+        CLAIMS, EXPIRED, HEADER, INVALID, NOW, encode, jwt, sealed, signed_by, token, verdict,
+    };
     use super::*;
     use crate::config::Secret;
 
@@ -99,27 +95,24 @@ mod tests {
         let both = with_secrets(&[new, previous]);
         assert!(verdict(&both, token_by(new), NOW).is_ok());
         assert!(verdict(&both, token_by(previous), NOW).is_ok());
-        assert_eq!(verdict(&both, token_by(older), NOW), Err(Refusal::Invalid));
-        assert_eq!(verdict(&with_secrets(&[new]), token_by(previous), NOW), Err(Refusal::Invalid));
+        assert_eq!(verdict(&both, token_by(older), NOW), Err(INVALID));
+        assert_eq!(verdict(&with_secrets(&[new]), token_by(previous), NOW), Err(INVALID));
     }
 
     #[test]
     fn an_empty_secret_and_a_pem_are_no_hmac_keys() {
         let pem = b"\n-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n";
         for secret in [&b""[..], pem] {
-            assert_eq!(verdict(&with_secrets(&[secret]), token_by(secret), NOW), Err(Refusal::Invalid));
+            assert_eq!(verdict(&with_secrets(&[secret]), token_by(secret), NOW), Err(INVALID));
         }
-        assert_eq!(verdict(&with_secrets(&[]), token_by(b""), NOW), Err(Refusal::Invalid));
+        assert_eq!(verdict(&with_secrets(&[]), token_by(b""), NOW), Err(INVALID));
     }
 
     #[test]
     fn claims_are_not_looked_at_before_the_signature_holds() {
         let expired = format!("{}.{}", encode(HEADER), encode(r#"{"sub":"alice","exp":1}"#));
-        assert_eq!(verdict(&jwt(), sealed(&expired), NOW), Err(Refusal::Expired));
-        assert_eq!(
-            verdict(&jwt(), signed_by(&expired, b"other", Algorithm::HS256), NOW),
-            Err(Refusal::Invalid)
-        );
+        assert_eq!(verdict(&jwt(), sealed(&expired), NOW), Err(EXPIRED));
+        assert_eq!(verdict(&jwt(), signed_by(&expired, b"other", Algorithm::HS256), NOW), Err(INVALID));
     }
 
     #[test]
@@ -139,7 +132,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_never_panic_and_never_verify(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            prop_assert_eq!(verdict(&jwt(), bytes, NOW), Err(Refusal::Invalid));
+            prop_assert_eq!(verdict(&jwt(), bytes, NOW), Err(INVALID));
         }
 
         #[test]
@@ -149,7 +142,7 @@ mod tests {
             signature in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             let token = format!("{}.{}.{}", encode(header), encode(claims), encode(signature));
-            prop_assert_eq!(verdict(&jwt(), token, NOW), Err(Refusal::Invalid));
+            prop_assert_eq!(verdict(&jwt(), token, NOW), Err(INVALID));
         }
 
         #[test]

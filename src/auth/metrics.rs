@@ -1,4 +1,4 @@
-//! What authentication counts.
+//! Metrics of authentication.
 
 crate::metric_group! {
     /// Metrics of one core's authenticator.

@@ -1,4 +1,4 @@
-//! Making tokens: for the `token` subcommand and the demo. The gateway itself issues none.
+//! Makes tokens for the `token` subcommand. The gateway itself issues none.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,15 +6,16 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value};
 
-use super::claims::is_user;
 use super::keys::Keys;
+use super::user::User;
 use crate::config::Jwt;
 
-/// A token for `user`, signed with the first secret, that lives `ttl` (whole seconds) from now on.
+/// Makes a token for `user`, signed with the first secret, that expires `ttl` (whole seconds) from now.
 ///
-/// Whatever the gateway would refuse under the same configuration is refused here.
+/// # Errors
+/// The gateway would refuse the token under the same configuration.
 pub fn mint(jwt: &Jwt, user: &str, ttl: Duration, now_unix_s: u64) -> Result<String, MintError> {
-    if !is_user(user) {
+    if !User::is_valid(user) {
         return Err(MintError::User);
     }
     let secret = jwt.secrets.first().ok_or(MintError::Unverifiable)?;
@@ -42,8 +43,8 @@ pub fn mint(jwt: &Jwt, user: &str, ttl: Duration, now_unix_s: u64) -> Result<Str
 pub enum MintError {
     /// The user is empty, over 256 bytes, or has a byte outside visible ASCII.
     User,
-    /// The gateway would refuse the token: it lives no second or ends too far ahead, the secret cannot be
-    /// used, or the user's claim is one that already has a meaning.
+    /// The gateway would refuse the token: it lives less than a second or too long, the secret is not usable, or
+    /// the user's claim is one that already has a meaning.
     Unverifiable,
 }
 
@@ -52,7 +53,7 @@ impl fmt::Display for MintError {
         f.write_str(match self {
             MintError::User => "a user is 1 to 256 visible ASCII characters",
             MintError::Unverifiable => {
-                "the gateway would refuse this token: look at its life, the secret and the user's claim"
+                "the gateway would refuse this token: check its lifetime, the secret and the user's claim"
             }
         })
     }

@@ -1,4 +1,4 @@
-//! What the tests of this module share: a configuration, and tokens that no library would make.
+//! Shared by the tests of this module: a configuration, and tokens that a JWT library would not make.
 
 use std::time::Duration;
 
@@ -6,13 +6,18 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 
-use super::{Keys, Refusal};
+use super::{CredentialError, Keys};
 use crate::config::{Jwt, Secret};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const SECRET: &[u8] = b"a secret of no less than thirty-two bytes";
 pub(super) const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 pub(super) const CLAIMS: &str = r#"{"sub":"alice","exp":1800000060}"#;
+
+/// The codes of the three answers.
+pub(super) const MISSING: &str = "token_missing";
+pub(super) const INVALID: &str = "token_invalid";
+pub(super) const EXPIRED: &str = "token_expired";
 
 /// One secret, no issuer, no audience, no leeway.
 pub(super) fn jwt() -> Jwt {
@@ -45,9 +50,9 @@ pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// What the keys of a configuration say about a token: the user's name, or the refusal.
-pub(super) fn verdict(jwt: &Jwt, token: impl AsRef<[u8]>, now_unix_s: u64) -> Result<String, Refusal> {
-    let verified = Keys::new(jwt).verify(token.as_ref(), now_unix_s)?;
+/// The verdict of a configuration on a token: the user's name, or the code of the answer.
+pub(super) fn verdict(jwt: &Jwt, token: impl AsRef<[u8]>, now_unix_s: u64) -> Result<String, &'static str> {
+    let verified = Keys::new(jwt).verify(token.as_ref(), now_unix_s).map_err(CredentialError::code)?;
     assert!((verified.valid_from_unix_s..verified.expires_unix_s).contains(&now_unix_s));
     Ok(verified.user.as_str().to_owned())
 }

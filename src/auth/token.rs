@@ -1,9 +1,10 @@
-//! The shape of a token: three parts, strict base64url, and a header that may say little.
+//! The shape of a token: three parts, strict base64url, and a header with few parameters.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Refusal, json};
+use super::error::{CredentialError, TokenFault};
+use super::json;
 use crate::limits::TOKEN_BYTES_MAX;
 
 /// A token cut at its dots, nothing decoded yet.
@@ -22,47 +23,47 @@ pub(super) struct Parts<'a> {
 }
 
 /// Cuts a token into exactly three parts, none of them empty.
-pub(super) fn split(token: &[u8]) -> Result<Parts<'_>, Refusal> {
+pub(super) fn split(token: &[u8]) -> Result<Parts<'_>, CredentialError> {
     if token.len() > TOKEN_BYTES_MAX {
-        return Err(Refusal::Invalid);
+        return Err(TokenFault::TooLong.into());
     }
     let mut parts = token.split(|&byte| byte == b'.');
     let (Some(header), Some(claims), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Refusal::Invalid);
+        return Err(TokenFault::Malformed.into());
     };
     if header.is_empty() || claims.is_empty() || signature.is_empty() {
-        return Err(Refusal::Invalid);
+        return Err(TokenFault::Malformed.into());
     }
     Ok(Parts { signed: &token[..header.len() + 1 + claims.len()], header, claims, signature })
 }
 
-/// Decodes one part. Each sequence of bytes has exactly one spelling: "Base64url Encoding … with all
+/// Decodes one part. Each sequence of bytes has exactly one valid spelling: "Base64url Encoding … with all
 /// trailing '=' characters omitted … and without the inclusion of any line breaks, whitespace, or other
 /// additional characters" (RFC 7515 §2), and the unused bits of the last character are zero.
-pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Invalid)
+pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, CredentialError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Encoding.into())
 }
 
-/// The `alg` of a decoded header. It never *chooses* how a token is verified: a key has one algorithm, and a
-/// token that names another is not for that key.
-pub(super) fn algorithm(header: &[u8]) -> Result<String, Refusal> {
-    let header = json::object(header).ok_or(Refusal::Invalid)?;
+/// The `alg` of a decoded header. It never *chooses* how a token is verified: each key has one algorithm and verifies
+/// no token that names another.
+pub(super) fn algorithm(header: &[u8]) -> Result<String, CredentialError> {
+    let header = json::object(header).ok_or(TokenFault::Header)?;
     if MEANING_CHANGERS.iter().any(|name| header.get(name).is_some()) {
-        return Err(Refusal::Invalid);
+        return Err(TokenFault::CriticalHeader.into());
     }
     if header.get("typ").is_some_and(|typ| typ.as_str().is_none()) {
-        return Err(Refusal::Invalid);
+        return Err(TokenFault::Header.into());
     }
-    let algorithm = header.get("alg").and_then(json::Json::as_str).ok_or(Refusal::Invalid)?;
+    let algorithm = header.get("alg").and_then(json::Json::as_str).ok_or(TokenFault::Header)?;
     Ok(algorithm.to_owned())
 }
 
 /// Header parameters that would change what the other parts mean. `crit`: "If any of the listed extension
 /// Header Parameters are not understood and supported by the recipient, then the JWS is invalid" (RFC 7515
-/// §4.1.11), and none is supported here. `b64` (RFC 7797), `enc` and `zip` (RFC 7516) say that the payload
-/// is no base64url of plain JSON.
+/// §4.1.11), and the gateway supports none. `b64` (RFC 7797), `enc` and `zip` (RFC 7516) say that the payload
+/// is not base64url of plain JSON.
 const MEANING_CHANGERS: [&str; 4] = ["crit", "b64", "enc", "zip"];
 
 #[cfg(test)]
@@ -70,13 +71,13 @@ mod tests {
     use jsonwebtoken::Algorithm;
 
     use super::super::testing::{
-        CLAIMS, HEADER, NOW, SECRET, encode, jwt, sealed, signed_by, token, verdict,
+        CLAIMS, HEADER, INVALID, NOW, SECRET, encode, jwt, sealed, signed_by, token, verdict,
     };
     use super::*;
 
     #[track_caller]
     fn refused(token: impl AsRef<[u8]>) {
-        assert_eq!(verdict(&jwt(), token.as_ref(), NOW), Err(Refusal::Invalid));
+        assert_eq!(verdict(&jwt(), token.as_ref(), NOW), Err(INVALID));
     }
 
     #[test]
@@ -202,7 +203,7 @@ mod tests {
     fn splitting_alone_refuses_an_empty_part() {
         assert!(split(b"a.b.c").is_ok());
         for bad in [&b".b.c"[..], b"a..c", b"a.b.", b"a.b", b"a.b.c.", b"a.b.c.d"] {
-            assert_eq!(split(bad).unwrap_err(), Refusal::Invalid);
+            assert_eq!(split(bad).unwrap_err(), CredentialError::Invalid(TokenFault::Malformed));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the backends answer, and how it becomes bytes.
+//! The answers of the backends, and their bytes.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,7 +19,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-        // Strings, numbers and maps with string keys: there is nothing in them that could fail.
+        // Strings, numbers and maps with string keys cannot fail.
         let body = serde_json::to_vec(value).unwrap_or_default();
         Answer { status, content_type: "application/json", fields: Vec::new(), body }
     }
@@ -48,23 +48,23 @@ impl Answer {
     }
 }
 
-/// What goes out.
+/// What a connection sends.
 pub(super) enum Outgoing {
     /// `100 Continue`.
     Continue,
     /// An answer, then the next request.
     Answer(Answer),
-    /// The head that the same GET would get.
+    /// The head of the answer to the same GET.
     HeadOnly(Answer),
     /// The connection's last answer.
     Last(Answer),
-    /// Its last one, to a HEAD.
+    /// The connection's last answer, to a HEAD.
     LastHeadOnly(Answer),
-    /// What is no answer in HTTP's sense, as it is: the head of a 101, frames.
+    /// Raw bytes: the head of a 101, or frames.
     Bytes(Vec<u8>),
 }
 
-/// Writes what goes out: monoio-http's encoder can do neither HEAD nor 100.
+/// Encodes what is sent. The encoder of monoio-http supports neither HEAD nor 100.
 pub(super) struct AnswerEncoder;
 
 impl Encoder<Outgoing> for AnswerEncoder {

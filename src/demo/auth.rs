@@ -1,20 +1,20 @@
-//! Users in memory, and tokens for them.
+//! The auth backend: users in memory, and tokens for them.
 //!
-//! Passwords are kept as written, in memory only, and compared in the plain way: this is a demo. A real service
-//! keeps a slow, salted hash.
+//! Passwords are kept as plain text in memory and compared byte by byte, because this is a demo. A real service keeps a
+//! slow, salted hash.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::answer::Answer;
-use super::backends::TokenMint;
 use super::bounds::{PASSWORD_BYTES_MAX, USER_BYTES_MAX, USERS_MAX};
+use super::identity::is_plain_name;
+use super::mint::TokenMint;
 use super::request::Request;
-use super::services::is_plain_name;
 
 /// The auth backend.
 pub(super) struct Auth {
@@ -23,7 +23,7 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    /// With two users, so that a login works before any registration.
+    /// Starts with two users, so that a login works before any registration.
     pub(super) fn new(mint: TokenMint) -> Auth {
         let known = [("alice", "wonderland"), ("bob", "builder")];
         Auth { mint, passwords: known.map(|(user, password)| (user.into(), password.into())).into() }
@@ -76,24 +76,6 @@ impl Auth {
             }
             Err(_) => Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the token could not be signed"),
         }
-    }
-}
-
-impl TokenMint {
-    fn token(&self, user: &str, now: SystemTime) -> jsonwebtoken::errors::Result<String> {
-        let now_s = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut claims = Map::new();
-        claims.insert("iat".into(), now_s.into());
-        claims.insert("exp".into(), now_s.saturating_add(self.ttl.as_secs()).into());
-        if let Some(issuer) = &self.issuer {
-            claims.insert("iss".into(), issuer.as_str().into());
-        }
-        if let Some(audience) = &self.audience {
-            claims.insert("aud".into(), audience.as_str().into());
-        }
-        claims.insert(self.user_claim.clone(), user.into());
-        let key = jsonwebtoken::EncodingKey::from_secret(&self.secret);
-        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &Value::Object(claims), &key)
     }
 }
 

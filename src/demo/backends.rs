@@ -1,40 +1,27 @@
-//! The backends' thread: five listeners on loopback and one for the page, one runtime.
+//! The thread of the backends: five listeners on loopback, one for the page, and one runtime.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 
 use super::answer::Outgoing;
+use super::backend::Backend;
 use super::bounds::{ACCEPT_BACKOFF, BIND_PATIENCE, BIND_PAUSE, CONNECTIONS_MAX};
 use super::delivery::Handshake;
+use super::mint::TokenMint;
 use super::page::Page;
-use super::services::{Backend, Reply, Services};
+use super::services::{Reply, Services};
 use super::socket;
 use super::wire::Wire;
 
-/// How the auth backend signs: as the gateway verifies.
-#[derive(Clone)]
-pub struct TokenMint {
-    /// The HS256 secret.
-    pub secret: Vec<u8>,
-    /// `iss`, when the gateway asks for one.
-    pub issuer: Option<String>,
-    /// `aud`, when the gateway asks for one.
-    pub audience: Option<String>,
-    /// The claim that names the user, usually `sub`.
-    pub user_claim: String,
-    /// How long a token is good for; whole seconds count.
-    pub ttl: Duration,
-}
-
-/// Where the backends listen.
+/// The addresses of the backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backends {
     /// Registers, logs in, issues tokens.
@@ -47,13 +34,15 @@ pub struct Backends {
     pub profile: SocketAddr,
     /// Keeps who talks with whom.
     pub conversation: SocketAddr,
-    /// Serves the page, which is no backend: the gateway does not know it.
+    /// Serves the page. It is not a backend, and the gateway does not know it.
     pub page: SocketAddr,
 }
 
-/// Starts the backends on ports of the kernel's choice, and the page on `page_port` (0: another one of these);
-/// they run until the process ends. Every call starts six more, with a state of their own. An error: no socket,
-/// no thread, or neither io_uring nor epoll.
+/// Starts the backends on ports that the kernel chooses, and the page on `page_port` (0: the kernel chooses). They run
+/// until the process ends. Each call starts six more, with state of their own.
+///
+/// # Errors
+/// No socket, no thread, or neither io_uring nor epoll.
 pub fn start(mint: TokenMint, page: Page, page_port: u16) -> io::Result<Backends> {
     let (started, outcome) = mpsc::sync_channel(1);
     std::thread::Builder::new()
@@ -62,10 +51,10 @@ pub fn start(mint: TokenMint, page: Page, page_port: u16) -> io::Result<Backends
     outcome.recv().map_err(|_| io::Error::other("the demo's thread ended while it started"))?
 }
 
-/// Says once where the backends are, or why they are nowhere.
+/// Reports once the addresses of the backends, or why there are none.
 type Started = mpsc::SyncSender<io::Result<Backends>>;
 
-/// The thread. A kernel that has io_uring but gives us no ring (RLIMIT_MEMLOCK, before Linux 5.12) gets epoll.
+/// Runs the thread, on epoll if the kernel has io_uring but allows no ring (RLIMIT_MEMLOCK, before Linux 5.12).
 fn run(services: Services, page_port: u16, started: &Started) {
     if let Ok(mut runtime) = RuntimeBuilder::<FusionDriver>::new().enable_timer().build() {
         return runtime.block_on(serve(services, page_port, started));
@@ -81,7 +70,7 @@ async fn serve(services: Services, page_port: u16, started: &Started) {
     match listen_all(page_port, &services) {
         Ok(backends) => {
             let _ = started.send(Ok(backends));
-            // The thread belongs to the accept loops now, for as long as the process lives.
+            // The accept loops run on this thread until the process ends.
             std::future::pending::<()>().await;
         }
         Err(error) => drop(started.send(Err(error))),
@@ -95,28 +84,29 @@ fn listen_all(page_port: u16, services: &Rc<RefCell<Services>>) -> io::Result<Ba
         delivery: listen(Backend::Delivery, 0, services)?,
         profile: listen(Backend::Profile, 0, services)?,
         conversation: listen(Backend::Conversation, 0, services)?,
-        page: listen(Backend::Page, page_port, services).map_err(|error| told("PAGE_PORT", &error))?,
+        page: listen(Backend::Page, page_port, services)
+            .map_err(|error| with_subject("PAGE_PORT", &error))?,
     })
 }
 
-/// The same error with a subject.
-fn told(subject: &str, error: &io::Error) -> io::Error {
+/// Puts a subject in front of an error.
+fn with_subject(subject: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{subject}: {error}"))
 }
 
-/// Bound by monoio, inside the runtime: only it knows whether its driver wants a listener that blocks.
+/// Binds with monoio, inside the runtime, because only monoio knows whether its driver needs a blocking listener.
 fn listen(backend: Backend, port: u16, services: &Rc<RefCell<Services>>) -> io::Result<SocketAddr> {
-    let listener =
-        bind(port).map_err(|error| told(&format!("cannot listen on 127.0.0.1 port {port}"), &error))?;
+    let listener = bind(port)
+        .map_err(|error| with_subject(&format!("cannot listen on 127.0.0.1 port {port}"), &error))?;
     let addr = listener.local_addr()?;
     monoio::spawn(accept(listener, backend, services.clone()));
     Ok(addr)
 }
 
-/// A ring that dies with its process is taken apart by the kernel in the background, and until then its accepts keep
-/// their listeners. So a port that is taken may be that of a demo which has just ended: it is tried for a while.
+/// Binds a port, and retries for a while if it is taken. The kernel dismantles the ring of an ended process in the
+/// background, and until then its accepts keep their listeners: the port may be that of a demo that has just ended.
 fn bind(port: u16) -> io::Result<TcpListener> {
-    // Not shared: with SO_REUSEPORT, monoio's default, another process of this user could join the port.
+    // Not shared. With SO_REUSEPORT, the default of monoio, another process of this user could bind the same port.
     let alone = ListenerOpts::new().reuse_port(false);
     let until = Instant::now() + BIND_PATIENCE;
     loop {
@@ -135,11 +125,11 @@ async fn accept(listener: TcpListener, backend: Backend, services: Rc<RefCell<Se
     loop {
         match listener.accept().await {
             Ok((stream, _)) if open.get() < CONNECTIONS_MAX => {
-                let place = Place::take(&open);
+                let slot = ConnectionSlot::take(&open);
                 let services = services.clone();
                 monoio::spawn(async move {
-                    converse(stream, backend, &services).await;
-                    drop(place);
+                    serve_connection(stream, backend, &services).await;
+                    drop(slot);
                 });
             }
             Ok((stream, _)) => drop(stream),
@@ -148,17 +138,17 @@ async fn accept(listener: TcpListener, backend: Backend, services: Rc<RefCell<Se
     }
 }
 
-/// One connection: answer by answer, until either side has enough or it is a WebSocket.
-async fn converse(stream: TcpStream, backend: Backend, services: &RefCell<Services>) {
-    // Answers are small and leave in one write; waiting for more would only delay them.
+/// Serves one connection, until either side closes it or it becomes a WebSocket.
+async fn serve_connection(stream: TcpStream, backend: Backend, services: &RefCell<Services>) {
+    // Answers are small and leave in one write. Waiting for more bytes would only delay them.
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(stream);
     loop {
         let request = match wire.receive().await {
             Ok(Some(request)) => request,
             Ok(None) => return,
-            Err(refusal) => {
-                let Some(answer) = refusal.answer() else { return };
+            Err(error) => {
+                let Some(answer) = error.answer() else { return };
                 if wire.send(Outgoing::Last(answer)).await.is_ok() {
                     wire.linger().await;
                 }
@@ -185,27 +175,27 @@ async fn converse(stream: TcpStream, backend: Backend, services: &RefCell<Servic
     }
 }
 
-/// The rest of a connection that is a WebSocket now.
+/// Serves the rest of a connection that has become a WebSocket.
 async fn switch(mut wire: Wire, Handshake { response, seat }: Handshake) {
     if wire.send(Outgoing::Bytes(response)).await.is_ok() {
         socket::chat(&mut wire, &seat).await;
-        // Whoever is gone is not present while its connection is wound up.
+        // A user who has gone must not be shown as present while the connection lingers.
         drop(seat);
         wire.linger().await;
     }
 }
 
-/// One of the connections that a backend holds; dropping it gives the place back.
-struct Place(Rc<Cell<usize>>);
+/// One of the connections that a backend may have. Dropping it frees the slot.
+struct ConnectionSlot(Rc<Cell<usize>>);
 
-impl Place {
-    fn take(open: &Rc<Cell<usize>>) -> Place {
+impl ConnectionSlot {
+    fn take(open: &Rc<Cell<usize>>) -> ConnectionSlot {
         open.set(open.get() + 1);
-        Place(open.clone())
+        ConnectionSlot(open.clone())
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

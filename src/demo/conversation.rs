@@ -1,4 +1,4 @@
-//! Who talks with whom.
+//! The conversation backend: who talks with whom.
 
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::bounds::{CONVERSATIONS_MAX, MEMBERS_MAX, TITLE_BYTES_MAX, USER_BYTES_MAX};
+use super::identity::identity;
 use super::request::Request;
-use super::services::identity;
 
-/// The conversation backend. Ids count from 1 and are never reused: an id is an index.
+/// All conversations. Ids count from 1 and are never reused: an id is an index.
 pub(super) struct Conversations {
     list: Vec<Conversation>,
 }
 
 impl Conversations {
-    /// With one conversation, so that there is something to see.
+    /// Starts with one conversation, so that there is something to see.
     pub(super) fn new() -> Conversations {
         let first = Conversation {
             id: "1".into(),

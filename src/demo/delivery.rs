@@ -1,4 +1,4 @@
-//! The way into the chat room: a WebSocket handshake (RFC 6455, section 4.2).
+//! The delivery backend: the WebSocket handshake (RFC 6455, section 4.2) that leads into the chat room.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,11 +9,11 @@ use tungstenite::handshake::server::{create_response, write_response};
 
 use super::answer::Answer;
 use super::bounds::USER_BYTES_MAX;
+use super::identity::identity;
 use super::request::Request;
 use super::room::{Room, Seat};
-use super::services::identity;
 
-/// A client that may come in.
+/// An accepted handshake.
 pub(super) struct Handshake {
     /// The head of the 101.
     pub(super) response: Vec<u8>,
@@ -39,12 +39,12 @@ fn shake(request: &Request, room: &Rc<RefCell<Room>>) -> Result<Handshake, Answe
         return Err(full.with_field("retry-after", "5"));
     };
     let mut head = Vec::new();
-    // Into memory, and its fields are text: there is nothing that could fail.
+    // It writes text fields to memory, so it cannot fail.
     let _ = write_response(&mut head, &response);
     Ok(Handshake { response: head, seat })
 }
 
-/// What a request is told that is no handshake, or not a good one.
+/// The answer to a request that is not a valid handshake.
 fn refusal(error: &Error) -> Answer {
     let upgrade = |detail| {
         Answer::problem(StatusCode::UPGRADE_REQUIRED, detail)
@@ -66,5 +66,5 @@ fn refusal(error: &Error) -> Answer {
     }
 }
 
-/// What the room speaks: JSON texts. A client that offers no protocol gets the same.
+/// The subprotocol of the room: JSON texts. A client that offers none gets the same messages.
 const SUBPROTOCOL: &str = "realchat.v1";

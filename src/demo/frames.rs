@@ -1,5 +1,5 @@
-//! WebSocket without a socket: bytes in, messages out, and back. The protocol is tungstenite's; it reads from and
-//! writes to memory here, so that one thread can hold many conversations.
+//! WebSocket without a socket: turns bytes into messages and messages into bytes. tungstenite implements the protocol;
+//! here it reads from and writes to memory, so that one thread can serve many connections.
 
 use std::io::{self, Read, Write};
 
@@ -22,14 +22,14 @@ pub(super) struct Session {
 pub(super) enum Heard {
     Text(Utf8Bytes),
     Binary,
-    /// Nothing that is whole. Pings are answered and pongs heard along the way.
+    /// No complete message. Pings are answered and pongs ignored on the way.
     Nothing,
-    /// The conversation is over: what is left to send ends it.
+    /// The conversation has ended; the bytes left to send are its last.
     Over,
 }
 
 impl Session {
-    /// After the handshake.
+    /// Begins after the handshake.
     pub(super) fn new() -> Session {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -43,7 +43,7 @@ impl Session {
         self.pipe.incoming.extend_from_slice(bytes);
     }
 
-    /// What they say. A client that breaks the protocol gets a Close that says how, and it is over.
+    /// The next message. A client that breaks the protocol gets a Close with the reason, and the conversation ends.
     pub(super) fn next(&mut self) -> Heard {
         loop {
             return match self.protocol.read(&mut self.pipe) {
@@ -62,24 +62,24 @@ impl Session {
         }
     }
 
-    /// Makes a frame of it, unless a Close went one way or the other.
+    /// Queues a text frame, unless either side has sent a Close.
     pub(super) fn say(&mut self, text: Utf8Bytes) {
-        // Memory always takes it; what else can fail is that the conversation is closing.
+        // Writing to memory cannot fail. The only error is that the conversation is closing.
         let _ = self.protocol.write(&mut self.pipe, Message::Text(text));
         let _ = self.protocol.flush(&mut self.pipe);
     }
 
-    /// Says goodbye, if nobody has yet.
+    /// Queues a Close, unless either side has sent one.
     pub(super) fn close(&mut self, code: CloseCode, reason: &'static str) {
         let _ = self.protocol.close(&mut self.pipe, Some(CloseFrame { code, reason: reason.into() }));
     }
 
-    /// Bytes that are to be sent.
+    /// The number of bytes to send.
     pub(super) fn pending(&self) -> usize {
         self.pipe.outgoing.len()
     }
 
-    /// Takes them: whole frames, so that another may follow them.
+    /// Takes the bytes to send. They are whole frames, so another frame may follow them.
     pub(super) fn outgoing(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.pipe.outgoing)
     }
@@ -92,12 +92,12 @@ fn offence(error: &Error) -> Option<(CloseCode, &'static str)> {
             Some((CloseCode::Size, "a message is at most 16 KiB"))
         }
         Error::Utf8(_) => Some((CloseCode::Invalid, "a text is UTF-8")),
-        Error::Protocol(_) => Some((CloseCode::Protocol, "this is no WebSocket frame")),
+        Error::Protocol(_) => Some((CloseCode::Protocol, "this is not a WebSocket frame")),
         _ => None,
     }
 }
 
-/// The stream that tungstenite sees: it never waits and takes everything.
+/// The stream that tungstenite uses. It never waits and accepts all bytes.
 #[derive(Default)]
 struct Pipe {
     incoming: BytesMut,

@@ -1,7 +1,7 @@
-//! What was said.
+//! The message backend: what was said in each conversation.
 //!
-//! Who may read a conversation is not checked here, nor that it exists: each backend keeps its own state, as
-//! services in processes of their own would.
+//! It checks neither that a conversation exists nor who may read it: each backend keeps its own state, as services in
+//! separate processes would.
 
 use std::collections::VecDeque;
 
@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::bounds::{MESSAGE_BYTES_MAX, MESSAGES_LISTED_MAX, MESSAGES_MAX, USER_BYTES_MAX};
+use super::identity::{identity, is_plain_name};
 use super::request::Request;
-use super::services::{identity, is_plain_name};
 
 /// The message backend, oldest message first.
 #[derive(Default)]

@@ -1,9 +1,9 @@
-//! The embedded backends and the page of `realchat-gateway demo`: something real behind the gateway on a machine
-//! with nothing installed.
+//! The embedded backends and the page of `realchat-gateway demo`: real upstreams for the gateway on a machine with
+//! nothing installed.
 //!
-//! Five small services on loopback and a page to chat on, one thread for all of them, state in memory and bounded
-//! ([`bounds`]). They show the gateway; they are no RealChat: passwords are kept as written, and nothing outlives
-//! the process.
+//! There are five small services on loopback and a page to chat on. One thread serves all of them; their state is in
+//! memory and bounded ([`bounds`]). They show what the gateway does and are not RealChat: passwords are plain text, and
+//! nothing outlives the process.
 
 pub mod backends;
 pub mod bounds;
@@ -15,13 +15,16 @@ pub use prepare::{Site, prepare};
 
 mod page;
 mod random;
+mod backend;
 mod services;
 mod wire;
 
 mod answer;
+mod identity;
 mod request;
 
 mod auth;
+mod mint;
 mod conversation;
 mod message;
 mod profile;

@@ -1,4 +1,4 @@
-//! What waits for one socket: bounded, and something that its task can wait for.
+//! The messages that wait to be sent to one socket: bounded, and its task can wait for them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,13 +15,13 @@ pub(super) struct Outbox {
     bytes: Cell<usize>,
     is_overrun: Cell<bool>,
     is_roused: Cell<bool>,
-    /// Of the one task that runs the socket.
+    /// Wakes the task of the socket.
     waker: RefCell<Option<Waker>>,
 }
 
 impl Outbox {
-    /// Puts it behind the others. One that does not fit takes them all with it: a socket that has missed something
-    /// is of no use to a chat, it must come anew.
+    /// Appends a message. If it does not fit, all messages are dropped: a client that has missed one must reconnect to
+    /// see the conversation as it was.
     pub(super) fn push(&self, text: Utf8Bytes) {
         if self.is_overrun.get() {
             return;
@@ -38,26 +38,26 @@ impl Outbox {
         self.rouse();
     }
 
-    /// The next one.
+    /// Takes the next message.
     pub(super) fn take(&self) -> Option<Utf8Bytes> {
         let text = self.queue.borrow_mut().pop_front()?;
         self.bytes.set(self.bytes.get() - text.len());
-        // Who waits for room looks again.
+        // A task that waits for room checks again.
         self.rouse();
         Some(text)
     }
 
-    /// Bytes that wait.
+    /// The number of bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.get()
     }
 
-    /// Something did not fit.
+    /// A message did not fit.
     pub(super) fn is_overrun(&self) -> bool {
         self.is_overrun.get()
     }
 
-    /// Lets the socket's task look at its circumstances.
+    /// Makes the socket's task check its state.
     pub(super) fn rouse(&self) {
         self.is_roused.set(true);
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -65,12 +65,12 @@ impl Outbox {
         }
     }
 
-    /// Waits until something has happened since the last time that this was waited for.
+    /// Waits until [`Outbox::rouse`] was called after the last wait.
     pub(super) async fn roused(&self) {
         self.until(|| self.is_roused.replace(false)).await;
     }
 
-    /// Waits until this holds; it is asked again at every [`Outbox::rouse`].
+    /// Waits until `holds` returns true. It is called again after every [`Outbox::rouse`].
     pub(super) async fn until(&self, holds: impl Fn() -> bool) {
         std::future::poll_fn(|context| {
             if holds() {

@@ -1,7 +1,7 @@
 //! The page on the demo's own port: two of its tabs can log in and chat through the gateway.
 //!
-//! It is one file without anything from elsewhere, and it is not behind the gateway: a page comes from a web server,
-//! and the gateway is none. So the page is of another origin than the gateway, as a real one would be.
+//! It is one file that loads nothing else. The gateway does not serve it: a page comes from a web server, and the gateway
+//! is not one. So the page has another origin than the gateway, as a real one would.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,14 +11,14 @@ use super::answer::Answer;
 use super::random::random_hex;
 use super::request::Request;
 
-/// The page. Its clones are one: it is made before anybody knows where the gateway will listen.
+/// The page. All clones share the port of the gateway, which is not known yet when the page is made.
 #[derive(Clone, Default)]
 pub struct Page {
     gateway_port: Arc<OnceLock<u16>>,
 }
 
 impl Page {
-    /// From now on it is served, and leads to the gateway on this port.
+    /// Serves the page from now on, with this port of the gateway.
     pub fn lead_to(&self, gateway_port: u16) {
         let _ = self.gateway_port.set(gateway_port);
     }
@@ -39,7 +39,7 @@ impl Page {
     }
 }
 
-/// The origins that a browser may know a page on this port by.
+/// The origins that a page on this port may have in a browser.
 pub(super) fn origins(port: u16) -> [String; 2] {
     ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"))
 }
@@ -55,7 +55,7 @@ fn show(gateway_port: u16) -> Answer {
         .with_field("cache-control", "no-store")
 }
 
-/// Nothing but its own script and style, and no connection but to the gateway.
+/// Allows only the page's own script and style, and connections only to the gateway.
 fn policy(nonce: &str, gateway_port: u16) -> String {
     let gateway = ["http", "ws"]
         .map(|scheme| format!("{scheme}://localhost:{gateway_port} {scheme}://127.0.0.1:{gateway_port}"));

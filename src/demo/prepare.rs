@@ -1,7 +1,9 @@
-//! The demo's configuration: what was written, over a secret of its own and backends of its own.
+//! The demo's configuration: the operator's settings over defaults, with a generated secret and the demo's backends.
 
 use std::net::SocketAddr;
 
+use super::backends;
+use super::mint::TokenMint;
 use super::page::{Page, origins};
 use super::printed::greeting;
 use super::random::random_hex;
@@ -14,7 +16,6 @@ use crate::config::keys::upstreams::{
     UPSTREAM_PROFILE_URL,
 };
 use crate::config::{self, Cors, Lowered, Mistakes, UpstreamAddress, Written, value};
-use crate::demo::backends::{self, TokenMint};
 use crate::launch::{self, LaunchError};
 
 /// The page of a demo that is about to be launched.
@@ -24,7 +25,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens the page, now that it is known where the gateway listens. What a person should read then.
+    /// Opens the page, once the port of the gateway is known. Returns the text to print.
     #[must_use]
     pub fn open(&self, gateway_port: u16) -> String {
         self.page.lead_to(gateway_port);
@@ -32,12 +33,11 @@ impl Site {
     }
 }
 
-/// Lowers the configuration and starts the backends and the page for it. What was written still wins; an upstream
-/// whose address was written stays where it was written.
+/// Lowers the configuration and starts the backends and the page for it. The operator's settings take precedence, also
+/// over the addresses of the demo's backends.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration; or that there is no loopback, or somebody else on the page's
-/// port.
+/// All mistakes in the configuration, no loopback interface, or a page port that is taken.
 pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), LaunchError> {
     let moved = written.clone();
     let mut is_cors_written = false;
@@ -81,7 +81,7 @@ fn defaults(written: &Written) -> Written {
     defaults
 }
 
-/// The page's port is no setting of the gateway, but its mistakes are told beside the others.
+/// The page's port is not a setting of the gateway, but its mistakes are reported together with the others.
 fn judge(lowered: Result<Lowered, Mistakes>, page_port: &str) -> Result<(Lowered, u16), LaunchError> {
     let port = value::count(page_port, 0, u16::MAX);
     let mut mistakes = lowered.as_ref().err().cloned().unwrap_or_default();
@@ -98,7 +98,7 @@ fn judge(lowered: Result<Lowered, Mistakes>, page_port: &str) -> Result<(Lowered
     }
 }
 
-/// As the gateway verifies.
+/// Signs tokens that the gateway accepts.
 fn mint(lowered: &Lowered) -> TokenMint {
     let jwt = &lowered.config.jwt;
     TokenMint {

@@ -1,6 +1,6 @@
-//! What `demo` prints: three `curl` lines that work when pasted in order, and where the page is.
+//! The text that `demo` prints: three `curl` lines that work when pasted in order, and the address of the page.
 
-/// Everything that it prints. A shell takes the page's line for a comment, so all of it can be pasted.
+/// The whole text. The line about the page is a comment for a shell, so all of it can be pasted.
 pub(super) fn greeting(gateway_port: u16, page_port: u16) -> String {
     let page = format!("# Chat in two tabs: http://localhost:{page_port}/ (alice, wonderland; bob, builder)");
     format!("{}{page}\n", curl_lines(gateway_port))

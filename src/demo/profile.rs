@@ -1,4 +1,4 @@
-//! One JSON document per user.
+//! The profile backend: one JSON document per user.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::bounds::{PROFILE_BYTES_MAX, PROFILES_MAX};
+use super::identity::identity;
 use super::request::Request;
-use super::services::identity;
 
 /// The profile backend. Documents are kept as text: a parsed one takes many times its size.
 #[derive(Default)]

@@ -9,12 +9,12 @@ use monoio_http::h1::codec::decoder::{DecodeError, RequestHeadDecoder};
 
 use super::bounds::{FIELDS_MAX, HEAD_BYTES_MAX};
 
-/// A request, whole.
+/// A complete request.
 pub(super) struct Request {
     parts: RequestHead,
     /// The request target as received.
     pub(super) target: String,
-    /// The fields as received, in order; bytes that are no UTF-8 replaced.
+    /// The fields as received, in order; bytes that are not UTF-8 are replaced.
     pub(super) fields: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl Request {
         self.parts.uri.path()
     }
 
-    /// The request as tungstenite takes a handshake.
+    /// The request in the form in which tungstenite reads a handshake.
     pub(super) fn as_handshake(&self) -> http::Request<()> {
         http::Request::from_parts(self.parts.clone(), ())
     }
@@ -39,13 +39,13 @@ impl Request {
         values.flat_map(|(_, value)| value.split(',').map(str::trim))
     }
 
-    /// A parameter of the query as it stands there, without percent-decoding.
+    /// A parameter of the query, without percent-decoding.
     pub(super) fn query(&self, name: &str) -> Option<&str> {
         let pairs = self.parts.uri.query()?.split('&');
         pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Whether the connection ends with this exchange. HTTP/1.0 always closes: simple, and allowed.
+    /// Whether the connection ends with this exchange. An HTTP/1.0 connection always does, which is simple and allowed.
     pub(super) fn closes(&self) -> bool {
         let mut values = self.parts.headers.get_all(header::CONNECTION).iter();
         self.parts.version == Version::HTTP_10
@@ -58,7 +58,7 @@ impl Request {
     }
 }
 
-/// monoio-http's head decoder, with a bound, and with the fields as they were written.
+/// The head decoder of monoio-http, with a bound, and with the fields as they were written.
 pub(super) struct OrderedHead;
 
 /// A request without its body.
@@ -80,8 +80,8 @@ impl Decoder for OrderedHead {
         let Some(end) = end else { return Ok(Decoded::Insufficient) };
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut request = httparse::Request::new(&mut fields);
-        // Its decoder throws away what stands between the end that httparse sees and the CRLFCRLF (bare LFs,
-        // leading empty lines); here the two must be the same.
+        // The decoder drops the bytes between the end that httparse finds and the CRLFCRLF (bare LFs, leading empty
+        // lines). Here the two ends must be the same.
         if request.parse(&src[..end])? != httparse::Status::Complete(end) {
             return Err(DecodeError::Header);
         }

@@ -1,4 +1,4 @@
-//! The one chat room: who is in it, what was said last, and who hears of what. No sockets, no clock.
+//! The chat room: who is in it, what was said last, and who gets which message. No sockets, no clock.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,7 +10,7 @@ use tungstenite::Utf8Bytes;
 use super::bounds::{HISTORY_MAX, SOCKETS_MAX, TEXT_BYTES_MAX};
 use super::outbox::Outbox;
 
-/// Who is here, by seat, and what was said, oldest first.
+/// The users who are present, by seat, and the last messages, oldest first.
 #[derive(Default)]
 pub(super) struct Room {
     seats: BTreeMap<u64, Sitter>,
@@ -18,27 +18,27 @@ pub(super) struct Room {
     history: VecDeque<Said>,
 }
 
-/// One socket's place in the room; dropped, the room hears that it is gone.
+/// One socket's seat in the room. Dropping it leaves the room.
 pub(super) struct Seat {
     room: Rc<RefCell<Room>>,
     number: u64,
-    /// What the room has to tell this socket.
+    /// Messages of the room to this socket.
     pub(super) outbox: Rc<Outbox>,
 }
 
 impl Seat {
-    /// Joins: the seat is told what was said before, and everybody who is here now. `None`: the room is full.
+    /// Joins the room. The seat gets the last messages and the list of users. `None`: the room is full.
     pub(super) fn take(room: &Rc<RefCell<Room>>, user: &str) -> Option<Seat> {
         let (number, outbox) = room.borrow_mut().join(user)?;
         Some(Seat { room: room.clone(), number, outbox })
     }
 
-    /// What this socket's client said, JSON or not.
+    /// Handles a text from this socket's client, JSON or not.
     pub(super) fn hear(&self, spoken: &str, at_ms: u64) {
         self.room.borrow_mut().hear(self.number, spoken, at_ms);
     }
 
-    /// Tells this socket alone that what it said is nothing that the room understands.
+    /// Sends an error to this socket alone: the room does not understand its message.
     pub(super) fn complain(&self, detail: &'static str) {
         self.outbox.push(Event::Error { detail }.text());
     }
@@ -62,7 +62,7 @@ impl Room {
         self.seats.insert(self.seated, Sitter { user: user.to_owned(), outbox: outbox.clone() });
         match is_new {
             true => self.tell(&self.presence()),
-            // The others know.
+            // The others know already that this user is present.
             false => outbox.push(self.presence()),
         }
         Some((self.seated, outbox))
@@ -93,7 +93,7 @@ impl Room {
         self.seats.values().any(|sitter| sitter.user == user)
     }
 
-    /// Everybody once, in order, however many sockets they have.
+    /// The list of users, in order. A user with several sockets is in it once.
     fn presence(&self) -> Utf8Bytes {
         let users: BTreeSet<&str> = self.seats.values().map(|sitter| sitter.user.as_str()).collect();
         Event::Presence { users }.text()
@@ -117,7 +117,7 @@ struct Said {
     at: u64,
 }
 
-/// What the room says.
+/// A message of the room.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Event<'a> {
@@ -129,19 +129,19 @@ enum Event<'a> {
 
 impl Event<'_> {
     fn text(&self) -> Utf8Bytes {
-        // Strings and numbers: there is nothing in them that could fail.
+        // Strings and numbers cannot fail.
         serde_json::to_string(self).unwrap_or_default().into()
     }
 }
 
-/// What a client says.
+/// A message of a client.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Spoken {
     Message { text: String },
 }
 
-/// The text, or what is wrong with what was said.
+/// The text, or what is wrong with the message.
 fn text_of(spoken: &str) -> Result<String, &'static str> {
     let Ok(Spoken::Message { text }) = serde_json::from_str(spoken) else {
         return Err(MESSAGE_EXPECTED);

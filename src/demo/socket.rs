@@ -1,7 +1,7 @@
-//! One WebSocket connection of the chat room: what arrives goes to the room, what the room says goes out.
+//! One WebSocket connection of the chat room: passes the client's messages to the room and the room's to the client.
 //!
-//! Both directions are one task, so that no lock and no channel is between them. There is no idle timeout: the
-//! gateway pings its clients and ends the connections of the dead.
+//! Both directions run in one task, without a lock or a channel. There is no idle timeout: the gateway pings its
+//! clients and ends connections that do not answer.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
@@ -18,7 +18,8 @@ use super::frames::{Heard, Session};
 use super::room::{MESSAGE_EXPECTED, Seat};
 use super::wire::{Inlet, Outlet, Wire};
 
-/// Talks until either side has enough. The last bytes are out when it returns, but not read by the peer yet.
+/// Runs the conversation until either side ends it. When it returns, the last bytes are sent, but the peer may not have
+/// read them yet.
 pub(super) async fn chat(wire: &mut Wire, seat: &Seat) {
     let socket = Socket { seat, session: RefCell::new(Session::new()), stage: Cell::new(Stage::Open) };
     let (inlet, outlet) = wire.halves();
@@ -34,17 +35,17 @@ struct Socket<'s> {
 #[derive(Clone, Copy)]
 enum Stage {
     Open,
-    /// We said goodbye; until then the client has time for its own.
+    /// We sent a Close; the client has until this time to answer it.
     Closing(Instant),
-    /// What is to be sent is the last.
+    /// The bytes left to send are the last.
     Over,
 }
 
 impl Socket<'_> {
-    /// Returns when the peer is gone without goodbye.
+    /// Returns when the peer is gone without a Close.
     async fn listen(&self, mut inlet: Inlet<'_>) {
         loop {
-            // A client that does not take its answers is not asked for more.
+            // A client that does not read its messages is not read either (back-pressure).
             self.seat.outbox.until(|| self.waiting() < OUTBOX_BYTES_MAX / 2).await;
             let Some(bytes) = inlet.receive().await else { return };
             self.session.borrow_mut().feed(&bytes);
@@ -52,13 +53,13 @@ impl Socket<'_> {
             // There may be a pong or a Close to send.
             self.seat.outbox.rouse();
             if matches!(self.stage.get(), Stage::Over) {
-                // The other direction ends it.
+                // The other direction ends the conversation.
                 return pending().await;
             }
         }
     }
 
-    /// Everything that is whole by now.
+    /// Handles every complete message.
     fn hear(&self) {
         loop {
             let heard = self.session.borrow_mut().next();
@@ -72,7 +73,7 @@ impl Socket<'_> {
         }
     }
 
-    /// Returns when everything is said, or nobody takes it.
+    /// Returns when everything is sent, or the client does not read it.
     async fn speak(&self, mut outlet: Outlet<'_>) {
         loop {
             let frames = self.frames();
@@ -93,7 +94,7 @@ impl Socket<'_> {
         }
     }
 
-    /// What goes out next.
+    /// The next bytes to send.
     fn frames(&self) -> Vec<u8> {
         let mut session = self.session.borrow_mut();
         let outbox = &self.seat.outbox;
@@ -110,7 +111,7 @@ impl Socket<'_> {
         session.outgoing()
     }
 
-    /// Bytes that wait to be sent.
+    /// The number of bytes that wait to be sent.
     fn waiting(&self) -> usize {
         self.seat.outbox.bytes() + self.session.borrow().pending()
     }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Page;
-use super::backends::{Backends, TokenMint, start};
+use super::backends::{Backends, start};
 use super::bounds::{MESSAGES_LISTED_MAX, MESSAGES_MAX, PROFILE_BYTES_MAX, USERS_MAX};
+use super::mint::TokenMint;
 
 #[test]
 fn registers_once_and_logs_in() {

@@ -1,14 +1,14 @@
-//! HTTP/1 for the backends: requests read by monoio-http's decoders, answers written here.
+//! HTTP/1 for the backends: the decoders of monoio-http read requests, and answers are written here.
 //!
-//! monoio-http 0.3 is used where it holds, and worked around where it does not:
-//! - its header map loses the order and the spelling of the fields, which an echo exists to show: [`OrderedHead`]
-//!   reads them once more;
-//! - nothing in it is bounded (head, chunk, body): the bounds are checked around its decoders;
+//! monoio-http 0.3 has gaps that are worked around:
+//! - its header map loses the order and the spelling of the fields, which an echo should show: [`OrderedHead`] parses
+//!   them again;
+//! - it bounds nothing (head, chunk, body): the bounds are checked around its decoders;
 //! - its encoder cannot answer HEAD (a length without a body) nor send 100 (it forces `content-length: 0`):
 //!   [`AnswerEncoder`] writes answers;
-//! - `Clone` of most of its errors recurses for ever: errors become a [`Refusal`] at once.
+//! - `Clone` of most of its errors recurses forever: errors become a [`WireError`] at once.
 //!
-//! Left as it is: it refuses trailers and chunk extensions, and takes a missing chunk size for 0.
+//! Not worked around: it refuses trailers and chunk extensions, and reads a missing chunk size as 0.
 
 use std::io;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use super::bounds::{BODY_BYTES_MAX, BODY_TIMEOUT, IDLE_TIMEOUT};
 use super::request::{OrderedHead, Request};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 
-/// One connection: requests in, answers out, one after the other.
+/// One connection: it receives requests and sends answers, one after the other.
 pub(super) struct Wire {
     read: Reader,
     write: Writer,
@@ -47,22 +47,22 @@ impl Wire {
         Wire { read, write: FramedWrite::new(write, AnswerEncoder) }
     }
 
-    /// The next request, body included. `None`: the peer is done, or idle for too long.
-    pub(super) async fn receive(&mut self) -> Result<Option<Request>, Refusal> {
+    /// Receives the next request with its body. `None`: the peer has closed the connection, or was idle too long.
+    pub(super) async fn receive(&mut self) -> Result<Option<Request>, WireError> {
         let Ok(Some(head)) = timeout(IDLE_TIMEOUT, self.read.next()).await else { return Ok(None) };
-        let (head, framing) = head.map_err(Refusal::from)?;
+        let (head, framing) = head.map_err(WireError::from)?;
         if head.expects_continue() && !matches!(framing, PayloadDecoder::None) {
-            self.send(Outgoing::Continue).await.map_err(|_| Refusal::Gone)?;
+            self.send(Outgoing::Continue).await.map_err(|_| WireError::Gone)?;
         }
         let body = match framing {
             PayloadDecoder::None => Vec::new(),
             PayloadDecoder::Fixed(_) if head.content_length() > BODY_BYTES_MAX as u64 => {
-                return Err(Refusal::BodyTooLarge);
+                return Err(WireError::BodyTooLarge);
             }
             PayloadDecoder::Fixed(mut fixed) => {
                 match timeout(BODY_TIMEOUT, self.read.next_with(&mut fixed)).await {
-                    Ok(Some(body)) => body.map_err(|_| Refusal::Gone)?.to_vec(),
-                    _ => return Err(Refusal::Gone),
+                    Ok(Some(body)) => body.map_err(|_| WireError::Gone)?.to_vec(),
+                    _ => return Err(WireError::Gone),
                 }
             }
             PayloadDecoder::Streamed(chunks) => self.receive_chunks(chunks).await?,
@@ -70,33 +70,33 @@ impl Wire {
         Ok(Some(head.with_body(body)))
     }
 
-    async fn receive_chunks(&mut self, chunks: ChunkedBodyDecoder) -> Result<Vec<u8>, Refusal> {
+    async fn receive_chunks(&mut self, chunks: ChunkedBodyDecoder) -> Result<Vec<u8>, WireError> {
         let mut chunks = BoundedChunks(chunks);
         let mut body = Vec::new();
         loop {
             let Ok(Some(chunk)) = timeout(BODY_TIMEOUT, self.read.next_with(&mut chunks)).await else {
-                return Err(Refusal::Gone);
+                return Err(WireError::Gone);
             };
             let Some(chunk) = chunk? else { return Ok(body) };
             if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(Refusal::BodyTooLarge);
+                return Err(WireError::BodyTooLarge);
             }
             body.extend_from_slice(&chunk);
         }
     }
 
-    /// Writes it out. An error: the peer is gone, or does not take it.
+    /// Sends. An error: the peer is gone, or does not read.
     pub(super) async fn send(&mut self, outgoing: Outgoing) -> io::Result<()> {
         Outlet(&mut self.write).send(outgoing).await
     }
 
-    /// Both directions, each on its own: after a handshake they no longer take turns.
+    /// Both directions separately: after a handshake they no longer take turns.
     pub(super) fn halves(&mut self) -> (Inlet<'_>, Outlet<'_>) {
         (Inlet(&mut self.read), Outlet(&mut self.write))
     }
 
-    /// Closes so that the peer gets the last answer although it has not been read to its end: a socket closed
-    /// with unread bytes is reset, and the reset can overtake the answer.
+    /// Closes the connection so that the peer gets the last answer even if it still sends: closing a socket with unread
+    /// bytes resets it, and the reset can overtake the answer.
     pub(super) async fn linger(mut self) {
         let drain = async {
             Sink::<Outgoing>::close(&mut self.write).await?;
@@ -116,27 +116,27 @@ impl Wire {
     }
 }
 
-/// The direction that comes in, no longer HTTP.
+/// The receiving half of a connection that is no longer HTTP.
 pub(super) struct Inlet<'w>(&'w mut Reader);
 
 impl Inlet<'_> {
-    /// The bytes that come next, those included that came with the last request. `None`: there are no more.
+    /// The next bytes, including those that came with the last request. `None`: there are no more.
     pub(super) async fn receive(&mut self) -> Option<Bytes> {
         self.0.next_with(&mut AnyBytes).await?.ok()
     }
 }
 
-/// The direction that goes out.
+/// The sending half of a connection.
 pub(super) struct Outlet<'w>(&'w mut Writer);
 
 impl Outlet<'_> {
-    /// As [`Wire::send`].
+    /// Like [`Wire::send`].
     pub(super) async fn send(&mut self, outgoing: Outgoing) -> io::Result<()> {
         timeout(BODY_TIMEOUT, self.0.send_and_flush(outgoing)).await?
     }
 }
 
-/// Takes what is there.
+/// A decoder that takes whatever has arrived.
 struct AnyBytes;
 
 impl Decoder for AnyBytes {
@@ -153,59 +153,60 @@ impl Decoder for AnyBytes {
 
 /// Why a connection ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum WireError {
     /// 431.
     HeadTooLarge,
     /// 413.
     BodyTooLarge,
     /// 400.
     Malformed,
-    /// Nobody is left to tell.
+    /// The peer is gone: there is no answer.
     Gone,
 }
 
-impl Refusal {
+impl WireError {
     /// The last answer of the connection.
     pub(super) fn answer(self) -> Option<Answer> {
         let (status, detail) = match self {
-            Refusal::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too large"),
-            Refusal::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "a body is at most 1 MiB"),
-            Refusal::Malformed => (StatusCode::BAD_REQUEST, "this is no HTTP/1 request"),
-            Refusal::Gone => return None,
+            WireError::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too large"),
+            WireError::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "a body is at most 1 MiB"),
+            WireError::Malformed => (StatusCode::BAD_REQUEST, "this is not an HTTP/1 request"),
+            WireError::Gone => return None,
         };
         Some(Answer::problem(status, detail))
     }
 }
 
-impl From<HttpError> for Refusal {
-    fn from(error: HttpError) -> Refusal {
+impl From<HttpError> for WireError {
+    fn from(error: HttpError) -> WireError {
         match error {
             HttpError::H1DecodeError(DecodeError::Parse(httparse::Error::TooManyHeaders)) => {
-                Refusal::HeadTooLarge
+                WireError::HeadTooLarge
             }
-            HttpError::H1DecodeError(DecodeError::Io(_)) | HttpError::IOError(_) => Refusal::Gone,
-            _ => Refusal::Malformed,
+            HttpError::H1DecodeError(DecodeError::Io(_)) | HttpError::IOError(_) => WireError::Gone,
+            _ => WireError::Malformed,
         }
     }
 }
 
-impl From<io::Error> for Refusal {
-    fn from(_: io::Error) -> Refusal {
-        Refusal::Gone
+impl From<io::Error> for WireError {
+    fn from(_: io::Error) -> WireError {
+        WireError::Gone
     }
 }
 
-/// monoio-http's chunk decoder waits for a whole chunk; this one does not wait for one that is too large.
+/// The chunk decoder of monoio-http waits for a whole chunk. This one refuses a chunk that is too large without
+/// waiting for it.
 struct BoundedChunks(ChunkedBodyDecoder);
 
 impl Decoder for BoundedChunks {
     type Item = Option<Bytes>;
-    type Error = Refusal;
+    type Error = WireError;
 
-    fn decode(&mut self, src: &mut BytesMut) -> Result<Decoded<Option<Bytes>>, Refusal> {
-        match self.0.decode(src).map_err(|_| Refusal::Malformed)? {
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Decoded<Option<Bytes>>, WireError> {
+        match self.0.decode(src).map_err(|_| WireError::Malformed)? {
             Decoded::Some(chunk) => Ok(Decoded::Some(chunk)),
-            _ if src.len() > BODY_BYTES_MAX + 2 => Err(Refusal::BodyTooLarge),
+            _ if src.len() > BODY_BYTES_MAX + 2 => Err(WireError::BodyTooLarge),
             _ => Ok(Decoded::Insufficient),
         }
     }

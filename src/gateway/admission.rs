@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, Identity, Refusal, User, Verified};
+use crate::auth::{self, CredentialError, Identity, User, Verified};
 use crate::clock;
 use crate::config::{Access, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
-use crate::limit::{Client, Permit, Refused};
+use crate::limit::{Client, Denied, Permit};
 
 /// Evidence that one request may use one route: its caller is who the route asks for, and every bucket was charged. Only
 /// [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
@@ -27,7 +27,7 @@ enum Caller {
     /// The bearer of a valid token.
     User(Verified),
     /// Somebody without a valid token.
-    Rejected(Refusal),
+    Rejected(CredentialError),
 }
 
 impl<'c> Admission<'c> {
@@ -60,11 +60,11 @@ impl Caller {
         }
     }
 
-    fn authorize(self, access: Access) -> Result<Identity, Refusal> {
+    fn authorize(self, access: Access) -> Result<Identity, CredentialError> {
         match self {
-            Caller::Anonymous => auth::authorize(access, Err(Refusal::Missing)),
+            Caller::Anonymous => auth::authorize(access, Err(CredentialError::Missing)),
             Caller::User(verified) => auth::authorize(access, Ok(verified)),
-            Caller::Rejected(refusal) => auth::authorize(access, Err(refusal)),
+            Caller::Rejected(error) => auth::authorize(access, Err(error)),
         }
     }
 }
@@ -99,11 +99,11 @@ impl<'c> Exchange<'c> {
     async fn charge(&mut self, plan: &Plan<'c>, caller: &Caller) -> Result<Permit, Failure> {
         let address = self.record.client;
         let (limiter, global) = (&self.core.snapshot.limiter, &self.core.snapshot.config.rate_limit);
-        let charged = limiter.take(&plan.ask(caller.client(address), address), global).await;
+        let charged = limiter.charge(&plan.limited_request(caller.client(address), address), global).await;
         self.record.quota = match &charged {
             Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
-            Err(Refused::Limited(limited)) => Some(limited.quota),
-            Ok(_) | Err(Refused::Unavailable) => None,
+            Err(Denied::Limited(limited)) => Some(limited.quota),
+            Ok(_) | Err(Denied::Unavailable) => None,
         };
         let permit = charged.map_err(Failure::Limit)?;
         self.core.resources.metrics.requests.admitted.add(1);

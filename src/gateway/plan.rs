@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, Refusal};
+use crate::auth::{self, CredentialError};
 use crate::config::{Access, Config, Route, RouteKind};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
@@ -11,7 +11,7 @@ use crate::gateway::core::body_bytes_max;
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::websocket::handshake;
 use crate::http::{BodyLength, FieldKind, Request};
-use crate::limit::{Ask, Client};
+use crate::limit::{Client, LimitedRequest};
 use crate::route::{Match, RouteTable};
 
 /// What a configuration says about one request.
@@ -73,7 +73,7 @@ impl<'c> Plan<'c> {
     ///
     /// # Errors
     /// There is none, or more than one.
-    pub fn token<'r>(&self, request: &'r Request) -> Result<&'r [u8], Refusal> {
+    pub fn token<'r>(&self, request: &'r Request) -> Result<&'r [u8], CredentialError> {
         match self.websocket() {
             Some(route) => handshake::token(request, route.token_sources),
             None => auth::bearer(request.values(FieldKind::Authorization)),
@@ -81,11 +81,11 @@ impl<'c> Plan<'c> {
     }
 
     /// Which buckets a request of this client is charged to.
-    pub fn ask<'a>(&self, client: Client<'a>, address: IpAddr) -> Ask<'a>
+    pub fn limited_request<'a>(&self, client: Client<'a>, address: IpAddr) -> LimitedRequest<'a>
     where
         'c: 'a,
     {
-        Ask { client, address, route: self.route() }
+        LimitedRequest { client, address, route: self.route() }
     }
 
     /// Where the request goes. The client may learn it only after it was identified.

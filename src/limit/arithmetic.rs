@@ -1,13 +1,13 @@
-//! The token bucket in whole numbers, free of I/O: what `bucket.lua` does inside Redis, step by step the same.
+//! The token bucket in whole numbers, free of I/O: the same steps as `bucket.lua` inside Redis.
 //!
-//! One token is [`UNITS_PER_TOKEN`] units, so that the refill of one microsecond is a whole number of units at
-//! every rate with up to three decimals: `R` tokens per second are `R · 1000` units per µs. Nothing is ever
-//! rounded but a wait, which is rounded up.
+//! One token is [`UNITS_PER_TOKEN`] units, so the refill of one microsecond is a whole number of units at every rate
+//! with up to three decimals: `R` tokens per second are `R · 1000` units per µs. Only waits are rounded, and they are
+//! rounded up.
 //!
 //! Redis computes in Lua's doubles, which hold whole numbers below 2^53 exactly. A level, a capacity and a cost
 //! are at most 10^15 units and the clock is some 1.8 · 10^15 µs: both below 9.0 · 10^15. The one product,
-//! `elapsed · units_per_us`, may leave that range; it is then larger than any capacity and, since rounding
-//! keeps the order, stays so: the bucket is full either way. The one quotient, `ceil(missing / units_per_us)`,
+//! `elapsed · units_per_us`, may leave that range; it is then larger than any capacity, and
+//! stays so because rounding keeps the order: the bucket is full either way. The one quotient, `ceil(missing / units_per_us)`,
 //! has a fraction of at least `1 / units_per_us`, which is more than the rounding error of a quotient of two
 //! whole numbers below 2^53: it cannot be rounded to the whole number below.
 
@@ -17,48 +17,48 @@ use std::str::FromStr;
 use crate::config::Rate;
 use crate::limits::{BURST_MAX, RATE_MILLI_MAX};
 
-/// Parts of a token that are counted.
+/// The parts of a token in which buckets are counted.
 pub const UNITS_PER_TOKEN: u64 = 1_000_000_000;
 
-/// How one bucket fills, and what one request takes from it. All in units.
+/// How one bucket fills, and what one request costs. All in units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Refill per microsecond; 0: nothing ever passes.
+    /// Refill per microsecond; 0: every request is denied.
     pub units_per_us: u64,
-    /// What the bucket holds when it is full.
+    /// The level of a full bucket.
     pub capacity: u64,
-    /// What one request takes; from 1 token to the capacity.
+    /// The cost of one request, from 1 token to the capacity.
     pub cost: u64,
 }
 
-/// What is kept of a bucket: it held `level` units at `time_us`. Written `level:time_us`. A bucket of which
-/// nothing is kept is full.
+/// What a store keeps of a bucket: its level at one time. Written `level:time_us`. A bucket without a state is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
-    /// Units.
+pub struct BucketState {
+    /// In units.
     pub level: u64,
-    /// Microseconds of the clock of the store.
+    /// In microseconds of the store's clock.
     pub time_us: u64,
 }
 
-/// What the limits of one request came to. The numbers are those of the *tightest* limit: after a refusal the
-/// one with the longest wait, else the one with the fewest tokens left; of two alike, the first.
+/// The decision about all limits of one request. The numbers are those of the *most restrictive* limit: for a denied
+/// request the limit with the longest wait, for an admitted one the limit with the fewest tokens left; of two equal
+/// ones, the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// All limits had enough, and every one was charged. Otherwise none was.
+    /// All buckets had enough tokens, and all were charged. Otherwise none was.
     pub is_admitted: bool,
-    /// Which limit is the tightest: its place among those of the request.
-    pub tightest: usize,
+    /// The index of the most restrictive limit among those of the request.
+    pub most_restrictive: usize,
     /// Whole tokens left in its bucket.
     pub remaining: u32,
-    /// Until the same request would pass this limit; 0 if it has.
+    /// Time until this limit would admit the same request; 0 if it did.
     pub wait_us: u64,
-    /// Until its bucket is full.
+    /// Time until its bucket is full.
     pub full_us: u64,
 }
 
 impl Limit {
-    /// A bucket of `burst` tokens that fills at `rate`, and a request that takes `cost` of them.
+    /// A bucket of `burst` tokens that fills at `rate`, and a request that costs `cost` tokens.
     pub fn new(rate: Rate, burst: u32, cost: u32) -> Self {
         Self {
             units_per_us: u64::from(rate.milli()),
@@ -72,29 +72,24 @@ impl Limit {
         tokens(self.capacity)
     }
 
-    /// What the bucket holds now.
+    /// The level of the bucket now.
     ///
-    /// A state from the future means that the clock was set back: nothing is refilled. A capacity that was made
-    /// smaller since cuts the level.
-    pub fn level(&self, state: Option<State>, now_us: u64) -> u64 {
-        let Some(State { level, time_us }) = state else { return self.capacity };
+    /// A state from the future means that the clock was set back: nothing is refilled. If the capacity is smaller
+    /// than it was, the level is cut to it.
+    pub fn level(&self, state: Option<BucketState>, now_us: u64) -> u64 {
+        let Some(BucketState { level, time_us }) = state else { return self.capacity };
         let elapsed_us = now_us.saturating_sub(time_us);
         level.saturating_add(elapsed_us.saturating_mul(self.units_per_us)).min(self.capacity)
     }
 
-    /// Until a bucket at this level can pay for the request.
+    /// Time until a bucket at this level has the cost of the request.
     pub fn wait_us(&self, level: u64) -> u64 {
         self.time_for(self.cost.saturating_sub(level))
     }
 
-    /// Until a bucket at this level is full.
+    /// Time until a bucket at this level is full.
     pub fn full_us(&self, level: u64) -> u64 {
         self.time_for(self.capacity.saturating_sub(level))
-    }
-
-    /// How long a bucket at this level has to be kept: from then on it is full, as one is that was never seen.
-    pub fn expire_ms(&self, level: u64) -> u64 {
-        self.full_us(level).div_ceil(1000).max(1)
     }
 
     fn time_for(&self, units: u64) -> u64 {
@@ -106,27 +101,28 @@ impl Limit {
     }
 }
 
-/// Takes what the request costs from every bucket, or from none.
+/// Charges every bucket of a request, or none.
 ///
-/// `states[i]` is the state under `limits[i]`. What has to be written back is changed in place: after an
-/// admission every state; after a refusal none, save those from the future. A refused request would otherwise
-/// find its bucket standing still until the clock has caught up, which after it was set back by an hour is an
-/// hour: such a state is moved to the present, level kept.
+/// `states[i]` is the state under `limits[i]`. The states to write back are changed in place: after an admission all
+/// of them; after a denial only those from the future. Their level is kept and their time set to the present.
+/// Otherwise a bucket would not refill until the clock has caught up: for an hour, after a clock was set back by an
+/// hour.
 ///
 /// # Panics
-/// If there is no limit, or not a state for each.
-pub fn take(limits: &[Limit], states: &mut [Option<State>], now_us: u64) -> Decision {
+/// If there is no limit, or not one state per limit.
+pub fn charge(limits: &[Limit], states: &mut [Option<BucketState>], now_us: u64) -> Decision {
     assert!(!limits.is_empty() && limits.len() == states.len());
-    let mut decision = Decision { is_admitted: true, tightest: 0, remaining: 0, wait_us: 0, full_us: 0 };
+    let mut decision =
+        Decision { is_admitted: true, most_restrictive: 0, remaining: 0, wait_us: 0, full_us: 0 };
     for (index, (limit, state)) in limits.iter().zip(states.iter_mut()).enumerate() {
         let level = limit.level(*state, now_us);
         if state.is_some_and(|state| now_us < state.time_us) {
-            *state = Some(State { level, time_us: now_us });
+            *state = Some(BucketState { level, time_us: now_us });
         }
         let wait_us = limit.wait_us(level);
         if wait_us > decision.wait_us {
             let (remaining, full_us) = (tokens(level), limit.full_us(level));
-            decision = Decision { is_admitted: false, tightest: index, remaining, wait_us, full_us };
+            decision = Decision { is_admitted: false, most_restrictive: index, remaining, wait_us, full_us };
         }
     }
     if !decision.is_admitted {
@@ -134,9 +130,9 @@ pub fn take(limits: &[Limit], states: &mut [Option<State>], now_us: u64) -> Deci
     }
     for (index, (limit, state)) in limits.iter().zip(states.iter_mut()).enumerate() {
         let level = limit.level(*state, now_us) - limit.cost;
-        *state = Some(State { level, time_us: now_us });
+        *state = Some(BucketState { level, time_us: now_us });
         if index == 0 || tokens(level) < decision.remaining {
-            (decision.tightest, decision.remaining) = (index, tokens(level));
+            (decision.most_restrictive, decision.remaining) = (index, tokens(level));
             decision.full_us = limit.full_us(level);
         }
     }
@@ -144,13 +140,13 @@ pub fn take(limits: &[Limit], states: &mut [Option<State>], now_us: u64) -> Deci
 }
 
 impl Decision {
-    /// The reply of the script: admitted, place of the tightest limit (from 1, as Lua counts), tokens, waits.
-    /// `None` if the script did not say this.
+    /// Parses the reply of the script: admitted, the number of the most restrictive limit (from 1, as Lua counts),
+    /// tokens left, the two times. `None` if the reply does not have this form.
     pub fn from_reply(reply: [i64; 5]) -> Option<Self> {
-        let [admitted, place, remaining, wait_us, full_us] = reply.map(|number| u64::try_from(number).ok());
+        let [admitted, number, remaining, wait_us, full_us] = reply.map(|item| u64::try_from(item).ok());
         let decision = Self {
             is_admitted: admitted? != 0,
-            tightest: usize::try_from(place?.checked_sub(1)?).ok()?,
+            most_restrictive: usize::try_from(number?.checked_sub(1)?).ok()?,
             remaining: u32::try_from(remaining?).ok()?,
             wait_us: wait_us?,
             full_us: full_us?,
@@ -159,13 +155,13 @@ impl Decision {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for BucketState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.level, self.time_us)
     }
 }
 
-impl FromStr for State {
+impl FromStr for BucketState {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -174,18 +170,18 @@ impl FromStr for State {
     }
 }
 
-/// Whole tokens. A level is never over a capacity, and that is at most [`BURST_MAX`].
+/// Whole tokens. A level is at most its capacity, and a capacity at most [`BURST_MAX`].
 fn tokens(level: u64) -> u32 {
     u32::try_from(level / UNITS_PER_TOKEN).unwrap_or(u32::MAX)
 }
 
-/// The time to wait where nothing is ever refilled.
+/// The wait for a bucket that is never refilled.
 pub const NEVER_US: u64 = u64::MAX;
 
 /// Whole numbers below this are exact in a double.
 const EXACT: u64 = 1 << 53;
 const _: () = assert!(BURST_MAX as u64 * UNITS_PER_TOKEN < EXACT / 2);
-/// The year 2100 in µs.
+/// The year 2100, in µs.
 const _: () = assert!(4_102_444_800_000_000 < EXACT);
 /// Units per µs are thousandths of tokens per second: 10^9 units, 10^6 µs.
 const _: () = assert!(UNITS_PER_TOKEN == 1_000_000 * 1000 && (RATE_MILLI_MAX as u64) < EXACT);
@@ -199,8 +195,8 @@ mod tests {
         Limit::new(Rate::from_milli(milli), burst, 1)
     }
 
-    fn one(limit: Limit, state: &mut Option<State>, now_us: u64) -> Decision {
-        take(&[limit], std::slice::from_mut(state), now_us)
+    fn one(limit: Limit, state: &mut Option<BucketState>, now_us: u64) -> Decision {
+        charge(&[limit], std::slice::from_mut(state), now_us)
     }
 
     #[test]
@@ -216,14 +212,14 @@ mod tests {
                 (false, 0, 1, 100_001),
             ]
         );
-        assert_eq!(state, Some(State { level: 0, time_us: 0 }));
+        assert_eq!(state, Some(BucketState { level: 0, time_us: 0 }));
         assert!(one(limit, &mut state, 100_000).is_admitted);
     }
 
     #[test]
     fn a_bucket_fills_to_its_capacity_and_not_beyond() {
         for now_us in [200_000, 1 << 50, u64::MAX] {
-            let mut state = Some(State { level: 0, time_us: 0 });
+            let mut state = Some(BucketState { level: 0, time_us: 0 });
             assert_eq!(
                 one(limit(1_000_000_000, 1_000_000), &mut state, now_us).remaining,
                 match now_us {
@@ -232,7 +228,7 @@ mod tests {
                 }
             );
         }
-        let cut = limit(1, 3).level(Some(State { level: 10 * UNITS_PER_TOKEN, time_us: 5 }), 5);
+        let cut = limit(1, 3).level(Some(BucketState { level: 10 * UNITS_PER_TOKEN, time_us: 5 }), 5);
         assert_eq!(cut, 3 * UNITS_PER_TOKEN, "a capacity that was made smaller");
     }
 
@@ -240,10 +236,10 @@ mod tests {
     fn a_clock_set_back_refills_nothing_and_stops_nothing() {
         let limit = limit(1000, 1);
         let hour = 3_600_000_000;
-        let mut state = Some(State { level: 0, time_us: 2 * hour });
+        let mut state = Some(BucketState { level: 0, time_us: 2 * hour });
         let refused = one(limit, &mut state, hour);
         assert_eq!((refused.is_admitted, refused.wait_us), (false, 1_000_000));
-        assert_eq!(state, Some(State { level: 0, time_us: hour }));
+        assert_eq!(state, Some(BucketState { level: 0, time_us: hour }));
         assert!(one(limit, &mut state, hour + 1_000_000).is_admitted);
     }
 
@@ -251,32 +247,33 @@ mod tests {
     fn of_several_limits_all_are_charged_or_none() {
         let limits = [limit(1000, 5), limit(500, 1)];
         let mut states = [None, None];
-        let first = take(&limits, &mut states, 0);
+        let first = charge(&limits, &mut states, 0);
         assert_eq!(
-            (first.is_admitted, first.tightest, first.remaining, first.full_us),
+            (first.is_admitted, first.most_restrictive, first.remaining, first.full_us),
             (true, 1, 0, 2_000_000)
         );
         let before = states;
-        let second = take(&limits, &mut states, 500_000);
-        assert_eq!((second.is_admitted, second.tightest, second.wait_us), (false, 1, 1_500_000));
+        let second = charge(&limits, &mut states, 500_000);
+        assert_eq!((second.is_admitted, second.most_restrictive, second.wait_us), (false, 1, 1_500_000));
         assert_eq!(states, before);
     }
 
     #[test]
     fn a_rate_of_zero_never_refills() {
-        let (limit, mut state) = (limit(0, 1), Some(State { level: 0, time_us: 0 }));
+        let (limit, mut state) = (limit(0, 1), Some(BucketState { level: 0, time_us: 0 }));
         let refused = one(limit, &mut state, u64::MAX);
         assert_eq!((refused.is_admitted, refused.wait_us, refused.full_us), (false, NEVER_US, NEVER_US));
     }
 
     #[test]
     fn states_and_replies_are_read_as_they_are_written() {
-        let state = State { level: 7, time_us: 1_700_000_000_000_000 };
+        let state = BucketState { level: 7, time_us: 1_700_000_000_000_000 };
         assert_eq!(state.to_string().parse(), Ok(state));
         for text in ["", "1", "1:", ":1", "1:2:3", "-1:2", "1e15:2"] {
-            assert!(text.parse::<State>().is_err(), "{text}");
+            assert!(text.parse::<BucketState>().is_err(), "{text}");
         }
-        let decision = Decision { is_admitted: true, tightest: 1, remaining: 3, wait_us: 0, full_us: 9 };
+        let decision =
+            Decision { is_admitted: true, most_restrictive: 1, remaining: 3, wait_us: 0, full_us: 9 };
         assert_eq!(Decision::from_reply([1, 2, 3, 0, 9]), Some(decision));
         for reply in
             [[1, 0, 3, 0, 9], [1, 1, 3, 5, 9], [0, 1, 3, 0, 9], [1, 1, -3, 0, 9], [1, 1, 1 << 40, 0, 9]]
@@ -307,7 +304,7 @@ mod tests {
             }
         }
 
-        /// One that comes again exactly when it was told to gets all that there is, less one token.
+        /// A client that waits exactly as long as it is told gets the whole rate, less one token.
         #[test]
         fn a_patient_client_gets_its_rate(milli in 1u32..=1_000_000_000, burst in 1u32..=3, steps in 1u64..300) {
             let (limit, mut state, mut now, mut admitted) = (limit(milli, burst), None, 0, 0);
@@ -326,7 +323,7 @@ mod tests {
             milli in 1u32..=1_000_000_000, burst in 1u32..=1_000_000, level in 0u64..UNITS_PER_TOKEN,
         ) {
             let limit = limit(milli, burst);
-            let state = Some(State { level, time_us: 77 });
+            let state = Some(BucketState { level, time_us: 77 });
             let wait = limit.wait_us(level);
             prop_assert!(one(limit, &mut state.clone(), 77 + wait).is_admitted);
             prop_assert!(!one(limit, &mut state.clone(), 77 + wait - 1).is_admitted);

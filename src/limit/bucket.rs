@@ -1,4 +1,4 @@
-//! The bucket that a request draws from, and the key it is kept under.
+//! Token buckets by name: whose they are, and the key under which a store keeps each of them.
 //!
 //! ```text
 //! rl:u:<id>                    a verified user
@@ -9,58 +9,58 @@
 //! rl:route:<route>             everybody on one route
 //! ```
 //!
-//! A cluster puts a key with a hash tag (`{…}`) where the tag alone would go, so a client's bucket for a route
-//! lies beside its global one and one script can take from both. A bucket for everybody lies wherever its name
-//! leads: the script cannot take from it and from another in a cluster. (The gateway speaks to single servers.)
+//! Redis Cluster places a key with a hash tag (`{…}`) by the tag alone, so a client's bucket for a route is in the same
+//! slot as its global one, and one script can charge both. A bucket for everybody is placed by its own name, so in a
+//! cluster one script could not charge it together with another. (The gateway speaks to single servers.)
 //!
-//! `{`, `}` and `%` of an id are percent-encoded: no id can choose its place, and no two ids make one key.
+//! `{`, `}` and `%` of an id are percent-encoded, so an id cannot choose its slot, and no two ids have the same key.
 
 use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::limits::{KEY_PREFIX_BYTES_MAX, NAME_BYTES_MAX, ROUTE_LIMITS_MAX, SUBJECT_BYTES_MAX};
 
-/// Who draws.
+/// The client whose bucket is charged.
 ///
-/// An IPv6 client is its /64 (RFC 6177 gives a site at least that, so single addresses are free to it); an
-/// IPv4-mapped address is the IPv4 address.
+/// All addresses of an IPv6 /64 are one client (RFC 6177 gives a site at least that, so more addresses cost it
+/// nothing). An IPv4-mapped address counts as the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client<'a> {
-    /// A *verified* subject: anything less would let strangers drain a victim's bucket.
+    /// A *verified* subject: with an unverified one a stranger could empty a victim's bucket.
     User(&'a str),
     /// A client of a public route.
     Address(IpAddr),
-    /// A client without a valid credential: a bucket of its own, so that a stale token does not keep its
-    /// bearer from logging in.
+    /// A client without a valid credential. It has a bucket of its own, so an expired token does not keep its owner
+    /// from logging in.
     Bad(IpAddr),
 }
 
 /// One bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket<'a> {
-    /// Of a client, for all routes.
+    /// One client's bucket for all routes.
     Global(Client<'a>),
-    /// Of a client, for one route.
+    /// One client's bucket for one route.
     Own(Client<'a>, RouteBucket<'a>),
-    /// Of everybody, for one route.
+    /// The bucket of all clients together for one route.
     Everybody(RouteBucket<'a>),
 }
 
-/// Which bucket of a route.
+/// One bucket of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteBucket<'a> {
-    /// The name of the route.
+    /// The route's name.
     pub route: &'a str,
-    /// The place of the limit among those of the route, from 0.
-    pub place: usize,
+    /// The index of the limit among those of the route.
+    pub index: usize,
 }
 
 impl Bucket<'_> {
     /// The key as text.
     ///
     /// # Panics
-    /// If a part of it is longer than its bound: subjects are bounded when they are verified, the others when
-    /// the configuration is read.
+    /// If a part of the key is longer than its bound. Subjects are bounded when they are verified, the other parts
+    /// when the configuration is read.
     pub fn key<'b>(&self, prefix: &str, out: &'b mut KeyBuf) -> &'b [u8] {
         out.length = 0;
         match self {
@@ -81,7 +81,7 @@ impl Bucket<'_> {
     }
 }
 
-/// Room for one key.
+/// A buffer for one key.
 #[derive(Debug, Clone)]
 pub struct KeyBuf {
     bytes: [u8; KEY_BYTES_MAX],
@@ -126,10 +126,10 @@ impl KeyBuf {
         }
     }
 
-    /// Addresses that count as one client.
+    /// The address or network that counts as one client.
     fn put_source(&mut self, kind: &[u8], address: IpAddr) {
         self.put(kind);
-        // A key has room for the longest of both, so this cannot come short.
+        // The buffer is large enough for the longest of both, so this cannot fail.
         let _ = match address.to_canonical() {
             IpAddr::V4(address) => write!(self, "{address}"),
             IpAddr::V6(address) => write!(self, "{}/64", Ipv6Addr::from_bits(address.to_bits() & NETWORK_64)),
@@ -138,9 +138,9 @@ impl KeyBuf {
 
     fn put_route(&mut self, own: &RouteBucket<'_>) {
         self.put(own.route.as_bytes());
-        // The first one, often the only one, has no number.
-        if own.place > 0 {
-            self.put(&[b':', PLACES[own.place]]);
+        // The first limit, which is often the only one, has no number.
+        if own.index > 0 {
+            self.put(&[b':', NUMBERS[own.index]]);
         }
     }
 }
@@ -154,7 +154,7 @@ impl Write for KeyBuf {
 
 const NETWORK_64: u128 = (u64::MAX as u128) << 64;
 /// The numbers of a route's limits.
-const PLACES: &[u8; ROUTE_LIMITS_MAX] = b"1234";
+const NUMBERS: &[u8; ROUTE_LIMITS_MAX] = b"1234";
 /// The longest key is a user's on a route, every byte of the id encoded.
 const KEY_BYTES_MAX: usize = "{:u:}::2".len() + KEY_PREFIX_BYTES_MAX + 3 * SUBJECT_BYTES_MAX + NAME_BYTES_MAX;
 const _: () = assert!(":bad:ffff:ffff:ffff:ffff::/64".len() < 3 * SUBJECT_BYTES_MAX);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn names_the_buckets_of_a_route() {
-        let own = |place| RouteBucket { route: "auth-login", place };
+        let own = |index| RouteBucket { route: "auth-login", index };
         let client = Client::Address("192.0.2.7".parse().unwrap());
         assert_eq!(key(Bucket::Own(client, own(0))), "{rl:ip:192.0.2.7}:auth-login");
         assert_eq!(key(Bucket::Own(client, own(1))), "{rl:ip:192.0.2.7}:auth-login:2");
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(key(Bucket::Global(Client::User("a{b}%7B"))), "rl:u:a%7Bb%7D%257B");
         let ids = ["{a}", "%7Ba%7D", "%257Ba%257D", "a", "a}:r"];
         let mut keys: Vec<_> = ids.map(|id| key(Bucket::Global(Client::User(id)))).into();
-        keys.extend(ids.map(|id| key(Bucket::Own(Client::User(id), RouteBucket { route: "r", place: 0 }))));
+        keys.extend(ids.map(|id| key(Bucket::Own(Client::User(id), RouteBucket { route: "r", index: 0 }))));
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), 2 * ids.len(), "{keys:?}");
@@ -221,7 +221,7 @@ mod tests {
     fn the_longest_key_fits() {
         let (id, name) = ("%".repeat(SUBJECT_BYTES_MAX), "n".repeat(NAME_BYTES_MAX));
         let (prefix, mut out) = ("p".repeat(KEY_PREFIX_BYTES_MAX), KeyBuf::default());
-        let own = RouteBucket { route: &name, place: ROUTE_LIMITS_MAX - 1 };
+        let own = RouteBucket { route: &name, index: ROUTE_LIMITS_MAX - 1 };
         let longest = Bucket::Own(Client::User(&id), own).key(&prefix, &mut out);
         assert_eq!(longest.len(), KEY_BYTES_MAX);
     }

@@ -1,8 +1,8 @@
-//! Buckets that Redis has said to be empty: until their next token is due, asking again would only get the same
-//! answer.
+//! Buckets that Redis has said to be empty. Until a bucket's next token is due, the gateway denies requests itself:
+//! Redis would give the same answer.
 //!
-//! It is exact: a bucket cannot fill faster than its rate, and a refused request takes nothing. A request that
-//! costs *less* than the refused one might pass, so it is asked about.
+//! The answer is exact: a bucket cannot fill faster than its rate, and a denied request takes nothing. A request that
+//! costs *less* than the denied one might be admitted, so it is sent to Redis.
 
 use std::collections::HashMap;
 
@@ -17,16 +17,16 @@ pub(super) struct KnownEmpty {
 
 #[derive(Debug, Clone, Copy)]
 struct Empty {
-    /// When a request of this cost may pass, in µs of the monotonic clock.
+    /// When a request of this cost may be admitted, in µs of the monotonic clock.
     until_us: u64,
     cost: u64,
-    /// As Redis said it at `asked_us`.
+    /// The answer to the call that was made at `asked_us`.
     decision: Decision,
     asked_us: u64,
 }
 
 impl KnownEmpty {
-    /// Nothing is known.
+    /// No bucket is known to be empty.
     pub(super) fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }
@@ -36,8 +36,9 @@ impl KnownEmpty {
         self.buckets.clear();
     }
 
-    /// Redis has refused `limit` on this bucket, asked at `asked_us`. At the bound, what is over is forgotten; if
-    /// nothing is, everything: then Redis is asked again, which costs a round trip each.
+    /// Remembers that Redis has denied `limit` on this bucket, in answer to a call made at `asked_us`. At the bound
+    /// ([`KNOWN_EMPTY_MAX`]), buckets with a token due are removed; if there are none, all are. Each removed bucket
+    /// may cost one more call.
     pub(super) fn remember(&mut self, key: &[u8], limit: Limit, decision: Decision, asked_us: u64) {
         if self.buckets.len() >= KNOWN_EMPTY_MAX {
             self.buckets.retain(|_, empty| empty.until_us > asked_us);
@@ -49,8 +50,8 @@ impl KnownEmpty {
         self.buckets.insert(key.into(), Empty { until_us, cost: limit.cost, decision, asked_us });
     }
 
-    /// The refusal that Redis would give now for `limit`, which stands at `place` among the request's limits.
-    pub(super) fn look(&self, key: &[u8], limit: Limit, place: usize, now_us: u64) -> Option<Decision> {
+    /// The denial that Redis would give now for `limit`, which has this index among the request's limits.
+    pub(super) fn denial(&self, key: &[u8], limit: Limit, index: usize, now_us: u64) -> Option<Decision> {
         let empty = self.buckets.get(key)?;
         if now_us >= empty.until_us || limit.cost < empty.cost {
             return None;
@@ -58,7 +59,7 @@ impl KnownEmpty {
         let passed_us = now_us.saturating_sub(empty.asked_us);
         Some(Decision {
             is_admitted: false,
-            tightest: place,
+            most_restrictive: index,
             wait_us: empty.until_us - now_us,
             full_us: empty.decision.full_us.saturating_sub(passed_us),
             ..empty.decision
@@ -72,7 +73,7 @@ mod tests {
     use crate::config::Rate;
 
     fn refusal(wait_us: u64) -> Decision {
-        Decision { is_admitted: false, tightest: 0, remaining: 0, wait_us, full_us: 10 * wait_us }
+        Decision { is_admitted: false, most_restrictive: 0, remaining: 0, wait_us, full_us: 10 * wait_us }
     }
 
     fn limit(cost: u32) -> Limit {
@@ -83,19 +84,19 @@ mod tests {
     fn an_empty_bucket_is_known_until_its_next_token_and_not_a_microsecond_longer() {
         let mut known = KnownEmpty::default();
         known.remember(b"rl:u:ann", limit(1), refusal(100_000), 1_000_000);
-        let look = |now_us| known.look(b"rl:u:ann", limit(1), 0, now_us).map(|decision| decision.wait_us);
+        let look = |now_us| known.denial(b"rl:u:ann", limit(1), 0, now_us).map(|decision| decision.wait_us);
         assert_eq!(look(1_000_000), Some(100_000));
         assert_eq!(look(1_099_999), Some(1));
         assert_eq!(look(1_100_000), None);
-        assert!(known.look(b"rl:u:bob", limit(1), 0, 1_000_000).is_none());
+        assert!(known.denial(b"rl:u:bob", limit(1), 0, 1_000_000).is_none());
     }
 
     #[test]
     fn a_cheaper_request_is_asked_about() {
         let mut known = KnownEmpty::default();
         known.remember(b"k", limit(5), refusal(100), 0);
-        assert!(known.look(b"k", limit(1), 0, 1).is_none());
-        assert!(known.look(b"k", limit(5), 0, 1).is_some() && known.look(b"k", limit(6), 0, 1).is_some());
+        assert!(known.denial(b"k", limit(1), 0, 1).is_none());
+        assert!(known.denial(b"k", limit(5), 0, 1).is_some() && known.denial(b"k", limit(6), 0, 1).is_some());
     }
 
     #[test]

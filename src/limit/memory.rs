@@ -1,4 +1,5 @@
-//! Buckets in this process, shared by all cores: governor's clock and its map of cells, with a bound on how many.
+//! Token buckets in this process, shared by all cores: governor's clock and its map of cells, with a bound on their
+//! number.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -12,28 +13,29 @@ use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 use governor::state::{NotKeyed, StateStore};
 
 use super::arithmetic::{Decision, Limit, UNITS_PER_TOKEN};
-use super::{Draw, Draws, KeyBuf};
+use super::bucket::KeyBuf;
+use super::charge::{Charge, Charges};
 use crate::limits::{BURST_MAX, MEMORY_BUCKETS_MAX, ROUTE_LIMITS_MAX};
 
 /// The buckets of this process.
 ///
-/// At most [`MEMORY_BUCKETS_MAX`] of them, and what comes on other cores while one sweeps. At the bound those
-/// that are full again are forgotten, which changes nothing for anybody. If too few of them are, all are
-/// forgotten: that many clients in the time that one bucket takes to fill are a flood, and memory is what it
-/// must not take. A sweep (tens of milliseconds at the bound) is paid for by the eighth of the bound that may
-/// come before the next one.
+/// There are at most [`MEMORY_BUCKETS_MAX`], plus those that other cores add during a sweep. At the bound, a sweep
+/// removes the buckets that are full again, which changes nothing for any client. If too few of them are full, it
+/// removes all: so many clients in the time that one bucket takes to fill are a flood, and a flood must not fill the
+/// memory. A sweep takes tens of milliseconds at the bound. It leaves at least an eighth of the bound free, so the
+/// next sweep is that many buckets away.
 ///
-/// Of a bucket one number is kept: when it will be full, in nanoseconds (the virtual scheduling algorithm, ITU-T
-/// I.371 appendix I; governor's own). It is a cell of 64 bits that cores swap without waiting for each other.
-/// The map's lock is held for a few instructions. This is the one place where cores meet on a request's path;
-/// the shared store has none.
+/// A bucket is kept as one number: the time at which it will be full, in nanoseconds (the virtual scheduling algorithm,
+/// ITU-T I.371 appendix I, which is also governor's). It is a cell of 64 bits that cores swap without waiting for each
+/// other. The map's lock is held for a few instructions. This is the only place where cores share memory on a request's
+/// path; the Redis store has none.
 ///
-/// Several limits of one request lie in several cells, so they are looked at first and taken then. If another
-/// core was faster in between, what was taken already is given back: for some nanoseconds those buckets looked
-/// emptier by one request than they were.
+/// The limits of one request are in several cells, so the cells are read first and charged afterwards. If another core
+/// was faster in between, the charges already made are refunded: for some nanoseconds those buckets had one request's
+/// cost too little.
 pub struct MemoryLimiter<C: Clock = DefaultClock> {
     cells: DashMapStateStore<u128, BuildHasherDefault<LowBits>>,
-    /// How many there are: the map itself would have to lock every shard to say.
+    /// The number of cells. The map itself would have to lock every shard to count them.
     kept: AtomicUsize,
     buckets_max: usize,
     names: [RandomState; 2],
@@ -43,7 +45,7 @@ pub struct MemoryLimiter<C: Clock = DefaultClock> {
 }
 
 impl MemoryLimiter {
-    /// Every bucket is full.
+    /// A limiter whose buckets are all full.
     pub fn new() -> Self {
         Self::with_clock(MEMORY_BUCKETS_MAX, DefaultClock::default())
     }
@@ -68,37 +70,42 @@ impl<C: Clock> MemoryLimiter<C> {
         }
     }
 
-    /// Takes what a request costs from every bucket, or from none.
+    /// Charges every bucket of a request, or none.
     ///
     /// # Panics
-    /// If it draws from no bucket, or a rate is 0.
-    pub fn take(&self, draws: &Draws<'_>) -> Decision {
+    /// If there is no bucket to charge, or a rate is 0.
+    pub fn charge(&self, charges: &Charges<'_>) -> Decision {
         if self.len() >= self.buckets_max {
             self.tidy();
         }
         let now_ns = self.now_ns();
-        let all = draws.all();
-        assert!(!all.is_empty() && all.len() <= DRAWS_MAX);
-        let mut meters = [Meter::default(); DRAWS_MAX];
-        for (meter, draw) in meters.iter_mut().zip(all) {
-            *meter = self.meter(draws.prefix(), draw);
+        let all = charges.all();
+        assert!(!all.is_empty() && all.len() <= CHARGES_MAX);
+        let mut meters = [Meter::default(); CHARGES_MAX];
+        for (meter, charge) in meters.iter_mut().zip(all) {
+            *meter = self.meter(charges.prefix(), charge);
         }
         let meters = &meters[..all.len()];
         if meters.len() > 1
-            && let Some(refused) = tightest_refusal(meters, now_ns, |m| self.look(m))
+            && let Some(denied) = most_restrictive_denial(meters, now_ns, |m| self.full_ns(m))
         {
-            return refused;
+            return denied;
         }
+        self.charge_all(meters, now_ns)
+    }
+
+    /// Charges one bucket after the other. The first denial refunds those before it.
+    fn charge_all(&self, meters: &[Meter], now_ns: u64) -> Decision {
         let mut decision: Option<Decision> = None;
         for (index, meter) in meters.iter().enumerate() {
-            match self.take_one(meter, now_ns) {
+            match self.charge_one(meter, now_ns) {
                 Ok(full_ns) => {
                     let admitted = meter.decision(index, full_ns, now_ns, 0);
                     decision =
                         decision.filter(|other| other.remaining <= admitted.remaining).or(Some(admitted));
                 }
                 Err(full_ns) => {
-                    meters[..index].iter().for_each(|meter| self.give_back(meter));
+                    meters[..index].iter().for_each(|meter| self.refund(meter));
                     return meter.decision(index, full_ns, now_ns, meter.wait_ns(full_ns, now_ns));
                 }
             }
@@ -106,7 +113,7 @@ impl<C: Clock> MemoryLimiter<C> {
         decision.unwrap_or_else(|| unreachable!("there is a bucket"))
     }
 
-    /// Forgets buckets that are full again. Whoever comes while another sweeps goes on without.
+    /// Removes buckets that are full again. Does nothing while another thread sweeps.
     pub fn tidy(&self) {
         if self.sweeping.swap(true, Ordering::Acquire) {
             return;
@@ -119,33 +126,34 @@ impl<C: Clock> MemoryLimiter<C> {
         self.sweeping.store(false, Ordering::Release);
     }
 
-    /// Buckets that are kept now.
+    /// The number of buckets now.
     pub fn len(&self) -> usize {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// No bucket is kept now.
+    /// There is no bucket now.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Since the beginning, and never 0: a cell that holds 0 is a new one.
+    /// The time since the start. It is never 0, because a cell with 0 is a new one.
     fn now_ns(&self) -> u64 {
         self.clock.now().duration_since(self.begun).as_u64() + 1
     }
 
-    /// When a bucket will be full.
-    fn look(&self, meter: &Meter) -> u64 {
-        let look = |cell: &governor::state::InMemoryState| {
+    /// The time at which a bucket will be full.
+    fn full_ns(&self, meter: &Meter) -> u64 {
+        let read = |cell: &governor::state::InMemoryState| {
             cell.measure_and_replace(&NotKeyed::NonKey, |full| {
                 Err::<((), Nanos), _>(full.map_or(0, Nanos::as_u64))
             })
         };
-        self.cells.get(&meter.name).and_then(|cell| look(&cell).err()).unwrap_or(0)
+        self.cells.get(&meter.name).and_then(|cell| read(&cell).err()).unwrap_or(0)
     }
 
-    /// Takes from one bucket: when it will be full then, or (as an error) when it will be without.
-    fn take_one(&self, meter: &Meter, now_ns: u64) -> Result<u64, u64> {
+    /// Charges one bucket. `Ok`: when it will be full after the charge. `Err`: it does not have enough tokens, and when
+    /// it will be full.
+    fn charge_one(&self, meter: &Meter, now_ns: u64) -> Result<u64, u64> {
         let fresh = Cell::new(false);
         let outcome = self.cells.measure_and_replace(&meter.name, |full| {
             fresh.set(full.is_none());
@@ -163,7 +171,8 @@ impl<C: Clock> MemoryLimiter<C> {
         outcome
     }
 
-    fn give_back(&self, meter: &Meter) {
+    /// Undoes a charge.
+    fn refund(&self, meter: &Meter) {
         let back = |full: Option<Nanos>| {
             Ok::<_, Infallible>((
                 (),
@@ -173,13 +182,13 @@ impl<C: Clock> MemoryLimiter<C> {
         let Ok(()) = self.cells.measure_and_replace(&meter.name, back);
     }
 
-    /// A bucket is kept under 128 bits of its key, hashed with keys that no client knows (SipHash): no
-    /// allocation for a name, and no two names that a client could make collide.
-    fn meter(&self, prefix: &str, draw: &Draw<'_>) -> Meter {
+    /// A bucket is kept under a 128-bit hash of its key, made with keys that no client knows (SipHash). A name needs no
+    /// allocation, and a client cannot choose two names that collide.
+    fn meter(&self, prefix: &str, charge: &Charge<'_>) -> Meter {
         let mut out = KeyBuf::default();
-        let key = draw.bucket.key(prefix, &mut out);
+        let key = charge.bucket.key(prefix, &mut out);
         let [low, high] = [&self.names[0], &self.names[1]].map(|state| u128::from(state.hash_one(key)));
-        Meter::new(high << 64 | low, &draw.limit)
+        Meter::new(high << 64 | low, &charge.limit)
     }
 }
 
@@ -189,12 +198,12 @@ impl<C: Clock> fmt::Debug for MemoryLimiter<C> {
     }
 }
 
-/// One limit in nanoseconds of refill.
+/// One limit, in nanoseconds of refill.
 #[derive(Debug, Clone, Copy, Default)]
 struct Meter {
-    /// Under which its cell is kept.
+    /// The name of the bucket's cell.
     name: u128,
-    /// The refill of one token: rounded up, so that the rate is never exceeded. By less than a millionth.
+    /// The refill time of one token. It is rounded up, by less than a millionth, so the rate is never exceeded.
     token_ns: u64,
     burst_ns: u64,
     cost_ns: u64,
@@ -207,7 +216,7 @@ impl Meter {
         Self { name, token_ns, burst_ns: tokens(limit.capacity), cost_ns: tokens(limit.cost) }
     }
 
-    /// Until a bucket that will be full at `full_ns` can pay.
+    /// Time until a bucket that will be full at `full_ns` has the cost of the request.
     fn wait_ns(&self, full_ns: u64, now_ns: u64) -> u64 {
         (full_ns.max(now_ns) + self.cost_ns).saturating_sub(now_ns + self.burst_ns)
     }
@@ -217,7 +226,7 @@ impl Meter {
         let remaining = self.burst_ns.saturating_sub(missing_ns) / self.token_ns;
         Decision {
             is_admitted: wait_ns == 0,
-            tightest: index,
+            most_restrictive: index,
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
             wait_us: wait_ns.div_ceil(1000),
             full_us: missing_ns.div_ceil(1000),
@@ -225,11 +234,15 @@ impl Meter {
     }
 }
 
-/// The refusal with the longest wait, if there is one.
-fn tightest_refusal(meters: &[Meter], now_ns: u64, look: impl Fn(&Meter) -> u64) -> Option<Decision> {
+/// The denial with the longest wait, if there is one.
+fn most_restrictive_denial(
+    meters: &[Meter],
+    now_ns: u64,
+    full_ns: impl Fn(&Meter) -> u64,
+) -> Option<Decision> {
     let mut longest: Option<Decision> = None;
     for (index, meter) in meters.iter().enumerate() {
-        let full_ns = look(meter);
+        let full_ns = full_ns(meter);
         let wait_ns = meter.wait_ns(full_ns, now_ns);
         if wait_ns > 0 && longest.is_none_or(|other| other.wait_us < wait_ns.div_ceil(1000)) {
             longest = Some(meter.decision(index, full_ns, now_ns, wait_ns));
@@ -238,7 +251,7 @@ fn tightest_refusal(meters: &[Meter], now_ns: u64, look: impl Fn(&Meter) -> u64)
     longest
 }
 
-/// The map's hash of a name is its lower half: the name is a hash already.
+/// The map's hash of a name is the lower half of the name, which is a hash already.
 #[derive(Default)]
 struct LowBits(u64);
 
@@ -258,16 +271,16 @@ impl Hasher for LowBits {
     }
 }
 
-/// The global bucket and a route's own.
-const DRAWS_MAX: usize = 1 + ROUTE_LIMITS_MAX;
-/// The slowest bucket of the largest capacity fills in 10^18 ns, some 32 years: two of that and a long uptime
-/// fit into 64 bits.
+/// The global bucket and those of a route.
+const CHARGES_MAX: usize = 1 + ROUTE_LIMITS_MAX;
+/// The slowest bucket with the largest capacity fills in 10^18 ns, some 32 years. Twice that and a long uptime fit into
+/// 64 bits.
 const _: () = assert!(BURST_MAX as u64 * (UNITS_PER_TOKEN * 1000) <= u64::MAX / 8);
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ask, global, route};
-    use super::super::{Ask, Client};
+    use super::super::testing::{global, request, route};
+    use super::super::{Client, LimitedRequest};
     use super::*;
     use crate::config::{Access, Per, Rate, RateLimit, Route, RouteLimit};
     use governor::clock::FakeRelativeClock;
@@ -288,16 +301,16 @@ mod tests {
     }
 
     impl Case {
-        fn take(&self, client: Client<'_>) -> Decision {
-            self.ask(&ask(client))
+        fn charge(&self, client: Client<'_>) -> Decision {
+            self.charge_request(&request(client))
         }
 
-        fn ask(&self, ask: &Ask<'_>) -> Decision {
-            self.limiter.take(&ask.draws(&self.global))
+        fn charge_request(&self, request: &LimitedRequest<'_>) -> Decision {
+            self.limiter.charge(&request.charges(&self.global))
         }
 
         fn admitted(&self, client: Client<'_>) -> u32 {
-            (0..1000).take_while(|_| self.take(client).is_admitted).count() as u32
+            (0..1000).take_while(|_| self.charge(client).is_admitted).count() as u32
         }
     }
 
@@ -311,13 +324,19 @@ mod tests {
     fn admits_the_burst_and_then_the_rate() {
         let case = case("10", 20, 100);
         assert_eq!(
-            case.take(ANN),
-            Decision { is_admitted: true, tightest: 0, remaining: 19, wait_us: 0, full_us: 100_000 }
+            case.charge(ANN),
+            Decision { is_admitted: true, most_restrictive: 0, remaining: 19, wait_us: 0, full_us: 100_000 }
         );
         assert_eq!(case.admitted(ANN), 19);
         assert_eq!(
-            case.take(ANN),
-            Decision { is_admitted: false, tightest: 0, remaining: 0, wait_us: 100_000, full_us: 2_000_000 }
+            case.charge(ANN),
+            Decision {
+                is_admitted: false,
+                most_restrictive: 0,
+                remaining: 0,
+                wait_us: 100_000,
+                full_us: 2_000_000
+            }
         );
         case.clock.advance(Duration::from_millis(99));
         assert_eq!(case.admitted(ANN), 0);
@@ -333,10 +352,10 @@ mod tests {
     fn extreme_limits_stay_within_64_bits() {
         for (rate, burst) in [("0.001", 1), ("0.001", BURST_MAX), ("1000000", BURST_MAX), ("1000000", 1)] {
             let case = case(rate, burst, 100);
-            assert!(case.take(ANN).is_admitted, "{rate} {burst}");
+            assert!(case.charge(ANN).is_admitted, "{rate} {burst}");
             case.clock.advance(Duration::from_secs(40 * 365 * 86_400));
             case.limiter.tidy();
-            assert_eq!((case.limiter.len(), case.take(ANN).remaining), (0, burst - 1));
+            assert_eq!((case.limiter.len(), case.charge(ANN).remaining), (0, burst - 1));
         }
     }
 
@@ -358,16 +377,16 @@ mod tests {
         let case = case("1", 5, 100);
         let limit = |burst, cost| RouteLimit { rate: Rate::from_milli(500), burst, per: Per::User, cost };
         let shop = Route { limits: vec![limit(4, 2), limit(3, 1)], ..route("shop", Access::Protected) };
-        let shopping = Ask { route: Some(&shop), ..ask(ANN) };
-        let first = case.ask(&shopping);
-        assert_eq!((first.is_admitted, first.tightest, first.remaining), (true, 1, 2));
-        let second = case.ask(&shopping);
-        assert_eq!((second.is_admitted, second.tightest, second.remaining), (true, 1, 0));
-        let third = case.ask(&shopping);
-        assert_eq!((third.is_admitted, third.tightest, third.wait_us), (false, 1, 4_000_000));
+        let shopping = LimitedRequest { route: Some(&shop), ..request(ANN) };
+        let first = case.charge_request(&shopping);
+        assert_eq!((first.is_admitted, first.most_restrictive, first.remaining), (true, 1, 2));
+        let second = case.charge_request(&shopping);
+        assert_eq!((second.is_admitted, second.most_restrictive, second.remaining), (true, 1, 0));
+        let third = case.charge_request(&shopping);
+        assert_eq!((third.is_admitted, third.most_restrictive, third.wait_us), (false, 1, 4_000_000));
         assert_eq!(case.admitted(ANN), 3, "the refused one took nothing from the global bucket");
         case.clock.advance(Duration::from_secs(4));
-        assert!(case.ask(&shopping).is_admitted);
+        assert!(case.charge_request(&shopping).is_admitted);
     }
 
     #[test]
@@ -375,11 +394,12 @@ mod tests {
         let (limiter, global) = (MemoryLimiter::new(), global("0.001", 1000));
         let limit = RouteLimit { rate: Rate::from_milli(1), burst: 700, per: Per::None, cost: 1 };
         let shop = Route { limits: vec![limit], ..route("shop", Access::Protected) };
-        let take =
-            |route: Option<&Route>| limiter.take(&Ask { route, ..ask(ANN) }.draws(&global)).is_admitted;
+        let charge = |route: Option<&Route>| {
+            limiter.charge(&LimitedRequest { route, ..request(ANN) }.charges(&global)).is_admitted
+        };
         let admitted = |route: Option<&Route>| -> usize {
             std::thread::scope(|scope| {
-                let cores = [0; 4].map(|_| scope.spawn(|| (0..1000).filter(|_| take(route)).count()));
+                let cores = [0; 4].map(|_| scope.spawn(|| (0..1000).filter(|_| charge(route)).count()));
                 cores.into_iter().map(|core| core.join().unwrap()).sum()
             })
         };
@@ -391,20 +411,20 @@ mod tests {
     fn forgets_full_buckets_at_the_bound() {
         let case = case("1", 1, 100);
         for n in 0..100 {
-            assert!(case.take(address(n)).is_admitted);
+            assert!(case.charge(address(n)).is_admitted);
         }
         assert_eq!(case.limiter.len(), 100);
         case.clock.advance(Duration::from_secs(2));
-        assert!(case.take(address(1000)).is_admitted);
+        assert!(case.charge(address(1000)).is_admitted);
         assert_eq!(case.limiter.len(), 1);
-        assert!(!case.take(address(1000)).is_admitted);
+        assert!(!case.charge(address(1000)).is_admitted);
     }
 
     #[test]
     fn a_flood_of_addresses_cannot_grow_the_map() {
         let case = case("0.001", 1, 100);
         for n in 0..10_000 {
-            assert!(case.take(address(n)).is_admitted);
+            assert!(case.charge(address(n)).is_admitted);
             assert!(case.limiter.len() <= 100);
         }
     }
@@ -412,7 +432,7 @@ mod tests {
     #[test]
     fn tidying_keeps_the_buckets_that_matter() {
         let case = case("1", 2, 100);
-        assert!(case.take(address(1)).is_admitted);
+        assert!(case.charge(address(1)).is_admitted);
         case.clock.advance(Duration::from_secs(5));
         assert_eq!(case.admitted(address(2)), 2);
         case.limiter.tidy();

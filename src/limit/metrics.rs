@@ -1,4 +1,4 @@
-//! What the rate limiter counts where its buckets are in Redis.
+//! Metrics of the rate limiter whose buckets are in Redis.
 
 crate::metric_group! {
     /// Metrics of one core's limiter.

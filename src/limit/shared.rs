@@ -1,28 +1,30 @@
-//! Buckets in Redis, the same for every core and every instance; and what happens when nobody can ask them.
+//! Token buckets in Redis, shared by all cores and instances; and what happens to a request when Redis cannot decide.
 
 use std::array;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::arithmetic::Decision;
 use super::bucket::KeyBuf;
+use super::charge::Charges;
 use super::known_empty::KnownEmpty;
+use super::memory::MemoryLimiter;
 use super::metrics::LimitMetrics;
-use super::{Decision, Draws, MemoryLimiter, Permit, Refused};
+use super::permit::{Denied, Permit};
 use crate::clock;
 use crate::config::OnRedisFailure;
 use crate::limits::ROUTE_LIMITS_MAX;
-use crate::redis::breaker::State;
-use crate::redis::{Put, Redis, Unavailable};
+use crate::redis::{BreakerState, CallWriter, Redis, Unavailable};
 
-/// One core's way to the buckets in Redis.
+/// One core's limiter over the buckets in Redis.
 pub struct SharedLimiter {
     redis: Rc<Redis>,
     empty: RefCell<KnownEmpty>,
-    /// The connection over which that was learnt.
-    learnt_over: Cell<u64>,
+    /// The generation of the connection that said so.
+    empty_generation: Cell<u64>,
     on_failure: OnRedisFailure,
-    /// For `RATE_LIMIT_ON_REDIS_FAILURE=memory`: the process's own buckets.
+    /// The buckets of this process, for `RATE_LIMIT_ON_REDIS_FAILURE=memory`.
     memory: Arc<MemoryLimiter>,
     metrics: Arc<LimitMetrics>,
 }
@@ -38,90 +40,96 @@ impl SharedLimiter {
         SharedLimiter {
             redis,
             empty: RefCell::default(),
-            learnt_over: Cell::new(0),
+            empty_generation: Cell::new(0),
             on_failure,
             memory,
             metrics,
         }
     }
 
-    /// Takes what a request costs from all of its buckets in one round trip, or from none.
+    /// Charges all buckets of a request in one round trip, or none of them.
     ///
     /// # Errors
-    /// [`Refused::Limited`] if a bucket has not enough; [`Refused::Unavailable`] if Redis cannot be asked and
-    /// the operator wants such requests refused.
-    pub async fn take(&self, draws: &Draws<'_>) -> Result<Permit, Refused> {
-        if let Some(decision) = self.known_empty(draws) {
+    /// [`Denied::Limited`] if a bucket does not have enough tokens; [`Denied::Unavailable`] if Redis does not decide
+    /// and the operator wants such requests denied.
+    pub async fn charge(&self, charges: &Charges<'_>) -> Result<Permit, Denied> {
+        if let Some(decision) = self.known_empty(charges) {
             self.metrics.refused_locally.add(1);
-            return draws.settle(decision).map_err(Refused::Limited);
+            return charges.decide(decision).map_err(Denied::Limited);
         }
-        // Redis decides after this moment, so what it says of its own clock holds from here on at the latest.
+        // Redis decides after this moment, so a bucket that it finds empty stays empty at least as long from here.
         let asked_us = clock::now_us();
-        let reply = self.redis.call_with(asked_us, |put| give(draws, put)).await;
+        let reply = self.redis.call(asked_us, |call| write_call(charges, call)).await;
         match reply.map(Decision::from_reply) {
-            Ok(Some(decision)) => self.decided(draws, decision, asked_us),
-            // An answer that says nothing is as good as none.
-            Ok(None) => self.unasked(draws, Unavailable::Open),
-            Err(why) => self.unasked(draws, why),
+            Ok(Some(decision)) => self.on_decision(charges, decision, asked_us),
+            // An answer of another form counts as no answer.
+            Ok(None) => self.without_redis(charges, Unavailable::Open),
+            Err(why) => self.without_redis(charges, why),
         }
     }
 
-    /// What an earlier refusal says about this request, as long as Redis would say the same.
-    fn known_empty(&self, draws: &Draws<'_>) -> Option<Decision> {
+    /// The denial that follows from an earlier one, as long as Redis would give the same.
+    fn known_empty(&self, charges: &Charges<'_>) -> Option<Decision> {
         let empty = self.empty.borrow();
-        if empty.is_empty() || !self.is_learnt_here() {
+        if empty.is_empty() || !self.is_current() {
             return None;
         }
         let now_us = clock::now_us();
         let mut buffer = KeyBuf::default();
-        let mut tightest: Option<Decision> = None;
-        for (place, draw) in draws.all().iter().enumerate() {
-            let key = draw.bucket.key(draws.prefix(), &mut buffer);
-            let Some(decision) = empty.look(key, draw.limit, place, now_us) else { continue };
-            // As the script says it: the longest wait, and the first of equals.
-            if tightest.is_none_or(|tightest| decision.wait_us > tightest.wait_us) {
-                tightest = Some(decision);
+        let mut most_restrictive: Option<Decision> = None;
+        for (index, charge) in charges.all().iter().enumerate() {
+            let key = charge.bucket.key(charges.prefix(), &mut buffer);
+            let Some(decision) = empty.denial(key, charge.limit, index, now_us) else { continue };
+            // As in the script: the longest wait, and the first of equal ones.
+            if most_restrictive.is_none_or(|most_restrictive| decision.wait_us > most_restrictive.wait_us) {
+                most_restrictive = Some(decision);
             }
         }
-        tightest
+        most_restrictive
     }
 
-    /// What was learnt over another connection may be news of a Redis that has lost its buckets since.
-    fn is_learnt_here(&self) -> bool {
-        self.redis.state() == State::Closed && self.redis.generation() == self.learnt_over.get()
+    /// Whether the known-empty buckets are those of the current connection. Another one may lead to a Redis that has
+    /// lost its buckets since.
+    fn is_current(&self) -> bool {
+        self.redis.state() == BreakerState::Closed && self.redis.generation() == self.empty_generation.get()
     }
 
-    fn decided(&self, draws: &Draws<'_>, decision: Decision, asked_us: u64) -> Result<Permit, Refused> {
+    fn on_decision(
+        &self,
+        charges: &Charges<'_>,
+        decision: Decision,
+        asked_us: u64,
+    ) -> Result<Permit, Denied> {
         if decision.is_admitted {
             self.metrics.admitted.add(1);
         } else {
             self.metrics.refused.add(1);
-            if let Some(draw) = draws.all().get(decision.tightest) {
+            if let Some(charge) = charges.all().get(decision.most_restrictive) {
                 let mut buffer = KeyBuf::default();
-                let key = draw.bucket.key(draws.prefix(), &mut buffer);
+                let key = charge.bucket.key(charges.prefix(), &mut buffer);
                 let mut empty = self.empty.borrow_mut();
-                if !self.is_learnt_here() {
+                if !self.is_current() {
                     empty.clear();
-                    self.learnt_over.set(self.redis.generation());
+                    self.empty_generation.set(self.redis.generation());
                 }
-                empty.remember(key, draw.limit, decision, asked_us);
+                empty.remember(key, charge.limit, decision, asked_us);
             }
         }
-        draws.settle(decision).map_err(Refused::Limited)
+        charges.decide(decision).map_err(Denied::Limited)
     }
 
-    fn unasked(&self, draws: &Draws<'_>, why: Unavailable) -> Result<Permit, Refused> {
-        // Redis may come back without its buckets, and then knows better than we do.
+    fn without_redis(&self, charges: &Charges<'_>, why: Unavailable) -> Result<Permit, Denied> {
+        // Redis may come back without its buckets. What is remembered of them would then be wrong.
         self.empty.borrow_mut().clear();
         match self.on_failure {
-            OnRedisFailure::Closed => return Err(Refused::Unavailable),
+            OnRedisFailure::Closed => return Err(Denied::Unavailable),
             OnRedisFailure::Memory => {
-                let decision = self.memory.take(draws);
+                let decision = self.memory.charge(charges);
                 match decision.is_admitted {
                     true => self.redis.outage().admitted_by_memory.add(1),
                     false => self.redis.outage().refused_by_memory.add(1),
                 }
-                return draws.settle(decision).map_err(Refused::Limited);
+                return charges.decide(decision).map_err(Denied::Limited);
             }
             OnRedisFailure::Open => {}
         }
@@ -134,18 +142,18 @@ impl SharedLimiter {
     }
 }
 
-/// Keys and arguments of the script: `bucket.lua` says their order.
-fn give(draws: &Draws<'_>, put: &mut Put<'_>) {
-    let mut buffers: [KeyBuf; DRAWS_MAX] = array::from_fn(|_| KeyBuf::default());
-    let mut keys: [&[u8]; DRAWS_MAX] = [&[]; DRAWS_MAX];
-    let mut args = [0; DRAWS_MAX * 3];
-    let all = draws.all();
-    for (nth, ((draw, buffer), key)) in all.iter().zip(&mut buffers).zip(&mut keys).enumerate() {
-        *key = draw.bucket.key(draws.prefix(), buffer);
-        let limit = draw.limit;
+/// Writes the keys and arguments of the script; `bucket.lua` defines their order.
+fn write_call(charges: &Charges<'_>, call: CallWriter<'_>) {
+    let mut buffers: [KeyBuf; CHARGES_MAX] = array::from_fn(|_| KeyBuf::default());
+    let mut keys: [&[u8]; CHARGES_MAX] = [&[]; CHARGES_MAX];
+    let mut args = [0; CHARGES_MAX * 3];
+    let all = charges.all();
+    for (nth, ((charge, buffer), key)) in all.iter().zip(&mut buffers).zip(&mut keys).enumerate() {
+        *key = charge.bucket.key(charges.prefix(), buffer);
+        let limit = charge.limit;
         args[nth * 3..][..3].copy_from_slice(&[limit.units_per_us, limit.capacity, limit.cost]);
     }
-    put(&keys[..all.len()], &args[..all.len() * 3]);
+    call.write(&keys[..all.len()], &args[..all.len() * 3]);
 }
 
-const DRAWS_MAX: usize = 1 + ROUTE_LIMITS_MAX;
+const CHARGES_MAX: usize = 1 + ROUTE_LIMITS_MAX;

@@ -1,6 +1,6 @@
-//! What the tests of limits are made of.
+//! Shared by the tests of this module: limits, requests and routes.
 
-use super::{Ask, Client};
+use super::{Client, LimitedRequest};
 use crate::config::{
     Access, LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Route, RouteKind, TokenSources,
 };
@@ -13,9 +13,9 @@ pub(crate) fn global(rate: &str, burst: u32) -> RateLimit {
     RateLimit { store: LimitStore::Memory, rate, burst, prefix, on_failure, headers: LimitHeaders::Refused }
 }
 
-/// A request for what is no route.
-pub(crate) fn ask(client: Client<'_>) -> Ask<'_> {
-    Ask { client, address: [192, 0, 2, 1].into(), route: None }
+/// A request that no route matches.
+pub(crate) fn request(client: Client<'_>) -> LimitedRequest<'_> {
+    LimitedRequest { client, address: [192, 0, 2, 1].into(), route: None }
 }
 
 /// A route without limits of its own.

@@ -1,4 +1,4 @@
-//! I/O buffers: fixed size, borrowed from the core while bytes move, given back when they have moved.
+//! I/O buffers of fixed size, lent by the core's pool while there are bytes to move.
 //!
 //! ```text
 //! 0        start         end              BUFFER_BYTES
@@ -22,12 +22,12 @@ impl BufferPool {
         Rc::new(BufferPool::default())
     }
 
-    /// A buffer that borrows its memory when the first byte comes.
+    /// A buffer that borrows its memory when the first byte arrives.
     pub fn buffer(self: &Rc<Self>) -> Buffer {
         Buffer { bytes: Box::default(), start: 0, end: 0, generation: 0, pool: self.clone() }
     }
 
-    /// The memory used last: it is most likely still in the CPU's cache.
+    /// Takes the memory used last, which is most likely still in the CPU's cache.
     fn take(&self) -> Box<[u8]> {
         self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
     }
@@ -39,24 +39,25 @@ impl BufferPool {
         }
     }
 
-    /// Free buffers held now.
-    pub fn free(&self) -> usize {
+    /// The number of free buffers.
+    #[cfg(test)]
+    fn free(&self) -> usize {
         self.free.borrow().len()
     }
 }
 
-/// A buffer whose memory is on loan from the pool while there is something in it.
+/// A buffer. It borrows memory from the pool while it holds bytes.
 pub struct Buffer {
     /// Empty: nothing is borrowed.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Changes whenever bytes move or are overwritten: what was consumed before is then gone.
+    /// Changes whenever bytes move or may be overwritten. Bytes consumed before that are gone.
     generation: u32,
     pool: Rc<BufferPool>,
 }
 
-/// A place in a buffer to come back to.
+/// A position in a buffer to which [`Buffer::rewind`] returns.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     start: usize,
@@ -65,12 +66,12 @@ pub struct Mark {
 }
 
 impl Buffer {
-    /// Remembers what is filled now.
+    /// Remembers the current position.
     pub fn mark(&self) -> Mark {
         Mark { start: self.start, end: self.end, generation: self.generation }
     }
 
-    /// Takes back what was consumed since the mark. False: it is gone, because room was asked for since.
+    /// Restores the bytes that were consumed since the mark. False: they are gone, because room was asked for since.
     pub fn rewind(&mut self, mark: Mark) -> bool {
         if self.generation != mark.generation {
             return false;
@@ -84,17 +85,17 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
-    /// The same, to be rewritten in place.
+    /// The same bytes, to be changed in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }
 
-    /// Nothing is left to consume.
+    /// Whether no bytes are left to consume.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// How many bytes are left to consume.
+    /// The number of bytes left to consume.
     pub fn len(&self) -> usize {
         self.end - self.start
     }
@@ -108,13 +109,13 @@ impl Buffer {
         }
     }
 
-    /// Forgets everything.
+    /// Drops all bytes.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 
-    /// Gives the memory back if nothing is in it: before a wait, which may be long.
+    /// Gives the memory back if the buffer is empty. To be called before a wait, which may be long.
     pub fn release_if_empty(&mut self) {
         if self.is_empty() && !self.bytes.is_empty() {
             self.generation = self.generation.wrapping_add(1);
@@ -128,8 +129,8 @@ impl Buffer {
         }
     }
 
-    /// Room to fill. What is left moves to the front first if more than half of the buffer lies behind it:
-    /// each byte moves at most once per half buffer.
+    /// The room to fill. The bytes left move to the front first if more than half of the buffer is consumed, so each
+    /// byte moves at most once per half buffer.
     pub fn room(&mut self) -> &mut [u8] {
         self.borrow();
         self.generation = self.generation.wrapping_add(1);
@@ -147,17 +148,17 @@ impl Buffer {
         assert!(self.end <= self.bytes.len(), "filled more than there was room");
     }
 
-    /// How many bytes [`Buffer::put`] would take now.
+    /// The number of bytes that [`Buffer::put`] would accept now.
     pub fn free(&self) -> usize {
         BUFFER_BYTES - self.end
     }
 
-    /// Appends bytes for which the caller knows that there is room (`limits` holds the proof for heads).
+    /// Appends bytes. The caller knows that there is room for them (for heads, the assertions in `limits` prove it).
     pub fn put(&mut self, bytes: &[u8]) {
         self.put_all([bytes]);
     }
 
-    /// The same with several pieces, which need one look at the room and not one each. Without room it panics: our bug.
+    /// Appends several pieces with one check of the room. Without room it panics, because that is a bug of the caller.
     #[inline(always)]
     pub fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         self.borrow();

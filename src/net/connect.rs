@@ -1,4 +1,4 @@
-//! Opening a connection: to one address, or to the first of several that accepts one.
+//! Opens a connection to one address, or to the first of several addresses that accepts one.
 
 use std::fmt;
 use std::io;
@@ -11,17 +11,28 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use crate::clock;
 use crate::limits::TICK_MS;
-use crate::net::{Elapsed, Endpoint, StreamSocket, Timers, Transport};
+use crate::net::{self, Elapsed, Endpoint, StreamSocket, Timers, Transport};
 
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum ConnectError {
-    /// The name has not been resolved, or to nothing.
+    /// The name is not resolved yet, or has no address.
     NoAddress,
-    /// Refused, unreachable, or we are out of ports or descriptors.
+    /// The address refuses or is unreachable, or the gateway has no ports or file descriptors left.
     Failed(io::Error),
-    /// No answer in time.
+    /// There was no answer in time.
     TimedOut,
+}
+
+impl ConnectError {
+    /// The cause as a stable word: `no_address`, `connect_timeout`, or the name of the system's error.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            ConnectError::NoAddress => "no_address",
+            ConnectError::Failed(error) => net::errno_name(error),
+            ConnectError::TimedOut => "connect_timeout",
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {
@@ -34,7 +45,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// Connects, at the latest when the coarse clock shows `deadline_ms`.
+/// Connects, until the coarse clock shows `deadline_ms`.
 pub async fn connect(
     endpoint: &Endpoint,
     timers: &Timers,
@@ -50,7 +61,7 @@ pub async fn connect(
         Ok(polled) => polled.map_err(ConnectError::Failed)?,
         Err(Elapsed) => return Err(ConnectError::TimedOut),
     }
-    // connect(2): after the socket has become writable, SO_ERROR says whether it is connected.
+    // connect(2): once the socket is writable, SO_ERROR says whether it is connected.
     stream.connected().map_err(failed)?;
     Ok(Transport::Plain(stream))
 }
@@ -70,11 +81,11 @@ impl Candidate for &Endpoint {
     }
 }
 
-/// Connects to the first candidate that accepts, in their order. `deadline_ms` is asked before each attempt. A
-/// candidate that does not answer in time ends the search: the time is used up.
+/// Connects to the first candidate that accepts, in their order. `deadline_ms` is called before each attempt. If a
+/// candidate does not answer in time, the search ends, because the time is used up.
 ///
 /// # Errors
-/// Why the last candidate that was tried did not accept.
+/// Why the last candidate that was tried failed.
 pub async fn connect_any<C: Candidate>(
     candidates: impl Iterator<Item = C>,
     timers: &Timers,
@@ -109,28 +120,13 @@ async fn begin(
     deadline_ms: u64,
 ) -> Result<(OwnedFd, Begun), ConnectError> {
     let failed = |errno: Errno| ConnectError::Failed(errno.into());
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let family = match endpoint {
-        Endpoint::Tcp(SocketAddr::V4(_), _) => AddressFamily::INET,
-        Endpoint::Tcp(SocketAddr::V6(_), _) => AddressFamily::INET6,
-        Endpoint::Unix(..) => AddressFamily::UNIX,
-    };
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(failed)?;
-    if family != AddressFamily::UNIX {
-        sockopt::set_tcp_nodelay(socket.as_fd(), true).map_err(failed)?;
-    }
+    let socket = socket_for(endpoint).map_err(failed)?;
     loop {
-        let begun = match endpoint {
-            Endpoint::Tcp(address, _) => rustix::net::connect(&socket, address),
-            Endpoint::Unix(path, _) => {
-                SocketAddrUnix::new(&**path).and_then(|address| rustix::net::connect(&socket, &address))
-            }
-        };
-        match begun {
+        match begin_once(&socket, endpoint) {
             Ok(()) => return Ok((socket, Begun::Connected)),
             Err(Errno::INPROGRESS) => return Ok((socket, Begun::Pending)),
-            // A Unix socket whose backlog is full says so at once, and there is nothing to poll for.
-            Err(Errno::AGAIN) if family == AddressFamily::UNIX => {
+            // A Unix socket with a full backlog fails at once, and there is nothing to poll for.
+            Err(Errno::AGAIN) if matches!(endpoint, Endpoint::Unix(..)) => {
                 let now = clock::now_ms();
                 if now >= deadline_ms {
                     return Err(ConnectError::TimedOut);
@@ -140,5 +136,38 @@ async fn begin(
             Err(Errno::INTR) => {}
             Err(errno) => return Err(failed(errno)),
         }
+    }
+}
+
+fn begin_once(socket: &OwnedFd, endpoint: &Endpoint) -> Result<(), Errno> {
+    match endpoint {
+        Endpoint::Tcp(address, _) => rustix::net::connect(socket, address),
+        Endpoint::Unix(path, _) => rustix::net::connect(socket, &SocketAddrUnix::new(&**path)?),
+    }
+}
+
+fn socket_for(endpoint: &Endpoint) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let family = match endpoint {
+        Endpoint::Tcp(SocketAddr::V4(_), _) => AddressFamily::INET,
+        Endpoint::Tcp(SocketAddr::V6(_), _) => AddressFamily::INET6,
+        Endpoint::Unix(..) => AddressFamily::UNIX,
+    };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    if family != AddressFamily::UNIX {
+        sockopt::set_tcp_nodelay(socket.as_fd(), true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failed_connect_names_its_cause() {
+        assert_eq!(ConnectError::NoAddress.cause(), "no_address");
+        assert_eq!(ConnectError::TimedOut.cause(), "connect_timeout");
+        assert_eq!(ConnectError::Failed(Errno::MFILE.into()).cause(), "EMFILE");
     }
 }

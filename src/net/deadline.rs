@@ -1,8 +1,8 @@
-//! The one timeout helper: a wait ends with its future or with its deadline, whichever comes first.
+//! Timeouts: a wait ends with its future or at its deadline, whichever comes first.
 //!
-//! A deadline costs a slot in a table and no system call. The core's ticker calls [`Timers::tick`] every
-//! [`TICK_MS`](crate::limits::TICK_MS); that is the resolution of every timeout. What is timed is always a poll
-//! (see `net`), so a wait that is cut short has nothing in flight.
+//! A deadline takes a slot in a table and no system call. The core's ticker calls [`Timers::tick`] every
+//! [`TICK_MS`](crate::limits::TICK_MS), which is the resolution of every timeout. The future is always a poll (see
+//! `net`), so a wait that ends early leaves nothing in flight.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
@@ -16,29 +16,29 @@ use crate::limits::WAITS_AT_ONCE_MAX;
 /// A deadline that never comes.
 pub const NEVER: u64 = u64::MAX;
 
-/// The deadline came first.
+/// The deadline came before the future was ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// The waits of one core that have a deadline.
+/// The deadlines of one core.
 #[derive(Default)]
 pub struct Timers {
     slots: RefCell<Slots>,
-    /// No deadline is earlier than this; it may be too early, never too late.
+    /// No deadline is earlier. It may be too early, never too late.
     earliest_ms: Cell<u64>,
-    /// Waits in a row that were over at once, of all tasks of the core.
+    /// Consecutive waits of all tasks of the core that were ready at once.
     at_once: Cell<u32>,
 }
 
 impl Timers {
-    /// No waits yet.
+    /// A table without deadlines.
     pub fn new() -> Timers {
         Timers { slots: RefCell::default(), earliest_ms: Cell::new(NEVER), at_once: Cell::new(0) }
     }
 
-    /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`. The future is pinned by the
-    /// caller, and this is no `async fn`: that would keep its arguments beside what it makes of them, and each layer
-    /// that took a future by value would double the size of a connection's task.
+    /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`. The caller pins the
+    /// future, and this is not an `async fn`, which would keep its arguments in addition to the values made from them:
+    /// each layer that takes a future by value would double the size of a connection's task.
     #[allow(clippy::manual_async_fn)]
     pub fn until<F: Future + Unpin>(
         &self,
@@ -63,18 +63,18 @@ impl Timers {
         }
     }
 
-    /// On epoll a poll is over at once where the ring takes a turn. After many such waits in a row everyone else has
-    /// one: nothing shorter than a sleep lets the core come to its timers.
+    /// On epoll, a poll of a ready socket is ready at once, where the ring would let other tasks run. After many such
+    /// waits in a row this lets the other tasks run: only a sleep lets the core reach its timers.
     pub(super) async fn leave_a_turn(&self) {
         if self.at_once.get() >= WAITS_AT_ONCE_MAX {
             self.at_once.set(0);
-            // Boxed: a sleep is 640 bytes, which every wait of every idle connection would carry along.
+            // Boxed, because a sleep has 640 bytes, which would be part of every wait of every idle connection.
             Box::pin(monoio::time::sleep(Duration::from_millis(1))).await;
         }
         self.at_once.set(self.at_once.get() + 1);
     }
 
-    /// A wait was not over at once.
+    /// Notes that a wait was not ready at once.
     pub(super) fn has_waited(&self) {
         self.at_once.set(0);
     }
@@ -84,7 +84,7 @@ impl Timers {
         let _ = self.until(at_ms, pending::<()>()).await;
     }
 
-    /// Wakes every wait whose deadline has come.
+    /// Wakes every wait whose deadline has passed.
     pub fn tick(&self, now_ms: u64) {
         if now_ms < self.earliest_ms.get() {
             return;
@@ -101,7 +101,7 @@ impl Timers {
         self.earliest_ms.set(earliest);
     }
 
-    /// Wakes every wait, so that each looks at its circumstances again: the core begins to drain.
+    /// Wakes every wait, so that each checks its conditions again. Used when the core begins to drain.
     pub fn wake_all(&self) {
         for slot in &self.slots.borrow().taken {
             if let Some(waker) = &slot.waker {
@@ -110,8 +110,9 @@ impl Timers {
         }
     }
 
-    /// Waits that have a deadline now.
-    pub fn waiting(&self) -> usize {
+    /// The number of waits with a deadline.
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         let slots = self.slots.borrow();
         slots.taken.len() - slots.free.len()
     }
@@ -128,7 +129,7 @@ struct Slot {
     waker: Option<Waker>,
 }
 
-/// One wait's slot, given back on drop.
+/// The slot of one wait. Dropping it frees the slot.
 struct Wait<'t> {
     timers: &'t Timers,
     slot: Option<u32>,
@@ -155,7 +156,7 @@ impl Wait<'_> {
                 }
             });
         }
-        // Also for a wait that was woken and waits on: the tick that woke it has forgotten its deadline.
+        // Needed also for a wait that was woken and goes on, because the tick that woke it has dropped its deadline.
         self.timers.earliest_ms.set(self.timers.earliest_ms.get().min(at_ms));
     }
 }

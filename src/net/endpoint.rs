@@ -1,15 +1,15 @@
-//! Where a connection of ours leads.
+//! The address of an upstream or of Redis.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where one connection leads.
+/// A resolved address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A resolved address, with its text for records.
+    /// TCP, with its text for logs.
     Tcp(SocketAddr, Arc<str>),
-    /// A socket in the file system, with its text for records.
+    /// A Unix socket in the file system, with its text for logs.
     Unix(Arc<Path>, Arc<str>),
 }
 
@@ -24,7 +24,7 @@ impl Endpoint {
         Endpoint::Unix(path.into(), format!("unix:{}", path.display()).into())
     }
 
-    /// As it stands in records.
+    /// The text in logs.
     pub fn text(&self) -> &str {
         match self {
             Endpoint::Tcp(_, text) | Endpoint::Unix(_, text) => text,

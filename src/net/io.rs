@@ -1,4 +1,4 @@
-//! What one thread does its I/O with: timers, buffers, pipes, and whether it drains.
+//! The I/O resources of one thread: timers, buffers and pipes, and whether the thread drains.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -8,39 +8,40 @@ use std::task::Poll;
 
 use crate::net::{BufferPool, Elapsed, PipePool, Timers};
 
-/// The I/O resources of one thread. Everything that waits or moves bytes on it borrows from here.
+/// The I/O resources of one thread, shared by everything on it that waits or moves bytes.
 #[derive(Default)]
 pub struct Io {
-    /// The waits with a deadline.
+    /// The deadlines of the thread.
     pub timers: Rc<Timers>,
     /// Free I/O buffers.
     pub buffers: Rc<BufferPool>,
-    /// Pipes that payloads are spliced through.
+    /// Pipes for splicing payloads.
     pub pipes: Rc<PipePool>,
     is_draining: Cell<bool>,
     idle_grace_ms: Cell<u64>,
 }
 
 impl Io {
-    /// The thread drains: it waits for no new request, and each response is the last on its connection.
+    /// Whether the thread drains (graceful shutdown): it waits for no new request, and each response is the last on its
+    /// connection.
     pub fn is_draining(&self) -> bool {
         self.is_draining.get()
     }
 
-    /// How long an idle connection may take for one more request when the thread drains, in milliseconds.
+    /// How long an idle connection may take to send one more request during a drain, in milliseconds.
     pub fn idle_grace_ms(&self) -> u64 {
         self.idle_grace_ms.get()
     }
 
-    /// Begins to drain and wakes every wait, so that each of them looks at its circumstances again.
+    /// Begins to drain, and wakes every wait so that each checks its conditions again.
     pub fn drain(&self, idle_grace_ms: u64) {
         self.idle_grace_ms.set(idle_grace_ms);
         self.is_draining.set(true);
         self.timers.wake_all();
     }
 
-    /// Waits for `future` until the deadline. `None`: a drain has begun since. A wait that begins during a drain is
-    /// not cut short by it.
+    /// Waits for `future` until the deadline. `None`: a drain has begun in the meantime. A drain does not end a wait that
+    /// began during it.
     pub fn until_drain<F: Future + Unpin>(
         &self,
         at_ms: u64,

@@ -1,4 +1,4 @@
-//! Listening sockets: bound here, one for each core in a `SO_REUSEPORT` group, or taken over from another process.
+//! Listening sockets: bound here, one per core in a `SO_REUSEPORT` group, or taken over from another process.
 
 use std::future::Future;
 use std::io;
@@ -20,31 +20,44 @@ pub struct Socket {
     keeper: Keeper,
 }
 
-/// Who has a socket besides this process.
+/// Which other process has the socket too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
-    /// Nobody: when this process drains, the socket's end is the end of listening.
+    /// No other process. When this process drains, listening ends.
     Nobody,
-    /// The service manager: it listens on, and what comes after our end waits for the next process.
+    /// The service manager. It goes on listening, and connections that come after the end of this process wait for the
+    /// next one.
     Manager,
 }
 
-/// Binds one socket of the group. `bind`: an address, or every one (dual-stack where the host has IPv6).
-/// Errors: as `bind(2)` and `listen(2)`, unchanged.
+/// Whether an IPv6 socket also takes IPv4 clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stack {
+    Single,
+    Dual,
+}
+
+/// Binds one socket of the group and listens. `bind`: one address; `None`: all (dual-stack if the host has IPv6).
+///
+/// # Errors
+/// Those of `bind(2)` and `listen(2)`, unchanged.
 pub fn bind(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
     let socket = bind_silently(bind, port)?;
     rustix::net::listen(&socket.fd, BACKLOG)?;
     Ok(socket)
 }
 
-/// The same, but nobody is let into its queue before its core opens: where it is not sure yet that this process will
-/// serve anybody. Errors: as `bind(2)`, unchanged.
+/// Binds one socket of the group without listening: no client gets into its queue before its core opens. Used while it is
+/// not certain that this process will serve clients.
+///
+/// # Errors
+/// Those of `bind(2)`, unchanged.
 pub fn bind_silently(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
     let fd = match bind {
-        Some(address) => bind_one(SocketAddr::new(address, port), false),
-        None => match bind_one(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), true) {
+        Some(address) => bind_one(SocketAddr::new(address, port), Stack::Single),
+        None => match bind_one(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), Stack::Dual) {
             Err(error) if is_no_ipv6(&error) => {
-                bind_one(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
+                bind_one(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), Stack::Single)
             }
             bound => bound,
         },
@@ -52,8 +65,11 @@ pub fn bind_silently(bind: Option<IpAddr>, port: u16) -> io::Result<Socket> {
     Ok(Socket { fd, keeper: Keeper::Nobody })
 }
 
-/// Makes sure that nobody else listens on a port that is about to be shared: a socket without `SO_REUSEPORT`
-/// can be bound only where no socket listens. Port 0 is always free.
+/// Makes sure that no other process listens on a port that is about to be shared: a socket without `SO_REUSEPORT` can be
+/// bound only if no socket listens there. Port 0 is always free.
+///
+/// # Errors
+/// Another process listens on the port.
 pub fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
     if port == 0 {
         return Ok(());
@@ -61,9 +77,9 @@ pub fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
     let any_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
     let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
     let claimed = match address {
-        Some(address) => socket(SocketAddr::new(address, port), false),
-        None => match socket(any_v6, true) {
-            Err(error) if is_no_ipv6(&error) => socket(any_v4, false),
+        Some(address) => socket(SocketAddr::new(address, port), Stack::Single),
+        None => match socket(any_v6, Stack::Dual) {
+            Err(error) if is_no_ipv6(&error) => socket(any_v4, Stack::Single),
             claimed => claimed,
         },
     };
@@ -71,12 +87,15 @@ pub fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
 }
 
 impl Socket {
-    /// Takes over a socket that another process has bound. Errors: it is no listening TCP socket.
+    /// Takes over a socket that another process has bound.
+    ///
+    /// # Errors
+    /// It is not a listening TCP socket.
     pub fn adopt(fd: OwnedFd, keeper: Keeper) -> io::Result<Socket> {
         let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         let is_stream = sockopt::socket_type(&fd)? == SocketType::STREAM;
         if !is_stream || !matches!(sockopt::socket_domain(&fd)?, AddressFamily::INET | AddressFamily::INET6) {
-            return wrong("it is no TCP socket");
+            return wrong("it is not a TCP socket");
         }
         if !sockopt::socket_acceptconn(&fd)? {
             return wrong("it does not listen");
@@ -87,7 +106,7 @@ impl Socket {
         Ok(Socket { fd, keeper })
     }
 
-    /// The same socket once more: both take from one queue.
+    /// The same socket once more. Both accept from one queue.
     pub fn share(&self) -> io::Result<Socket> {
         Ok(Socket { fd: self.fd.try_clone()?, keeper: self.keeper })
     }
@@ -97,12 +116,12 @@ impl Socket {
         sockopt::socket_reuseport(&self.fd).unwrap_or(false)
     }
 
-    /// The address that it got.
+    /// The address to which the socket is bound.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::try_from(rustix::net::getsockname(&self.fd)?)?)
     }
 
-    /// Who has it besides this process.
+    /// Which other process has the socket too.
     pub fn keeper(&self) -> Keeper {
         self.keeper
     }
@@ -115,24 +134,27 @@ impl Socket {
 
 /// The listening side of a core.
 pub struct Listener {
-    /// Only polled through the runtime's type for streams; nothing is ever read from it.
+    /// The runtime's type for streams is used only for its polls; nothing is read from it.
     inner: TcpStream,
     keeper: Keeper,
 }
 
-/// Why no connection was taken.
+/// Why no connection was accepted.
 #[derive(Debug)]
 pub enum AcceptError {
     /// No file descriptors or memory: wait before trying again.
     Exhausted(io::Error),
-    /// That one connection is gone or broken; the next may be fine.
+    /// This connection is gone or broken; the next one may be fine.
     Dropped(io::Error),
-    /// The socket does not listen any more: another core, which shares it, was faster to close it.
+    /// The socket no longer listens: another core that shares it has closed it.
     Over,
 }
 
 impl Listener {
-    /// Listens on a bound socket. Errors: the runtime's registration.
+    /// Listens on a bound socket.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket, or `listen(2)` fails.
     pub fn new(socket: Socket) -> io::Result<Listener> {
         if !sockopt::socket_acceptconn(&socket.fd)? {
             rustix::net::listen(&socket.fd, BACKLOG)?;
@@ -140,36 +162,36 @@ impl Listener {
         Ok(Listener { inner: TcpStream::from_std(socket.fd.into())?, keeper: socket.keeper })
     }
 
-    /// Waits until a connection is waiting.
+    /// Waits until there is a connection to accept.
     pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
         self.inner.readable(false)
     }
 
-    /// From now on nobody gets into the queue who has not knocked yet; whoever has may come in. A SYN that is
-    /// dropped comes again after a second, and finds another process or a clear no. True: there are some to wait
-    /// for before the close.
+    /// Drops new SYNs from now on. Clients whose SYN has arrived already still get into the queue. A client whose SYN is
+    /// dropped sends it again after a second, and then reaches another process or is refused. True: the caller should
+    /// accept the clients that are on their way before it closes the socket.
     pub fn turn_away(&self) -> bool {
         if self.keeper != Keeper::Nobody {
             return false;
         }
-        // Without the filter the close comes too early for a few, as it does everywhere else.
+        // If the filter cannot be attached, the close resets a few clients, as it does in most servers.
         SockRef::from(&fd_of(&self.inner)).attach_filter(&NO_SYN).is_ok()
     }
 
-    /// Stops listening this instant, in every process that has the socket. Dropping alone leaves it open, and the
-    /// kernel queueing connections that nobody will take, until the ring has let go of the last poll. A socket that a
-    /// service manager keeps is left to it.
+    /// Stops listening at once, in every process that has the socket. Dropping alone would leave the socket open until the
+    /// ring has released its last poll, and the kernel would queue connections that are never accepted. A socket that
+    /// the service manager has is left open.
     pub fn close(self) {
         if self.keeper == Keeper::Nobody {
-            // On a listening socket that is the end of listening; an error means that it has ended already.
+            // On a listening socket this ends listening. An error means that it has ended already.
             let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Read);
         }
     }
 
-    /// Leaves the socket to the process that has it too.
+    /// Leaves the socket open for the other process that has it.
     pub fn leave(self) {}
 
-    /// Takes the next waiting connection. `None`: none is waiting.
+    /// Accepts the next connection. `None`: there is none.
     pub fn try_accept(&self) -> Result<Option<(Transport, SocketAddr)>, AcceptError> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (socket, peer) = match rustix::net::acceptfrom_with(fd_of(&self.inner), flags) {
@@ -189,8 +211,8 @@ impl Listener {
     }
 }
 
-fn bind_one(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
-    let socket = unbound(address, dual_stack)?;
+fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<OwnedFd> {
+    let socket = unbound(address, stack)?;
     let fd = socket.as_fd();
     sockopt::set_socket_reuseport(fd, true)?;
     inherit_to_accepted(&socket)?;
@@ -198,29 +220,29 @@ fn bind_one(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Accepted sockets inherit these from their listener, so they cost no call per connection.
+/// Sets options that accepted sockets inherit from their listener, which saves calls per connection.
 fn inherit_to_accepted(socket: &OwnedFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     Ok(())
 }
 
-/// A socket bound and nothing more.
-fn socket(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
-    let socket = unbound(address, dual_stack)?;
+/// A socket that is bound without `SO_REUSEPORT`.
+fn socket(address: SocketAddr, stack: Stack) -> io::Result<OwnedFd> {
+    let socket = unbound(address, stack)?;
     rustix::net::bind(&socket, &address)?;
     Ok(socket)
 }
 
-fn unbound(address: SocketAddr, dual_stack: bool) -> io::Result<OwnedFd> {
+fn unbound(address: SocketAddr, stack: Stack) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     let fd = socket.as_fd();
     if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(fd, !dual_stack)?;
+        sockopt::set_ipv6_v6only(fd, stack == Stack::Single)?;
     }
-    // Connections of a process before us, in TIME_WAIT, must not keep the port.
+    // Connections of an earlier process in TIME_WAIT must not block the port.
     sockopt::set_socket_reuseaddr(fd, true)?;
     Ok(socket)
 }
@@ -230,11 +252,11 @@ fn is_no_ipv6(error: &io::Error) -> bool {
     matches!(code, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-/// Connections that may wait to be accepted, per core; the kernel lowers it to `net.core.somaxconn`.
+/// Connections per core that may wait to be accepted. The kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Classic BPF over the TCP header (Linux, networking/filter): a segment with SYN and without ACK is dropped, any other
-/// one passes. Accepted sockets inherit it, and never see such a segment.
+/// Classic BPF over the TCP header (Linux, networking/filter): it drops segments with SYN and without ACK, and
+/// passes all others. Accepted sockets inherit the filter, but never get such a segment.
 const NO_SYN: [SockFilter; 5] = [
     // BPF_LD | BPF_B | BPF_ABS: the flags.
     SockFilter::new(0x30, 0, 0, 13),
@@ -242,7 +264,7 @@ const NO_SYN: [SockFilter; 5] = [
     SockFilter::new(0x54, 0, 0, 0x12),
     // BPF_JMP | BPF_JEQ | BPF_K: SYN alone goes on to the next line, anything else to the last.
     SockFilter::new(0x15, 0, 1, 0x02),
-    // BPF_RET | BPF_K: so many bytes of the segment pass.
+    // BPF_RET | BPF_K: the number of bytes of the segment that pass.
     SockFilter::new(0x06, 0, 0, 0),
     SockFilter::new(0x06, 0, 0, u32::MAX),
 ];

@@ -1,8 +1,8 @@
-//! Sockets, buffers, deadlines and listeners: where bytes and waiting live.
+//! Network I/O: sockets, buffers, deadlines and listeners.
 //!
-//! Every wait is a *poll* on the ring, which owns no buffer; the bytes then move by a direct system call that
-//! never blocks. So a future that is dropped while it waits loses nothing and leaves nothing with the kernel,
-//! and an idle connection owns no memory but its task.
+//! Every wait is a *poll* on the ring, which owns no buffer. The bytes then move by a direct system call that never
+//! blocks. So a future that is dropped while it waits loses no bytes and leaves no buffer with the kernel, and an idle
+//! connection owns no memory except its task.
 
 pub mod buffer;
 pub mod connect;

@@ -1,25 +1,26 @@
-//! How long one peer may keep us waiting: not at all for too long, and not too slowly on average.
+//! The slowest pace that a peer may send or read at: an idle timeout and a minimum rate, against slowloris attacks.
 
 use crate::clock;
 
-/// The patience with one peer in one direction of one body. Only the time spent waiting for *this* peer
-/// counts: a client is not to blame for a slow upstream.
+/// The pace of one peer in one direction of one body. Only time spent waiting for *this* peer counts, so a slow upstream
+/// does not count against the client.
 #[derive(Debug, Clone)]
 pub struct Pace {
     idle_ms: u64,
-    /// Bytes per second of waiting; 0: no floor.
+    /// Bytes per second of waiting; 0: no minimum.
     rate_min: u64,
     waited_ms: u64,
     moved: u64,
 }
 
 impl Pace {
-    /// At most `idle_ms` without a byte, and after as long a grace at least `rate_min` bytes per second.
+    /// At most `idle_ms` without a byte, and on average at least `rate_min` bytes per second of waiting after the first
+    /// `idle_ms`.
     pub fn new(idle_ms: u64, rate_min: u64) -> Pace {
         Pace { idle_ms, rate_min, waited_ms: 0, moved: 0 }
     }
 
-    /// When the wait that begins at `now_ms` must end.
+    /// The deadline of a wait that begins at `now_ms`.
     pub fn deadline(&self, now_ms: u64) -> u64 {
         let patience = match (self.moved.saturating_mul(1_000)).checked_div(self.rate_min) {
             Some(earned_ms) => {
@@ -30,17 +31,17 @@ impl Pace {
         now_ms.saturating_add(patience)
     }
 
-    /// A wait that began at `since_ms` is over.
+    /// Counts a wait that began at `since_ms` and has ended.
     pub fn waited_since(&mut self, since_ms: u64) {
         self.waited_ms += clock::now_ms().saturating_sub(since_ms);
     }
 
-    /// Bytes have moved.
+    /// Counts bytes that have moved.
     pub fn moved(&mut self, bytes: usize) {
         self.moved += bytes as u64;
     }
 
-    /// Bytes that have moved so far.
+    /// The number of bytes that have moved.
     pub fn total(&self) -> u64 {
         self.moved
     }

@@ -1,4 +1,4 @@
-//! Pipes that payloads are spliced through: a few for each core, lent while bytes move.
+//! Pipes for splicing payloads from socket to socket: a few for each core, lent while bytes move.
 //!
 //! ```text
 //! one socket ──splice──▶ pipe ──splice──▶ other socket     (no byte comes to user space)
@@ -18,7 +18,7 @@ use crate::net::StreamSocket;
 #[derive(Default)]
 pub struct PipePool {
     free: RefCell<Vec<Ends>>,
-    /// Free and lent ones.
+    /// The number of pipes, free and lent.
     open: Cell<usize>,
 }
 
@@ -27,23 +27,23 @@ struct Ends {
     write: OwnedFd,
 }
 
-/// A pipe on loan. Dropped empty, it goes back to its pool; with something in it, it is closed.
+/// A lent pipe. Dropped empty, it returns to its pool; dropped with bytes in it, it is closed.
 pub struct Pipe {
     ends: Option<Ends>,
-    /// Bytes in it.
+    /// The number of bytes in the pipe.
     held: usize,
     pool: Rc<PipePool>,
 }
 
 impl PipePool {
-    /// An empty pipe; `None`: there are enough of them, or no file descriptors. Whoever asked copies instead.
+    /// Lends an empty pipe. `None`: there are [`PIPES_MAX`] already, or no file descriptors; the caller copies instead.
     pub fn take(self: &Rc<Self>) -> Option<Pipe> {
         let free = self.free.borrow_mut().pop();
         let ends = match free {
             Some(ends) => ends,
             None if self.open.get() < PIPES_MAX => {
                 let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
-                // Over the user's share of the kernel's pipe buffers it stays as small as it is, and works.
+                // If the user's share of the kernel's pipe buffers is used up, the pipe keeps its default size and works.
                 let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
                 self.open.set(self.open.get() + 1);
                 Ends { read, write }
@@ -53,14 +53,15 @@ impl PipePool {
         Some(Pipe { ends: Some(ends), held: 0, pool: self.clone() })
     }
 
-    /// Pipes that exist now, lent ones included.
+    /// The number of pipes, free and lent.
     pub fn open(&self) -> usize {
         self.open.get()
     }
 }
 
 impl Pipe {
-    /// Takes at most `bytes_max` bytes from a socket. `None`: nothing has arrived. `Some(0)`: nothing will.
+    /// Moves at most `bytes_max` bytes from a socket into the pipe. `None`: nothing has arrived. `Some(0)`: the peer has
+    /// sent its last byte.
     pub fn pull(&mut self, from: &StreamSocket, bytes_max: usize) -> io::Result<Option<usize>> {
         let Some(ends) = &self.ends else { return Ok(None) };
         let pulled = from.try_splice_into(&ends.write, bytes_max.min(PIPE_BYTES))?;
@@ -68,7 +69,7 @@ impl Pipe {
         Ok(pulled)
     }
 
-    /// Gives what is in it to a socket. `None`: nothing fits there.
+    /// Moves the pipe's bytes to a socket. `None`: the socket accepts nothing now.
     pub fn push(&mut self, to: &StreamSocket) -> io::Result<Option<usize>> {
         let Some(ends) = &self.ends else { return Ok(None) };
         let pushed = to.try_splice_from(&ends.read, self.held)?;
@@ -76,7 +77,7 @@ impl Pipe {
         Ok(pushed)
     }
 
-    /// Nothing is in it.
+    /// Whether the pipe is empty.
     pub fn is_empty(&self) -> bool {
         self.held == 0
     }
@@ -86,7 +87,7 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         match self.ends.take() {
             Some(ends) if self.held == 0 => self.pool.free.borrow_mut().push(ends),
-            // What is left in it belongs to a tunnel that has ended, and to nobody else.
+            // The bytes left belong to a tunnel that has ended, so the pipe is not lent again.
             Some(_) => self.pool.open.set(self.pool.open.get() - 1),
             None => {}
         }

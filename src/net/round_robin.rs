@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-/// Whose turn it is among candidates. The list may change between two turns.
+/// The turn of a round robin. The list of candidates may change between two turns.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     turn: Cell<usize>,
 }
 
 impl RoundRobin {
-    /// The next candidates in turn, at most `max` and each at most once. A candidate uses up a turn when it is taken.
+    /// The next candidates in turn, at most `max` and each at most once. Taking a candidate from the iterator uses up its turn.
     pub fn order<'c, T>(&self, candidates: &'c [T], max: usize) -> impl Iterator<Item = &'c T> {
         (0..candidates.len().min(max)).map(|_| {
             let turn = self.turn.get();

@@ -1,4 +1,4 @@
-//! The runtime of one thread: the best ring that the kernel grants, else epoll.
+//! The async runtime of one thread: the best io_uring that the kernel allows, else epoll.
 
 use std::fmt;
 use std::future::Future;
@@ -13,17 +13,17 @@ use crate::limits::RING_ENTRIES;
 /// How a thread waits for its sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// io_uring with `SINGLE_ISSUER` and `DEFER_TASKRUN`: completions are made when the thread asks for them, many at a
-    /// time (Linux 6.1); or with `COOP_TASKRUN`, so that they do not interrupt it at least (Linux 5.19).
+    /// io_uring with `SINGLE_ISSUER` and `DEFER_TASKRUN` (Linux 6.1): completions are processed when the thread asks for
+    /// them, many at a time. Or with `COOP_TASKRUN` (Linux 5.19): completions do not interrupt the thread.
     TunedRing,
     /// io_uring without flags.
     PlainRing,
-    /// epoll: io_uring is refused here (seccomp, `kernel.io_uring_disabled`, memlock, an old kernel).
+    /// epoll, because io_uring is not allowed (seccomp, `kernel.io_uring_disabled`, memlock, an old kernel).
     Epoll,
 }
 
 impl Driver {
-    /// As it stands in the log, in `/readyz` and in metrics.
+    /// The text in the log, in `/readyz` and in metrics.
     pub fn text(self) -> &'static str {
         match self {
             Driver::TunedRing => "io_uring",
@@ -39,12 +39,12 @@ impl fmt::Display for Driver {
     }
 }
 
-/// Which drivers are tried.
+/// Which drivers to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preference {
-    /// Rings from the best tuned down, then epoll.
+    /// io_uring, from the best tuned ring down, then epoll.
     Ring,
-    /// Epoll alone.
+    /// epoll only.
     Epoll,
 }
 
@@ -57,7 +57,7 @@ impl From<IoDriver> for Preference {
     }
 }
 
-/// A runtime, to be used on the thread that built it.
+/// A runtime. Only the thread that built it may use it.
 pub enum ThreadRuntime {
     /// On a ring.
     Ring(Box<Runtime<TimeDriver<IoUringDriver>>>),
@@ -66,14 +66,14 @@ pub enum ThreadRuntime {
 }
 
 impl ThreadRuntime {
-    /// Builds a runtime on the best driver that the kernel grants.
+    /// Builds a runtime on the best driver that the kernel allows.
     ///
     /// # Errors
     /// Not even epoll works.
     pub fn build(preference: Preference) -> io::Result<(ThreadRuntime, Driver)> {
         let [mut deferring, mut cooperating, plain] = [(); 3].map(|()| io_uring::IoUring::builder());
-        // The runtime asks for completions only when no task is ready: one that woke itself again and again would have
-        // the core to itself. None of ours does.
+        // The runtime asks for completions only when no task is ready. A task that always wakes itself would starve all
+        // others; no task of the gateway does.
         deferring.setup_single_issuer().setup_defer_taskrun();
         cooperating.setup_coop_taskrun();
         for (flags, driver) in
@@ -91,7 +91,7 @@ impl ThreadRuntime {
         Ok((ThreadRuntime::Epoll(Box::new(runtime)), Driver::Epoll))
     }
 
-    /// Runs the future and all that it spawns, until it ends.
+    /// Runs the future and the tasks that it spawns, until the future ends.
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
         match self {
             ThreadRuntime::Ring(runtime) => runtime.block_on(future),

@@ -1,4 +1,4 @@
-//! Bytes on their way out to one peer: small pieces gather, large ones go straight from where they lie.
+//! Sends bytes to one peer: small pieces are gathered in a buffer, large ones are sent from where they are.
 
 use std::io;
 use std::pin::pin;
@@ -10,34 +10,34 @@ use crate::net::{Buffer, Pace, Timers, Transport};
 pub struct Sink<'s> {
     transport: &'s Transport,
     timers: &'s Timers,
-    /// What was gathered and has not left yet.
+    /// Gathered bytes that are not sent yet.
     out: Buffer,
     pace: Pace,
-    /// The last wait ended with its deadline and not with the socket.
+    /// The last wait ended at its deadline, not with a writable socket.
     is_overdue: bool,
 }
 
-/// Why bytes did not leave.
+/// Why bytes could not be sent.
 #[derive(Debug)]
 pub enum SendError {
     /// The peer is gone.
     Closed(io::Error),
-    /// The peer does not take them.
+    /// The peer does not read them.
     TimedOut,
 }
 
 impl<'s> Sink<'s> {
-    /// `out` may hold a head already.
+    /// A sink that sends the bytes in `out` first, usually a head.
     pub fn new(transport: &'s Transport, timers: &'s Timers, out: Buffer, pace: Pace) -> Sink<'s> {
         Sink { transport, timers, out, pace, is_overdue: false }
     }
 
-    /// Bytes that have left so far.
+    /// The number of bytes sent so far.
     pub fn sent(&self) -> u64 {
         self.pace.total()
     }
 
-    /// Adds a small piece (a chunk size, a final chunk). It leaves with the next large piece or flush.
+    /// Gathers a small piece (a chunk size, a final chunk). It is sent with the next large piece or flush.
     pub async fn gather(&mut self, piece: &[u8]) -> Result<(), SendError> {
         if self.out.free() < piece.len() {
             self.flush().await?;
@@ -46,7 +46,7 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
-    /// Sends a piece: gathered if it is small, else at once and from where it lies.
+    /// Gathers a small piece, or sends a large one at once without copying it.
     pub async fn write(&mut self, mut piece: &[u8]) -> Result<(), SendError> {
         if piece.len() <= GATHERED_BYTES_MAX {
             return self.gather(piece).await;
@@ -68,7 +68,7 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
-    /// Sends what was gathered.
+    /// Sends the gathered bytes.
     pub async fn flush(&mut self) -> Result<(), SendError> {
         while !self.out.is_empty() {
             match self.transport.try_send(self.out.filled()).map_err(SendError::Closed)? {
@@ -88,9 +88,9 @@ impl<'s> Sink<'s> {
         self.is_overdue = false;
     }
 
-    /// Waits until a send may move bytes. A socket counts as writable when a third of the kernel's buffer is
-    /// free; a peer that reads slowly and steadily may take longer for that than we wait. So the deadline is
-    /// not the end: one more send must find no room at all.
+    /// Waits until a send may move bytes. A socket counts as writable when a third of the kernel's buffer is free, and a
+    /// peer that reads slowly but steadily may need longer than the deadline for that. So a send is tried once more
+    /// after the deadline, and only if it finds no room at all has the peer timed out.
     async fn wait(&mut self) -> Result<(), SendError> {
         if self.is_overdue {
             return Err(SendError::TimedOut);
@@ -109,5 +109,5 @@ impl<'s> Sink<'s> {
     }
 }
 
-/// A piece up to this size is copied, in bytes: copying it costs less than a second entry in a `sendmsg`.
+/// The largest piece that is gathered, in bytes: copying it costs less than a second entry in a `sendmsg`.
 const GATHERED_BYTES_MAX: usize = 4 * 1024;

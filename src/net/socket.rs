@@ -1,5 +1,5 @@
-//! A connected stream socket: polls on the ring, bytes by direct calls that never block, and what only a socket can do
-//! (splice, peek, duplicate, count unacknowledged bytes).
+//! A connected stream socket: it polls on the ring, moves bytes by direct calls that never block, and has the operations
+//! that only a socket has (splice, peek, duplicate, unacknowledged bytes).
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -19,12 +19,12 @@ use crate::limits::READS_PER_TURN;
 use crate::net::Timers;
 use crate::sys::{fd_of, unacknowledged};
 
-/// A connected stream socket. It may as well be a Unix socket: nothing here is particular to TCP, and the
-/// runtime's type is only used for its polls.
+/// A connected stream socket. It may also be a Unix socket: nothing here is specific to TCP, and of the runtime's type
+/// only the polls are used.
 pub struct StreamSocket {
     inner: TcpStream,
-    /// Reads to go before the ring is asked again. None is left when one took all there was: the next would
-    /// find nothing.
+    /// Reads that are left before the next poll. It becomes 0 when a read takes all that has arrived, because the next
+    /// one would find nothing.
     reads_left: Cell<u32>,
 }
 
@@ -33,11 +33,11 @@ pub struct StreamSocket {
 pub enum RecvError {
     /// The peer is gone.
     Closed(io::Error),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     TimedOut,
 }
 
-/// What a look at an idle connection shows.
+/// The state of an idle connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
     /// Open, and nothing has arrived.
@@ -49,19 +49,22 @@ pub enum Liveness {
 }
 
 impl StreamSocket {
-    /// Takes over a connected socket that is in non-blocking mode. Errors: the runtime's registration.
+    /// Takes a connected socket in non-blocking mode.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket.
     pub fn new(socket: OwnedFd) -> io::Result<StreamSocket> {
         Ok(StreamSocket { inner: TcpStream::from_std(socket.into())?, reads_left: Cell::new(0) })
     }
 
-    /// Whether a connect that was under way has succeeded, once the socket is writable (connect(2)).
+    /// Whether a pending connect has succeeded, once the socket is writable (connect(2)).
     pub fn connected(&self) -> Result<(), Errno> {
         sockopt::socket_error(fd_of(&self.inner))?
     }
 
-    /// Waits until there is something to read: bytes, the end, or an error.
+    /// Waits until there are bytes, the end or an error to read.
     pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
-        // Not relaxed: on epoll, readiness that a call of ours has used up must be looked at again.
+        // Not relaxed: on epoll, readiness that a direct call has used up must be checked again.
         self.inner.readable(false)
     }
 
@@ -70,8 +73,8 @@ impl StreamSocket {
         self.inner.writable(false)
     }
 
-    /// Waits until it is worth while to read. Also after many reads that got all they asked for: a peer that is
-    /// never late would keep the core to itself, and a poll gives everyone else a turn.
+    /// Waits until a read is worthwhile. It also polls after many reads in a row that filled their buffers: a peer that
+    /// always has bytes ready would otherwise starve the other tasks of the core.
     pub async fn arrival(&self, timers: &Timers, deadline_ms: u64) -> Result<(), RecvError> {
         if self.reads_left.get() > 0 {
             return Ok(());
@@ -84,12 +87,13 @@ impl StreamSocket {
         Ok(())
     }
 
-    /// More may be read now without leaving everyone else a turn.
+    /// Whether another read may follow before other tasks have a turn.
     pub fn may_read_on(&self) -> bool {
         self.reads_left.get() > 0
     }
 
-    /// The same without a deadline, and cut short as soon as `is_called` says so. False: it was.
+    /// Like [`StreamSocket::arrival`], without a deadline. It ends as soon as `is_called` returns true; the result is then
+    /// false.
     pub async fn arrival_unless(&self, timers: &Timers, is_called: impl Fn() -> bool) -> io::Result<bool> {
         if is_called() {
             return Ok(false);
@@ -116,7 +120,7 @@ impl StreamSocket {
         Ok(arrived)
     }
 
-    /// Waits until a write would move bytes, as long as it takes.
+    /// Waits until a write would move bytes, without a deadline.
     pub async fn room(&self, timers: &Timers) -> io::Result<()> {
         timers.leave_a_turn().await;
         let mut writable = pin!(self.writable());
@@ -130,7 +134,7 @@ impl StreamSocket {
         .await
     }
 
-    /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
+    /// Reads the bytes that have arrived. `None`: there are none yet; `Some(0)`: the peer has sent its last byte.
     pub fn try_recv(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT) {
@@ -149,7 +153,7 @@ impl StreamSocket {
         }
     }
 
-    /// Sends what fits into the socket's buffer. `None`: nothing did.
+    /// Sends as many bytes as fit into the socket's buffer. `None`: none fit.
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
         loop {
             match rustix::net::send(fd_of(&self.inner), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -161,7 +165,7 @@ impl StreamSocket {
         }
     }
 
-    /// Sends two pieces as one: a head and the body bytes that are there leave in one segment.
+    /// Sends two pieces as one, so that a head and the first bytes of a body leave in one segment.
     pub fn try_send_both(&self, first: &[u8], second: &[u8]) -> io::Result<Option<usize>> {
         let pieces = [IoSlice::new(first), IoSlice::new(second)];
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -176,8 +180,8 @@ impl StreamSocket {
         }
     }
 
-    /// Moves at most `bytes_max` bytes that have arrived into a pipe, in the kernel (splice(2)). `None`: none has, or
-    /// the pipe is full. `Some(0)`: the peer has sent its last byte.
+    /// Moves at most `bytes_max` bytes that have arrived into a pipe, in the kernel (splice(2)). `None`: none have
+    /// arrived, or the pipe is full. `Some(0)`: the peer has sent its last byte.
     pub fn try_splice_into(&self, pipe: impl AsFd, bytes_max: usize) -> io::Result<Option<usize>> {
         let spliced = splice(fd_of(&self.inner), pipe.as_fd(), bytes_max)?;
         let left = if spliced.is_none() { 0 } else { self.reads_left.get().saturating_sub(1) };
@@ -185,30 +189,33 @@ impl StreamSocket {
         Ok(spliced)
     }
 
-    /// Sends at most `bytes_max` bytes out of a pipe, in the kernel. `None`: nothing fits.
+    /// Sends at most `bytes_max` bytes out of a pipe, in the kernel. `None`: none fit.
     pub fn try_splice_from(&self, pipe: impl AsFd, bytes_max: usize) -> io::Result<Option<usize>> {
         splice(pipe.as_fd(), fd_of(&self.inner), bytes_max)
     }
 
-    /// Bytes that were sent and that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`). 0 where the kernel
-    /// does not say.
+    /// The number of bytes sent that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`). 0 if the kernel does not
+    /// say.
     pub fn unacknowledged(&self) -> u64 {
         u64::from(unacknowledged(fd_of(&self.inner)).unwrap_or(0))
     }
 
-    /// A second descriptor of the same socket, in the same mode: for who goes on with the connection when this one has
-    /// been dropped, perhaps on another core. Errors: no file descriptors.
+    /// A second descriptor of the same socket, in the same mode. It keeps the connection open after this one is dropped,
+    /// perhaps on another core.
+    ///
+    /// # Errors
+    /// There are no file descriptors left.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         Ok(rustix::io::fcntl_dupfd_cloexec(fd_of(&self.inner), 0)?)
     }
 
-    /// Makes the kernel find out that the peer has vanished, at the latest after `patience` with bytes that are not
-    /// acknowledged, or a window that stays shut (tcp(7), `TCP_USER_TIMEOUT`).
+    /// Makes the kernel detect a peer that has vanished, after at most `patience` with unacknowledged bytes or a closed
+    /// window (tcp(7), `TCP_USER_TIMEOUT`).
     pub fn watch_peer(&self, patience: Duration) {
         let fd = fd_of(&self.inner);
-        // The kernel takes no more than 32,767 s here (tcp(7)).
+        // The kernel accepts at most 32,767 s here (tcp(7)).
         let probe = (patience / 4).clamp(Duration::from_secs(1), Duration::from_secs(32_767));
-        // A Unix socket knows none of these, and needs none: its peer is a process of this host.
+        // A Unix socket has none of these options and needs none: its peer is a process on this host.
         let _ = sockopt::set_socket_keepalive(fd, true);
         let _ = sockopt::set_tcp_keepidle(fd, probe);
         let _ = sockopt::set_tcp_keepintvl(fd, probe);
@@ -216,7 +223,7 @@ impl StreamSocket {
         let _ = sockopt::set_tcp_user_timeout(fd, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     }
 
-    /// Looks at the first byte that has arrived, without reading it.
+    /// Checks for a byte or the end, without reading it.
     pub fn peek(&self) -> Liveness {
         let mut byte = [0];
         loop {
@@ -234,7 +241,7 @@ impl StreamSocket {
         }
     }
 
-    /// The connection has ended in both directions: a reset shows only here while bytes wait in front of it.
+    /// Whether the connection has ended in both directions. While bytes wait to be read, a reset is visible only here.
     fn is_reset(&self) -> bool {
         let fd = fd_of(&self.inner);
         let mut look = [PollFd::new(&fd, PollFlags::empty())];
@@ -242,21 +249,21 @@ impl StreamSocket {
         poll(&mut look, Some(&Timespec::default())).is_ok() && look[0].revents().intersects(ended)
     }
 
-    /// Makes the close a reset, for what must not look like an end in order.
+    /// Makes the close a reset, so that it does not look like an orderly end.
     pub fn reset_on_close(&self) {
-        // A peer that is gone already is as good as told.
+        // An error means that the peer is gone already.
         let _ = sockopt::set_socket_linger(fd_of(&self.inner), Some(Duration::ZERO));
     }
 
-    /// Says that nothing more will be sent, and goes on reading.
+    /// Half-closes the connection: it sends nothing more, and reading goes on.
     pub fn shutdown_write(&self) {
-        // A peer that is gone already is as good as told.
+        // An error means that the peer is gone already.
         let _ = rustix::net::shutdown(fd_of(&self.inner), Shutdown::Write);
     }
 }
 
-/// Never waits: both ends are in non-blocking mode, the pipe by its own flag as well (splice(2)). Without
-/// `SPLICE_F_MORE`, which would hold a short last segment back.
+/// Never waits, because both ends are in non-blocking mode (splice(2)). `SPLICE_F_MORE` is not set: it would hold back a
+/// short last segment.
 fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Result<Option<usize>> {
     loop {
         match rustix::pipe::splice(from, None, to, None, bytes_max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)

@@ -1,7 +1,7 @@
-//! A connection as the protocols see it: readiness, non-blocking receive and send, and its end.
+//! A connection to a peer, as the protocols use it: readiness, non-blocking receive and send, and its end.
 //!
-//! Today every connection is a plain socket. What only a socket can do (splice, peek, duplicate, unacknowledged bytes)
-//! is a capability: a caller asks for it with [`Transport::raw`] and does without where there is none.
+//! Today every connection is a plain socket. Operations that only a socket has (splice, peek, duplicate, unacknowledged
+//! bytes) are a capability: a caller gets it from [`Transport::raw`], and goes without where that is `None`.
 
 use std::future::Future;
 use std::io;
@@ -12,26 +12,26 @@ use crate::net::{Buffer, Timers};
 
 /// A connection to a peer.
 pub enum Transport {
-    /// Bytes as they are, over TCP or a Unix socket.
+    /// Unencrypted bytes over TCP or a Unix socket.
     Plain(StreamSocket),
 }
 
 impl Transport {
-    /// The socket itself, if what it sends and receives are the connection's own bytes.
+    /// The socket itself, if the bytes that it sends and receives are those of the protocol.
     pub fn raw(&self) -> Option<&StreamSocket> {
         match self {
             Transport::Plain(socket) => Some(socket),
         }
     }
 
-    /// The socket whose readiness tells when to try again.
+    /// The socket whose readiness says when to try again.
     fn socket(&self) -> &StreamSocket {
         match self {
             Transport::Plain(socket) => socket,
         }
     }
 
-    /// Waits until there is something to read: bytes, the end, or an error.
+    /// Waits until there are bytes, the end or an error to read.
     pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
         self.socket().readable()
     }
@@ -41,7 +41,7 @@ impl Transport {
         self.socket().writable()
     }
 
-    /// Waits until a read is worthwhile, as [`StreamSocket::arrival`].
+    /// Waits until a read is worthwhile; see [`StreamSocket::arrival`].
     ///
     /// # Errors
     /// The peer is gone, or the coarse clock shows `deadline_ms`.
@@ -49,10 +49,10 @@ impl Transport {
         self.socket().arrival(timers, deadline_ms)
     }
 
-    /// The same without a deadline; false: `is_called` cut the wait short.
+    /// Like [`Transport::arrival`], without a deadline. False: `is_called` ended the wait.
     ///
     /// # Errors
-    /// As the poll.
+    /// The error of the poll.
     pub fn arrival_unless(
         &self,
         timers: &Timers,
@@ -61,24 +61,24 @@ impl Transport {
         self.socket().arrival_unless(timers, is_called)
     }
 
-    /// Waits until a send would move bytes, as long as that takes.
+    /// Waits until a send would move bytes, without a deadline.
     ///
     /// # Errors
-    /// As the poll.
+    /// The error of the poll.
     pub fn room(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
         self.socket().room(timers)
     }
 
-    /// Another read may follow without giving every other task a turn first.
+    /// Whether another read may follow before other tasks have a turn.
     pub fn may_read_on(&self) -> bool {
         self.socket().may_read_on()
     }
 
-    /// Reads what arrives until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte. During the
-    /// wait the buffer owns memory only if something is in it.
+    /// Reads the next bytes, until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte. During the
+    /// wait the buffer owns memory only if it holds bytes.
     ///
     /// # Errors
-    /// The peer is gone, or nothing came in time.
+    /// The peer is gone, or nothing arrived in time.
     pub async fn recv(
         &self,
         into: &mut Buffer,
@@ -95,7 +95,7 @@ impl Transport {
         }
     }
 
-    /// Reads what has arrived. `None`: nothing yet; `Some(0)`: the peer has sent its last byte.
+    /// Reads the bytes that have arrived. `None`: there are none yet; `Some(0)`: the peer has sent its last byte.
     ///
     /// # Errors
     /// The peer is gone.
@@ -105,7 +105,7 @@ impl Transport {
         }
     }
 
-    /// Sends what the kernel takes now. `None`: nothing.
+    /// Sends as many bytes as the kernel accepts now. `None`: it accepts none.
     ///
     /// # Errors
     /// The peer is gone.
@@ -115,7 +115,7 @@ impl Transport {
         }
     }
 
-    /// Sends two pieces as one: a head and the body bytes that are there leave in one segment.
+    /// Sends two pieces as one, so that a head and the first bytes of a body leave in one segment.
     ///
     /// # Errors
     /// The peer is gone.
@@ -125,24 +125,24 @@ impl Transport {
         }
     }
 
-    /// Whether the peer is still there and has said something, without reading it.
+    /// Whether the connection is open and bytes have arrived, without reading them.
     pub fn liveness(&self) -> Liveness {
         match self {
             Transport::Plain(socket) => socket.peek(),
         }
     }
 
-    /// Makes the kernel find out that the peer has vanished, as [`StreamSocket::watch_peer`].
+    /// Makes the kernel detect a peer that has vanished; see [`StreamSocket::watch_peer`].
     pub fn watch_peer(&self, patience: Duration) {
         self.socket().watch_peer(patience);
     }
 
-    /// Makes the close a reset, for a message that must not look complete.
+    /// Makes the close a reset, so that a message that was cut short does not look complete.
     pub fn reset_on_close(&self) {
         self.socket().reset_on_close();
     }
 
-    /// Half-closes the connection: nothing more will be sent, reading goes on.
+    /// Half-closes the connection: it sends nothing more, and reading goes on.
     pub fn shutdown_write(&self) {
         match self {
             Transport::Plain(socket) => socket.shutdown_write(),

@@ -1,4 +1,4 @@
-//! When not to ask Redis, and the line in the log for each time that this changes.
+//! The circuit breaker: while it is open, calls fail at once and no request waits for Redis. Each change is logged.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,62 +7,62 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::metrics::{OutageMetrics, RedisMetrics};
+use super::reply::Malformed;
 use crate::clock;
 use crate::limits::REDIS_FAILURES_MAX;
 use crate::net::ConnectError;
-use crate::redis::metrics::{OutageMetrics, RedisMetrics};
-use crate::redis::reply::Malformed;
 
-/// Whether calls go out.
+/// The state of the circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// They do.
+pub enum BreakerState {
+    /// Calls are sent to Redis.
     Closed,
-    /// They do not.
+    /// Calls fail at once.
     Open,
-    /// They do not, and a connection is being tried.
+    /// Calls fail at once, and a new connection is being tried.
     HalfOpen,
 }
 
-/// Why calls stopped.
+/// Why the breaker opened.
 #[derive(Debug)]
-pub(super) enum Cause {
-    /// There is no connection.
+pub(super) enum OutageCause {
+    /// No address accepts a connection.
     Connect(ConnectError),
     /// Redis has closed the connection.
     Closed,
-    /// The connection is broken.
+    /// A read or write failed.
     Broken(io::Error),
-    /// So many calls in a row had no answer in time.
+    /// This many calls in a row had no answer in time.
     TimedOut(u32),
     /// A new connection had no answer in time.
     Silent,
-    /// A new connection had an answer, but not within the budget of a call; in milliseconds.
+    /// On a new connection the answer took this long, in milliseconds: more than the budget of a call.
     Slow(u64),
-    /// What came is no answer to what was asked.
+    /// The bytes that came are not an answer to the command.
     Garbage(Malformed),
     /// Redis answers with an error.
     Refused(String),
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for OutageCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Connect(error) => write!(f, "cannot connect: {error}"),
-            Cause::Closed => f.write_str("Redis closed the connection"),
-            Cause::Broken(error) => write!(f, "the connection broke: {error}"),
-            Cause::TimedOut(calls) => write!(f, "{calls} calls in a row had no answer in time"),
-            Cause::Silent => f.write_str("no answer on a new connection"),
-            Cause::Slow(ms) => write!(f, "the probe's answer took {ms} ms"),
-            Cause::Garbage(what) => write!(f, "{what}"),
-            Cause::Refused(text) => write!(f, "Redis answers: {text}"),
+            OutageCause::Connect(error) => write!(f, "cannot connect: {error}"),
+            OutageCause::Closed => f.write_str("Redis closed the connection"),
+            OutageCause::Broken(error) => write!(f, "the connection broke: {error}"),
+            OutageCause::TimedOut(calls) => write!(f, "{calls} calls in a row had no answer in time"),
+            OutageCause::Silent => f.write_str("no answer on a new connection"),
+            OutageCause::Slow(ms) => write!(f, "the probe's answer took {ms} ms"),
+            OutageCause::Garbage(what) => write!(f, "{what}"),
+            OutageCause::Refused(text) => write!(f, "Redis answers: {text}"),
         }
     }
 }
 
-/// The state and what is said about it.
+/// The circuit breaker of one core.
 pub(super) struct Breaker {
-    state: Cell<State>,
+    state: Cell<BreakerState>,
     failures_in_row: Cell<u32>,
     is_announced: Cell<bool>,
     opened_ms: Cell<u64>,
@@ -72,7 +72,7 @@ pub(super) struct Breaker {
     outage: Arc<OutageMetrics>,
 }
 
-/// What the limiter did without Redis.
+/// How the limiter decided requests without Redis.
 #[derive(Debug, Clone, Copy, Default)]
 struct Passed {
     unlimited: u64,
@@ -95,11 +95,11 @@ impl Passed {
 }
 
 impl Breaker {
-    /// Open: there is no connection yet. Nothing is said about that until the first attempt has failed.
+    /// An open breaker, because there is no connection yet. Nothing is logged until the first attempt has failed.
     pub(super) fn new(metrics: Arc<RedisMetrics>, outage: Arc<OutageMetrics>) -> Breaker {
         metrics.breaker_open.set(1);
         Breaker {
-            state: Cell::new(State::Open),
+            state: Cell::new(BreakerState::Open),
             failures_in_row: Cell::new(0),
             is_announced: Cell::new(false),
             opened_ms: Cell::new(clock::now_ms()),
@@ -110,38 +110,38 @@ impl Breaker {
         }
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> BreakerState {
         self.state.get()
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state.get() == State::Closed
+        self.state.get() == BreakerState::Closed
     }
 
-    /// A caller has its answer.
-    pub(super) fn succeeded(&self) {
+    /// Counts a call that was answered in time.
+    pub(super) fn count_success(&self) {
         self.failures_in_row.set(0);
     }
 
-    /// A call failed by itself. True: too many of them in a row.
-    pub(super) fn failed(&self) -> bool {
+    /// Counts a call that failed. True: there are too many in a row.
+    pub(super) fn count_failure(&self) -> bool {
         self.failures_in_row.set(self.failures_in_row.get().saturating_add(1));
         self.failures_in_row.get() >= REDIS_FAILURES_MAX
     }
 
-    /// Failures since a caller had its answer.
+    /// The number of failures since the last success.
     pub(super) fn failures_in_row(&self) -> u32 {
         self.failures_in_row.get()
     }
 
-    /// A connection is being tried.
+    /// A new connection is being tried.
     pub(super) fn half_open(&self) {
-        self.state.set(State::HalfOpen);
+        self.state.set(BreakerState::HalfOpen);
     }
 
-    /// No calls from now on. Said once, however many attempts to connect fail after it.
-    pub(super) fn open(&self, cause: &Cause) {
-        self.state.set(State::Open);
+    /// Stops calls. It is logged once, however many attempts to connect fail afterwards.
+    pub(super) fn open(&self, cause: &OutageCause) {
+        self.state.set(BreakerState::Open);
         self.metrics.breaker_open.set(1);
         if self.is_announced.replace(true) {
             return;
@@ -152,9 +152,9 @@ impl Breaker {
         error!(core = core(), %cause, "Redis is out of reach");
     }
 
-    /// Calls again.
+    /// Allows calls again.
     pub(super) fn close(&self) {
-        self.state.set(State::Closed);
+        self.state.set(BreakerState::Closed);
         self.failures_in_row.set(0);
         self.metrics.breaker_open.set(0);
         if !self.is_announced.replace(false) {
@@ -166,7 +166,7 @@ impl Breaker {
         info!(core = core(), open_ms, unlimited, refused_locally, "Redis answers again");
     }
 
-    /// What has happened since the last summary.
+    /// Logs what has happened since the last summary.
     pub(super) fn summarize(&self) {
         let now = Passed::now(&self.outage);
         let Passed { unlimited, refused_locally } = now.since(self.at_summary.replace(now));
@@ -175,7 +175,7 @@ impl Breaker {
     }
 }
 
-/// Which core speaks: its thread's name.
+/// The core's name in the log: its thread's name.
 fn core() -> String {
     std::thread::current().name().unwrap_or("unknown").to_owned()
 }
@@ -188,23 +188,23 @@ mod tests {
     fn only_failures_in_a_row_are_too_many() {
         let breaker = Breaker::new(Arc::default(), Arc::default());
         for _ in 0..10 {
-            assert!(!breaker.failed() && !breaker.failed());
-            breaker.succeeded();
+            assert!(!breaker.count_failure() && !breaker.count_failure());
+            breaker.count_success();
         }
-        assert!(!breaker.failed() && !breaker.failed() && breaker.failed());
+        assert!(!breaker.count_failure() && !breaker.count_failure() && breaker.count_failure());
     }
 
     #[test]
     fn opens_half_opens_and_closes_and_shows_it_in_the_gauge() {
         let metrics = Arc::<RedisMetrics>::default();
         let breaker = Breaker::new(metrics.clone(), Arc::default());
-        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.state(), BreakerState::Open);
         breaker.half_open();
         assert!(!breaker.is_closed());
         breaker.close();
         assert!(breaker.is_closed());
-        breaker.open(&Cause::Closed);
-        assert_eq!((breaker.state(), metrics.breaker_open.get()), (State::Open, 1));
+        breaker.open(&OutageCause::Closed);
+        assert_eq!((breaker.state(), metrics.breaker_open.get()), (BreakerState::Open, 1));
         breaker.close();
         assert_eq!(metrics.breaker_open.get(), 0);
     }

@@ -1,4 +1,4 @@
-//! One connection at work: writing, reading and watching the deadlines, all in one task.
+//! One connection while it serves calls: writing, reading and deadlines, all in one task.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -7,36 +7,37 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use monoio::time::Instant;
-use redis::Value;
 
+use super::breaker::OutageCause;
+use super::call::{Attempt, CallOutcome, Unavailable};
+use super::error_reply::ErrorReply;
+use super::pipeline::Pipeline;
+use super::queue::Expected;
+use super::reply::{self, Reply, UNASKED, UNEXPECTED_FORM};
 use crate::clock;
 use crate::limits::{REDIS_INTEGERS_MAX, REDIS_OUT_KEPT_BYTES};
-use crate::net::{Buffer, Transport};
-use crate::redis::breaker::Cause;
-use crate::redis::queue::{Expected, Outcome};
-use crate::redis::reply::{self, Malformed, Reply};
-use crate::redis::{Redis, Unavailable};
+use crate::net::{Buffer, Io, Transport};
 
-/// One connection that has been set up.
-pub(super) struct Connection<'r> {
-    redis: &'r Redis,
-    stream: &'r Transport,
-    /// The beginning of a reply whose end has not come yet.
+/// A connection that is ready for calls.
+pub(super) struct Connection<'p> {
+    pipeline: &'p Pipeline,
+    transport: &'p Transport,
+    /// The beginning of a reply whose end has not arrived yet.
     buffer: RefCell<Buffer>,
 }
 
-impl<'r> Connection<'r> {
-    pub(super) fn new(redis: &'r Redis, stream: &'r Transport) -> Connection<'r> {
-        Connection { redis, stream, buffer: RefCell::new(redis.io.buffers.buffer()) }
+impl<'p> Connection<'p> {
+    pub(super) fn new(pipeline: &'p Pipeline, transport: &'p Transport, io: &Io) -> Connection<'p> {
+        Connection { pipeline, transport, buffer: RefCell::new(io.buffers.buffer()) }
     }
 
-    /// Serves calls until the connection is of no use any more; why it is not.
-    pub(super) async fn serve(&self) -> Cause {
+    /// Serves calls until the connection fails, and returns the cause.
+    pub(super) async fn serve(&self) -> OutageCause {
         let mut reading = pin!(self.read());
         let mut writing = pin!(self.write());
         let mut watching = pin!(self.watch());
         poll_fn(|context| {
-            self.redis.remember_task(context.waker());
+            self.pipeline.remember_task(context.waker());
             if let Poll::Ready(cause) = reading.as_mut().poll(context) {
                 return Poll::Ready(cause);
             }
@@ -48,31 +49,31 @@ impl<'r> Connection<'r> {
         .await
     }
 
-    /// Sends what has gathered, again and again.
-    async fn write(&self) -> Cause {
+    /// Sends commands as they come.
+    async fn write(&self) -> OutageCause {
         loop {
-            // A call wakes this task; see `Redis::ask`.
-            poll_fn(|_| if self.redis.out.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) })
+            // A call wakes this task (`Pipeline::enqueue`).
+            poll_fn(|_| if self.pipeline.out.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) })
                 .await;
             match self.send() {
                 Ok(true) => {}
                 Ok(false) => {
-                    if let Err(error) = self.stream.writable().await {
-                        return Cause::Broken(error);
+                    if let Err(error) = self.transport.writable().await {
+                        return OutageCause::Broken(error);
                     }
                 }
-                Err(error) => return Cause::Broken(error),
+                Err(error) => return OutageCause::Broken(error),
             }
         }
     }
 
-    /// True: nothing is left.
+    /// Sends what the socket takes. True: nothing is left to send.
     fn send(&self) -> std::io::Result<bool> {
-        let mut out = self.redis.out.borrow_mut();
-        let Some(sent) = self.stream.try_send(&out)? else { return Ok(false) };
-        self.redis.metrics.round_trips.add(1);
+        let mut out = self.pipeline.out.borrow_mut();
+        let Some(sent) = self.transport.try_send(&out)? else { return Ok(false) };
+        self.pipeline.metrics.round_trips.add(1);
         if sent < out.len() {
-            // The socket's buffer is full: rare enough to move what is left.
+            // The socket's buffer is full. That is rare, so the rest may be moved to the front.
             out.drain(..sent);
             return Ok(false);
         }
@@ -81,10 +82,10 @@ impl<'r> Connection<'r> {
         Ok(true)
     }
 
-    async fn read(&self) -> Cause {
+    async fn read(&self) -> OutageCause {
         loop {
-            if let Err(error) = self.stream.readable().await {
-                return Cause::Broken(error);
+            if let Err(error) = self.transport.readable().await {
+                return OutageCause::Broken(error);
             }
             if let Err(cause) = self.receive() {
                 return cause;
@@ -92,14 +93,14 @@ impl<'r> Connection<'r> {
         }
     }
 
-    /// Takes all that has arrived.
-    fn receive(&self) -> Result<(), Cause> {
+    /// Reads and matches all replies that have arrived.
+    fn receive(&self) -> Result<(), OutageCause> {
         let mut buffer = self.buffer.borrow_mut();
         loop {
             let room = buffer.room();
             let wanted = room.len();
-            let received = match self.stream.try_recv(room).map_err(Cause::Broken)? {
-                Some(0) => return Err(Cause::Closed),
+            let received = match self.transport.try_recv(room).map_err(OutageCause::Broken)? {
+                Some(0) => return Err(OutageCause::Closed),
                 Some(received) => received,
                 None => break,
             };
@@ -113,22 +114,26 @@ impl<'r> Connection<'r> {
         Ok(())
     }
 
-    fn take_replies(&self, buffer: &mut Buffer) -> Result<(), Cause> {
+    fn take_replies(&self, buffer: &mut Buffer) -> Result<(), OutageCause> {
         let now_us = clock::now_us();
         let mut integers = [0; REDIS_INTEGERS_MAX];
         while !buffer.is_empty() {
-            let next = reply::next(buffer.filled(), &mut integers).map_err(Cause::Garbage)?;
+            let next = reply::next(buffer.filled(), &mut integers).map_err(OutageCause::Garbage)?;
             let Some((length, reply)) = next else { break };
-            let expected = self.redis.queue.borrow_mut().next();
+            let expected = self.pipeline.queue.borrow_mut().next();
             match (expected, reply) {
-                (None, _) => return Err(Cause::Garbage(Malformed("a reply that nobody asked for"))),
+                (None, _) => return Err(OutageCause::Garbage(UNASKED)),
                 (Some(Expected::Call(slot)), Reply::Integers(count)) => {
                     self.answer(slot, count, integers, now_us)?;
                 }
                 (Some(Expected::Call(slot)), Reply::Other(bytes)) => self.refuse(slot, bytes)?,
                 (Some(Expected::Load), Reply::Other(bytes)) if bytes.starts_with(b"$") => {}
-                (Some(Expected::Load), Reply::Other(bytes)) => return Err(refusal(bytes).into_cause()),
-                (Some(Expected::Load), Reply::Integers(_)) => return Err(Cause::Garbage(STRANGE)),
+                (Some(Expected::Load), Reply::Other(bytes)) => {
+                    return Err(ErrorReply::parse(bytes).into_cause());
+                }
+                (Some(Expected::Load), Reply::Integers(_)) => {
+                    return Err(OutageCause::Garbage(UNEXPECTED_FORM));
+                }
             }
             buffer.consume(length);
         }
@@ -141,50 +146,50 @@ impl<'r> Connection<'r> {
         count: usize,
         integers: [i64; REDIS_INTEGERS_MAX],
         now_us: u64,
-    ) -> Result<(), Cause> {
-        let mut queue = self.redis.queue.borrow_mut();
-        let ask = queue.ask(slot);
-        if count != ask.integers {
-            queue.settle(slot, Outcome::Unavailable(Unavailable::Open));
-            return Err(Cause::Garbage(STRANGE));
+    ) -> Result<(), OutageCause> {
+        let mut queue = self.pipeline.queue.borrow_mut();
+        let call = queue.call(slot);
+        if count != call.integers {
+            queue.end(slot, CallOutcome::Unavailable(Unavailable::Open));
+            return Err(OutageCause::Garbage(UNEXPECTED_FORM));
         }
-        let is_wanted = queue.settle(slot, Outcome::Answered(integers));
-        self.redis.metrics.latency.observe(now_us.saturating_sub(ask.asked_us));
-        // A late reply is no success: a Redis that is always a little late must not keep every caller waiting.
+        let is_wanted = queue.end(slot, CallOutcome::Answered(integers));
+        self.pipeline.metrics.latency.observe(now_us.saturating_sub(call.asked_us));
+        // A late reply does not count as a success: a Redis that is always a little late must not delay every caller.
         if is_wanted {
-            self.redis.breaker.succeeded();
+            self.pipeline.breaker.count_success();
         }
         Ok(())
     }
 
-    fn refuse(&self, slot: u32, bytes: &[u8]) -> Result<(), Cause> {
-        let refusal = refusal(bytes);
-        let mut queue = self.redis.queue.borrow_mut();
-        let is_first = !queue.ask(slot).is_second;
-        if matches!(refusal, Refusal::NoScript(_)) && is_first {
+    fn refuse(&self, slot: u32, bytes: &[u8]) -> Result<(), OutageCause> {
+        let error = ErrorReply::parse(bytes);
+        let mut queue = self.pipeline.queue.borrow_mut();
+        let is_first = queue.call(slot).attempt == Attempt::First;
+        if matches!(error, ErrorReply::NoScript(_)) && is_first {
             if queue.push_load() {
-                // Behind what is queued already; this turn's write takes it along.
-                self.redis.script.pack_load(&mut self.redis.out.borrow_mut());
+                // It follows the commands that are queued already, and leaves in the same write.
+                self.pipeline.script.pack_load(&mut self.pipeline.out.borrow_mut());
             }
-            queue.settle(slot, Outcome::NoScript);
+            queue.end(slot, CallOutcome::NoScript);
             return Ok(());
         }
-        queue.settle(slot, Outcome::Unavailable(Unavailable::Open));
-        let is_the_calls_own = matches!(refusal, Refusal::Call(_) | Refusal::NoScript(_));
-        if is_the_calls_own && !self.redis.breaker.failed() {
+        queue.end(slot, CallOutcome::Unavailable(Unavailable::Open));
+        let is_about_the_call = matches!(error, ErrorReply::Call(_) | ErrorReply::NoScript(_));
+        if is_about_the_call && !self.pipeline.breaker.count_failure() {
             return Ok(());
         }
-        Err(refusal.into_cause())
+        Err(error.into_cause())
     }
 
-    /// Tells callers whose time is over. The one precise sleep stands at the earliest deadline; while it
-    /// runs, later deadlines cost nothing.
-    async fn watch(&self) -> Cause {
+    /// Ends calls that time out. There is one precise sleep, until the earliest deadline; later deadlines cost nothing
+    /// while it runs.
+    async fn watch(&self) -> OutageCause {
         let mut sleep = pin!(monoio::time::sleep(Duration::ZERO));
         let mut armed_us = u64::MAX;
         poll_fn(|context| {
             loop {
-                let earliest_us = self.redis.queue.borrow().earliest_us();
+                let earliest_us = self.pipeline.queue.borrow().earliest_us();
                 if earliest_us < armed_us {
                     armed_us = earliest_us;
                     let wait = Duration::from_micros(earliest_us.saturating_sub(clock::now_us()));
@@ -203,48 +208,12 @@ impl<'r> Connection<'r> {
         .await
     }
 
-    /// What has arrived has been read: whoever still waits, waits for Redis, not for this core.
-    fn expire(&self) -> Result<(), Cause> {
-        let expired = self.redis.queue.borrow_mut().expire(clock::now_us());
-        self.redis.metrics.timeouts.add(u64::from(expired));
-        let too_many = (0..expired).fold(false, |_, _| self.redis.breaker.failed());
-        if too_many { Err(Cause::TimedOut(self.redis.breaker.failures_in_row())) } else { Ok(()) }
+    /// Ends the calls that have timed out. All replies that had arrived are read by now, so these calls waited for Redis
+    /// and not for this core.
+    fn expire(&self) -> Result<(), OutageCause> {
+        let expired = self.pipeline.queue.borrow_mut().expire(clock::now_us());
+        self.pipeline.metrics.timeouts.add(u64::from(expired));
+        let too_many = (0..expired).fold(false, |_, _| self.pipeline.breaker.count_failure());
+        if too_many { Err(OutageCause::TimedOut(self.pipeline.breaker.failures_in_row())) } else { Ok(()) }
     }
 }
-
-/// What an error reply is about.
-pub(super) enum Refusal {
-    /// The script is not loaded.
-    NoScript(String),
-    /// This one call: a key of another type, a mistake in the script.
-    Call(String),
-    /// The whole server: READONLY, OOM, LOADING, NOAUTH, NOPERM, MISCONF, MOVED and so on.
-    Server(String),
-    /// It is no error, and no answer either.
-    None,
-}
-
-impl Refusal {
-    pub(super) fn into_cause(self) -> Cause {
-        match self {
-            Refusal::NoScript(text) | Refusal::Call(text) | Refusal::Server(text) => Cause::Refused(text),
-            Refusal::None => Cause::Garbage(STRANGE),
-        }
-    }
-}
-
-/// Reads one whole reply as a refusal.
-pub(super) fn refusal(bytes: &[u8]) -> Refusal {
-    let Ok(Value::ServerError(error)) = redis::parse_redis_value(bytes) else { return Refusal::None };
-    let text: String = format!("{} {}", error.code(), error.details().unwrap_or_default());
-    let text: String = text.trim_end().escape_debug().take(ERROR_CHARS_MAX).collect();
-    match error.code() {
-        "NOSCRIPT" => Refusal::NoScript(text),
-        "ERR" | "WRONGTYPE" => Refusal::Call(text),
-        _ => Refusal::Server(text),
-    }
-}
-
-pub(super) const STRANGE: Malformed = Malformed("an answer of another form than the script gives");
-/// Characters of an error of Redis that go into the log.
-const ERROR_CHARS_MAX: usize = 200;

@@ -1,4 +1,4 @@
-//! What the connection to Redis counts.
+//! Metrics of the Redis client.
 
 crate::metric_group! {
     /// Metrics of one core's connection to Redis.
@@ -21,8 +21,7 @@ crate::metric_group! {
 }
 
 crate::metric_group! {
-    /// What became of requests that Redis could not decide. The limiter counts them; the circuit breaker's log lines
-    /// tell them.
+    /// Metrics of requests that Redis did not decide. The limiter counts them; the circuit breaker logs them.
     pub struct OutageMetrics {
         /// Requests that this process's own buckets admitted while Redis was out of reach.
         counter admitted_by_memory = "limit_admitted_by_memory";

@@ -1,77 +1,55 @@
-//! Who waits for a reply: slots for the callers, and the order in which Redis will answer.
+//! The calls that wait for a reply: a slot for each caller, and the order in which Redis answers.
 //!
-//! A slot stays taken until its reply has come or the connection is gone, also when its caller has given up:
-//! so a late reply meets its own slot, never another caller's.
+//! A slot stays taken until its reply has come or the connection is gone, even if its caller has given up. So a late
+//! reply is matched with its own slot, never with another caller's.
 
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
-use crate::limits::{REDIS_INTEGERS_MAX, REDIS_QUEUE_MAX};
-use crate::redis::Unavailable;
+use super::call::{Call, CallOutcome, Unavailable};
+use crate::limits::REDIS_QUEUE_MAX;
 
-/// The next reply's addressee.
+/// What the next reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
     /// A call, by its slot.
     Call(u32),
-    /// The loading of the script.
+    /// The command that loads the script.
     Load,
 }
 
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// With so many integers, as wanted.
-    Answered([i64; REDIS_INTEGERS_MAX]),
-    /// Redis does not know the script (any more).
-    NoScript,
-    /// Not at all.
-    Unavailable(Unavailable),
-}
-
-/// One attempt at a call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ask {
-    /// Integers wanted.
-    pub(super) integers: usize,
-    /// Redis did not know the script the first time.
-    pub(super) is_second: bool,
-    pub(super) asked_us: u64,
-    pub(super) deadline_us: u64,
-}
-
 /// The calls of one connection.
-pub(super) struct Queue {
+pub(super) struct CallQueue {
     slots: Vec<Slot>,
     free: Vec<u32>,
     expected: VecDeque<Expected>,
-    /// No caller's deadline is earlier than this; it may be too early, never too late.
+    /// No call has an earlier deadline. It may be too early, never too late.
     earliest_us: u64,
 }
 
 struct Slot {
-    ask: Ask,
+    call: Call,
     caller: Caller,
-    /// Its place in the order of replies is still ahead.
+    /// The reply has not come yet.
     awaits_reply: bool,
 }
 
 enum Caller {
-    /// None, or no longer.
+    /// The caller has left, or the slot is free.
     Gone,
     Waiting(Option<Waker>),
-    /// Has not looked yet.
-    Told(Outcome),
+    /// The outcome is there; the caller has not fetched it yet.
+    Ended(CallOutcome),
 }
 
-impl Queue {
-    pub(super) fn new() -> Queue {
-        Queue { slots: Vec::new(), free: Vec::new(), expected: VecDeque::new(), earliest_us: u64::MAX }
+impl CallQueue {
+    pub(super) fn new() -> CallQueue {
+        CallQueue { slots: Vec::new(), free: Vec::new(), expected: VecDeque::new(), earliest_us: u64::MAX }
     }
 
-    /// Takes a slot for a call that is about to go out. `None`: the queue is full.
-    pub(super) fn push(&mut self, ask: Ask) -> Option<u32> {
-        let slot = Slot { ask, caller: Caller::Waiting(None), awaits_reply: true };
+    /// Takes a slot for a call that is about to be sent. `None`: the queue is full.
+    pub(super) fn push(&mut self, call: Call) -> Option<u32> {
+        let slot = Slot { call, caller: Caller::Waiting(None), awaits_reply: true };
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -84,11 +62,11 @@ impl Queue {
             None => return None,
         };
         self.expected.push_back(Expected::Call(index));
-        self.earliest_us = self.earliest_us.min(ask.deadline_us);
+        self.earliest_us = self.earliest_us.min(call.deadline_us);
         Some(index)
     }
 
-    /// The script is about to be loaded. False: it is being loaded already.
+    /// Expects the reply to a command that loads the script. False: such a command is under way already.
     pub(super) fn push_load(&mut self) -> bool {
         let is_loading = self.expected.contains(&Expected::Load);
         if !is_loading {
@@ -97,7 +75,7 @@ impl Queue {
         !is_loading
     }
 
-    /// Whom the next reply is for.
+    /// Takes what the next reply answers.
     pub(super) fn next(&mut self) -> Option<Expected> {
         let next = self.expected.pop_front()?;
         if let Expected::Call(index) = next {
@@ -107,24 +85,24 @@ impl Queue {
     }
 
     /// The call in a slot.
-    pub(super) fn ask(&self, index: u32) -> Ask {
-        self.slots[index as usize].ask
+    pub(super) fn call(&self, index: u32) -> Call {
+        self.slots[index as usize].call
     }
 
-    /// Tells the caller. False: nobody waits for it any more.
-    pub(super) fn settle(&mut self, index: u32, outcome: Outcome) -> bool {
+    /// Ends a call. False: its caller no longer waits for it.
+    pub(super) fn end(&mut self, index: u32, outcome: CallOutcome) -> bool {
         let slot = &mut self.slots[index as usize];
         match &mut slot.caller {
             Caller::Waiting(waker) => {
                 let waker = waker.take();
-                slot.caller = Caller::Told(outcome);
+                slot.caller = Caller::Ended(outcome);
                 if let Some(waker) = waker {
                     waker.wake();
                 }
                 true
             }
-            // It was told that time is over, and has not looked yet: the slot is its own until it does.
-            Caller::Told(_) => false,
+            // The call has timed out, and the caller has not fetched that yet: it still owns the slot.
+            Caller::Ended(_) => false,
             Caller::Gone => {
                 if !slot.awaits_reply {
                     self.free.push(index);
@@ -134,10 +112,10 @@ impl Queue {
         }
     }
 
-    /// The caller looks.
-    pub(super) fn poll(&mut self, index: u32, waker: &Waker) -> Poll<Outcome> {
+    /// Polls for the outcome on behalf of the caller.
+    pub(super) fn poll(&mut self, index: u32, waker: &Waker) -> Poll<CallOutcome> {
         match &mut self.slots[index as usize].caller {
-            Caller::Told(outcome) => Poll::Ready(*outcome),
+            Caller::Ended(outcome) => Poll::Ready(*outcome),
             Caller::Waiting(current) => {
                 if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
                     *current = Some(waker.clone());
@@ -148,7 +126,7 @@ impl Queue {
         }
     }
 
-    /// The caller leaves, with or without its outcome.
+    /// The caller leaves, with or without the outcome.
     pub(super) fn leave(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.caller = Caller::Gone;
@@ -157,13 +135,13 @@ impl Queue {
         }
     }
 
-    /// When to look for calls whose time is over.
+    /// When to look for calls that have timed out.
     pub(super) fn earliest_us(&self) -> u64 {
         self.earliest_us
     }
 
-    /// Tells every caller whose time is over; how many those were. A look at all of them: calls that go out a
-    /// second time do not stand in the order of their deadlines.
+    /// Ends the calls whose deadline has passed and returns their number. It looks at all of them, because second
+    /// attempts are not in the order of their deadlines.
     pub(super) fn expire(&mut self, now_us: u64) -> u32 {
         let (mut expired, mut earliest) = (0, u64::MAX);
         for position in 0..self.expected.len() {
@@ -172,28 +150,28 @@ impl Queue {
             if !matches!(slot.caller, Caller::Waiting(_)) {
                 continue;
             }
-            if slot.ask.deadline_us <= now_us {
-                self.settle(index, Outcome::Unavailable(Unavailable::TimedOut));
+            if slot.call.deadline_us <= now_us {
+                self.end(index, CallOutcome::Unavailable(Unavailable::TimedOut));
                 expired += 1;
             } else {
-                earliest = earliest.min(slot.ask.deadline_us);
+                earliest = earliest.min(slot.call.deadline_us);
             }
         }
         self.earliest_us = earliest;
         expired
     }
 
-    /// The connection is gone: nobody waits any longer.
-    pub(super) fn release_all(&mut self) {
+    /// Ends every call, because the connection is gone.
+    pub(super) fn end_all(&mut self) {
         while let Some(expected) = self.next() {
             if let Expected::Call(index) = expected {
-                self.settle(index, Outcome::Unavailable(Unavailable::Open));
+                self.end(index, CallOutcome::Unavailable(Unavailable::Open));
             }
         }
         self.earliest_us = u64::MAX;
     }
 
-    /// Slots that are taken.
+    /// The number of slots that are taken.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -202,36 +180,38 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::call::Attempt;
     use super::*;
+    use crate::limits::REDIS_INTEGERS_MAX;
 
-    const LOST: Outcome = Outcome::Unavailable(Unavailable::TimedOut);
+    const LOST: CallOutcome = CallOutcome::Unavailable(Unavailable::TimedOut);
 
-    fn ask(deadline_us: u64) -> Ask {
-        Ask { integers: 1, is_second: false, asked_us: 0, deadline_us }
+    fn call(deadline_us: u64) -> Call {
+        Call { integers: 1, attempt: Attempt::First, asked_us: 0, deadline_us }
     }
 
-    fn answer(n: i64) -> Outcome {
-        Outcome::Answered([n; REDIS_INTEGERS_MAX])
+    fn answer(n: i64) -> CallOutcome {
+        CallOutcome::Answered([n; REDIS_INTEGERS_MAX])
     }
 
-    fn look(queue: &mut Queue, slot: u32) -> Poll<Outcome> {
+    fn look(queue: &mut CallQueue, slot: u32) -> Poll<CallOutcome> {
         queue.poll(slot, Waker::noop())
     }
 
     #[test]
     fn a_late_reply_meets_its_own_slot() {
-        let mut queue = Queue::new();
-        let (first, second) = (queue.push(ask(10)).unwrap(), queue.push(ask(20)).unwrap());
+        let mut queue = CallQueue::new();
+        let (first, second) = (queue.push(call(10)).unwrap(), queue.push(call(20)).unwrap());
         assert_eq!(queue.expire(10), 1);
         assert_eq!(queue.earliest_us(), 20);
         assert_eq!(look(&mut queue, first), Poll::Ready(LOST));
         queue.leave(first);
-        let third = queue.push(ask(30)).unwrap();
+        let third = queue.push(call(30)).unwrap();
         assert!(third != first && queue.len() == 3, "the slot is not free before its reply has come");
         assert_eq!(queue.next(), Some(Expected::Call(first)));
-        assert!(!queue.settle(first, answer(1)));
+        assert!(!queue.end(first, answer(1)));
         assert_eq!(queue.next(), Some(Expected::Call(second)));
-        assert!(queue.settle(second, answer(2)));
+        assert!(queue.end(second, answer(2)));
         assert_eq!(look(&mut queue, second), Poll::Ready(answer(2)));
         queue.leave(second);
         assert_eq!(look(&mut queue, third), Poll::Pending);
@@ -240,11 +220,11 @@ mod tests {
 
     #[test]
     fn a_reply_between_the_end_of_time_and_the_callers_look_frees_nothing_early() {
-        let mut queue = Queue::new();
-        let slot = queue.push(ask(10)).unwrap();
+        let mut queue = CallQueue::new();
+        let slot = queue.push(call(10)).unwrap();
         queue.expire(10);
         queue.next();
-        assert!(!queue.settle(slot, answer(1)));
+        assert!(!queue.end(slot, answer(1)));
         assert_eq!(look(&mut queue, slot), Poll::Ready(LOST));
         assert_eq!(queue.len(), 1);
         queue.leave(slot);
@@ -253,20 +233,20 @@ mod tests {
 
     #[test]
     fn is_bounded_and_counts_the_abandoned() {
-        let mut queue = Queue::new();
+        let mut queue = CallQueue::new();
         for _ in 0..REDIS_QUEUE_MAX {
-            let slot = queue.push(ask(10)).unwrap();
+            let slot = queue.push(call(10)).unwrap();
             queue.leave(slot);
         }
-        assert_eq!(queue.push(ask(10)), None);
-        queue.release_all();
+        assert_eq!(queue.push(call(10)), None);
+        queue.end_all();
         assert_eq!(queue.len(), 0);
-        assert!(queue.push(ask(10)).is_some());
+        assert!(queue.push(call(10)).is_some());
     }
 
     #[test]
     fn the_script_is_loaded_once_for_all() {
-        let mut queue = Queue::new();
+        let mut queue = CallQueue::new();
         assert!(queue.push_load() && !queue.push_load());
         assert_eq!(queue.next(), Some(Expected::Load));
         assert!(queue.push_load());

@@ -1,9 +1,9 @@
-//! Replies out of a byte stream: where one ends, and what it says (RESP2,
+//! Parses replies out of a byte stream: where one ends, and what it says (RESP2,
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! The one form that the script answers in, an array of integers, is read here without allocating: the
-//! `redis` crate's parser wants a whole reply, does not say how long it was, and makes a `Vec` of it. Every
-//! other reply (errors, the handshake's) is delimited here and read by the crate.
+//! The script answers with an array of integers, which is parsed here without allocating: the parser of the `redis`
+//! crate needs a whole reply, does not say how long it was, and makes a `Vec` of it. Of any other reply (errors, those
+//! of the handshake) only the end is found here, and the crate parses it.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ use crate::limits::{REDIS_INTEGERS_MAX, REDIS_REPLY_BYTES_MAX};
 /// One whole reply.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply<'b> {
-    /// An array of so many integers.
+    /// An array of this many integers.
     Integers(usize),
-    /// Anything else, as it came.
+    /// Any other reply, unparsed.
     Other(&'b [u8]),
 }
 
-/// Bytes that are no reply, or one that nothing here asks for.
+/// Bytes that are not a reply, or a reply of a kind that no command here can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub(super) &'static str);
 
@@ -30,11 +30,11 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// The reply at the front and its length in bytes. `None`: not all of it is there yet. The integers of an array of
-/// integers go into `integers`.
+/// The reply at the front and its length in bytes. `None`: it is not complete yet. The integers of an array go into
+/// `integers`.
 ///
 /// # Errors
-/// Bytes that can be no reply, and a reply longer than `REDIS_REPLY_BYTES_MAX`.
+/// Bytes that cannot become a reply, and a reply longer than `REDIS_REPLY_BYTES_MAX`.
 pub fn next<'b>(
     bytes: &'b [u8],
     integers: &mut [i64; REDIS_INTEGERS_MAX],
@@ -45,7 +45,7 @@ pub fn next<'b>(
     Ok(length(bytes)?.map(|length| (length, Reply::Other(&bytes[..length]))))
 }
 
-/// The length of the reply at the front. `None`: not all of it is there yet.
+/// The length of the reply at the front. `None`: it is not complete yet.
 pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let (mut at, mut missing) = (0, 1);
     while missing > 0 {
@@ -67,7 +67,7 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
             }
             b'*' => missing += count(&line[1..])?.unwrap_or(0),
             b':' => {
-                integer(&line[1..]).ok_or(Malformed("an integer that is none"))?;
+                integer(&line[1..]).ok_or(Malformed("a malformed integer"))?;
             }
             _ => {}
         }
@@ -79,7 +79,7 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     Ok(Some(at))
 }
 
-/// Not all there: fine, unless it is longer already than a reply may be.
+/// An incomplete reply: an error only if it is already longer than a reply may be.
 fn unfinished(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     if bytes.len() > REDIS_REPLY_BYTES_MAX { Err(TOO_LONG) } else { Ok(None) }
 }
@@ -93,7 +93,7 @@ fn all_integers(bytes: &[u8], integers: &mut [i64; REDIS_INTEGERS_MAX]) -> Optio
     Some((at, items))
 }
 
-/// The number behind `kind` at this place, and the place behind its line.
+/// The number that follows `kind` at this position, and the position after its line.
 fn field(bytes: &[u8], at: usize, kind: u8) -> Option<(usize, i64)> {
     let rest = bytes.get(at..)?.strip_prefix(&[kind])?;
     let end = memchr(b'\r', rest)?;
@@ -101,12 +101,12 @@ fn field(bytes: &[u8], at: usize, kind: u8) -> Option<(usize, i64)> {
     (rest.get(end + 1) == Some(&b'\n')).then_some((at + 1 + end + 2, number))
 }
 
-/// The line at the front, from its kind to before its CRLF.
+/// The line at the front, with its kind and without its CRLF.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     match bytes.first() {
         None => return Ok(None),
         Some(b'+' | b'-' | b':' | b'$' | b'*') => {}
-        Some(_) => return Err(Malformed("bytes that are no reply of Redis")),
+        Some(_) => return Err(Malformed("bytes that are not a reply of Redis")),
     }
     let Some(end) = memchr(b'\r', bytes) else { return Ok(None) };
     match bytes.get(end + 1) {
@@ -116,7 +116,7 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     }
 }
 
-/// The size of a string or array. `None`: the null one.
+/// The size of a string or array. `None`: the null string or array.
 fn count(digits: &[u8]) -> Result<Option<usize>, Malformed> {
     match integer(digits) {
         Some(-1) => Ok(None),
@@ -125,7 +125,7 @@ fn count(digits: &[u8]) -> Result<Option<usize>, Malformed> {
             Ok(_) => Err(TOO_LONG),
             Err(_) => Err(Malformed("a negative length")),
         },
-        None => Err(Malformed("a length that is none")),
+        None => Err(Malformed("a malformed length")),
     }
 }
 
@@ -144,7 +144,11 @@ fn integer(digits: &[u8]) -> Option<i64> {
     })
 }
 
-const TOO_LONG: Malformed = Malformed("a reply that is longer than any that was asked for");
+const TOO_LONG: Malformed = Malformed("a reply that is longer than any command asks for");
+/// A reply although no command waits for one.
+pub(super) const UNASKED: Malformed = Malformed("a reply without a command");
+/// A reply to a call that is neither an array of integers nor an error.
+pub(super) const UNEXPECTED_FORM: Malformed = Malformed("an answer of another form than the script gives");
 
 #[cfg(test)]
 mod tests {

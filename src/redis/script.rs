@@ -1,4 +1,4 @@
-//! The script as commands: its hash and the packing are the `redis` crate's.
+//! The Lua script as Redis commands. The `redis` crate computes its hash and packs the commands.
 
 use std::cell::RefCell;
 
@@ -8,12 +8,18 @@ use redis::Cmd;
 pub struct Script {
     text: &'static str,
     hash: String,
-    /// Reused, so that packing a command allocates nothing.
+    /// Reused, so that packing a command does not allocate.
     command: RefCell<Cmd>,
 }
 
+/// Takes the keys and arguments of one call and packs them at once.
+pub struct CallWriter<'w> {
+    script: &'w Script,
+    out: &'w mut Vec<u8>,
+}
+
 impl Script {
-    /// Its hash is made here, once.
+    /// Computes the script's hash.
     pub fn new(text: &'static str) -> Script {
         let hash = redis::Script::new(text).get_hash().to_owned();
         Script { text, hash, command: RefCell::default() }
@@ -36,6 +42,17 @@ impl Script {
     /// Appends `SCRIPT LOAD text`.
     pub(super) fn pack_load(&self, out: &mut Vec<u8>) {
         redis::cmd("SCRIPT").arg("LOAD").arg(self.text).write_packed_command(out);
+    }
+}
+
+impl<'w> CallWriter<'w> {
+    pub(super) fn new(script: &'w Script, out: &'w mut Vec<u8>) -> CallWriter<'w> {
+        CallWriter { script, out }
+    }
+
+    /// Appends the call to the commands that leave next.
+    pub fn write(self, keys: &[&[u8]], args: &[u64]) {
+        self.script.pack_call(keys, args, self.out);
     }
 }
 

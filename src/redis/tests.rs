@@ -1,12 +1,19 @@
-//! The connection against real servers, and against scripted ones where a real one cannot be made to fail so.
+//! The client against real servers, and against scripted ones for failures that a real one cannot be made to show.
 
 mod faults;
 mod server;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::clock;
+use crate::limits::TICK_MS;
 use crate::net::runtime::{Preference, ThreadRuntime};
+use crate::net::{Endpoint, Io};
 use server::Server;
 
 use super::*;
@@ -62,7 +69,8 @@ type Answer = Result<[i64; 2], Unavailable>;
 
 impl Bench {
     async fn call(&self, n: u64) -> Answer {
-        self.redis.call(&[format!("key:{n}").as_bytes()], &[n, n + 1]).await
+        let key = format!("key:{n}");
+        self.redis.call(clock::now_us(), |call| call.write(&[key.as_bytes()], &[n, n + 1])).await
     }
 
     /// Concurrent calls, each a task of its own; their answers and the longest wait.
@@ -88,7 +96,7 @@ impl Bench {
     /// Waits until the breaker is closed; how long that took.
     async fn recovery(&self) -> Duration {
         let since = Instant::now();
-        while self.redis.state() != State::Closed {
+        while self.redis.state() != BreakerState::Closed {
             assert!(since.elapsed() < Duration::from_secs(10), "no recovery");
             sleep(1).await;
         }
@@ -187,6 +195,6 @@ fn a_caller_that_leaves_takes_nobodys_answer_along() {
             }
             bench.assert_right(5).await;
         }
-        assert_eq!(bench.redis.queue.borrow().len(), 0);
+        assert_eq!(bench.redis.pipeline.queue.borrow().len(), 0);
     });
 }

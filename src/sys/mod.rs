@@ -1,4 +1,4 @@
-//! What the operating system offers and Rust cannot check: the only folder with `unsafe`.
+//! System calls that Rust cannot check. This is the only folder with `unsafe`.
 #![allow(unsafe_code)]
 
 mod fd;

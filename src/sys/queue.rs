@@ -1,4 +1,4 @@
-//! What a socket's send queue holds.
+//! The length of a socket's send queue.
 
 use std::os::fd::AsFd;
 
@@ -7,10 +7,10 @@ use rustix::ioctl::{Getter, ioctl};
 
 /// Bytes in a TCP socket's send queue that the peer has not acknowledged (tcp(7), `SIOCOUTQ`).
 pub fn unacknowledged(socket: impl AsFd) -> io::Result<u32> {
-    // SAFETY: `SIOCOUTQ` writes one `int` to where the argument points, which is what the getter provides; it changes
+    // SAFETY: `SIOCOUTQ` writes one `int` to the address in its argument, which is the getter's own, and changes
     // nothing else.
     unsafe { ioctl(socket, Getter::<SIOCOUTQ, u32>::new()) }
 }
 
-/// `linux/sockios.h`; the same number as the terminals' `TIOCOUTQ`.
+/// From `linux/sockios.h`. It has the same number as `TIOCOUTQ` of terminals.
 const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;

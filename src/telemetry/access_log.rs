@@ -1,4 +1,5 @@
-//! The access log: each core fills a buffer of its own, one thread writes full buffers to the sink.
+//! The access log: each core fills a buffer of its own, and one thread writes full buffers to a file or to standard
+//! output.
 //!
 //! ```text
 //! core 0: record ─► buffer ─┐ bounded queue            ┌─► stdout or file
@@ -7,7 +8,7 @@
 //!            └───────────── empty buffers ◄────────────┘
 //! ```
 //!
-//! Only the writer waits for the sink. While it does, cores fill the queue, then their buffers, then drop
+//! Only the writer waits for the file. While it waits, the cores fill the queue, then their buffers; then they drop
 //! lines and count them.
 
 use std::io;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::AccessRecord;
-use super::access_sink::{Order, Sink, run};
+use super::batch::{Batch, WriterCommand};
+use super::log_file::{LogFile, run};
 use super::metrics::Counter;
 use crate::config;
 use crate::limits::{ACCESS_LOG_BUFFER_BYTES, ACCESS_LOG_FINISH_MS, ACCESS_LOG_LINE_BYTES, ACCESS_LOG_QUEUE};
@@ -40,26 +42,19 @@ crate::metric_group! {
     }
 }
 
-/// Whole lines, and how many.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) bytes: Vec<u8>,
-    pub(super) lines: u64,
-}
-
-/// The thread that owns the sink. Dropping it leaves the thread to write what is queued for as long as the
-/// process and a core's end live; [`finish`](Self::finish) is the orderly end.
+/// The handle of the writer's thread, which owns the file. If the handle is dropped, the thread goes on as long as the
+/// process and a core's end exist; [`finish`](Self::finish) ends it in order.
 #[derive(Debug)]
 pub struct AccessLogWriter {
     full: Sender<Batch>,
     empty: Receiver<Vec<u8>>,
-    orders: Sender<Order>,
+    commands: Sender<WriterCommand>,
     done: Receiver<()>,
     refused: Arc<Counter>,
 }
 
 impl AccessLog {
-    /// Appends one line to this core's buffer. Never waits; a line that finds no room is dropped and counted.
+    /// Appends one line to this core's buffer. It never waits: without room, the line is dropped and counted.
     pub fn record(&mut self, record: &AccessRecord<'_>) {
         if !self.has_room() {
             self.flush();
@@ -75,7 +70,7 @@ impl AccessLog {
         }
     }
 
-    /// Hands what is there to the writer; for the core's ticker. While the queue is full, the lines stay.
+    /// Hands the buffer to the writer. The core's ticker calls it. While the queue is full, the lines stay here.
     pub fn flush(&mut self) {
         if self.buffer.lines == 0 || self.full.is_full() {
             return;
@@ -84,10 +79,10 @@ impl AccessLog {
         let batch = std::mem::replace(&mut self.buffer, Batch { bytes: next, lines: 0 });
         let Err(refused) = self.full.try_send(batch) else { return };
         if refused.is_full() {
-            // Another core was faster: the lines wait here.
+            // Another core took the last place in the queue: the lines stay here.
             self.buffer = refused.into_inner();
         } else {
-            // The writer has finished.
+            // The writer has ended.
             self.metrics.lines_dropped.add(refused.into_inner().lines);
         }
     }
@@ -98,57 +93,58 @@ impl AccessLog {
 }
 
 impl AccessLogWriter {
-    /// Opens the sink and starts the thread; `None` if the log is off.
+    /// Opens the file and starts the thread. `None`: the log is off.
     ///
     /// # Errors
-    /// If the file cannot be opened (a FIFO: if nobody reads it), or no thread can be started.
+    /// If the file cannot be opened (a FIFO: if it has no reader), or no thread can be started.
     pub fn start(log: &config::AccessLog) -> io::Result<Option<Self>> {
-        let Some(sink) = Sink::open(log)? else { return Ok(None) };
+        let Some(file) = LogFile::open(log)? else { return Ok(None) };
         let (full, batches) = bounded(ACCESS_LOG_QUEUE);
         let (used, empty) = bounded(ACCESS_LOG_QUEUE);
-        let (orders, ordered) = bounded(4);
+        let (commands, received) = bounded(4);
         let (running, done) = bounded(0);
         let refused = Arc::new(Counter::default());
         let count = Arc::clone(&refused);
         thread::Builder::new().name("access-log".into()).spawn(move || {
-            run(sink, batches, &used, &ordered, &count);
+            run(file, batches, &used, &received, &count);
             drop(running);
         })?;
-        Ok(Some(Self { full, empty, orders, done, refused }))
+        Ok(Some(Self { full, empty, commands, done, refused }))
     }
 
-    /// A core's end.
+    /// One core's end of the log.
     pub fn core_log(&self, metrics: Arc<AccessLogMetrics>) -> AccessLog {
         let buffer = Batch { bytes: Vec::with_capacity(ACCESS_LOG_BUFFER_BYTES), lines: 0 };
         AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone(), metrics }
     }
 
-    /// What opens the file anew, after a rotation has moved it away. Nothing happens if it is not a file or an
-    /// earlier order still waits for a stuck sink.
+    /// A function that makes the writer open the file again, after a rotation has moved it. Nothing happens if the log
+    /// goes to standard output, or if earlier commands still wait for a stuck write.
     pub fn reopener(&self) -> impl Fn() + Clone + Send + Sync + use<> {
-        let orders = self.orders.clone();
+        let commands = self.commands.clone();
         move || {
-            let _ = orders.try_send(Order::Reopen);
+            let _ = commands.try_send(WriterCommand::Reopen);
         }
     }
 
-    /// Lines that the sink did not take, besides those that cores dropped.
+    /// The number of lines that could not be written. Lines that the cores dropped are not in it.
     pub fn refused(&self) -> Arc<Counter> {
         Arc::clone(&self.refused)
     }
 
-    /// Writes what is queued, then ends the thread. Call it when the cores have flushed for the last time.
+    /// Writes what is queued, then ends the thread. To be called after the last flush of every core.
     ///
-    /// Waits at most [`ACCESS_LOG_FINISH_MS`]; `false`: the sink was still stuck, and the last lines go down
-    /// with the process.
+    /// Waits at most [`ACCESS_LOG_FINISH_MS`]. `false`: a write was still stuck, and the last lines are lost when the
+    /// process ends.
     pub fn finish(self) -> bool {
-        let Self { full, orders, done, .. } = self;
+        let Self { full, commands, done, .. } = self;
         drop(full);
-        // No room only if earlier orders wait for a stuck sink; the thread ends without cores just as well.
-        let _ = orders.try_send(Order::Finish);
-        drop(orders);
+        // There is no room only if earlier commands wait for a stuck write. The thread also ends when every core has
+        // gone.
+        let _ = commands.try_send(WriterCommand::Finish);
+        drop(commands);
         let waited = done.recv_timeout(Duration::from_millis(ACCESS_LOG_FINISH_MS));
-        // Nothing is ever sent: the error is the end of the time, or of the thread, which drops its side.
+        // Nothing is ever sent. The error is a timeout, or the thread has ended and dropped its side.
         matches!(waited, Err(RecvTimeoutError::Disconnected))
     }
 }
@@ -161,7 +157,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Instant;
 
-    /// A path of this test's own, gone with it.
+    /// A path for one test, removed at its end.
     struct Scratch(PathBuf);
 
     impl Scratch {

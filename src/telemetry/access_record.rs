@@ -1,4 +1,4 @@
-//! One exchange as one line of JSON.
+//! The access-log line of one exchange, as JSON.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use super::TunnelEnd;
 use crate::clock::civil;
 
-/// What the access log says about one exchange. Fields that are `None` are left out of the line.
+/// The fields of one line. Those that are `None` are left out.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessRecord<'a> {
     /// When the exchange ended: Unix time in µs.
     pub time_us: u64,
-    /// The request id, ours or a trusted proxy's.
+    /// The request id: from a trusted proxy, or made by the gateway.
     pub request_id: &'a [u8],
-    /// The client behind trusted proxies.
+    /// The client's address, which may be from a trusted proxy.
     pub client: IpAddr,
-    /// The method as sent.
+    /// The method as the client sent it.
     pub method: &'a [u8],
     /// The path *without* its query: queries carry tokens.
     pub path: &'a [u8],
@@ -23,23 +23,23 @@ pub struct AccessRecord<'a> {
     pub route: Option<&'a str>,
     /// The verified subject.
     pub user: Option<&'a str>,
-    /// The status the client was sent.
+    /// The status sent to the client.
     pub status: u16,
-    /// The code of our own error, if the answer was ours.
+    /// The code of the error, if the gateway itself answered.
     pub code: Option<&'a str>,
     /// What caused that, where the code does not say it.
     pub cause: Option<&'a str>,
     /// Bytes from the client: the head, and the body without its framing.
     pub bytes_in: u64,
-    /// Bytes to the client: everything that was sent.
+    /// Bytes to the client: head and body.
     pub bytes_out: u64,
     /// From the complete head to the last byte of the response, in µs.
     pub total_us: u64,
-    /// Connecting to the upstream, in µs; `None` if nothing was connected.
+    /// Time to connect to the upstream, in µs; `None` if no connection was opened.
     pub connect_us: Option<u64>,
     /// From the first byte of the request upstream to the head of its response, in µs.
     pub upstream_head_us: Option<u64>,
-    /// What a WebSocket tunnel adds when it has ended.
+    /// The fields of a WebSocket tunnel that has ended.
     pub tunnel: Option<TunnelRecord>,
     /// The upstream's address.
     pub upstream: Option<&'a str>,
@@ -47,14 +47,14 @@ pub struct AccessRecord<'a> {
     pub reused: Option<bool>,
 }
 
-/// What the access log says about a tunnel besides.
+/// The additional fields of a tunnel.
 #[derive(Debug, Clone, Copy)]
 pub struct TunnelRecord {
     /// Messages from the client.
     pub messages_in: u64,
     /// Messages to the client.
     pub messages_out: u64,
-    /// What ended it.
+    /// Why it ended.
     pub end: TunnelEnd,
     /// The code of the first Close frame that passed or that the gateway sent to the client.
     pub close_code: Option<u16>,
@@ -63,15 +63,15 @@ pub struct TunnelRecord {
 impl AccessRecord<'_> {
     /// Appends the record and a line feed.
     ///
-    /// The line is always valid JSON (RFC 8259) and valid UTF-8, whatever a client sent: bytes that are not
-    /// UTF-8 become `\ufffd`, control characters (C1 too: terminals obey them) become `\u00XX`.
+    /// The line is valid JSON (RFC 8259) and valid UTF-8 for every input: bytes that are not UTF-8 become `\ufffd`,
+    /// control characters (including C1, which terminals obey) become `\u00XX`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         write_time(out, self.time_us);
         out.push(b'"');
         text(out, b"request_id", self.request_id);
         out.extend_from_slice(b",\"client\":\"");
-        write!(out, "{}\"", self.client).expect("a Vec takes everything");
+        write!(out, "{}\"", self.client).expect("writing to a Vec cannot fail");
         text(out, b"method", self.method);
         text(out, b"path", self.path);
         let optional = |out: &mut Vec<u8>, name, value: Option<&str>| {
@@ -94,12 +94,7 @@ impl AccessRecord<'_> {
             number(out, b"upstream_head_us", us);
         }
         if let Some(tunnel) = &self.tunnel {
-            number(out, b"messages_in", tunnel.messages_in);
-            number(out, b"messages_out", tunnel.messages_out);
-            text(out, b"end", tunnel.end.text().as_bytes());
-            if let Some(code) = tunnel.close_code {
-                number(out, b"close_code", code.into());
-            }
+            tunnel.write_json(out);
         }
         optional(out, b"upstream", self.upstream);
         if let Some(reused) = self.reused {
@@ -107,6 +102,17 @@ impl AccessRecord<'_> {
             out.extend_from_slice(if reused { b"true" } else { b"false" });
         }
         out.extend_from_slice(b"}\n");
+    }
+}
+
+impl TunnelRecord {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        number(out, b"messages_in", self.messages_in);
+        number(out, b"messages_out", self.messages_out);
+        text(out, b"end", self.end.text().as_bytes());
+        if let Some(code) = self.close_code {
+            number(out, b"close_code", code.into());
+        }
     }
 }
 
@@ -119,7 +125,7 @@ fn key(out: &mut Vec<u8>, name: &[u8]) {
 fn text(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     key(out, name);
     out.push(b'"');
-    // Nearly every value is one plain run.
+    // Nearly every value has only plain characters.
     let plain = value.iter().position(|&byte| !is_plain(byte)).unwrap_or(value.len());
     out.extend_from_slice(&value[..plain]);
     if plain < value.len() {
@@ -139,7 +145,7 @@ fn escape(out: &mut Vec<u8>, value: &[u8]) {
             match c {
                 '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
                 _ if c.is_control() => {
-                    write!(out, "\\u{:04x}", u32::from(c)).expect("a Vec takes everything");
+                    write!(out, "\\u{:04x}", u32::from(c)).expect("writing to a Vec cannot fail");
                 }
                 _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -180,15 +186,15 @@ fn write_time(out: &mut Vec<u8>, unix_us: u64) {
     decimal(out, us, 6, b'Z');
 }
 
-/// Exactly so many digits, and what stands behind them.
-fn decimal(out: &mut Vec<u8>, value: u64, width: usize, behind: u8) {
+/// Writes exactly `width` digits and the character after them.
+fn decimal(out: &mut Vec<u8>, value: u64, width: usize, after: u8) {
     let mut digits = [b'0'; 7];
     let mut rest = value;
     for digit in digits[..width].iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    digits[width] = behind;
+    digits[width] = after;
     out.extend_from_slice(&digits[..=width]);
 }
 

@@ -1,5 +1,5 @@
-//! The program's own log on standard error, written by a thread of its own: a terminal or a pipe that takes
-//! nothing must not stop a core.
+//! The program's own log on standard error. A thread of its own writes it, so that a terminal or pipe that accepts
+//! nothing does not stop a core.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::limits::LOG_LINES_QUEUED_MAX;
 
-/// Lines on their way to standard error.
+/// A handle of the program's log.
 #[derive(Clone)]
 pub struct Log {
     lines: Sender<Message>,
@@ -27,7 +27,10 @@ enum Message {
 }
 
 impl Log {
-    /// Makes this the program's log. `RUST_LOG` filters it; default `info`. Errors: no thread.
+    /// Installs the program's log. `RUST_LOG` filters it; the default is `info`.
+    ///
+    /// # Errors
+    /// If no thread can be started.
     pub fn install() -> io::Result<Log> {
         let (lines, queue) = bounded(LOG_LINES_QUEUED_MAX);
         let log = Log { lines, dropped: Arc::default() };
@@ -43,18 +46,18 @@ impl Log {
         Ok(log)
     }
 
-    /// There is no half-dead gateway: from now on a panic on any thread is said and takes the process down.
+    /// Makes a panic on any thread end the process, after it is logged: a gateway that lacks a thread must not go on.
     pub fn abort_on_panic(&self) {
         let log = self.clone();
         panic::set_hook(Box::new(move |panic| {
             let thread = thread::current();
-            error!(thread = thread.name().unwrap_or("?"), "{panic}; the process goes down");
+            error!(thread = thread.name().unwrap_or("?"), "{panic}; the process aborts");
             log.flush();
             process::abort();
         }));
     }
 
-    /// Waits until everything said so far is written, at most a second.
+    /// Waits until every line so far is written, at most a second.
     pub fn flush(&self) {
         let (done, is_done) = bounded(1);
         if self.lines.send_timeout(Message::Flush(done), FLUSH_MAX).is_ok() {
@@ -71,7 +74,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// One line while it is written.
+/// One line while it is formatted.
 pub struct Line<'a> {
     log: &'a Log,
     bytes: Vec<u8>,
@@ -99,7 +102,7 @@ impl Drop for Line<'_> {
 fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
     for message in queue {
         let mut out = io::stderr().lock();
-        // There is nobody to tell that standard error is gone.
+        // If standard error is gone, there is no other place to report that.
         let _ = match message {
             Message::Line(line) => out.write_all(&line),
             Message::Flush(done) => {
@@ -109,7 +112,7 @@ fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
         };
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(out, "{lost} log lines were dropped: standard error took none");
+            let _ = writeln!(out, "{lost} log lines were dropped: standard error did not accept them");
         }
     }
 }

@@ -1,9 +1,10 @@
-//! What a core tells about itself: metrics, one access-log line per exchange, and the program's own log.
+//! Telemetry: metrics, the access log with one line per exchange, and the program's own log.
 
 pub mod access_log;
 pub mod access_record;
-mod access_sink;
+mod batch;
 pub mod log;
+mod log_file;
 pub mod metrics;
 mod tunnel_end;
 

@@ -1,19 +1,19 @@
-//! What ended a WebSocket tunnel: a label of metrics and a field of the access log.
+//! Why a WebSocket tunnel ended: a label of metrics and a field of the access log.
 
-/// What ended a tunnel: whoever or whatever came first.
+/// Why a tunnel ended. The first reason counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TunnelEnd {
     /// The client sent a Close frame.
     ClientClosed,
     /// The upstream sent a Close frame.
     UpstreamClosed,
-    /// The client's connection ended without one.
+    /// The client's connection ended without a Close frame.
     ClientGone,
-    /// The upstream's connection ended without one.
+    /// The upstream's connection ended without a Close frame.
     UpstreamGone,
     /// The gateway drains.
     Drained,
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired,
     /// `WS_MAX_LIFETIME`.
     LifetimeOver,
@@ -32,7 +32,7 @@ pub enum TunnelEnd {
 }
 
 impl TunnelEnd {
-    /// Every one, in the order of its declaration.
+    /// All reasons, in the order of declaration.
     pub const ALL: [TunnelEnd; 13] = [
         TunnelEnd::ClientClosed,
         TunnelEnd::UpstreamClosed,
@@ -49,7 +49,7 @@ impl TunnelEnd {
         TunnelEnd::UpstreamMisbehaved,
     ];
 
-    /// The texts of all, in the same order.
+    /// The texts of all reasons, in the same order.
     pub const TEXTS: [&'static str; TunnelEnd::ALL.len()] = {
         let mut texts = [""; TunnelEnd::ALL.len()];
         let mut at = 0;
@@ -60,7 +60,7 @@ impl TunnelEnd {
         texts
     };
 
-    /// As it stands in metrics and in the access log.
+    /// The text in metrics and in the access log.
     pub const fn text(self) -> &'static str {
         match self {
             TunnelEnd::ClientClosed => "client_closed",
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn every_end_stands_at_its_own_place() {
-        for (place, end) in TunnelEnd::ALL.into_iter().enumerate() {
-            assert_eq!(end as usize, place, "{}", end.text());
+        for (index, end) in TunnelEnd::ALL.into_iter().enumerate() {
+            assert_eq!(end as usize, index, "{}", end.text());
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::gateway::core::{ActiveCore, Core, Replacement};
 use crate::limit::Limit;
 use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::Endpoint;
-use crate::redis::{Redis, Settings, State};
+use crate::redis::{BreakerState, Redis, Settings};
 
 /// Where Redis is and how to speak with it; `None`: the limiter keeps its buckets elsewhere.
 pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
@@ -77,7 +77,7 @@ async fn retire(old: Rc<Core>, redis: Rc<Redis>, new: Rc<Core>) {
     old.resources.io.timers.sleep_until(clock::now_ms() + longest_ms).await;
     redis.retire();
     // The number is one for the core: it is the new one's, whatever the old one has met meanwhile.
-    let is_open = new.snapshot.redis.as_ref().is_some_and(|redis| redis.state() != State::Closed);
+    let is_open = new.snapshot.redis.as_ref().is_some_and(|redis| redis.state() != BreakerState::Closed);
     new.resources.metrics.redis.breaker_open.set(u64::from(is_open));
 }
 

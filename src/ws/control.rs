@@ -2,7 +2,7 @@
 
 use super::frame::{CONTROL_PAYLOAD_MAX, FIN, Header, MASK, Opcode};
 
-/// A control frame, ready to be sent. On the heap: whoever waits to send one should not be larger for it.
+/// A control frame, ready to be sent. It is on the heap, so that a task that sends one is not larger for it.
 #[derive(Clone, Debug)]
 pub struct ControlFrame {
     bytes: Vec<u8>,
@@ -42,14 +42,14 @@ pub fn ping(payload: &[u8]) -> ControlFrame {
     ControlFrame::new(Opcode::Ping, &[payload], None)
 }
 
-/// Whether the payload that came with this header is, without its mask, exactly this.
+/// Whether the payload that came with this header, unmasked, equals `expected`.
 pub fn carries(header: &Header, payload: &[u8], expected: &[u8]) -> bool {
     let mask = header.mask.unwrap_or_default();
     let unmasked = payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key);
     payload.len() == expected.len() && unmasked.eq(expected.iter().copied())
 }
 
-/// Masks, or takes the mask away (RFC 6455 §5.3): the same operation.
+/// Masks or unmasks (RFC 6455 §5.3): both are the same operation.
 pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
         *byte ^= key;
@@ -59,10 +59,10 @@ pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::{Header, Rules, Sender};
+    use crate::ws::{FrameRules, Header, Sender};
 
     fn read(frame: &ControlFrame, sender: Sender) -> (Opcode, Vec<u8>) {
-        let rules = Rules { sender, has_extension: false, message_bytes_max: 0 };
+        let rules = FrameRules { sender, has_extension: false, message_bytes_max: 0 };
         let header = Header::parse(frame.as_bytes(), &rules).expect("a right frame").expect("a whole frame");
         let mut payload = frame.as_bytes()[header.length..].to_vec();
         assert_eq!(payload.len() as u64, header.payload);

@@ -1,4 +1,4 @@
-//! The header of one frame, and every way to get it wrong.
+//! Parses the header of one frame, and names every way in which it can be wrong.
 //!
 //! ```text
 //!  byte 0                byte 1           then
@@ -10,20 +10,20 @@
 
 /// The header of one frame (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The opcode.
 pub struct Header {
-    /// The last frame of its message.
+    /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// What the payload is.
     pub opcode: Opcode,
-    /// The key of the payload, if it is masked.
+    /// The masking key, if the payload is masked.
     pub mask: Option<[u8; 4]>,
-    /// Bytes of the payload.
+    /// The length of the payload, in bytes.
     pub payload: u64,
-    /// Bytes of this header, 2 to 14.
+    /// The length of this header, in bytes: 2 to 14.
     pub length: usize,
 }
 
-/// What the payload of a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Each variant is the opcode of that name.
 pub enum Opcode {
@@ -35,7 +35,7 @@ pub enum Opcode {
     Pong,
 }
 
-/// Who sends a frame. A client's are masked, a server's are not: "A server MUST NOT mask any frames that it sends
+/// The sender of a frame. Frames of a client are masked, those of a server are not: "A server MUST NOT mask any frames that it sends
 /// to the client" and it "MUST close the connection upon receiving a frame that is not masked" (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -44,21 +44,21 @@ pub enum Sender {
     Server,
 }
 
-/// What holds for the frames of one direction.
+/// The rules for the frames of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Who sends them.
+pub struct FrameRules {
+    /// The side that sends the frames.
     pub sender: Sender,
     /// An extension was negotiated, which gives RSV1 of a message's first frame a meaning (RFC 7692 §6).
     pub has_extension: bool,
-    /// Payload bytes of one message, over all its frames; 0: any.
+    /// The largest payload of one message, over all its frames, in bytes; 0: unbounded.
     pub message_bytes_max: u64,
 }
 
-/// Each way in which a peer breaks the framing. All of them end the tunnel with 1002.
+/// Each way in which a peer can break the framing. All of them end the tunnel with 1002.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misbehaviour {
-    /// A reserved bit that no extension gives a meaning.
+    /// A reserved bit is set, and no extension gives it a meaning.
     ReservedBits,
     /// An opcode that does not exist.
     ReservedOpcode,
@@ -74,21 +74,21 @@ pub enum Misbehaviour {
     LengthNotMinimal,
     /// A length with its top bit set.
     LengthTooLarge,
-    /// A continuation of nothing.
+    /// A continuation frame without a message to continue.
     NothingToContinue,
-    /// A new message inside another one.
+    /// A new message before the last one has ended.
     MessageInsideMessage,
     /// A Close frame with one byte of payload: half a code.
     HalfACode,
 }
 
 impl Opcode {
-    /// Frames that may stand between the fragments of a message.
+    /// Whether the frame is a control frame, which may come between the fragments of a message.
     pub fn is_control(self) -> bool {
         matches!(self, Opcode::Close | Opcode::Ping | Opcode::Pong)
     }
 
-    /// The four bits.
+    /// The four bits of the opcode.
     pub fn bits(self) -> u8 {
         match self {
             Opcode::Continuation => 0x0,
@@ -114,8 +114,8 @@ impl Opcode {
 }
 
 impl Header {
-    /// Reads the header at the front of `bytes`. `None`: it is not complete, and so far not wrong.
-    pub fn parse(bytes: &[u8], rules: &Rules) -> Result<Option<Header>, Misbehaviour> {
+    /// Parses the header at the front of `bytes`. `None`: it is incomplete, and so far valid.
+    pub fn parse(bytes: &[u8], rules: &FrameRules) -> Result<Option<Header>, Misbehaviour> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         let (fin, opcode) = (first & FIN != 0, Opcode::of(first & OPCODE)?);
         check_bits(first, opcode, rules)?;
@@ -146,7 +146,7 @@ impl Header {
 }
 
 /// "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values" (RFC 6455 §5.2).
-fn check_bits(first: u8, opcode: Opcode, rules: &Rules) -> Result<(), Misbehaviour> {
+fn check_bits(first: u8, opcode: Opcode, rules: &FrameRules) -> Result<(), Misbehaviour> {
     let begins_message = matches!(opcode, Opcode::Text | Opcode::Binary);
     let allowed = if rules.has_extension && begins_message { RSV1 } else { 0 };
     match first & RESERVED & !allowed {
@@ -156,7 +156,7 @@ fn check_bits(first: u8, opcode: Opcode, rules: &Rules) -> Result<(), Misbehavio
 }
 
 /// "the minimal number of bytes MUST be used to encode the length" and "the most significant bit MUST be 0" (RFC
-/// 6455 §5.2). Gives what stands behind it.
+/// 6455 §5.2). Returns the length and the bytes after it.
 fn payload_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Misbehaviour> {
     match short {
         126 => {
@@ -180,12 +180,12 @@ fn payload_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Misbeh
     }
 }
 
-/// The first bit of the first byte.
+/// The highest bit of the first byte.
 pub(super) const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
-/// The first bit of the second byte.
+/// The highest bit of the second byte.
 pub(super) const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 /// "All control frames MUST have a payload length of 125 bytes or less" (RFC 6455 §5.5).
@@ -196,8 +196,8 @@ const LENGTH_MAX: u64 = (1 << 63) - 1;
 mod tests {
     use super::*;
 
-    fn rules(sender: Sender, has_extension: bool) -> Rules {
-        Rules { sender, has_extension, message_bytes_max: 0 }
+    fn rules(sender: Sender, has_extension: bool) -> FrameRules {
+        FrameRules { sender, has_extension, message_bytes_max: 0 }
     }
 
     fn server(bytes: &[u8]) -> Result<Option<Header>, Misbehaviour> {

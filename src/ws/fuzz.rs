@@ -1,25 +1,28 @@
-//! What a fuzzer calls. The targets in `tests/fuzz` are one line each.
+//! The entry point for fuzzing. The targets in `tests/fuzz` are one line each.
 
-use super::{Passage, Refusal, Rules, Sender, Then, Track, Verdict};
+use super::{FrameRefusal, FrameRules, Passage, Sender, Then, Track, Verdict};
 
-/// Follows any bytes as one direction of a tunnel, whole and byte by byte: the same must pass, and every byte of it
-/// must be one that came.
+/// Follows any bytes as one direction of a tunnel, once as a whole and once byte by byte. Both must pass the same bytes,
+/// and only bytes that came in.
 ///
 /// # Panics
-/// When they differ, or when a track holds back more than its bound.
+/// If the two differ, or if a track holds back more than its bound.
 pub fn track(data: &[u8]) {
     let Some((&kind, bytes)) = data.split_first() else { return };
     let sender = if kind & 1 == 0 { Sender::Client } else { Sender::Server };
     let message_bytes_max = if kind & 4 == 0 { 0 } else { 1_000 };
-    let rules = Rules { sender, has_extension: kind & 2 != 0, message_bytes_max };
+    let rules = FrameRules { sender, has_extension: kind & 2 != 0, message_bytes_max };
     let whole = relay(rules, [bytes].into_iter());
     let bytewise = relay(rules, bytes.chunks(1));
     assert_eq!(whole, bytewise, "the cuts of a stream make a difference");
     assert!(bytes.starts_with(&whole.0) || whole.2 > 0, "what passes is not what came");
 }
 
-/// What passes, why it stopped, and how many frames were swallowed: every seventh control frame is.
-fn relay<'b>(rules: Rules, pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<u8>, Option<Refusal>, usize) {
+/// The bytes that pass, why the track stopped, and how many frames were swallowed (every seventh control frame is).
+fn relay<'b>(
+    rules: FrameRules,
+    pieces: impl Iterator<Item = &'b [u8]>,
+) -> (Vec<u8>, Option<FrameRefusal>, usize) {
     let (mut track, mut held, mut out, mut swallowed) = (Track::new(rules), Vec::new(), Vec::new(), 0);
     let mut controls = 0;
     for piece in pieces {

@@ -1,4 +1,4 @@
-//! The two computations of the opening handshake.
+//! The opening handshake: checks a key and computes the answer to it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,19 +11,18 @@ pub fn is_key(key: &[u8]) -> bool {
     key.len() == KEY_BYTES && STANDARD.decode_slice(key, &mut decoded) == Ok(16)
 }
 
-/// The `Sec-WebSocket-Accept` that answers a key: base64 of the SHA-1 of the key and a fixed text (RFC 6455
-/// §4.2.2).
+/// The `Sec-WebSocket-Accept` for a key: base64 of the SHA-1 of the key and a fixed text (RFC 6455 §4.2.2).
 pub fn accept_key(key: &[u8]) -> [u8; 28] {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(GUID);
     let mut accept = [0; 28];
-    // 20 bytes are 28 characters, so this cannot come short.
+    // 20 bytes become 28 characters, so this cannot fail.
     let _ = STANDARD.encode_slice(hash.digest().bytes(), &mut accept);
     accept
 }
 
-/// Length of a key: 16 bytes in base64.
+/// The length of a key: 16 bytes in base64.
 pub const KEY_BYTES: usize = 24;
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 

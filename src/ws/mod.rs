@@ -1,8 +1,8 @@
-//! WebSocket (RFC 6455) as pure functions over bytes: no I/O, no clock.
+//! WebSocket framing (RFC 6455) as pure functions over bytes: no I/O, no clock.
 //!
-//! Of a frame only its header is read. Payloads are never unmasked or inflated, but for those of control frames,
-//! which are at most 125 bytes. A [`Track`] follows one direction of a tunnel and says how many of the bytes at
-//! hand go on, so that the relay always knows where it stands between two frames.
+//! Only the header of a frame is parsed. Payloads are never unmasked or inflated, except those of control frames, which
+//! have at most 125 bytes. A [`Track`] follows one direction of a tunnel and says how many of the available bytes the
+//! relay may forward, so the relay always knows whether it is between two frames.
 
 mod control;
 mod frame;
@@ -11,20 +11,20 @@ mod handshake;
 mod track;
 
 pub use control::{ControlFrame, carries, close, ping};
-pub use frame::{Header, Misbehaviour, Opcode, Rules, Sender};
+pub use frame::{FrameRules, Header, Misbehaviour, Opcode, Sender};
 pub use handshake::{KEY_BYTES, accept_key, is_key};
-pub use track::{Passage, Refusal, Then, Track, Verdict};
+pub use track::{FrameRefusal, Passage, Then, Track, Verdict};
 
 /// The closing codes that the gateway sends (RFC 6455 §7.4.1, and the IANA registry for 1012).
 pub mod code {
-    /// The other side of the tunnel, or the gateway, goes away.
+    /// The other side of the tunnel has gone, or the gateway shuts down.
     pub const GOING_AWAY: u16 = 1001;
-    /// The protocol was broken.
+    /// The peer broke the framing.
     pub const PROTOCOL_ERROR: u16 = 1002;
-    /// A rule of the gateway: the token's time is over, or too many messages.
+    /// A rule of the gateway: the token has expired, or there were too many messages.
     pub const POLICY: u16 = 1008;
-    /// A message is larger than is taken.
+    /// A message is larger than the bound.
     pub const TOO_BIG: u16 = 1009;
-    /// The gateway restarts: come back.
+    /// The gateway restarts, and the client should reconnect.
     pub const SERVICE_RESTART: u16 = 1012;
 }

@@ -1,108 +1,109 @@
-//! Where one direction of a tunnel stands, frame by frame.
+//! Follows one direction of a tunnel, frame by frame.
 //!
 //! ```text
-//! at hand:   ┌ payload of ┐┌ header ┐┌ payload ┐┌ ping, whole ┐┌ half a header ┐
+//! available: ┌ payload of ┐┌ header ┐┌ payload ┐┌ ping, whole ┐┌ half a header ┐
 //!            │ the frame  ││        ││         ││             ││               │
 //!            └────────────┘└────────┘└─────────┘└─────────────┘└───────────────┘
 //! advance:   ◀──────────────────── pass ─────────────────────▶◀──── await ────▶
 //! ```
 //!
-//! Bytes of payload pass as they come. A header passes when it is whole, a control frame when its payload is there
-//! too: so whatever has passed ends inside a payload or between two frames, and it is known which.
+//! Bytes of payload pass as they come. A header passes when it is complete, a control frame when its payload is
+//! complete too. So the bytes that have passed always end inside a payload or between two frames, and the track knows
+//! which.
 
-use super::frame::{CONTROL_PAYLOAD_MAX, Header, Misbehaviour, Opcode, Rules};
+use super::frame::{CONTROL_PAYLOAD_MAX, FrameRules, Header, Misbehaviour, Opcode};
 
-/// One direction of a tunnel.
+/// The state of one direction of a tunnel.
 #[derive(Clone, Debug)]
 pub struct Track {
-    rules: Rules,
-    /// Payload bytes of the frame that has begun to pass.
+    rules: FrameRules,
+    /// Payload bytes that are still to pass of the current frame.
     payload_left: u64,
-    /// Payload bytes of the message that has begun, over all its frames so far.
+    /// Payload bytes of the current message, over all its frames so far.
     message_bytes: u64,
-    /// A message has begun whose last frame has not come.
+    /// A message has begun, and its last frame has not come.
     in_message: bool,
 }
 
-/// What becomes of the bytes at hand.
+/// What the relay does with the available bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passage {
-    /// So many from the front go on.
+    /// The number of bytes from the front that it forwards.
     pub pass: usize,
-    /// What stands behind them.
+    /// What it does then.
     pub then: Then,
 }
 
-/// What stands behind the bytes that go on.
+/// What follows the bytes that are forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// Nothing, or the beginning of a header or control frame, less than [`Track::HELD_BYTES_MAX`]: it waits for the
-    /// rest.
+    /// Nothing, or the beginning of a header or control frame, shorter than [`Track::HELD_BYTES_MAX`], which waits for
+    /// the rest.
     Await,
-    /// A control frame of so many bytes that goes no further.
+    /// A control frame of this many bytes, which is not forwarded.
     Swallow(usize),
-    /// A frame that is to wait, and whatever stands behind it.
+    /// A frame that must wait, with all bytes after it.
     Hold,
-    /// The bytes that go on end with a Close frame, with this code. What follows it means nothing (RFC 6455 §5.5.1).
+    /// The forwarded bytes end with a Close frame with this code. The bytes after it have no meaning (RFC 6455 §5.5.1).
     Closed(Option<u16>),
-    /// A frame that must not go on.
-    Refused(Refusal),
+    /// A frame that must not be forwarded.
+    Refused(FrameRefusal),
 }
 
-/// Why a frame must not go on.
+/// Why a frame must not be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It breaks the protocol.
+pub enum FrameRefusal {
+    /// It breaks the framing.
     Broken(Misbehaviour),
-    /// With it the message is larger than is taken.
+    /// It makes the message larger than the bound.
     TooBig,
     /// It is one message too many.
     TooMany,
 }
 
-/// What the relay makes of a frame that is right.
+/// The relay's verdict on a valid frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on.
+    /// Forward it.
     Pass,
-    /// A control frame that was meant for the gateway.
+    /// Do not forward it: a control frame for the gateway itself.
     Swallow,
-    /// It waits: something else is to be said first. It will be judged again.
+    /// Let it wait, because the gateway has something to send first. It will be judged again.
     Hold,
-    /// It is one too many.
+    /// Refuse it: it is one message too many.
     TooMany,
 }
 
 impl Track {
-    /// The most that [`Then::Await`] leaves behind, in bytes: a client's control frame but for its last byte.
+    /// The most that [`Then::Await`] holds back, in bytes: a client's control frame without its last byte.
     pub const HELD_BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_MAX as usize;
 
-    /// Nothing has passed yet.
-    pub fn new(rules: Rules) -> Track {
+    /// A direction in which nothing has passed yet.
+    pub fn new(rules: FrameRules) -> Track {
         Track { rules, payload_left: 0, message_bytes: 0, in_message: false }
     }
 
-    /// What has passed ends between two frames.
+    /// Whether the bytes that have passed end between two frames.
     pub fn is_between_frames(&self) -> bool {
         self.payload_left == 0
     }
 
-    /// Payload bytes of the current frame that have not come yet.
+    /// Payload bytes of the current frame that have not passed yet.
     pub fn payload_left(&self) -> u64 {
         self.payload_left
     }
 
-    /// So many bytes of the current payload went on by another way.
+    /// Counts bytes of the current payload that were forwarded another way (spliced).
     ///
     /// # Panics
-    /// When the payload has not as many left.
+    /// If the payload has fewer bytes left.
     pub fn passed(&mut self, bytes: u64) {
         assert!(bytes <= self.payload_left, "more went on than the frame has");
         self.payload_left -= bytes;
     }
 
-    /// Follows the bytes at hand. `judge` is asked once about every frame that it does not hold: a data frame by its
-    /// header alone, a control frame with its payload, still masked.
+    /// Follows the available bytes. `judge` is called once for every frame that it does not hold: for a data frame with
+    /// the header alone, for a control frame with its payload, still masked.
     pub fn advance(&mut self, bytes: &[u8], mut judge: impl FnMut(&Header, &[u8]) -> Verdict) -> Passage {
         let mut pass = 0;
         loop {
@@ -126,7 +127,7 @@ impl Track {
                 Verdict::Pass => pass += whole,
                 Verdict::Swallow => return Passage { pass, then: Then::Swallow(whole) },
                 Verdict::Hold => return Passage { pass, then: Then::Hold },
-                Verdict::TooMany => return Passage { pass, then: Then::Refused(Refusal::TooMany) },
+                Verdict::TooMany => return Passage { pass, then: Then::Refused(FrameRefusal::TooMany) },
             }
             match header.opcode {
                 Opcode::Close => return Passage { pass, then: Then::Closed(close_code(&header, payload)) },
@@ -136,24 +137,24 @@ impl Track {
         }
     }
 
-    /// The next header, if it is whole and may stand here.
-    fn next_header(&self, bytes: &[u8]) -> Result<Option<Header>, Refusal> {
-        let Some(header) = Header::parse(bytes, &self.rules).map_err(Refusal::Broken)? else {
+    /// The next header, if it is complete. An error if it must not come here.
+    fn next_header(&self, bytes: &[u8]) -> Result<Option<Header>, FrameRefusal> {
+        let Some(header) = Header::parse(bytes, &self.rules).map_err(FrameRefusal::Broken)? else {
             return Ok(None);
         };
         match header.opcode {
             Opcode::Continuation if !self.in_message => {
-                return Err(Refusal::Broken(Misbehaviour::NothingToContinue));
+                return Err(FrameRefusal::Broken(Misbehaviour::NothingToContinue));
             }
             Opcode::Text | Opcode::Binary if self.in_message => {
-                return Err(Refusal::Broken(Misbehaviour::MessageInsideMessage));
+                return Err(FrameRefusal::Broken(Misbehaviour::MessageInsideMessage));
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(Some(header)),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
         let bytes_max = self.rules.message_bytes_max;
         if bytes_max > 0 && self.message_bytes.saturating_add(header.payload) > bytes_max {
-            return Err(Refusal::TooBig);
+            return Err(FrameRefusal::TooBig);
         }
         Ok(Some(header))
     }
@@ -181,8 +182,8 @@ mod tests {
     use super::*;
     use crate::ws::Sender;
 
-    fn rules(message_bytes_max: u64) -> Rules {
-        Rules { sender: Sender::Server, has_extension: false, message_bytes_max }
+    fn rules(message_bytes_max: u64) -> FrameRules {
+        FrameRules { sender: Sender::Server, has_extension: false, message_bytes_max }
     }
 
     fn track(message_bytes_max: u64) -> Track {
@@ -288,11 +289,11 @@ mod tests {
             Passage { pass, then: Then::Refused(refusal) } => Some((pass, refusal)),
             _ => None,
         };
-        let nothing = Refusal::Broken(Misbehaviour::NothingToContinue);
+        let nothing = FrameRefusal::Broken(Misbehaviour::NothingToContinue);
         assert_eq!(refused(&frame(0x80, b"x")), Some((0, nothing)));
         let mut nested = frame(0x01, b"x");
         nested.extend(frame(0x81, b"y"));
-        assert_eq!(refused(&nested), Some((3, Refusal::Broken(Misbehaviour::MessageInsideMessage))));
+        assert_eq!(refused(&nested), Some((3, FrameRefusal::Broken(Misbehaviour::MessageInsideMessage))));
         let mut twice = frame(0x81, b"x");
         twice.extend(frame(0x80, b"y"));
         assert_eq!(refused(&twice), Some((3, nothing)));
@@ -302,15 +303,18 @@ mod tests {
     fn the_bound_of_a_message_counts_all_its_frames_and_starts_anew_with_the_next() {
         let bounded = |frames: &[Vec<u8>]| track(10).advance(&frames.concat(), pass).then;
         assert_eq!(bounded(&[frame(0x82, &[0; 10]), frame(0x82, &[0; 10])]), Then::Await);
-        assert_eq!(bounded(&[frame(0x82, &[0; 11])]), Then::Refused(Refusal::TooBig));
+        assert_eq!(bounded(&[frame(0x82, &[0; 11])]), Then::Refused(FrameRefusal::TooBig));
         let parts = [frame(0x02, &[0; 6]), frame(0x89, &[0; 100]), frame(0x00, &[0; 4])];
         assert_eq!(bounded(&parts), Then::Await);
-        assert_eq!(bounded(&[&parts[..], &[frame(0x80, &[0; 1])]].concat()), Then::Refused(Refusal::TooBig));
+        assert_eq!(
+            bounded(&[&parts[..], &[frame(0x80, &[0; 1])]].concat()),
+            Then::Refused(FrameRefusal::TooBig)
+        );
         assert_eq!(bounded(&[&parts[..], &[frame(0x80, &[]), frame(0x82, &[0; 10])]].concat()), Then::Await);
         // Announced alone it is too much, and nothing wraps.
         let huge = [0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(bounded(&[frame(0x02, &[0; 1])]), Then::Await);
-        assert_eq!(bounded(&[huge.to_vec()]), Then::Refused(Refusal::TooBig));
+        assert_eq!(bounded(&[huge.to_vec()]), Then::Refused(FrameRefusal::TooBig));
         assert_eq!(track(0).advance(&huge, pass).pass, huge.len());
     }
 
@@ -345,13 +349,13 @@ mod tests {
             left -= 1;
             if left < 0 { Verdict::TooMany } else { Verdict::Pass }
         });
-        assert_eq!(passage, Passage { pass: 3, then: Then::Refused(Refusal::TooMany) });
+        assert_eq!(passage, Passage { pass: 3, then: Then::Refused(FrameRefusal::TooMany) });
     }
 
     #[test]
     fn a_close_may_have_no_code_and_a_clients_is_unmasked() {
         assert_eq!(track(0).advance(&frame(0x88, b""), pass).then, Then::Closed(None));
-        let rules = Rules { sender: Sender::Client, ..rules(0) };
+        let rules = FrameRules { sender: Sender::Client, ..rules(0) };
         let close = crate::ws::close(1001, "bye", Some([9, 8, 7, 6]));
         let passage = Track::new(rules).advance(close.as_bytes(), pass);
         assert_eq!(passage, Passage { pass: close.as_bytes().len(), then: Then::Closed(Some(1001)) });

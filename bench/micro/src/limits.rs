@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use realchat_gateway::config::{Config, Rate};
-use realchat_gateway::limit::{Ask, Client, KeyBuf, MemoryLimiter};
+use realchat_gateway::limit::{Client, KeyBuf, LimitedRequest, MemoryLimiter};
 use realchat_gateway::limits::{BURST_MAX, RATE_MILLI_MAX};
 
 use crate::{Step, stage};
@@ -19,7 +19,7 @@ pub fn memory() -> Step {
     let mut turn = 0;
     Box::new(move || {
         turn = (turn + 1) % users.len();
-        let decision = limiter.take(&ask(&config, &users[turn]).draws(&config.rate_limit));
+        let decision = limiter.charge(&request(&config, &users[turn]).charges(&config.rate_limit));
         assert!(black_box(decision).is_admitted);
     })
 }
@@ -28,14 +28,14 @@ pub fn memory() -> Step {
 pub fn key() -> Step {
     let config = stage::config();
     Box::new(move || {
-        let ask = ask(&config, "alice");
-        let draws = ask.draws(&config.rate_limit);
+        let request = request(&config, "alice");
+        let charges = request.charges(&config.rate_limit);
         let mut key = KeyBuf::default();
-        black_box(draws.all()[0].bucket.key(draws.prefix(), &mut key));
+        black_box(charges.all()[0].bucket.key(charges.prefix(), &mut key));
     })
 }
 
-fn ask<'a>(config: &'a Config, user: &'a str) -> Ask<'a> {
+fn request<'a>(config: &'a Config, user: &'a str) -> LimitedRequest<'a> {
     let address = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77));
-    Ask { client: Client::User(black_box(user)), address, route: Some(&config.routes[3]) }
+    LimitedRequest { client: Client::User(black_box(user)), address, route: Some(&config.routes[3]) }
 }

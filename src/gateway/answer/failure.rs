@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::auth::Refusal;
+use crate::auth::CredentialError;
 use crate::http::ProtocolError;
-use crate::limit::Refused;
+use crate::limit::Denied;
 use crate::net::{ConnectError, SendError, errno_name};
 use crate::upstream::{LeaseError, ResponseError};
 
@@ -24,9 +24,9 @@ pub enum Failure {
     /// `;parameters` in the path.
     PathParameters,
     /// No valid credential for a protected route.
-    Credential(Refusal),
+    Credential(CredentialError),
     /// The rate limiter denied the request.
-    Limit(Refused),
+    Limit(Denied),
     /// No such route, and the client may know it.
     NoRoute,
     /// The route exists for these other methods.
@@ -135,9 +135,9 @@ impl Failure {
             Failure::BodyTimeout => (408, "request_body_timeout"),
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
-            Failure::Credential(refusal) => (401, refusal.code()),
-            Failure::Limit(Refused::Limited(_)) => (429, "rate_limited"),
-            Failure::Limit(Refused::Unavailable) => (503, "limiter_unavailable"),
+            Failure::Credential(error) => (401, error.code()),
+            Failure::Limit(Denied::Limited(_)) => (429, "rate_limited"),
+            Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
             Failure::Handshake(HandshakeError::NoUpgrade) => (426, "upgrade_required"),
@@ -163,8 +163,8 @@ impl Failure {
     /// learns it.
     pub fn cause(&self) -> Option<&'static str> {
         match self {
-            Failure::Unreachable(ConnectError::NoAddress) => Some("no_address"),
-            Failure::Unreachable(ConnectError::Failed(error)) => Some(errno_name(error)),
+            Failure::Credential(error) => Some(error.cause()),
+            Failure::Unreachable(error) => Some(error.cause()),
             Failure::UpstreamProtocol(fault) => Some(fault.cause()),
             Failure::UpstreamTimeout(UpstreamWait::Request) => Some("request_not_taken"),
             Failure::UpstreamTimeout(UpstreamWait::Response) => Some("no_response"),
@@ -182,11 +182,11 @@ impl Failure {
             Failure::BodyTimeout => "The request body did not keep moving.",
             Failure::BodyTooLarge => "The request body is larger than this route takes.",
             Failure::PathParameters => "Path parameters are not accepted here.",
-            Failure::Credential(Refusal::Missing) => "A bearer token is required.",
-            Failure::Credential(Refusal::Expired) => "The bearer token has expired.",
+            Failure::Credential(CredentialError::Missing) => "A bearer token is required.",
+            Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
             Failure::Credential(_) => "The bearer token is not valid.",
-            Failure::Limit(Refused::Limited(_)) => "Too many requests.",
-            Failure::Limit(Refused::Unavailable) => "Requests cannot be counted at the moment.",
+            Failure::Limit(Denied::Limited(_)) => "Too many requests.",
+            Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::Handshake(error) => error.detail(),
@@ -289,8 +289,10 @@ const CLOSED: &str = "closed";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rustix::io::Errno;
+
+    use super::*;
+    use crate::auth::TokenFault;
 
     #[test]
     fn a_failure_keeps_its_cause_and_the_client_does_not_learn_it() {
@@ -304,6 +306,8 @@ mod tests {
             (Failure::of_download(BodyError::SourceTimedOut), 504, Some("no_response")),
             (Failure::of_upload(BodyError::SinkClosed(refused())), 502, Some("ECONNREFUSED")),
             (Failure::of_upload(BodyError::Framing(ProtocolError::ChunkSize)), 400, None),
+            (Failure::Credential(TokenFault::Signature.into()), 401, Some("signature")),
+            (Failure::Credential(CredentialError::Expired), 401, Some("expired")),
             (Failure::NoRoute, 404, None),
         ] {
             assert_eq!((failure.answer().0, failure.cause()), (status, cause), "{failure:?}");

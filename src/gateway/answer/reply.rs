@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::failure::{self, Failure, HandshakeError};
-use crate::auth::Refusal;
+use crate::auth::CredentialError;
 use crate::downstream::h1::Connection;
 use crate::downstream::{AfterAnswer, ClientStream, Outcome, ResponseBody};
 use crate::gateway::core::Core;
@@ -12,7 +12,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::headers;
 use crate::http::{BodyLength, FieldKind, Method, push_decimal};
 use crate::http1::RequestHead;
-use crate::limit::Refused;
+use crate::limit::Denied;
 use crate::message::{HeadWriter, Trailers};
 use crate::net::{Buffer, Transport};
 
@@ -68,7 +68,7 @@ fn count(core: &Core, failure: &Failure) {
     let metrics = &core.resources.metrics;
     match failure {
         Failure::Credential(_) => metrics.requests.unauthorized.add(1),
-        Failure::Limit(Refused::Limited(_)) => metrics.requests.limited.add(1),
+        Failure::Limit(Denied::Limited(_)) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
         Failure::UpstreamProtocol(_) => metrics.upstream.protocol_errors.add(1),
         _ => {}
@@ -161,12 +161,12 @@ fn put_problem(out: &mut Buffer, failure: &Failure, id: &RequestId) {
 fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
     match failure {
         // RFC 6750 §3: no error code where no credential was sent.
-        Failure::Credential(Refusal::Missing) => head.field(b"WWW-Authenticate", b"Bearer"),
+        Failure::Credential(CredentialError::Missing) => head.field(b"WWW-Authenticate", b"Bearer"),
         Failure::Credential(_) => head.field(b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
         Failure::Limit(refused) => {
             let seconds = match refused {
-                Refused::Limited(limited) => limited.retry_after_s(),
-                Refused::Unavailable => 1,
+                Denied::Limited(limited) => limited.retry_after_s(),
+                Denied::Unavailable => 1,
             };
             head.field(b"Retry-After", push_decimal(seconds, &mut [0; 20]));
         }

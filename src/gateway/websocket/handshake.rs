@@ -1,7 +1,7 @@
 //! A WebSocket handshake (RFC 6455 §4): which token it brings, whether it can be taken, how it goes upstream, and
 //! whether the upstream's 101 answers it.
 
-use crate::auth::{self, Refusal};
+use crate::auth::{self, CredentialError, TokenFault};
 use crate::config::{self, Access, Origins, TokenSources};
 use crate::gateway::answer::failure::HandshakeError;
 use crate::gateway::forward::headers::{self, Context};
@@ -13,13 +13,13 @@ use crate::ws;
 
 /// The one token of a handshake. Browsers cannot set `Authorization` on a WebSocket, so it may come as a subprotocol
 /// or in the query. Two tokens are refused, wherever they stand: nobody may choose between them.
-pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Refusal> {
+pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], CredentialError> {
     let header = match sources.header {
         true => auth::bearer(request.values(FieldKind::Authorization)),
-        false => Err(Refusal::Missing),
+        false => Err(CredentialError::Missing),
     };
     let header = match header {
-        Err(Refusal::Missing) => None,
+        Err(CredentialError::Missing) => None,
         found => Some(found?),
     };
     let offered = subprotocols(request).filter(|_| sources.subprotocol);
@@ -28,9 +28,9 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Refusal>
         .into_iter()
         .chain(offered.filter_map(bearer_of))
         .chain(asked.filter(|(name, _)| is_access_token(name)).map(|(_, value)| value));
-    let token = found.next().ok_or(Refusal::Missing)?;
+    let token = found.next().ok_or(CredentialError::Missing)?;
     match found.next() {
-        Some(_) => Err(Refusal::Invalid),
+        Some(_) => Err(TokenFault::TwoCredentials.into()),
         None => Ok(token),
     }
 }
@@ -228,7 +228,7 @@ mod tests {
         request
     }
 
-    fn found(target: &str, fields: &str, sources: TokenSources) -> Result<String, Refusal> {
+    fn found(target: &str, fields: &str, sources: TokenSources) -> Result<String, CredentialError> {
         let request = request(target, fields);
         token(&request, sources).map(|token| String::from_utf8_lossy(token).into_owned())
     }
@@ -249,7 +249,7 @@ mod tests {
             ("/ws?access_tokens=x&xaccess_token=y&", ""),
             ("/ws", "Sec-WebSocket-Protocol: bearer, xbearer.x\r\nAuthorization: Basic eA==\r\n"),
         ] {
-            assert_eq!(found(target, fields, all), Err(Refusal::Missing), "{target} {fields}");
+            assert_eq!(found(target, fields, all), Err(CredentialError::Missing), "{target} {fields}");
         }
     }
 
@@ -267,7 +267,11 @@ mod tests {
             ("/ws", format!("{offer}{offer}")),
             ("/ws", "Sec-WebSocket-Protocol: bearer.a, bearer.a\r\n".to_owned()),
         ] {
-            assert_eq!(found(target, &fields, TokenSources::ALL), Err(Refusal::Invalid), "{target} {fields}");
+            assert_eq!(
+                found(target, &fields, TokenSources::ALL),
+                Err(TokenFault::TwoCredentials.into()),
+                "{target} {fields}"
+            );
         }
     }
 

@@ -54,9 +54,9 @@ fn a_late_answer_is_nobody_elses() {
             waits.push(longest);
             server.signal(Signal::CONT);
             bench.assert_right(32).await;
-            assert_eq!(bench.redis.state(), State::Closed);
+            assert_eq!(bench.redis.state(), BreakerState::Closed);
         }
-        assert_eq!(bench.redis.queue.borrow().len(), 0);
+        assert_eq!(bench.redis.pipeline.queue.borrow().len(), 0);
         assert_eq!(bench.metrics.reconnects.get(), 1);
         waits.sort_unstable();
         assert!(waits[5] <= LONGEST_QUIET && waits[10] <= LONGEST, "{waits:?}");
@@ -232,7 +232,7 @@ fn wrong_answers_and_errors_open_the_breaker_at_once() {
     for answer in answers {
         let fake = Fake::start(ANSWER, answer);
         bench(&fake.endpoint(), settings(1_000), async |bench| {
-            assert_eq!(bench.redis.state(), State::Closed);
+            assert_eq!(bench.redis.state(), BreakerState::Closed);
             fake.probe_answer(b"-LOADING Redis is loading the dataset in memory\r\n");
             let since = Instant::now();
             let first = bench.call(1).await;
@@ -244,7 +244,7 @@ fn wrong_answers_and_errors_open_the_breaker_at_once() {
                 sleep(40).await;
             }
             assert!(bench.metrics.reconnects.get() > 1, "{}", answer.escape_ascii());
-            assert_eq!(bench.redis.queue.borrow().len(), 0);
+            assert_eq!(bench.redis.pipeline.queue.borrow().len(), 0);
         });
     }
 }
@@ -256,11 +256,11 @@ fn one_bad_bucket_is_not_a_bad_server() {
     bench(&fake.endpoint(), settings(1_000), async |bench| {
         for _ in 0..2 {
             assert_eq!(bench.call(1).await, Err(Unavailable::Open));
-            assert_eq!(bench.redis.state(), State::Closed);
+            assert_eq!(bench.redis.state(), BreakerState::Closed);
         }
         assert_eq!(bench.call(1).await, Err(Unavailable::Open));
         sleep(5).await;
-        assert_ne!(bench.redis.state(), State::Closed);
+        assert_ne!(bench.redis.state(), BreakerState::Closed);
     });
 }
 

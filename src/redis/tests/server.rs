@@ -1,4 +1,4 @@
-//! Servers to speak with: a real one, a proxy in front of it that does harm, and one that says what it is told.
+//! Servers for tests: a real one, a proxy in front of it that causes faults, and one with scripted answers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -168,7 +168,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, harm: &dyn Fn(&mut Vec<u8>) -> 
     let _ = from.shutdown(Shutdown::Both);
 }
 
-/// A server that sets every connection up as it should, and answers calls with what it is told.
+/// A server that sets up every connection correctly, and answers calls with given bytes.
 #[derive(Clone)]
 pub(super) struct Fake {
     address: SocketAddr,

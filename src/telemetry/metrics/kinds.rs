@@ -1,9 +1,10 @@
-//! The kinds of metrics: plain numbers with one writer, read from other threads.
+//! The kinds of metrics: numbers with one writer, which other threads read.
+#![allow(missing_docs)] // Of some fields and methods the name says everything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows. It has one writer, so adding is a load and a store: no atomic read-modify-write is
-/// needed, and a reader sees a value that was true a moment ago.
+/// A number that only grows. It has one writer, so adding is a load and a store, without an atomic read-modify-write. A
+/// reader sees a value that was right a moment ago.
 #[derive(Debug, Default)]
 pub struct Counter(Number);
 
@@ -30,7 +31,6 @@ impl Counter {
         self.0.set(self.0.get().wrapping_add(n));
     }
 
-    /// The value.
     pub fn get(&self) -> u64 {
         self.0.get()
     }
@@ -52,7 +52,6 @@ impl Gauge {
         self.0.set(value);
     }
 
-    /// The value.
     pub fn get(&self) -> u64 {
         self.0.get()
     }
@@ -63,13 +62,13 @@ impl Gauge {
 pub struct Histogram {
     /// Upper ends of the buckets, in µs, ascending.
     bounds_us: &'static [u64],
-    /// Observations up to each bound and over the one before it, then those over the last.
+    /// Observations up to each bound (and above the one before it), then those above the last.
     buckets: Box<[Counter]>,
     sum_us: Counter,
 }
 
 impl Histogram {
-    /// No observation yet.
+    /// A histogram without observations.
     pub fn new(bounds_us: &'static [u64]) -> Histogram {
         let buckets = (0..=bounds_us.len()).map(|_| Counter::default()).collect();
         Histogram { bounds_us, buckets, sum_us: Counter::default() }

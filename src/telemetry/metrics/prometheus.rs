@@ -1,5 +1,6 @@
 //! Metrics as Prometheus text, exposition format 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+#![allow(missing_docs)] // Of some fields and methods the name says everything.
 
 use std::fmt::Write;
 
@@ -9,31 +10,28 @@ use super::kinds::{Histogram, Labelled};
 /// One core's metrics.
 #[derive(Clone, Copy)]
 pub struct Core<'a> {
-    /// The number of its CPU.
+    /// The number of the core's CPU.
     pub cpu: usize,
-    /// Its I/O driver.
     pub driver: &'a str,
-    /// Its metrics.
     pub metrics: &'a dyn MetricGroup,
 }
 
-/// A metric of the process rather than of a core.
+/// A metric of the process, not of a core.
 #[derive(Debug, Clone, Copy)]
 pub struct Extra<'a> {
-    /// Its name without prefix; the suffix `_total` of a counter is added.
+    /// The name without prefix; a counter gets the suffix `_total`.
     pub name: &'a str,
     /// `counter` or `gauge`.
     pub kind: &'a str,
     /// One sentence.
     pub help: &'a str,
-    /// Its labels, if any, by name.
+    /// The labels, by name.
     pub labels: &'a [(&'a str, &'a str)],
-    /// The value.
     pub value: u64,
 }
 
-/// Appends everything. Entries of `extra` that share a name must be adjacent. `none`: metrics of the same type, all
-/// zero, which give the names where there is no core.
+/// Appends all metrics. Entries of `extra` with the same name must be adjacent. `none`: metrics of the same type, all
+/// zero; they give the names if there is no core.
 pub fn render(cores: &[Core<'_>], none: &dyn MetricGroup, extra: &[Extra<'_>], out: &mut String) {
     family(out, "build_info", "gauge", "The version that runs.");
     sample(out, "build_info", "gauge", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -99,7 +97,7 @@ fn labelled(out: &mut String, name: &str, family: &Labelled, cpu: &str) {
     }
 }
 
-/// A histogram's buckets are cumulative, and times are in seconds.
+/// The buckets of a histogram are cumulative; times are in seconds.
 fn buckets(out: &mut String, name: &str, histogram: &Histogram, cpu: &str) {
     let seconds = |us: u64| us as f64 / 1e6;
     let mut total = 0;
@@ -143,7 +141,7 @@ fn suffix(kind: &str) -> &'static str {
     if kind == "counter" { "_total" } else { "" }
 }
 
-/// Backslash and line feed, and in a label's value the quote.
+/// Escapes backslash and line feed, and the quote in a label's value.
 fn escape(out: &mut String, text: &str, is_label: bool) {
     for c in text.chars() {
         match c {

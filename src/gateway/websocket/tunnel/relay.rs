@@ -6,7 +6,7 @@ use crate::clock;
 use crate::limits::PIPE_BYTES;
 use crate::net::{Buffer, Pipe, StreamSocket, Transport};
 use crate::telemetry::TunnelEnd;
-use crate::ws::{self, ControlFrame, Refusal, Rules, Sender, Then, Track, Verdict};
+use crate::ws::{self, ControlFrame, FrameRefusal, FrameRules, Sender, Then, Track, Verdict};
 
 /// One direction, from its source to its sink.
 pub(super) struct Course<'t> {
@@ -39,7 +39,7 @@ impl<'t> Course<'t> {
             Side::Up => (Sender::Client, tunnel.rules.message_bytes_max),
             Side::Down => (Sender::Server, 0),
         };
-        let rules = Rules { sender, has_extension: tunnel.has_extension, message_bytes_max };
+        let rules = FrameRules { sender, has_extension: tunnel.has_extension, message_bytes_max };
         let mut buffer = tunnel.resources.io.buffers.buffer();
         if !early.is_empty() {
             buffer.put(early);
@@ -295,12 +295,12 @@ impl<'t> Course<'t> {
         }
     }
 
-    fn end_of(&self, refusal: Refusal) -> TunnelEnd {
+    fn end_of(&self, refusal: FrameRefusal) -> TunnelEnd {
         match (refusal, self.side) {
-            (Refusal::Broken(_), Side::Up) => TunnelEnd::ClientMisbehaved,
-            (Refusal::Broken(_), Side::Down) => TunnelEnd::UpstreamMisbehaved,
-            (Refusal::TooBig, _) => TunnelEnd::MessageTooBig,
-            (Refusal::TooMany, _) => TunnelEnd::TooManyMessages,
+            (FrameRefusal::Broken(_), Side::Up) => TunnelEnd::ClientMisbehaved,
+            (FrameRefusal::Broken(_), Side::Down) => TunnelEnd::UpstreamMisbehaved,
+            (FrameRefusal::TooBig, _) => TunnelEnd::MessageTooBig,
+            (FrameRefusal::TooMany, _) => TunnelEnd::TooManyMessages,
         }
     }
 

@@ -1,0 +1,123 @@
+//! Verifies tokens with the current keys, and remembers the tokens that passed.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::cache::Cache;
+use super::error::CredentialError;
+use super::keys::Keys;
+use super::metrics::AuthMetrics;
+use super::user::Verified;
+use crate::limits::TOKEN_CACHED_BYTES_MAX;
+
+/// The token verifier of one core.
+pub struct Authenticator {
+    keys: RefCell<Arc<Keys>>,
+    cache: RefCell<Cache>,
+    metrics: Arc<AuthMetrics>,
+}
+
+impl Authenticator {
+    /// Starts with an empty cache.
+    pub fn new(keys: Arc<Keys>, metrics: Arc<AuthMetrics>) -> Self {
+        Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()), metrics }
+    }
+
+    /// Verifies a token and returns its user.
+    ///
+    /// # Errors
+    /// The check that the token fails.
+    pub fn verify(&self, token: &[u8], now_unix_s: u64) -> Result<Verified, CredentialError> {
+        let cacheable = token.len() <= TOKEN_CACHED_BYTES_MAX;
+        if cacheable && let Some(verified) = self.cache.borrow_mut().get(token, now_unix_s) {
+            self.metrics.cache_hits.add(1);
+            return Ok(verified);
+        }
+        self.metrics.cache_misses.add(1);
+        let verified = self.keys.borrow().verify(token, now_unix_s)?;
+        if cacheable {
+            self.cache.borrow_mut().insert(token, verified.clone());
+        }
+        Ok(verified)
+    }
+
+    /// Uses these keys from now on, and empties the cache: an operator removes a key so that its tokens no longer
+    /// pass.
+    pub fn replace_keys(&self, keys: Arc<Keys>) {
+        self.keys.replace(keys);
+        self.cache.borrow_mut().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{CLAIMS, EXPIRED, HEADER, INVALID, NOW, jwt, token};
+    use super::*;
+    use crate::config::{Jwt, Secret};
+
+    struct Asked {
+        authenticator: Authenticator,
+        metrics: Arc<AuthMetrics>,
+    }
+
+    impl Asked {
+        fn new() -> Self {
+            let metrics = Arc::<AuthMetrics>::default();
+            Self { authenticator: Authenticator::new(Arc::new(Keys::new(&jwt())), metrics.clone()), metrics }
+        }
+
+        /// The user of a token, or the code of the answer.
+        fn by(&self, token: &str, now_unix_s: u64) -> Result<String, &'static str> {
+            let verified = self.authenticator.verify(token.as_bytes(), now_unix_s);
+            verified.map(|verified| verified.user.as_str().to_owned()).map_err(CredentialError::code)
+        }
+
+        fn hits_and_misses(&self) -> (u64, u64) {
+            (self.metrics.cache_hits.get(), self.metrics.cache_misses.get())
+        }
+    }
+
+    #[test]
+    fn a_token_is_verified_once_and_remembered_until_it_expires() {
+        let asked = Asked::new();
+        let token_text = token(HEADER, CLAIMS);
+        assert!(asked.by(&token_text, NOW).is_ok());
+        assert!(asked.by(&token_text, NOW + 59).is_ok());
+        assert_eq!(asked.hits_and_misses(), (1, 1));
+        assert_eq!(asked.by(&token_text, NOW + 60), Err(EXPIRED));
+        assert_eq!(asked.hits_and_misses(), (1, 2));
+    }
+
+    #[test]
+    fn a_remembered_token_is_not_valid_before_nbf_when_the_clock_goes_back() {
+        let asked = Asked::new();
+        let token_text = token(HEADER, r#"{"sub":"alice","exp":1800000060,"nbf":1800000000}"#);
+        assert!(asked.by(&token_text, NOW).is_ok());
+        assert_eq!(asked.by(&token_text, NOW - 1), Err(INVALID));
+    }
+
+    #[test]
+    fn refusals_and_long_tokens_are_not_remembered() {
+        let asked = Asked::new();
+        let forged = format!("{}A", token(HEADER, CLAIMS));
+        let filler = "x".repeat(TOKEN_CACHED_BYTES_MAX);
+        let long = token(HEADER, format!(r#"{{"sub":"alice","exp":1800000060,"x":"{filler}"}}"#));
+        for token_text in [&forged, &forged, &long, &long] {
+            let _ = asked.by(token_text, NOW);
+        }
+        assert_eq!(asked.hits_and_misses(), (0, 4));
+    }
+
+    #[test]
+    fn new_keys_empty_the_cache() {
+        let asked = Asked::new();
+        let token_text = token(HEADER, CLAIMS);
+        assert!(asked.by(&token_text, NOW).is_ok());
+        let other = Jwt { secrets: vec![Secret(vec![9; 32])], ..jwt() };
+        asked.authenticator.replace_keys(Arc::new(Keys::new(&other)));
+        assert_eq!(asked.by(&token_text, NOW), Err(INVALID));
+        asked.authenticator.replace_keys(Arc::new(Keys::new(&jwt())));
+        assert!(asked.by(&token_text, NOW).is_ok());
+        assert_eq!(asked.hits_and_misses(), (0, 3));
+    }
+}

@@ -1,0 +1,202 @@
+//! The Redis client of one core: calls, and the task that connects, serves and connects again.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::backoff::Backoff;
+use super::breaker::BreakerState;
+use super::call::Unavailable;
+use super::connection::Connection;
+use super::handshake;
+use super::metrics::{OutageMetrics, RedisMetrics};
+use super::pipeline::Pipeline;
+use super::script::{CallWriter, Script};
+use super::server::Server;
+use super::settings::Settings;
+use crate::clock;
+use crate::limits::FIRST_RESOLUTION_MS;
+use crate::net::{Endpoint, Io, Transport};
+
+/// One core's Redis client. Only that core uses it.
+pub struct Redis {
+    settings: Settings,
+    server: Server,
+    io: Rc<Io>,
+    outage: Arc<OutageMetrics>,
+    pub(super) pipeline: Pipeline,
+    /// The number of connections so far.
+    generation: Cell<u64>,
+    first_attempt: FirstAttempt,
+}
+
+/// Whether the first attempt to connect has ended, and the task that waits for that.
+#[derive(Default)]
+struct FirstAttempt {
+    is_over: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Redis {
+    /// A client without a connection; [`Redis::run`] connects. `script` answers with an array of integers, at most
+    /// [`REDIS_INTEGERS_MAX`](crate::limits::REDIS_INTEGERS_MAX) of them.
+    pub fn new(
+        settings: Settings,
+        script: &'static str,
+        io: Rc<Io>,
+        metrics: Arc<RedisMetrics>,
+        outage: Arc<OutageMetrics>,
+    ) -> Rc<Redis> {
+        Rc::new(Redis {
+            settings,
+            server: Server::unresolved(),
+            io,
+            pipeline: Pipeline::new(Script::new(script), metrics, outage.clone()),
+            outage,
+            generation: Cell::new(0),
+            first_attempt: FirstAttempt::default(),
+        })
+    }
+
+    /// Calls the script. `write` writes the keys and arguments of the call; they are not kept during the wait. The
+    /// budget begins at `asked_us`, which is the present.
+    ///
+    /// # Errors
+    /// Why there is no answer within the budget.
+    pub async fn call<const N: usize>(
+        &self,
+        asked_us: u64,
+        write: impl Fn(CallWriter<'_>),
+    ) -> Result<[i64; N], Unavailable> {
+        let deadline_us = asked_us + self.settings.timeout_ms * 1_000;
+        self.pipeline.call(asked_us, deadline_us, write).await
+    }
+
+    /// The state of the circuit breaker.
+    pub fn state(&self) -> BreakerState {
+        self.pipeline.breaker.state()
+    }
+
+    /// A number that changes with every new connection, because the new one may lead to a Redis without data.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// Metrics of requests that Redis did not decide. The limiter counts them.
+    pub fn outage(&self) -> &OutageMetrics {
+        &self.outage
+    }
+
+    /// The addresses now.
+    pub fn endpoints(&self) -> Arc<[Endpoint]> {
+        self.server.endpoints()
+    }
+
+    /// Uses newly resolved addresses from the next attempt to connect on. A connection that works stays.
+    pub fn replace_endpoints(&self, endpoints: Arc<[Endpoint]>) {
+        self.server.replace_endpoints(endpoints);
+        self.pipeline.wake_task();
+    }
+
+    /// Ends the client: another one has replaced it, and its last calls have had their time.
+    pub fn retire(&self) {
+        self.pipeline.retire();
+    }
+
+    /// Connects, serves calls, and connects again, until the client is retired.
+    pub async fn run(self: Rc<Self>) {
+        let mut connected = pin!(self.stay_connected());
+        poll_fn(|context| {
+            if self.pipeline.is_retired() {
+                return Poll::Ready(());
+            }
+            self.pipeline.remember_task(context.waker());
+            connected.as_mut().poll(context)
+        })
+        .await;
+        self.pipeline.end_all_calls();
+    }
+
+    async fn stay_connected(&self) {
+        self.resolved().await;
+        let mut backoff = Backoff::default();
+        loop {
+            let transport = self.connect(&mut backoff).await;
+            self.pipeline.breaker.close();
+            self.generation.set(self.generation.get() + 1);
+            self.first_attempt.ends();
+            let since_ms = clock::now_ms();
+            let cause = Connection::new(&self.pipeline, &transport, &self.io).serve().await;
+            self.pipeline.disconnected(&cause);
+            drop(transport);
+            if clock::now_ms() - since_ms >= STEADY_MS {
+                // The connection has worked, so the next attempt follows at once: a server may close idle ones.
+                backoff = Backoff::default();
+            } else {
+                backoff.wait(&self.io.timers).await;
+            }
+        }
+    }
+
+    /// Waits for the first addresses, as long as a start waits for names.
+    async fn resolved(&self) {
+        let resolved = poll_fn(|context| {
+            self.pipeline.remember_task(context.waker());
+            if self.server.is_resolved() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let _ = self.io.timers.until(clock::now_ms() + FIRST_RESOLUTION_MS, resolved).await;
+    }
+
+    /// Tries until a connection works. Meanwhile the breaker logs a summary from time to time.
+    async fn connect(&self, backoff: &mut Backoff) -> Transport {
+        let Pipeline { breaker, metrics, script, .. } = &self.pipeline;
+        let mut connecting = pin!(async {
+            loop {
+                breaker.half_open();
+                metrics.reconnects.add(1);
+                match handshake::connect(&self.server, &self.settings, script, &self.io).await {
+                    Ok(transport) => return transport,
+                    Err(cause) => breaker.open(&cause),
+                }
+                self.first_attempt.ends();
+                backoff.wait(&self.io.timers).await;
+            }
+        });
+        loop {
+            match self.io.timers.until(clock::now_ms() + SUMMARY_MS, connecting.as_mut()).await {
+                Ok(transport) => return transport,
+                Err(_) => breaker.summarize(),
+            }
+        }
+    }
+
+    /// Waits until the first attempt to connect has succeeded or failed, or the coarse clock shows `deadline_ms`. A
+    /// core calls it before it accepts its first client.
+    pub async fn first_attempt(&self, deadline_ms: u64) {
+        let tried = poll_fn(|context| {
+            if self.first_attempt.is_over.get() {
+                return Poll::Ready(());
+            }
+            *self.first_attempt.waiting.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        });
+        let _ = self.io.timers.until(deadline_ms, tried).await;
+    }
+}
+
+impl FirstAttempt {
+    fn ends(&self) {
+        self.is_over.set(true);
+        if let Some(waker) = self.waiting.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A connection that has worked this long is replaced without a pause, in milliseconds.
+const STEADY_MS: u64 = 10_000;
+/// How often the log says that there is no connection, in milliseconds.
+const SUMMARY_MS: u64 = 10_000;

@@ -1,0 +1,47 @@
+//! Error replies of Redis: what each says about the call and about the server.
+
+use redis::Value;
+
+use super::breaker::OutageCause;
+use super::reply::UNEXPECTED_FORM;
+
+/// What an error reply says.
+pub(super) enum ErrorReply {
+    /// The script is not loaded.
+    NoScript(String),
+    /// This call alone fails: a key of another type, or a mistake in the script.
+    Call(String),
+    /// The whole server cannot serve calls: READONLY, OOM, LOADING, NOAUTH, NOPERM, MISCONF, MOVED and so on.
+    Server(String),
+    /// The reply is neither an error nor an expected answer.
+    Unexpected,
+}
+
+impl ErrorReply {
+    /// Reads one whole reply.
+    pub(super) fn parse(bytes: &[u8]) -> ErrorReply {
+        let Ok(Value::ServerError(error)) = redis::parse_redis_value(bytes) else {
+            return ErrorReply::Unexpected;
+        };
+        let text: String = format!("{} {}", error.code(), error.details().unwrap_or_default());
+        let text: String = text.trim_end().escape_debug().take(ERROR_CHARS_MAX).collect();
+        match error.code() {
+            "NOSCRIPT" => ErrorReply::NoScript(text),
+            "ERR" | "WRONGTYPE" => ErrorReply::Call(text),
+            _ => ErrorReply::Server(text),
+        }
+    }
+
+    /// The reply as the reason to give up the connection.
+    pub(super) fn into_cause(self) -> OutageCause {
+        match self {
+            ErrorReply::NoScript(text) | ErrorReply::Call(text) | ErrorReply::Server(text) => {
+                OutageCause::Refused(text)
+            }
+            ErrorReply::Unexpected => OutageCause::Garbage(UNEXPECTED_FORM),
+        }
+    }
+}
+
+/// Characters of an error of Redis that go into the log.
+const ERROR_CHARS_MAX: usize = 200;

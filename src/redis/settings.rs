@@ -1,0 +1,18 @@
+//! Who the gateway is to Redis, and how it tries out a new connection.
+
+/// How to speak with one Redis.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The user of an access list; `None`: Redis's default user.
+    pub username: Option<String>,
+    /// The password, if Redis requires one.
+    pub password: Option<Vec<u8>>,
+    /// The number of the database.
+    pub database: u32,
+    /// The budget of one call, in milliseconds.
+    pub timeout_ms: u64,
+    /// The keys of the probe, the call that tries out a new connection: buckets that no client has.
+    pub probe_keys: Vec<Vec<u8>>,
+    /// The arguments of the probe.
+    pub probe_args: Vec<u64>,
+}
