@@ -108,26 +108,26 @@ fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>) {
     }
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     if plan.access() == Access::Public {
-        return charges(text, config, plan, Client::Address(address), "");
+        return bucket_lines(text, config, plan, Client::Address(address), "");
     }
-    charges(text, config, plan, Client::User("<user>"), "");
-    charges(text, config, plan, Client::Bad(address), " (without a valid token)");
+    bucket_lines(text, config, plan, Client::User("<user>"), "");
+    bucket_lines(text, config, plan, Client::Bad(address), " (without a valid token)");
 }
 
 /// The buckets of one client. `condition`: when the client is that one.
-fn charges(text: &mut String, config: &Config, plan: &Plan<'_>, client: Client<'_>, condition: &str) {
+fn bucket_lines(text: &mut String, config: &Config, plan: &Plan<'_>, client: Client<'_>, condition: &str) {
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let charges = plan.limited_request(client, address).charges(&config.rate_limit);
-    for Charge { bucket, limit } in charges.all() {
+    let charged = plan.limited_request(client, address).charges(&config.rate_limit);
+    for Charge { bucket, limit } in charged.all() {
         let mut buffer = KeyBuf::default();
-        let key = String::from_utf8_lossy(bucket.key(charges.prefix(), &mut buffer));
+        let key = String::from_utf8_lossy(bucket.key(charged.prefix(), &mut buffer));
         let key = key.replace(&address.to_string(), "<client address>");
         let Limit { units_per_us, capacity, cost } = limit;
         let rate = Rate::from_milli(u32::try_from(*units_per_us).unwrap_or(0));
         let (burst, cost) = (capacity / UNITS_PER_TOKEN, cost / UNITS_PER_TOKEN);
         let _ = writeln!(text, "bucket          {key}: {rate}/s, burst {burst}, takes {cost}{condition}");
     }
-    if charges.all().is_empty() {
+    if charged.all().is_empty() {
         text.push_str("bucket          none: the route is not limited\n");
     }
 }

@@ -64,7 +64,7 @@ impl Caller {
         match self {
             Caller::Anonymous => auth::authorize(access, Err(CredentialError::Missing)),
             Caller::User(verified) => auth::authorize(access, Ok(verified)),
-            Caller::Rejected(refusal) => auth::authorize(access, Err(refusal)),
+            Caller::Rejected(error) => auth::authorize(access, Err(error)),
         }
     }
 }

@@ -4,11 +4,18 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The name of an error that socket(2), connect(2), accept(2), send(2), recv(2) or splice(2) may return; `io_error` for
-/// any other.
+/// The name of an error that socket(2), connect(2), accept(2), send(2) or recv(2) may return. For any other error
+/// number it is `errno`, and for an error without a number a word for its kind.
 pub fn errno_name(error: &io::Error) -> &'static str {
-    let Some(errno) = error.raw_os_error().map(Errno::from_raw_os_error) else { return "io_error" };
-    NAMES.iter().find(|(known, _)| *known == errno).map_or("io_error", |(_, name)| name)
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(errno) => NAMES.iter().find(|(known, _)| *known == errno).map_or("errno", |(_, name)| name),
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof => "unexpected_eof",
+            io::ErrorKind::WriteZero => "write_zero",
+            io::ErrorKind::TimedOut => "timed_out",
+            _ => "io_error",
+        },
+    }
 }
 
 /// The error numbers by name (errno(3)).
@@ -62,17 +69,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_system_has_its_name_and_any_other_one_for_all() {
+    fn an_error_of_the_system_has_its_name_and_any_other_one_a_word() {
         for (errno, name) in [
             (Errno::CONNREFUSED, "ECONNREFUSED"),
             (Errno::CONNRESET, "ECONNRESET"),
             (Errno::MFILE, "EMFILE"),
             (Errno::TIMEDOUT, "ETIMEDOUT"),
             (Errno::HOSTUNREACH, "EHOSTUNREACH"),
-            (Errno::XDEV, "io_error"),
+            (Errno::XDEV, "errno"),
         ] {
             assert_eq!(errno_name(&errno.into()), name);
         }
+        assert_eq!(errno_name(&io::ErrorKind::WriteZero.into()), "write_zero");
         assert_eq!(errno_name(&io::Error::other("x")), "io_error");
         let refused = std::net::TcpStream::connect(("127.0.0.1", 1)).expect_err("nothing listens there");
         assert_eq!(errno_name(&refused), "ECONNREFUSED");

@@ -135,7 +135,7 @@ impl Failure {
             Failure::BodyTimeout => (408, "request_body_timeout"),
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
-            Failure::Credential(refusal) => (401, refusal.code()),
+            Failure::Credential(error) => (401, error.code()),
             Failure::Limit(Denied::Limited(_)) => (429, "rate_limited"),
             Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
@@ -163,9 +163,8 @@ impl Failure {
     /// learns it.
     pub fn cause(&self) -> Option<&'static str> {
         match self {
-            Failure::Credential(error @ CredentialError::Invalid(_)) => Some(error.cause()),
-            Failure::Unreachable(ConnectError::NoAddress) => Some("no_address"),
-            Failure::Unreachable(ConnectError::Failed(error)) => Some(errno_name(error)),
+            Failure::Credential(error) => Some(error.cause()),
+            Failure::Unreachable(error) => Some(error.cause()),
             Failure::UpstreamProtocol(fault) => Some(fault.cause()),
             Failure::UpstreamTimeout(UpstreamWait::Request) => Some("request_not_taken"),
             Failure::UpstreamTimeout(UpstreamWait::Response) => Some("no_response"),
@@ -290,8 +289,10 @@ const CLOSED: &str = "closed";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rustix::io::Errno;
+
+    use super::*;
+    use crate::auth::TokenFault;
 
     #[test]
     fn a_failure_keeps_its_cause_and_the_client_does_not_learn_it() {
@@ -305,6 +306,8 @@ mod tests {
             (Failure::of_download(BodyError::SourceTimedOut), 504, Some("no_response")),
             (Failure::of_upload(BodyError::SinkClosed(refused())), 502, Some("ECONNREFUSED")),
             (Failure::of_upload(BodyError::Framing(ProtocolError::ChunkSize)), 400, None),
+            (Failure::Credential(TokenFault::Signature.into()), 401, Some("signature")),
+            (Failure::Credential(CredentialError::Expired), 401, Some("expired")),
             (Failure::NoRoute, 404, None),
         ] {
             assert_eq!((failure.answer().0, failure.cause()), (status, cause), "{failure:?}");
