@@ -30,7 +30,7 @@ impl HeadWriter {
     }
 
     /// Writes a field.
-    #[inline]
+    #[inline(always)]
     pub fn field(&mut self, name: &[u8], value: &[u8]) {
         match self {
             HeadWriter::H1(out) => out.put_all([name, b": ", value, b"\r\n"]),
@@ -38,7 +38,7 @@ impl HeadWriter {
     }
 
     /// Writes a field whose value comes in pieces.
-    #[inline]
+    #[inline(always)]
     pub fn field_of<const N: usize>(&mut self, name: &[u8], pieces: [&[u8]; N]) {
         self.begin_field(name);
         self.put_value(pieces);
@@ -46,7 +46,7 @@ impl HeadWriter {
     }
 
     /// Begins a field: its value follows in pieces, then its end.
-    #[inline]
+    #[inline(always)]
     pub fn begin_field(&mut self, name: &[u8]) {
         match self {
             HeadWriter::H1(out) => out.put_all([name, b": "]),
@@ -54,7 +54,7 @@ impl HeadWriter {
     }
 
     /// Writes pieces of the value of the field that was begun.
-    #[inline]
+    #[inline(always)]
     pub fn put_value<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         match self {
             HeadWriter::H1(out) => out.put_all(pieces),
@@ -62,7 +62,7 @@ impl HeadWriter {
     }
 
     /// Ends the field that was begun.
-    #[inline]
+    #[inline(always)]
     pub fn end_field(&mut self) {
         match self {
             HeadWriter::H1(out) => out.put(b"\r\n"),
@@ -71,7 +71,7 @@ impl HeadWriter {
 
     /// Writes a field of a head that was parsed, `head` being the bytes of that head. In HTTP/1 most fields stand there
     /// as they are written here, and go in one piece.
-    #[inline]
+    #[inline(always)]
     pub fn passing(&mut self, field: &Field, head: &[u8]) {
         let (name, value) = (field.name, field.value);
         let HeadWriter::H1(out) = self;
