@@ -1,0 +1,6 @@
+//! A tunnel on a virtual clock, between two peers without sockets.
+
+mod closing;
+mod properties;
+mod times;
+mod world;
