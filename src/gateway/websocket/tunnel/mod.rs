@@ -21,6 +21,7 @@
 //! | `close` | the close handshake that the gateway begins |
 //! | `task`, `turn`, `lane`, `waiter`, `sockets` | the I/O around it |
 //! | `handover`, `drain_schedule`, `access_context` | where it runs, when it leaves, what the access log says |
+//! | `saved` | the state as bytes, for another process to go on with |
 
 mod access_context;
 pub mod allowance;
@@ -37,6 +38,7 @@ mod lane;
 pub mod phase;
 pub mod relay;
 pub mod rules;
+pub mod saved;
 mod sockets;
 pub mod state;
 mod task;

@@ -2,5 +2,6 @@
 
 mod closing;
 mod properties;
+mod resuming;
 mod times;
 mod world;
