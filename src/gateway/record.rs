@@ -123,7 +123,7 @@ impl<'c> Record<'c> {
             head_bytes_out: self.bytes_out,
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
-            endpoint: self.endpoint.clone(),
+            upstream: self.endpoint.as_ref().map(|endpoint| endpoint.text().into()),
         }))
     }
 

@@ -1,6 +1,54 @@
 //! Small parts of heads that we write.
 
+use std::io::Write;
+use std::net::IpAddr;
+
 use crate::clock::civil;
+
+/// An IP address as text, without a `String`.
+#[derive(Debug)]
+pub struct AddressText {
+    /// The longest text of an IPv6 address has 45 bytes (RFC 4291 §2.2).
+    text: [u8; 45],
+    length: usize,
+}
+
+impl AddressText {
+    /// Writes the address. An IPv4 address, as most are, takes no formatter.
+    #[inline]
+    pub fn new(address: IpAddr) -> AddressText {
+        let mut written = AddressText { text: [0; 45], length: 0 };
+        let IpAddr::V4(address) = address else {
+            let mut room = &mut written.text[..];
+            let _ = write!(room, "{address}");
+            written.length = 45 - room.len();
+            return written;
+        };
+        for octet in address.octets() {
+            if written.length > 0 {
+                written.push(b'.');
+            }
+            if octet >= 100 {
+                written.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                written.push(b'0' + octet / 10 % 10);
+            }
+            written.push(b'0' + octet % 10);
+        }
+        written
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.text[self.length] = byte;
+        self.length += 1;
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+}
 
 /// Writes a number in decimal digits and gives them.
 pub fn push_decimal(mut number: u64, out: &mut [u8; 20]) -> &[u8] {
@@ -49,6 +97,17 @@ const MONTHS: [[u8; 3]; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_written_as_the_standard_library_does() {
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
+        for text in
+            ["0.0.0.0", "9.10.99.100", "255.255.255.255", "127.0.0.1", "::1", "::ffff:1.2.3.4", longest]
+        {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(AddressText::new(address).as_bytes(), address.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn a_number_is_written_in_decimal() {

@@ -21,7 +21,7 @@ pub use body_length::BodyLength;
 pub use error::ProtocolError;
 pub use field::{Field, FieldKind, is_token, tokens, values};
 pub(crate) use field::{is_token_byte, same_name, trim};
-pub use format::{http_date, push_decimal};
+pub use format::{AddressText, http_date, push_decimal};
 pub use heads::{HeadPool, Heads, LentHeads};
 pub use method::Method;
 pub use path::canonicalise;

@@ -19,7 +19,7 @@ use crate::control::sockets::Sockets;
 use crate::control::{Postbox, Target, mailbox};
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement};
-use crate::gateway::websocket::slots::UserSlots;
+use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::Tunnels;
 use crate::limit::Store;
 use crate::net::listener::Socket;
@@ -102,7 +102,7 @@ fn start_cores(
     let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(LaunchError::machine("core"))?;
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
     let siblings = mailbox::siblings(&postboxes, &metrics);
-    let (slots, user_slots) = (Tunnels::slots(cpus.len()), Arc::<UserSlots>::default());
+    let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let mut cores = Vec::new();
     let each = cpus.into_iter().zip(sockets).zip(mailboxes).zip(metrics);
     for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {

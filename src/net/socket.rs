@@ -6,7 +6,6 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
@@ -101,32 +100,23 @@ impl StreamSocket {
         self.reads_left.get() > 0
     }
 
-    /// Like [`StreamSocket::arrival`], without a deadline. It ends as soon as `is_called` returns true; the result is
-    /// then false.
-    pub async fn arrival_unless(&self, timers: &Timers, is_called: impl Fn() -> bool) -> io::Result<bool> {
-        if is_called() {
-            return Ok(false);
-        }
+    /// Like [`StreamSocket::arrival`], without a deadline.
+    pub async fn arrival_at_last(&self, timers: &Timers) -> io::Result<()> {
         if self.reads_left.get() > 0 {
-            return Ok(true);
+            return Ok(());
         }
         timers.leave_a_turn().await;
         let mut readable = pin!(self.readable());
-        let arrived = poll_fn(|context| {
-            if is_called() {
-                return Poll::Ready(Ok(false));
-            }
-            let polled = readable.as_mut().poll(context).map_ok(|()| true);
+        poll_fn(|context| {
+            let polled = readable.as_mut().poll(context);
             if polled.is_pending() {
                 timers.has_waited();
             }
             polled
         })
         .await?;
-        if arrived {
-            self.reads_left.set(READS_PER_TURN);
-        }
-        Ok(arrived)
+        self.reads_left.set(READS_PER_TURN);
+        Ok(())
     }
 
     /// Waits until a write would move bytes, without a deadline.

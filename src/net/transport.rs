@@ -50,16 +50,12 @@ impl Transport {
         self.socket().arrival(timers, deadline_ms)
     }
 
-    /// Like [`Transport::arrival`], without a deadline. False: `is_called` ended the wait.
+    /// Like [`Transport::arrival`], without a deadline.
     ///
     /// # Errors
     /// The error of the poll.
-    pub fn arrival_unless(
-        &self,
-        timers: &Timers,
-        is_called: impl Fn() -> bool,
-    ) -> impl Future<Output = io::Result<bool>> {
-        self.socket().arrival_unless(timers, is_called)
+    pub fn arrival_at_last(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
+        self.socket().arrival_at_last(timers)
     }
 
     /// Waits until a send would move bytes, without a deadline.

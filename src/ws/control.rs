@@ -9,9 +9,17 @@ pub struct ControlFrame {
 }
 
 impl ControlFrame {
+    /// The longest one, in bytes: a header with a mask, and the longest payload.
+    pub const BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_MAX as usize;
+
     /// The frame's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The frame's bytes, to be sent piece by piece.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// `mask`: the frame goes to a server (RFC 6455 §5.1). A payload over 125 bytes is cut.

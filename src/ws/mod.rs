@@ -13,7 +13,7 @@ mod track;
 pub use control::{ControlFrame, carries, close, ping};
 pub use frame::{FrameRules, Header, Misbehaviour, Opcode, Sender};
 pub use handshake::{KEY_BYTES, accept_key, is_key};
-pub use track::{FrameRefusal, Passage, Then, Track, Verdict};
+pub use track::{FrameRefusal, Passage, Position, Then, Track, Verdict};
 
 /// The closing codes that the gateway sends (RFC 6455 §7.4.1, and the IANA registry for 1012).
 pub mod code {

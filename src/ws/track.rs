@@ -14,15 +14,22 @@
 use super::frame::{CONTROL_PAYLOAD_MAX, FrameRules, Header, Misbehaviour, Opcode};
 
 /// The state of one direction of a tunnel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
     rules: FrameRules,
+    position: Position,
+}
+
+/// How far the frames of one direction have passed. With the rules it is all that a track knows, so a track can go on
+/// in another process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
     /// Payload bytes that are still to pass of the current frame.
-    payload_left: u64,
+    pub payload_left: u64,
     /// Payload bytes of the current message, over all its frames so far.
-    message_bytes: u64,
+    pub message_bytes: u64,
     /// A message has begun, and its last frame has not come.
-    in_message: bool,
+    pub in_message: bool,
 }
 
 /// What the relay does with the available bytes.
@@ -80,17 +87,27 @@ impl Track {
 
     /// A direction in which nothing has passed yet.
     pub fn new(rules: FrameRules) -> Track {
-        Track { rules, payload_left: 0, message_bytes: 0, in_message: false }
+        Track::resume(rules, Position::default())
+    }
+
+    /// A direction that goes on where another track with these rules was.
+    pub fn resume(rules: FrameRules, position: Position) -> Track {
+        Track { rules, position }
+    }
+
+    /// How far the frames have passed.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// Whether the bytes that have passed end between two frames.
     pub fn is_between_frames(&self) -> bool {
-        self.payload_left == 0
+        self.position.payload_left == 0
     }
 
     /// Payload bytes of the current frame that have not passed yet.
     pub fn payload_left(&self) -> u64 {
-        self.payload_left
+        self.position.payload_left
     }
 
     /// Counts bytes of the current payload that were forwarded another way (spliced).
@@ -98,8 +115,8 @@ impl Track {
     /// # Panics
     /// If the payload has fewer bytes left.
     pub fn passed(&mut self, bytes: u64) {
-        assert!(bytes <= self.payload_left, "more went on than the frame has");
-        self.payload_left -= bytes;
+        assert!(bytes <= self.position.payload_left, "more went on than the frame has");
+        self.position.payload_left -= bytes;
     }
 
     /// Follows the available bytes. `judge` is called once for every frame that it does not hold: for a data frame with
@@ -107,10 +124,10 @@ impl Track {
     pub fn advance(&mut self, bytes: &[u8], mut judge: impl FnMut(&Header, &[u8]) -> Verdict) -> Passage {
         let mut pass = 0;
         loop {
-            let arrived = self.payload_left.min((bytes.len() - pass) as u64);
-            self.payload_left -= arrived;
+            let arrived = self.position.payload_left.min((bytes.len() - pass) as u64);
+            self.position.payload_left -= arrived;
             pass += arrived as usize;
-            if self.payload_left > 0 {
+            if self.position.payload_left > 0 {
                 return Passage { pass, then: Then::Await };
             }
             let rest = &bytes[pass..];
@@ -143,17 +160,17 @@ impl Track {
             return Ok(None);
         };
         match header.opcode {
-            Opcode::Continuation if !self.in_message => {
+            Opcode::Continuation if !self.position.in_message => {
                 return Err(FrameRefusal::Broken(Misbehaviour::NothingToContinue));
             }
-            Opcode::Text | Opcode::Binary if self.in_message => {
+            Opcode::Text | Opcode::Binary if self.position.in_message => {
                 return Err(FrameRefusal::Broken(Misbehaviour::MessageInsideMessage));
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(Some(header)),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
         let bytes_max = self.rules.message_bytes_max;
-        if bytes_max > 0 && self.message_bytes.saturating_add(header.payload) > bytes_max {
+        if bytes_max > 0 && self.position.message_bytes.saturating_add(header.payload) > bytes_max {
             return Err(FrameRefusal::TooBig);
         }
         Ok(Some(header))
@@ -161,9 +178,10 @@ impl Track {
 
     /// A data frame begins to pass.
     fn begin(&mut self, header: &Header) {
-        self.payload_left = header.payload;
-        self.in_message = !header.fin;
-        self.message_bytes = if header.fin { 0 } else { self.message_bytes.saturating_add(header.payload) };
+        self.position.payload_left = header.payload;
+        self.position.in_message = !header.fin;
+        let message_bytes = self.position.message_bytes.saturating_add(header.payload);
+        self.position.message_bytes = if header.fin { 0 } else { message_bytes };
     }
 }
 

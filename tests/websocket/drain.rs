@@ -690,28 +690,6 @@ fn a_drain_finds_a_place_between_the_frames_of_peers_that_never_pause() {
 }
 
 #[test]
-fn who_ignores_the_goodbye_of_a_drain_is_cut_off_at_its_deadline() {
-    let _alone = alone();
-    // Reads on and answers nothing.
-    let crowd = Crowd::new(|peer| peer.arrived.clear());
-    let mut gateway = crowd.gateway().cores("2").env("SHUTDOWN_TIMEOUT", "2s").start();
-    let mut peers = open(&gateway, 20);
-    gateway.signal(Signal::TERM);
-    let since = Instant::now();
-    let mut codes = vec![None; peers.len()];
-    turn_until(&mut peers, "every tunnel is cut off", |peers| {
-        for (peer, code) in peers.iter_mut().zip(&mut codes) {
-            *code = code.or_else(|| Frame::take(&mut peer.arrived)?.code());
-        }
-        peers.iter().all(|peer| peer.is_over)
-    });
-    assert!(since.elapsed() >= Duration::from_millis(1_700), "{:?}", since.elapsed());
-    assert_eq!(codes, vec![Some(1012); 20]);
-    assert_eq!(gateway.wait().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
-}
-
-#[test]
 fn a_client_lost_within_a_frame_while_the_core_drains_does_not_keep_its_upstream_waiting() {
     let _alone = alone();
     let ends = Arc::new(AtomicU64::new(0));

@@ -230,21 +230,6 @@ fn close_frames_pass_untouched_and_nothing_behind_them() {
 }
 
 #[test]
-fn peers_that_do_not_close_after_their_close_frames_are_cut_off() {
-    let stage = Stage::new("auto");
-    let (mut client, mut upstream) = stage.tunnel();
-    client.send(Frame::close(1000, ""));
-    assert_eq!(upstream.read(), Frame::close(1000, ""));
-    upstream.send(Frame::close(1000, ""));
-    assert_eq!(client.read(), Frame::close(1000, ""));
-    let since = Instant::now();
-    assert_ne!(client.end().0, Heard::Nothing);
-    assert_ne!(upstream.end().0, Heard::Nothing);
-    assert!(since.elapsed() > Duration::from_secs(3), "{:?}", since.elapsed());
-    stage.expect_nothing_left();
-}
-
-#[test]
 fn a_reset_is_passed_on_as_a_reset() {
     for driver in DRIVERS {
         let stage = Stage::new(driver);

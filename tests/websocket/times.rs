@@ -34,39 +34,6 @@ fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
 }
 
 #[test]
-fn a_quiet_client_is_pinged_at_every_interval() {
-    let (origin, _told) = telling();
-    for idle in ["20s", "0s"] {
-        let gateway = Gateway::builder()
-            .everywhere(&origin)
-            .env("WS_PING_INTERVAL", "1s")
-            .env("WS_IDLE_TIMEOUT", idle)
-            .start();
-        let mut socket = Socket::open(&gateway, "ann");
-        let since = Instant::now();
-        for _ in 0..4 {
-            let ping = socket.read();
-            assert_eq!(ping.first, 0x89);
-            socket.send(Frame::pong(&ping.payload));
-        }
-        assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
-    }
-}
-
-#[test]
-fn a_client_that_talks_is_not_pinged() {
-    let origin = echoing();
-    let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
-    let mut socket = Socket::open(&gateway, "ann");
-    let since = Instant::now();
-    while since.elapsed() < Duration::from_millis(2_500) {
-        socket.expect_echo("hi");
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(gateway.metric("tunnel_pings_total"), 0);
-}
-
-#[test]
 fn a_ping_that_is_not_answered_for_two_intervals_ends_the_tunnel() {
     let (origin, told) = telling();
     let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
@@ -79,22 +46,6 @@ fn a_ping_that_is_not_answered_for_two_intervals_ends_the_tunnel() {
     assert_eq!(upstream_code(&told), Some(1001));
     eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"ping_unanswered\"}") == 1);
     assert_eq!(gateway.metric("tunnel_pings_total"), 1);
-}
-
-#[test]
-fn a_ping_waits_for_the_end_of_a_frame_that_is_on_its_way() {
-    let origin = Origin::new(|exchange| {
-        let Some(side) = ServerSide::accept(exchange) else { return };
-        let frame = Frame::new(0x82, vec![9; 200_000]).plain();
-        side.exchange.write(&frame[..100_000]);
-        side.exchange.sleep_ms(2_500);
-        side.exchange.write(&frame[100_000..]);
-        side.exchange.wait_closed();
-    });
-    let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
-    let mut socket = Socket::open(&gateway, "ann");
-    assert_eq!(socket.read(), Frame::new(0x82, vec![9; 200_000]));
-    assert_eq!(socket.read().first, 0x89);
 }
 
 #[test]
@@ -158,33 +109,6 @@ fn a_slow_reader_has_the_time_to_come_to_its_ping() {
 }
 
 #[test]
-fn a_frame_on_its_way_is_finished_before_a_goodbye_whatever_the_client_says_meanwhile() {
-    let frame = Frame::new(0x82, vec![9; 300_000]);
-    for says_close in [true, false] {
-        let bytes = frame.plain();
-        let origin = Origin::new(move |exchange| {
-            let Some(side) = ServerSide::accept(exchange) else { return };
-            side.exchange.write(&bytes[..150_000]);
-            side.exchange.sleep_ms(2_500);
-            side.exchange.write(&bytes[150_000..]);
-            side.exchange.wait_closed();
-        });
-        let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
-        let mut socket = Socket::open(&gateway, "ann");
-        thread::sleep(Duration::from_millis(1_500));
-        match says_close {
-            true => {
-                socket.send(Frame::close(1000, ""));
-            }
-            false => socket.client().half_close(),
-        }
-        assert!(socket.read() == frame, "the whole frame comes first");
-        assert_eq!(socket.read().code(), Some(1001));
-        assert_eq!(socket.try_read(), None);
-    }
-}
-
-#[test]
 fn a_tunnel_that_is_cut_off_by_the_end_of_a_drain_has_its_line() {
     for driver in ["auto", "epoll"] {
         let (origin, _told) = telling();
@@ -219,22 +143,6 @@ fn a_client_that_says_nothing_at_all_ends_at_the_idle_timeout() {
 }
 
 #[test]
-fn a_lifetime_ends_a_busy_tunnel_too() {
-    let origin = echoing();
-    let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
-    let mut socket = Socket::open(&gateway, "ann");
-    let close = loop {
-        socket.send(Frame::text("hi"));
-        match socket.read() {
-            frame if frame.first == 0x81 => thread::sleep(Duration::from_millis(20)),
-            frame => break frame,
-        }
-    };
-    assert_eq!((close.code(), &close.payload[2..]), (Some(1001), &b"lifetime over"[..]));
-    eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"lifetime_over\"}") == 1);
-}
-
-#[test]
 fn a_tunnel_ends_with_its_token_unless_the_operator_says_otherwise() {
     for (expiry, closes) in [("close", true), ("ignore", false)] {
         let (origin, told) = telling();
@@ -256,18 +164,6 @@ fn a_tunnel_ends_with_its_token_unless_the_operator_says_otherwise() {
             gateway.metric("tunnels_closed_total{reason=\"token_expired\"}") == 1
         });
     }
-}
-
-#[test]
-fn a_client_that_does_not_answer_a_goodbye_is_cut_off() {
-    let (origin, _told) = telling();
-    let gateway = Gateway::builder().everywhere(&origin).env("WS_MAX_LIFETIME", "1s").start();
-    let mut socket = Socket::open(&gateway, "ann");
-    assert_eq!(socket.read().code(), Some(1001));
-    let since = Instant::now();
-    assert_eq!(socket.try_read(), None);
-    assert!(since.elapsed() < Duration::from_secs(7), "{:?}", since.elapsed());
-    eventually("the tunnel ends", || gateway.metric("tunnels_open") == 0);
 }
 
 /// `TIMER_KEEPALIVE` as /proc/net/tcp writes it.

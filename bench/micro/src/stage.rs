@@ -7,6 +7,7 @@ use realchat_gateway::config::keys::tokens::JWT_SECRET;
 use realchat_gateway::config::{Config, Written, lower};
 use realchat_gateway::control::mailbox;
 use realchat_gateway::gateway::core::{Core, Metrics, Prepared, Replacement, Resources};
+use realchat_gateway::gateway::websocket::slots::TunnelSlots;
 use realchat_gateway::gateway::websocket::tunnel::Tunnels;
 use realchat_gateway::limit::Store;
 use realchat_gateway::route::RouteTable;
@@ -27,7 +28,7 @@ pub fn core() -> Core {
         metrics,
         access_log: None,
         readiness: Arc::default(),
-        tunnels: Tunnels::new(siblings, 0, Tunnels::slots(1), Arc::default()),
+        tunnels: Tunnels::new(siblings, 0, TunnelSlots::new(1), Arc::default()),
         store: Store::Off,
         connections_room: 1,
     });

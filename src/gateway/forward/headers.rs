@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config;
 use crate::gateway::core::request_id::{RequestId, RequestIds};
 use crate::gateway::cors::CorsPolicy;
-use crate::http::{Field, FieldKind, Request, Response, http_date, push_decimal};
+use crate::http::{AddressText, Field, FieldKind, Request, Response, http_date, push_decimal};
 use crate::limit::Quota;
 use crate::message::HeadWriter;
 
@@ -75,29 +75,35 @@ pub fn passes_upstream(field: &Field, route: &config::Route, is_peer_trusted: bo
 
 fn compose_forwarding(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
     let believed = |kind| request.only(kind).filter(|_| context.is_peer_trusted);
-    head.begin_field(b"X-Forwarded-For");
-    put_believed(head, request, context, FieldKind::XForwardedFor);
-    put_address(head, context.peer);
-    head.end_field();
+    let peer = AddressText::new(context.peer);
+    compose_list(head, (b"X-Forwarded-For", FieldKind::XForwardedFor), peer.as_bytes(), request, context);
     let proto = believed(FieldKind::XForwardedProto).filter(|proto| matches!(*proto, b"http" | b"https"));
     head.field(b"X-Forwarded-Proto", proto.unwrap_or(b"http"));
     let host = believed(FieldKind::XForwardedHost).unwrap_or(request.host());
     if !host.is_empty() {
         head.field(b"X-Forwarded-Host", host);
     }
-    head.begin_field(b"Via");
-    put_believed(head, request, context, FieldKind::Via);
-    head.put_value([b"1.1 realchat-gateway"]);
-    head.end_field();
+    compose_list(head, (b"Via", FieldKind::Via), b"1.1 realchat-gateway", request, context);
 }
 
-/// The list that a trusted proxy has begun goes on.
-fn put_believed(head: &mut HeadWriter, request: &Request, context: &Context<'_>, kind: FieldKind) {
-    if context.is_peer_trusted {
-        for value in request.values(kind).filter(|value| !value.is_empty()) {
-            head.put_value([value, b", "]);
-        }
+/// Writes a list that ends with `last`: a trusted proxy's own list, and its continuation.
+#[inline(always)]
+fn compose_list(
+    head: &mut HeadWriter,
+    (name, kind): (&[u8], FieldKind),
+    last: &[u8],
+    request: &Request,
+    context: &Context<'_>,
+) {
+    if !context.is_peer_trusted {
+        return head.field(name, last);
     }
+    head.begin_field(name);
+    for value in request.values(kind).filter(|value| !value.is_empty()) {
+        head.put_value([value, b", "]);
+    }
+    head.put_value([last]);
+    head.end_field();
 }
 
 /// W3C Trace Context: the parent of a trusted proxy goes on; any other request begins a trace, whose id is the
@@ -194,29 +200,4 @@ pub fn compose_date(head: &mut HeadWriter) {
     let mut date = [0; 29];
     http_date(clock::unix_s(), &mut date);
     head.field(b"Date", &date);
-}
-
-/// Writes an address into a value, without a `String`; an IPv4 address without a formatter, too.
-fn put_address(head: &mut HeadWriter, address: IpAddr) {
-    use std::io::Write;
-    if let IpAddr::V4(address) = address {
-        let [a, b, c, d] = address.octets().map(u64::from);
-        let digits = [&mut [0; 20], &mut [0; 20], &mut [0; 20], &mut [0; 20]];
-        let [one, two, three, four] = digits;
-        return head.put_value([
-            push_decimal(a, one),
-            b".",
-            push_decimal(b, two),
-            b".",
-            push_decimal(c, three),
-            b".",
-            push_decimal(d, four),
-        ]);
-    }
-    let mut text = [0; 45];
-    let mut rest = &mut text[..];
-    // 45 bytes hold the longest IPv6 text (RFC 4291 §2.2), so this cannot come short.
-    let _ = write!(rest, "{address}");
-    let left = rest.len();
-    head.put_value([&text[..45 - left]]);
 }

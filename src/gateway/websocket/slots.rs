@@ -1,8 +1,56 @@
-//! How many tunnels each user has in this process.
+//! How many tunnels each core and each user has in this process: counted slots, given back on drop.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The slots of each core that are taken, by tunnels and by handshakes. Shared by all cores and exact, so that no bound
+/// is passed while handshakes are under way; written when one begins and when a tunnel ends.
+#[derive(Clone)]
+pub struct TunnelSlots {
+    taken: Arc<[AtomicU64]>,
+}
+
+/// Evidence that a core has a slot for a tunnel, from its handshake on. Dropped, it gives the slot back.
+pub struct TunnelSlot {
+    slots: TunnelSlots,
+    core: usize,
+}
+
+impl TunnelSlots {
+    /// No slot is taken yet.
+    pub fn new(cores: usize) -> TunnelSlots {
+        TunnelSlots { taken: (0..cores).map(|_| AtomicU64::default()).collect() }
+    }
+
+    /// Takes a slot of this core. `None`: `max` of them are taken. Two cores may try at once: the one that finds too
+    /// many steps back.
+    pub fn take(&self, core: usize, max: u64) -> Option<TunnelSlot> {
+        let before = self.taken[core].fetch_add(1, Ordering::Relaxed);
+        // Made in any case: dropped, it gives back what was taken.
+        let slot = TunnelSlot { slots: self.clone(), core };
+        (before < max).then_some(slot)
+    }
+
+    /// How many slots of this core are taken.
+    pub fn taken(&self, core: usize) -> u64 {
+        self.taken[core].load(Ordering::Relaxed)
+    }
+}
+
+impl TunnelSlot {
+    /// The core whose slot it is.
+    pub fn core(&self) -> usize {
+        self.core
+    }
+}
+
+impl Drop for TunnelSlot {
+    fn drop(&mut self) {
+        self.slots.taken[self.core].fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The tunnels of every user. One for all cores: a user's tunnels are on any of them. A lock is held for a look into a
 /// map, when a tunnel begins and when it ends, and only if there is a bound at all.
@@ -11,9 +59,9 @@ pub struct UserSlots {
     hasher: RandomState,
 }
 
-/// Evidence that a user may have one more tunnel. Dropped, it gives the place back.
+/// Evidence that a user may have one more tunnel. Dropped, it gives the slot back.
 pub struct UserSlot {
-    seats: Arc<UserSlots>,
+    slots: Arc<UserSlots>,
     user: Box<str>,
 }
 
@@ -32,7 +80,7 @@ impl UserSlots {
             return None;
         }
         shard.insert(user.into(), count + 1);
-        Some(UserSlot { seats: self.clone(), user: user.into() })
+        Some(UserSlot { slots: self.clone(), user: user.into() })
     }
 
     fn shard(&self, user: &str) -> MutexGuard<'_, HashMap<Box<str>, u32>> {
@@ -43,7 +91,7 @@ impl UserSlots {
 
 impl Drop for UserSlot {
     fn drop(&mut self) {
-        let mut shard = self.seats.shard(&self.user);
+        let mut shard = self.slots.shard(&self.user);
         match shard.get_mut(&self.user) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(shard.remove(&self.user)),
@@ -60,12 +108,12 @@ mod tests {
 
     #[test]
     fn a_user_has_so_many_and_each_that_ends_makes_room() {
-        let seats = Arc::new(UserSlots::default());
-        let taken: Vec<_> = (0..3).map(|_| seats.take("ann", 2)).collect();
+        let slots = Arc::new(UserSlots::default());
+        let taken: Vec<_> = (0..3).map(|_| slots.take("ann", 2)).collect();
         assert_eq!(taken.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
-        assert!(seats.take("bob", 2).is_some());
+        assert!(slots.take("bob", 2).is_some());
         drop(taken);
-        assert!(seats.take("ann", 1).is_some());
-        assert!(seats.shards.iter().all(|shard| shard.lock().unwrap().is_empty()), "nobody is left behind");
+        assert!(slots.take("ann", 1).is_some());
+        assert!(slots.shards.iter().all(|shard| shard.lock().unwrap().is_empty()), "nobody is left behind");
     }
 }

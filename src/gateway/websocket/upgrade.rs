@@ -5,8 +5,8 @@ use std::pin::pin;
 
 use super::handshake;
 use super::metrics::TunnelMetrics;
-use super::slots::UserSlot;
-use super::tunnel::{Handover, TunnelSlot};
+use super::slots::{TunnelSlot, UserSlot};
+use super::tunnel::Handover;
 use crate::auth::Identity;
 use crate::downstream::Outcome;
 use crate::gateway::admission::Admission;
@@ -188,7 +188,7 @@ async fn begin(
         has_extension: switched.has_extension,
         expires_unix_s: identity.expires_unix_s(),
         rules: exchange.core.snapshot.config.websocket.clone(),
-        ticket: exchange.record.hand_over(exchange.core, exchange.request),
+        context: exchange.record.hand_over(exchange.core, exchange.request),
         slot: switched.tunnel_slot,
         user_slot: switched.user_slot,
     })))

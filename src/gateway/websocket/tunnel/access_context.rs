@@ -1,32 +1,42 @@
-//! The access-log context of a tunnel: what the line of a tunnel says about its handshake.
+//! The access-log context of a tunnel: what its line says about the handshake.
 
 use std::net::IpAddr;
 
-use crate::clock;
-use crate::net::Endpoint;
-use crate::telemetry::{AccessLog, AccessRecord, TunnelRecord};
+use super::judge::Tally;
+use crate::telemetry::{AccessRecord, TunnelRecord};
 
-/// What a tunnel remembers of its handshake. It may go to another core with it.
-#[derive(Debug)]
+/// What a tunnel remembers of its handshake. It goes with the tunnel to another core, or to another process.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessContext {
-    pub(in crate::gateway) begun_us: u64,
-    pub(in crate::gateway) client: IpAddr,
-    pub(in crate::gateway) id: Box<[u8]>,
-    pub(in crate::gateway) path: Box<[u8]>,
-    pub(in crate::gateway) route: Option<Box<str>>,
-    pub(in crate::gateway) user: Option<Box<str>>,
-    pub(in crate::gateway) head_bytes_in: u64,
-    pub(in crate::gateway) head_bytes_out: u64,
-    pub(in crate::gateway) connect_us: Option<u64>,
-    pub(in crate::gateway) upstream_head_us: Option<u64>,
-    pub(in crate::gateway) endpoint: Option<Endpoint>,
+    /// When the handshake began, in µs of the monotonic clock.
+    pub begun_us: u64,
+    /// The client's address, after `X-Forwarded-For` of trusted proxies.
+    pub client: IpAddr,
+    /// The request's id.
+    pub id: Box<[u8]>,
+    /// The path without its query.
+    pub path: Box<[u8]>,
+    /// The route's name.
+    pub route: Option<Box<str>>,
+    /// The verified subject.
+    pub user: Option<Box<str>>,
+    /// Bytes of the request's head.
+    pub head_bytes_in: u64,
+    /// Bytes of the response's head.
+    pub head_bytes_out: u64,
+    /// How long connecting to the upstream took.
+    pub connect_us: Option<u64>,
+    /// From the handshake's first byte upstream to the answer's head.
+    pub upstream_head_us: Option<u64>,
+    /// The upstream's address.
+    pub upstream: Option<Box<str>>,
 }
 
 impl AccessContext {
-    /// Writes the line of a tunnel that has ended after so many bytes of frames from the client and to it.
-    pub fn finish(&self, log: &mut AccessLog, bytes_in: u64, bytes_out: u64, tunnel: TunnelRecord) {
-        let line = AccessRecord {
-            time_us: clock::unix_us(),
+    /// The line of a tunnel that ended at this moment of both clocks, in µs.
+    pub fn record(&self, unix_us: u64, now_us: u64, tally: &Tally, tunnel: TunnelRecord) -> AccessRecord<'_> {
+        AccessRecord {
+            time_us: unix_us,
             request_id: &self.id,
             client: self.client,
             method: b"GET",
@@ -36,15 +46,14 @@ impl AccessContext {
             status: 101,
             code: None,
             cause: None,
-            bytes_in: self.head_bytes_in + bytes_in,
-            bytes_out: self.head_bytes_out + bytes_out,
-            total_us: clock::now_us() - self.begun_us,
+            bytes_in: self.head_bytes_in.saturating_add(tally.bytes_in),
+            bytes_out: self.head_bytes_out.saturating_add(tally.bytes_out),
+            total_us: now_us.saturating_sub(self.begun_us),
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
             tunnel: Some(tunnel),
-            upstream: self.endpoint.as_ref().map(Endpoint::text),
+            upstream: self.upstream.as_deref(),
             reused: Some(false),
-        };
-        log.record(&line);
+        }
     }
 }

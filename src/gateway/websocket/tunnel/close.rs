@@ -1,25 +1,33 @@
-//! How a tunnel says goodbye: what each side is told, when the drain comes to whom, how long it may take.
+//! The close handshake that the gateway begins: which codes the peers get, and how long it may take.
 
-use std::cell::Cell;
-
-use super::{Side, Tunnel};
-use crate::clock;
-use crate::limits::{DRAIN_CUT_MS, TUNNEL_CLOSE_MS};
+use crate::limits::TUNNEL_CLOSE_MS;
 use crate::telemetry::TunnelEnd;
 use crate::ws::{self, ControlFrame, code};
 
-/// A goodbye that is under way.
+use super::direction::Direction;
+
+/// A close handshake of the gateway's that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Farewell {
-    end: TunnelEnd,
-    /// Then the tunnel is cut off.
+pub struct Closing {
+    /// Why the gateway closes. It decides the codes.
+    pub(super) reason: TunnelEnd,
+    /// When the tunnel is cut off, whatever is missing.
     pub(super) deadline_ms: u64,
+    /// Our Close frame has gone to the client.
+    pub(super) has_told_client: bool,
+    /// When the client had nothing more to say; `None`: it may have.
+    pub(super) client_done_ms: Option<u64>,
 }
 
-impl Farewell {
-    /// What the client is told, and why.
-    fn to_client(self) -> (u16, &'static str) {
-        match self.end {
+impl Closing {
+    /// Nobody has heard of it yet.
+    pub fn new(reason: TunnelEnd, deadline_ms: u64) -> Closing {
+        Closing { reason, deadline_ms, has_told_client: false, client_done_ms: None }
+    }
+
+    /// The code that the client gets, and the reason in words.
+    pub fn to_client(&self) -> (u16, &'static str) {
+        match self.reason {
             TunnelEnd::Drained => (code::SERVICE_RESTART, "service restart"),
             TunnelEnd::TokenExpired => (code::POLICY, "token expired"),
             TunnelEnd::TooManyMessages => (code::POLICY, "too many messages"),
@@ -38,104 +46,48 @@ impl Farewell {
     }
 
     fn to_upstream(self) -> u16 {
-        match self.end {
+        match self.reason {
             TunnelEnd::UpstreamMisbehaved => code::PROTOCOL_ERROR,
             _ => code::GOING_AWAY,
         }
     }
 
-    /// What the client sends can no longer be followed, so its own Close frame will not be found.
-    pub(super) fn is_deaf(self) -> bool {
+    /// The framing of what the client sends is lost: its own Close frame will not be found.
+    pub fn is_framing_lost(&self) -> bool {
         matches!(
-            self.end,
+            self.reason,
             TunnelEnd::ClientMisbehaved | TunnelEnd::MessageTooBig | TunnelEnd::TooManyMessages
         )
     }
 
-    /// The Close frame for where this course leads. What goes upstream is a client's, so it is masked.
-    pub(super) fn frame(self, side: Side, mask: [u8; 4]) -> ControlFrame {
+    /// The Close frame for the sink of a direction. A frame to the upstream is a client's, so it is masked.
+    pub fn frame(&self, direction: Direction, mask: [u8; 4]) -> ControlFrame {
         let (code, reason) = self.to_client();
-        match side {
-            Side::Up => ws::close(self.to_upstream(), reason, Some(mask)),
-            Side::Down => ws::close(code, reason, None),
+        match direction {
+            Direction::Up => ws::close(self.to_upstream(), reason, Some(mask)),
+            Direction::Down => ws::close(code, reason, None),
         }
     }
-}
 
-impl Tunnel {
-    /// Begins to say goodbye, unless that is under way.
-    pub(super) fn part(&self, end: TunnelEnd) {
-        if self.farewell.get().is_some() {
-            return;
-        }
-        let now_ms = clock::now_ms();
-        // "the socket has until the deadline": a drain leaves as much time as there is.
-        let deadline_ms = match end {
-            TunnelEnd::Drained => self.resources.drain_schedule.deadline_ms().max(now_ms),
-            _ => now_ms + TUNNEL_CLOSE_MS,
-        };
-        let farewell = Farewell { end, deadline_ms };
-        self.farewell.set(Some(farewell));
-        self.close_code.set(self.close_code.get().or(Some(farewell.to_client().0)));
-        self.saw_end(end);
-    }
-}
-
-/// When a drain comes to which tunnel: one after the other, evenly over the first part of the time that there is, so
-/// that their clients do not come back all at once.
-#[derive(Debug, Default)]
-pub struct DrainSchedule {
-    begun_ms: Cell<u64>,
-    timeout_ms: Cell<u64>,
-    /// Tunnels that there were when the drain began.
-    count: Cell<u64>,
-    /// Whose turn it is next.
-    turn: Cell<u64>,
-}
-
-impl DrainSchedule {
-    /// The drain begins with so many tunnels and has so much time.
-    pub fn begin(&self, now_ms: u64, count: u64, timeout_ms: u64) {
-        self.begun_ms.set(now_ms);
-        self.timeout_ms.set(timeout_ms);
-        self.count.set(count);
+    /// When the tunnel is cut off: at the deadline, or some time after the client was done, if that is earlier.
+    pub fn cut_ms(&self) -> u64 {
+        let after_client = self.client_done_ms.map(|done_ms| done_ms.saturating_add(TUNNEL_CLOSE_MS));
+        after_client.map_or(self.deadline_ms, |cut_ms| cut_ms.min(self.deadline_ms))
     }
 
-    /// When the next tunnel that asks is to leave.
-    pub fn next_ms(&self) -> u64 {
-        let turn = self.turn.replace(self.turn.get() + 1);
-        let window_ms = self.timeout_ms.get() / 100 * WINDOW_PERCENT;
-        // A tunnel that began after the drain leaves with the last.
-        let count = self.count.get().max(1);
-        self.begun_ms.get() + window_ms * turn.min(count) / count
-    }
-
-    /// When what is left is cut off: a moment before the process ends, so that what is remembered of it is told.
-    pub fn deadline_ms(&self) -> u64 {
-        let timeout_ms = self.timeout_ms.get();
-        self.begun_ms.get() + timeout_ms - DRAIN_CUT_MS.min(timeout_ms / 4)
+    /// Both Close frames of the client's connection have passed: "The server MUST close first" (RFC 6455 §7.1.1).
+    pub fn may_end_client(&self) -> bool {
+        self.has_told_client && self.client_done_ms.is_some()
     }
 }
-
-/// The part of `SHUTDOWN_TIMEOUT` over which goodbyes are spread, in percent. The rest is for closing handshakes.
-const WINDOW_PERCENT: u64 = 80;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn departures_are_spread_over_the_first_four_fifths() {
-        let drain_schedule = DrainSchedule::default();
-        drain_schedule.begin(1_000, 4, 10_000);
-        let times: Vec<u64> = (0..6).map(|_| drain_schedule.next_ms()).collect();
-        assert_eq!(times, [1_000, 3_000, 5_000, 7_000, 9_000, 9_000]);
-        assert_eq!(drain_schedule.deadline_ms(), 11_000 - DRAIN_CUT_MS);
-    }
-
-    #[test]
     fn every_end_has_its_codes() {
-        for (end, to_client, to_upstream) in [
+        for (reason, to_client, to_upstream) in [
             (TunnelEnd::Drained, 1012, 1001),
             (TunnelEnd::TokenExpired, 1008, 1001),
             (TunnelEnd::TooManyMessages, 1008, 1001),
@@ -146,8 +98,22 @@ mod tests {
             (TunnelEnd::Idle, 1001, 1001),
             (TunnelEnd::PingUnanswered, 1001, 1001),
         ] {
-            let farewell = Farewell { end, deadline_ms: 0 };
-            assert_eq!((farewell.to_client().0, farewell.to_upstream()), (to_client, to_upstream), "{end:?}");
+            let closing = Closing::new(reason, 0);
+            assert_eq!(
+                (closing.to_client().0, closing.to_upstream()),
+                (to_client, to_upstream),
+                "{reason:?}"
+            );
         }
+    }
+
+    #[test]
+    fn it_is_over_at_the_deadline_or_some_time_after_the_client_was_done() {
+        let mut closing = Closing::new(TunnelEnd::Drained, 20_000);
+        assert_eq!(closing.cut_ms(), 20_000);
+        closing.client_done_ms = Some(1_000);
+        assert_eq!(closing.cut_ms(), 1_000 + TUNNEL_CLOSE_MS);
+        closing.client_done_ms = Some(19_000);
+        assert_eq!(closing.cut_ms(), 20_000);
     }
 }

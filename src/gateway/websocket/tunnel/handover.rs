@@ -6,12 +6,11 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::access_context::AccessContext;
 use crate::config::WebSocket;
 use crate::gateway::core::metrics::ConnectionMetrics;
-use crate::gateway::websocket::slots::{UserSlot, UserSlots};
+use crate::gateway::websocket::slots::{TunnelSlot, TunnelSlots, UserSlot, UserSlots};
 use crate::limits::BALANCE_DIFFERENCE_MIN;
 
 /// A tunnel that has not begun: everything that another core needs.
@@ -31,10 +30,10 @@ pub struct Handover {
     /// What held when the handshake was taken, and holds for the tunnel.
     pub rules: Arc<WebSocket>,
     /// For the access log.
-    pub ticket: Option<Box<AccessContext>>,
-    /// The core's room for it: on that core it goes on.
+    pub context: Option<Box<AccessContext>>,
+    /// The core's slot for it: on that core it goes on.
     pub slot: TunnelSlot,
-    /// The user's place, if there is a bound.
+    /// The user's slot, if there is a bound.
     pub user_slot: Option<UserSlot>,
 }
 
@@ -52,50 +51,32 @@ pub struct Sibling {
 /// What a core knows about the tunnels of all cores.
 pub struct Tunnels {
     /// Every core, this one included.
-    pub(super) siblings: Arc<[Sibling]>,
+    siblings: Arc<[Sibling]>,
     /// This core's place among them.
-    pub(super) index: usize,
-    /// TunnelSlots of each core that are taken, by tunnels and by handshakes. Shared by all cores and exact, so that no bound
-    /// is passed while handshakes are under way; written when one begins and when a tunnel ends.
-    taken: Arc<[AtomicU64]>,
-    /// The places of users.
+    index: usize,
+    /// The slots of all cores.
+    slots: TunnelSlots,
+    /// The slots of all users.
     pub user_slots: Arc<UserSlots>,
 }
 
-/// Evidence that a core has room for a tunnel, from its handshake on. Dropped, it gives the room back.
-pub struct TunnelSlot {
-    taken: Arc<[AtomicU64]>,
-    pub(super) index: usize,
-}
-
-impl Drop for TunnelSlot {
-    fn drop(&mut self) {
-        self.taken[self.index].fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Tunnels {
-    /// The view of the core at this place. `taken` is the same for all of them.
+    /// The view of the core at this place. Both kinds of slots are the same for all of them.
     pub fn new(
         siblings: Arc<[Sibling]>,
         index: usize,
-        taken: Arc<[AtomicU64]>,
+        slots: TunnelSlots,
         user_slots: Arc<UserSlots>,
     ) -> Tunnels {
-        Tunnels { siblings, index, taken, user_slots }
+        Tunnels { siblings, index, slots, user_slots }
     }
 
-    /// No room is taken yet.
-    pub fn slots(cores: usize) -> Arc<[AtomicU64]> {
-        (0..cores).map(|_| AtomicU64::default()).collect()
-    }
-
-    /// TunnelSlot for one more tunnel, on the core that should have it. `None`: there is none.
+    /// A slot for one more tunnel, on the core that should have it. `None`: there is none.
     pub fn slot(&self, rules: &WebSocket) -> Option<TunnelSlot> {
         let max = rules.tunnels_max.map_or(u64::MAX, |max| max as u64);
         let slack_percent = rules.balance_slack_percent.map(u64::from);
         let other = slack_percent.and_then(|_| self.least_loaded());
-        let own = self.taken(self.index);
+        let own = self.slots.taken(self.index);
         let is_wanted = |(_, least): &(usize, u64)| {
             let difference_max = (own * slack_percent.unwrap_or(0) / 100).max(BALANCE_DIFFERENCE_MIN);
             own.saturating_sub(*least) > difference_max
@@ -103,26 +84,23 @@ impl Tunnels {
         let better = other.filter(is_wanted).map(|(index, _)| index);
         let fallback = other.map(|(index, _)| index);
         let choices = [better, Some(self.index), fallback];
-        choices.into_iter().flatten().find_map(|index| self.take(index, max))
+        choices.into_iter().flatten().find_map(|index| self.slots.take(index, max))
     }
 
-    /// One room of this core's, if it has one. Two cores may try at once: who finds too many steps back.
-    fn take(&self, index: usize, max: u64) -> Option<TunnelSlot> {
-        let before = self.taken[index].fetch_add(1, Ordering::Relaxed);
-        // Made in any case: dropped, it gives back what was taken.
-        let slot = TunnelSlot { taken: self.taken.clone(), index };
-        (before < max).then_some(slot)
-    }
-
-    fn taken(&self, index: usize) -> u64 {
-        self.taken[index].load(Ordering::Relaxed)
+    /// Gives a tunnel to the core that has the slot for it. It comes back if that is this core; and if the mailbox of
+    /// the other is full, with the other's slot: its bound is passed by one for a moment.
+    pub fn hand_over(&self, handover: Box<Handover>) -> Result<(), Box<Handover>> {
+        match handover.slot.core() {
+            here if here == self.index => Err(handover),
+            other => (self.siblings[other].give)(handover),
+        }
     }
 
     /// The other core with the fewest slots taken, and how many these are.
     fn least_loaded(&self) -> Option<(usize, u64)> {
         let others = self.siblings.iter().enumerate().filter(|(index, _)| *index != self.index);
         let open = others.filter(|(_, sibling)| sibling.connections.listening.get() > 0);
-        open.map(|(index, _)| (index, self.taken(index))).min_by_key(|(_, taken)| *taken)
+        open.map(|(index, _)| (index, self.slots.taken(index))).min_by_key(|(_, taken)| *taken)
     }
 }
 
@@ -138,9 +116,9 @@ mod tests {
 
     /// Core 0 of cores with so many slots taken.
     fn cores(taken: &[u64]) -> Tunnels {
-        let slots = Tunnels::slots(taken.len());
-        let siblings = taken.iter().zip(slots.iter()).map(|(taken, slot)| {
-            slot.store(*taken, Ordering::Relaxed);
+        let slots = TunnelSlots::new(taken.len());
+        let siblings = taken.iter().enumerate().map(|(core, taken)| {
+            (0..*taken).for_each(|_| std::mem::forget(slots.take(core, u64::MAX)));
             let connections = Arc::<ConnectionMetrics>::default();
             connections.listening.set(1);
             Sibling { connections, give: Box::new(|_| Ok(())) }
@@ -150,7 +128,7 @@ mod tests {
 
     /// The core that takes one more tunnel.
     fn goes_to(taken: &[u64], rules: &WebSocket) -> Option<usize> {
-        cores(taken).slot(rules).map(|slot| slot.index)
+        cores(taken).slot(rules).map(|slot| slot.core())
     }
 
     #[test]
@@ -177,11 +155,11 @@ mod tests {
     fn a_core_that_goes_away_gets_none() {
         let tunnels = cores(&[1_000, 0]);
         tunnels.siblings[1].connections.listening.set(0);
-        assert_eq!(tunnels.slot(&rules(None, "on")).map(|slot| slot.index), Some(0));
+        assert_eq!(tunnels.slot(&rules(None, "on")).map(|slot| slot.core()), Some(0));
     }
 
     #[test]
-    fn a_full_core_gives_away_what_another_has_room_for() {
+    fn a_full_core_gives_away_what_another_has_a_slot_for() {
         let (on, off) = (rules(Some("10"), "on"), rules(Some("10"), "off"));
         assert_eq!((goes_to(&[10, 9], &on), goes_to(&[10, 9], &off)), (Some(1), None));
         assert_eq!((goes_to(&[9, 10], &on), goes_to(&[9, 10], &off)), (Some(0), Some(0)));
@@ -192,8 +170,8 @@ mod tests {
     fn the_bound_holds_however_many_ask_at_once_and_slots_come_back() {
         let (tunnels, rules) = (cores(&[8, 7]), rules(Some("10"), "on"));
         let slots: Vec<_> = (0..9).filter_map(|_| tunnels.slot(&rules)).collect();
-        assert_eq!((slots.len(), tunnels.taken(0), tunnels.taken(1)), (5, 10, 10));
+        assert_eq!((slots.len(), tunnels.slots.taken(0), tunnels.slots.taken(1)), (5, 10, 10));
         drop(slots);
-        assert_eq!((tunnels.taken(0), tunnels.taken(1)), (8, 7));
+        assert_eq!((tunnels.slots.taken(0), tunnels.slots.taken(1)), (8, 7));
     }
 }

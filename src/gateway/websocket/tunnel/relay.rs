@@ -1,345 +1,251 @@
-//! One direction of a tunnel: follow the frames, pass on what may pass, and say goodbye between two of them.
+//! One direction of a tunnel as plain data: where its frames are, what has not gone on yet, what is to be done next.
+//!
+//! ```text
+//! at hand:  ┌ frames that pass ┐┌ our own pong ┐┌ not judged yet, or half a header ┐
+//!           └──────────────────┘└──────────────┘└──────────────────────────────────┘
+//!           ◀───── to_send ────▶◀── to_skip ──▶◀──────────── ahead ───────────────▶
+//! ```
+//!
+//! The track has counted what is to be sent, and what is in the pipe. So both are remembered here, and not by the task
+//! that waits for the sink.
 
-use super::close::Farewell;
-use super::{Broken, Ping, Side, Tunnel};
-use crate::clock;
+use super::direction::Direction;
+use super::rules::TunnelRules;
 use crate::limits::PIPE_BYTES;
-use crate::net::{Buffer, Pipe, StreamSocket, Transport};
 use crate::telemetry::TunnelEnd;
-use crate::ws::{self, ControlFrame, FrameRefusal, FrameRules, Sender, Then, Track, Verdict};
+use crate::ws::{FrameRefusal, FrameRules, Header, Position, Sender, Then, Track, Verdict};
 
 /// One direction, from its source to its sink.
-pub(super) struct Course<'t> {
-    tunnel: &'t Tunnel,
-    side: Side,
-    track: Track,
-    /// What has arrived and has not gone on. It owns memory only while there is something in it.
-    buffer: Buffer,
-    /// The beginning of a header or control frame, while its rest is waited for; else it owns nothing.
-    held: Vec<u8>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    pub(super) stage: Stage,
+    pub(super) track: Track,
+    /// Bytes at the front of those at hand that go to the sink.
+    pub(super) to_send: usize,
+    /// Bytes behind them that go nowhere.
+    pub(super) to_skip: usize,
+    /// What is behind both.
+    pub(super) ahead: Ahead,
+    /// Bytes in the pipe. There are none at hand then.
+    pub(super) piped: usize,
+    /// What is left to send of a frame of ours.
+    pub(super) own: Vec<u8>,
+    /// The bytes at hand while no buffer is borrowed for them: while the source is waited for, the beginning of a
+    /// header or control frame.
+    pub(super) held: Vec<u8>,
     /// The last frame was one to be spliced, so the next may be: its header is looked for with a small read, because
     /// what a read takes along of a payload is copied.
-    expects_bulk: bool,
+    pub(super) expects_bulk: bool,
 }
 
-/// What a course waits for.
-enum Event {
-    /// Bytes have arrived, or have gone by.
-    Bytes,
-    /// The source has sent its last.
-    End,
-    /// A goodbye or a ping is to be sent, and this is the place for it.
-    Called,
+/// How far a direction is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Frames pass.
+    Relaying,
+    /// Our Close frame is on its way to the sink.
+    SendingClose,
+    /// The source is followed to its own Close frame. Nothing of it passes.
+    AwaitingClose,
+    /// What the source sends is thrown away, to its end.
+    Discarding,
+    /// Nothing more is read or written.
+    Over,
 }
 
-impl<'t> Course<'t> {
+/// What is behind the bytes to send and to skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// Bytes that were not judged yet, or are to be judged again.
+    Unjudged,
+    /// Nothing, or the beginning of a frame: more bytes are needed.
+    Nothing,
+    /// The bytes to send end with a Close frame, with this code.
+    Closed(Option<u16>),
+    /// A frame that must not pass, and so the gateway closes the tunnel.
+    Refused(TunnelEnd),
+}
+
+/// What is to be done for a direction next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Show the bytes at hand to the state.
+    Judge,
+    /// Send so many of the bytes at hand.
+    Send(usize),
+    /// Send what is left of a frame of ours.
+    SendOwn,
+    /// Drop so many of the bytes at hand.
+    Skip(usize),
+    /// Move what is in the pipe to the sink.
+    Push,
+    /// Compose a frame of ours: here is the place for it.
+    Speak,
+    /// Take more from the source.
+    Receive(Receive),
+    /// Take more from the source and throw it away.
+    Discard,
+    /// Nothing: this direction is over.
+    Rest,
+}
+
+/// How more is taken from a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receive {
+    /// Payload bytes that a pipe may take; 0: what comes next is to be judged.
+    pub splice_bytes_max: usize,
+    /// They are enough for a pipe to be borrowed.
+    pub is_bulk: bool,
+    /// What a read may take at most.
+    pub read_bytes_max: usize,
+}
+
+impl Relay {
     /// `early`: what the source sent right behind its part of the handshake. It goes first.
-    pub(super) fn new(tunnel: &'t Tunnel, side: Side, early: &[u8]) -> Course<'t> {
-        let (sender, message_bytes_max) = match side {
-            Side::Up => (Sender::Client, tunnel.rules.message_bytes_max),
-            Side::Down => (Sender::Server, 0),
+    pub fn new(direction: Direction, rules: &TunnelRules, has_extension: bool, early: Vec<u8>) -> Relay {
+        let ahead = if early.is_empty() { Ahead::Nothing } else { Ahead::Unjudged };
+        Relay {
+            stage: Stage::Relaying,
+            track: track(direction, rules, has_extension, Position::default()),
+            to_send: 0,
+            to_skip: 0,
+            ahead,
+            piped: 0,
+            own: Vec::new(),
+            held: early,
+            expects_bulk: false,
+        }
+    }
+
+    /// What is to be done next. `speaks`: a frame of ours waits for its place in front of the sink.
+    pub fn work(&self, rules: &TunnelRules, speaks: bool) -> Work {
+        match self.stage {
+            Stage::Discarding => Work::Discard,
+            Stage::Over => Work::Rest,
+            _ if !self.own.is_empty() => Work::SendOwn,
+            _ if self.to_send > 0 => Work::Send(self.to_send),
+            _ if self.to_skip > 0 => Work::Skip(self.to_skip),
+            _ if self.piped > 0 => Work::Push,
+            Stage::Relaying if speaks && self.is_at_boundary() => Work::Speak,
+            _ if self.ahead == Ahead::Unjudged => Work::Judge,
+            _ => Work::Receive(self.receive(rules)),
+        }
+    }
+
+    fn receive(&self, rules: &TunnelRules) -> Receive {
+        let payload_left = match self.stage {
+            Stage::Relaying => self.track.payload_left(),
+            _ => 0,
         };
-        let rules = FrameRules { sender, has_extension: tunnel.has_extension, message_bytes_max };
-        let mut buffer = tunnel.resources.io.buffers.buffer();
-        if !early.is_empty() {
-            buffer.put(early);
-        }
-        Course { tunnel, side, track: Track::new(rules), buffer, held: Vec::new(), expects_bulk: false }
-    }
-
-    /// Runs to its end.
-    pub(super) async fn run(&mut self) -> Result<(), Broken> {
-        match self.relay().await {
-            // What the sink's peer has sent, perhaps its last word, is still the other course's to read; and what ours
-            // sends has nowhere to go.
-            Err(broken) if broken == self.sink_gone() => {
-                self.tunnel.broken.set(self.tunnel.broken.get().or(Some(broken)));
-                self.tunnel.tell();
-                self.discard().await;
-                Ok(())
-            }
-            ended => ended,
+        let is_header = self.expects_bulk && self.track.is_between_frames();
+        Receive {
+            splice_bytes_max: payload_left.min(PIPE_BYTES as u64) as usize,
+            is_bulk: payload_left >= rules.splice_bytes_min,
+            read_bytes_max: if is_header { HEADER_READ_BYTES } else { usize::MAX },
         }
     }
 
-    /// Relays until the source has sent its last, or somebody says goodbye.
-    async fn relay(&mut self) -> Result<(), Broken> {
-        loop {
-            match self.pass_on().await? {
-                Then::Closed(code) => {
-                    self.tunnel.saw_close(self.side, code);
-                    self.discard().await;
-                    return Ok(());
-                }
-                Then::Refused(refusal) => self.tunnel.part(self.end_of(refusal)),
-                Then::Hold => {}
-                Then::Await | Then::Swallow(_) => match self.arrival().await? {
-                    Event::Bytes => continue,
-                    Event::End => {
-                        self.tunnel.saw_end(self.source_gone().0);
-                        if self.tunnel.broken.get().is_none() {
-                            self.sink().shutdown_write();
-                        }
-                        return Ok(());
-                    }
-                    Event::Called => {}
-                },
-            }
-            // Here the sink stands between two frames, and something is to be said.
-            match self.tunnel.farewell.get() {
-                Some(farewell) => return self.leave(farewell).await,
-                None => self.ping().await?,
-            }
-        }
+    /// The sink is between two frames, and everything before that place has gone.
+    pub fn is_at_boundary(&self) -> bool {
+        let is_clear = self.to_send == 0 && self.to_skip == 0 && self.piped == 0 && self.own.is_empty();
+        is_clear && self.track.is_between_frames()
     }
 
-    /// Passes on all that may pass of what is in the buffer.
-    async fn pass_on(&mut self) -> Result<Then, Broken> {
-        loop {
-            let (tunnel, side) = (self.tunnel, self.side);
-            let bulk_min = tunnel.rules.splice_bytes_min + HEADER_READ_BYTES as u64;
-            let mut is_bulk = self.expects_bulk;
-            let judge = |header: &ws::Header, payload: &[u8]| {
-                is_bulk = header.payload >= bulk_min;
-                tunnel.judge(side, header, payload)
-            };
-            let passage = self.track.advance(self.buffer.filled(), judge);
-            self.expects_bulk = is_bulk;
-            self.send(passage.pass).await?;
-            match passage.then {
-                Then::Swallow(frame) => self.buffer.consume(frame),
-                then => return Ok(then),
-            }
-        }
+    /// Nothing more is read or written.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
     }
 
-    /// Waits for bytes and takes them into the buffer, or past it. A call comes first, between two frames.
-    async fn arrival(&mut self) -> Result<Event, Broken> {
-        let (tunnel, side) = (self.tunnel, self.side);
-        let heeds = self.track.is_between_frames();
-        loop {
-            self.hold();
-            if !self.arrived(|| heeds && tunnel.is_calling(side)).await? {
-                return Ok(Event::Called);
-            }
-            if self.track.payload_left() >= tunnel.rules.splice_bytes_min
-                && let (Some(source), Some(sink)) = (self.source().raw(), self.sink().raw())
-                && let Some(pipe) = tunnel.resources.io.pipes.take()
-            {
-                return self.splice(pipe, source, sink).await;
-            }
-            match self.receive()? {
-                Some(0) => return Ok(Event::End),
-                Some(_) => return Ok(Event::Bytes),
-                None => {}
-            }
-        }
-    }
-
-    /// Waits until it is worth while to read. False: it was called.
-    async fn arrived(&self, is_called: impl Fn() -> bool) -> Result<bool, Broken> {
-        let arrived = self.source().arrival_unless(&self.tunnel.resources.io.timers, is_called).await;
-        arrived.map_err(|_| self.source_gone())
-    }
-
-    /// Reads behind what was held back.
-    fn receive(&mut self) -> Result<Option<usize>, Broken> {
-        if !self.held.is_empty() {
-            self.buffer.put(&std::mem::take(&mut self.held));
-        }
-        let source = self.source();
-        let room = self.buffer.room();
-        let is_small = self.expects_bulk && self.track.is_between_frames();
-        let bytes_max = if is_small { room.len().min(HEADER_READ_BYTES) } else { room.len() };
-        let received = source.try_recv(&mut room[..bytes_max]).map_err(|_| self.source_gone())?;
-        self.buffer.fill(received.unwrap_or(0));
-        Ok(received)
-    }
-
-    /// Gives the buffer's memory back. What is left in it is shorter than a control frame.
-    fn hold(&mut self) {
-        self.held.extend_from_slice(self.buffer.filled());
-        self.buffer.clear();
-        self.buffer.release_if_empty();
-    }
-
-    /// Moves what has arrived of the current payload through the pipe, exactly to the frame's end at most.
-    async fn splice(
+    /// Follows the bytes at hand: what of them passes, and what is behind that.
+    pub(super) fn follow(
         &mut self,
-        mut pipe: Pipe,
-        source: &StreamSocket,
-        sink: &StreamSocket,
-    ) -> Result<Event, Broken> {
-        let pipes = self.tunnel.resources.io.pipes.open() as u64;
-        self.tunnel.resources.metrics.tunnels.pipes_open.set(pipes);
-        loop {
-            let wanted = self.track.payload_left().min(PIPE_BYTES as u64) as usize;
-            match pipe.pull(source, wanted).map_err(|_| self.source_gone())? {
-                Some(0) => return Ok(Event::End),
-                Some(pulled) => self.track.passed(pulled as u64),
-                None => return Ok(Event::Bytes),
+        direction: Direction,
+        bytes: &[u8],
+        splice_bytes_min: u64,
+        mut judge: impl FnMut(&Header, &[u8]) -> Verdict,
+    ) {
+        let bulk_min = splice_bytes_min.saturating_add(HEADER_READ_BYTES as u64);
+        let mut is_bulk = self.expects_bulk;
+        let passage = self.track.advance(bytes, |header, payload| {
+            is_bulk = header.payload >= bulk_min;
+            judge(header, payload)
+        });
+        self.expects_bulk = is_bulk;
+        self.to_send = passage.pass;
+        (self.to_skip, self.ahead) = match passage.then {
+            Then::Await => (0, Ahead::Nothing),
+            Then::Swallow(frame) => (frame, Ahead::Unjudged),
+            Then::Hold => (0, Ahead::Unjudged),
+            Then::Closed(code) => (0, Ahead::Closed(code)),
+            Then::Refused(refusal) => (0, Ahead::Refused(reason(direction, refusal))),
+        };
+    }
+
+    /// Follows the bytes at hand to the client's own Close frame. Nothing of them passes.
+    pub(super) fn follow_to_close(&mut self, bytes: &[u8]) {
+        let passage = self.track.advance(bytes, |_, _| Verdict::Pass);
+        self.to_skip = passage.pass;
+        self.ahead = match passage.then {
+            Then::Closed(code) => Ahead::Closed(code),
+            Then::Refused(refusal) => Ahead::Refused(reason(Direction::Up, refusal)),
+            Then::Await | Then::Swallow(_) | Then::Hold => Ahead::Nothing,
+        };
+    }
+
+    /// What is behind the bytes to send, once they have gone.
+    pub(super) fn reached(&mut self) -> Ahead {
+        match self.ahead {
+            found @ (Ahead::Closed(_) | Ahead::Refused(_)) if self.to_send == 0 => {
+                self.ahead = Ahead::Unjudged;
+                found
             }
-            while !pipe.is_empty() {
-                match pipe.push(sink).map_err(|_| self.sink_gone())? {
-                    Some(pushed) => self.tunnel.moved(self.side, pushed, true),
-                    None => self.room().await?,
-                }
-            }
-            if self.track.is_between_frames() || !self.source().may_read_on() {
-                return Ok(Event::Bytes);
-            }
+            _ => Ahead::Nothing,
         }
     }
 
-    /// Sends so many bytes from the front of the buffer.
-    async fn send(&mut self, mut left: usize) -> Result<(), Broken> {
-        while left > 0 {
-            match self.sink().try_send(&self.buffer.filled()[..left]).map_err(|_| self.sink_gone())? {
-                Some(sent) => {
-                    self.buffer.consume(sent);
-                    left -= sent;
-                    self.tunnel.moved(self.side, sent, false);
-                }
-                None => self.room().await?,
-            }
-        }
-        Ok(())
+    /// Frames of the source pass no longer, and nothing of it is kept.
+    pub(super) fn discard(&mut self) {
+        self.settle(Stage::Discarding);
     }
 
-    /// Sends a frame of our own. The sink stands between two frames.
-    async fn send_frame(&self, frame: &ControlFrame) -> Result<(), Broken> {
-        let mut left = frame.as_bytes();
-        while !left.is_empty() {
-            match self.sink().try_send(left).map_err(|_| self.sink_gone())? {
-                Some(sent) => {
-                    left = &left[sent..];
-                    if self.side == Side::Down {
-                        self.tunnel.written.set(self.tunnel.written.get() + sent as u64);
-                    }
-                }
-                None => self.room().await?,
-            }
-        }
-        Ok(())
+    /// The direction ends here.
+    pub(super) fn finish(&mut self) {
+        self.settle(Stage::Over);
     }
 
-    /// Waits until the sink takes more. Nothing is read from the source meanwhile: that is the back-pressure.
-    async fn room(&self) -> Result<(), Broken> {
-        self.sink().room(&self.tunnel.resources.io.timers).await.map_err(|_| self.sink_gone())
-    }
-
-    async fn ping(&self) -> Result<(), Broken> {
-        // Whatever the client says or takes from now on is a sign of life.
-        let ping = Ping::Sent(clock::now_ms());
-        self.tunnel.ping.set(ping);
-        self.tunnel.look_at_queue(ping);
-        self.tunnel.resources.metrics.tunnels.pings.add(1);
-        self.tunnel.tell();
-        self.send_frame(&ws::ping(&self.tunnel.mark)).await
-    }
-
-    /// Sends our Close frame to the sink, and waits for the source to come to its end.
-    async fn leave(&mut self, farewell: Farewell) -> Result<(), Broken> {
-        let word = self.tunnel.resources.ids.next_word().to_be_bytes();
-        let frame = farewell.frame(self.side, [word[0], word[1], word[2], word[3]]);
-        self.send_frame(&frame).await?;
-        if self.side == Side::Up && !farewell.is_deaf() {
-            self.await_close().await;
-        }
-        match self.side {
-            Side::Down => {
-                self.tunnel.has_told_client.set(true);
-                if self.tunnel.is_up_over.get() {
-                    self.tunnel.client_done_ms.set(clock::now_ms());
-                }
-            }
-            // Of what a deaf farewell cuts off, its Close frame will not be found: nothing is waited for.
-            Side::Up => self.tunnel.client_done_ms.set(clock::now_ms()),
-        }
-        self.tunnel.tell();
-        self.tunnel.end_client_if_done();
-        if self.side == Side::Down || farewell.is_deaf() {
-            self.discard().await;
-        }
-        Ok(())
-    }
-
-    /// Reads on to the client's own Close frame, or to its end, whichever way that comes. Nothing of it goes upstream.
-    async fn await_close(&mut self) {
-        loop {
-            let passage = self.track.advance(self.buffer.filled(), |_, _| Verdict::Pass);
-            self.buffer.consume(passage.pass);
-            match passage.then {
-                Then::Closed(_) => return,
-                Then::Refused(_) => return self.discard().await,
-                Then::Await | Then::Swallow(_) | Then::Hold => {}
-            }
-            self.hold();
-            if self.arrived(|| false).await.is_err() || matches!(self.receive(), Ok(Some(0)) | Err(_)) {
-                return;
-            }
-        }
-    }
-
-    /// Reads and throws away what the source still sends, to its end, and passes that on: whatever is to be said before
-    /// it has been said. The minder bounds the time.
-    async fn discard(&mut self) {
-        self.held = Vec::new();
+    fn settle(&mut self, stage: Stage) {
+        self.stage = stage;
+        (self.to_send, self.to_skip, self.piped) = (0, 0, 0);
+        (self.own, self.held) = (Vec::new(), Vec::new());
+        self.ahead = Ahead::Nothing;
         self.expects_bulk = false;
-        loop {
-            self.buffer.clear();
-            self.buffer.release_if_empty();
-            if self.arrived(|| false).await.is_err() || matches!(self.receive(), Ok(Some(0)) | Err(_)) {
-                return self.sink().shutdown_write();
-            }
-        }
     }
+}
 
-    fn end_of(&self, refusal: FrameRefusal) -> TunnelEnd {
-        match (refusal, self.side) {
-            (FrameRefusal::Broken(_), Side::Up) => TunnelEnd::ClientMisbehaved,
-            (FrameRefusal::Broken(_), Side::Down) => TunnelEnd::UpstreamMisbehaved,
-            (FrameRefusal::TooBig, _) => TunnelEnd::MessageTooBig,
-            (FrameRefusal::TooMany, _) => TunnelEnd::TooManyMessages,
-        }
-    }
+/// A track for the frames of this direction. What an upstream sends has no bound: it is a service of the operator's.
+pub(super) fn track(
+    direction: Direction,
+    rules: &TunnelRules,
+    has_extension: bool,
+    position: Position,
+) -> Track {
+    let (sender, message_bytes_max) = match direction {
+        Direction::Up => (Sender::Client, rules.message_bytes_max),
+        Direction::Down => (Sender::Server, 0),
+    };
+    Track::resume(FrameRules { sender, has_extension, message_bytes_max }, position)
+}
 
-    fn source(&self) -> &'t Transport {
-        match self.side {
-            Side::Up => &self.tunnel.client,
-            Side::Down => &self.tunnel.upstream,
-        }
-    }
-
-    fn sink(&self) -> &'t Transport {
-        match self.side {
-            Side::Up => &self.tunnel.upstream,
-            Side::Down => &self.tunnel.client,
-        }
-    }
-
-    fn source_gone(&self) -> Broken {
-        match self.side {
-            Side::Up => Broken(TunnelEnd::ClientGone),
-            Side::Down => Broken(TunnelEnd::UpstreamGone),
-        }
-    }
-
-    fn sink_gone(&self) -> Broken {
-        match self.side {
-            Side::Up => Broken(TunnelEnd::UpstreamGone),
-            Side::Down => Broken(TunnelEnd::ClientGone),
-        }
+/// Why the gateway closes a tunnel on which a frame was refused.
+fn reason(direction: Direction, refusal: FrameRefusal) -> TunnelEnd {
+    match (refusal, direction) {
+        (FrameRefusal::Broken(_), Direction::Up) => TunnelEnd::ClientMisbehaved,
+        (FrameRefusal::Broken(_), Direction::Down) => TunnelEnd::UpstreamMisbehaved,
+        (FrameRefusal::TooBig, _) => TunnelEnd::MessageTooBig,
+        (FrameRefusal::TooMany, _) => TunnelEnd::TooManyMessages,
     }
 }
 
 /// What a read takes where a large frame is expected, in bytes: its header, and as much of small frames as comes
 /// before.
 const HEADER_READ_BYTES: usize = 1_024;
-
-impl Tunnel {
-    /// Something is to be sent where this course leads.
-    pub(super) fn is_calling(&self, side: Side) -> bool {
-        self.farewell.get().is_some() || (side == Side::Down && self.ping.get() == Ping::Due)
-    }
-}

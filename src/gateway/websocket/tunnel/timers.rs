@@ -1,138 +1,124 @@
-//! What time does to a tunnel: pings, deadlines, the drain.
+//! Every time at which something happens to a tunnel without a byte: pings, their answers, idleness, the lifetime, the
+//! token's end, the drain.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
+use super::keepalive::Keepalive;
+use super::rules::TunnelRules;
 
-use super::{Ping, Tunnel};
-use crate::clock;
-use crate::config::TokenExpiry;
-use crate::limits::{TICK_MS, TUNNEL_CLOSE_MS};
-use crate::net::NEVER;
-use crate::telemetry::TunnelEnd;
+/// The times of one tunnel that neither its peers nor the gateway close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelTimers {
+    pub(super) begun_ms: u64,
+    /// `None`: the token holds for ever, or its end does not matter.
+    pub(super) expiry: Option<Expiry>,
+    /// `None`: the core does not drain.
+    pub(super) drain: Option<Drain>,
+    pub(super) keepalive: Keepalive,
+}
 
-/// Minds the times of a tunnel. It ends when the tunnel is to be cut off, whatever the courses wait for.
-pub(super) async fn mind(tunnel: &Tunnel) {
-    loop {
-        let now_ms = clock::now_ms();
-        let due_ms = tunnel.look(now_ms);
-        if due_ms <= now_ms {
-            return;
-        }
-        let (news, draining) = (tunnel.news.get(), tunnel.resources.io.is_draining());
-        let changed = poll_fn(|_| {
-            // Woken by a tick, by the drain, or because another part of the task was.
-            match tunnel.news.get() != news || tunnel.resources.io.is_draining() != draining {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        });
-        let _ = tunnel.resources.io.timers.until(due_ms, pin!(changed)).await;
+/// The end of the client's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// In seconds since 1970.
+    pub(super) unix_s: u64,
+    /// When the wall clock is looked at next. It may be set meanwhile, so that is once a minute.
+    pub(super) look_ms: u64,
+}
+
+/// The core drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// When it is this tunnel's turn to leave.
+    pub departs_ms: u64,
+    /// When every tunnel is cut off that has not left.
+    pub cut_ms: u64,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The drain has come to this tunnel.
+    Departure,
+    /// The wall clock is to be compared with the token's end.
+    TokenLook,
+    /// The lifetime is over.
+    LifetimeEnd,
+    /// Two intervals have passed since our ping.
+    Pong,
+    /// The client was silent for the idle timeout.
+    Idle,
+    /// The client was silent for an interval.
+    Ping,
+}
+
+impl TunnelTimers {
+    /// What is due first of all that is due now.
+    pub fn due(&self, rules: &TunnelRules, now_ms: u64) -> Option<Due> {
+        let is_due = |(_, at_ms): &(Due, Option<u64>)| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        self.all(rules).into_iter().find(is_due).map(|(due, _)| due)
+    }
+
+    /// When the next of them is due.
+    pub fn next_ms(&self, rules: &TunnelRules) -> Option<u64> {
+        self.all(rules).into_iter().filter_map(|(_, at_ms)| at_ms).min()
+    }
+
+    /// All of them, the most important first.
+    fn all(&self, rules: &TunnelRules) -> [(Due, Option<u64>); 6] {
+        let lifetime_ms = rules.lifetime_ms.map(|lifetime| self.begun_ms.saturating_add(lifetime.get()));
+        [
+            (Due::Departure, self.drain.map(|drain| drain.departs_ms)),
+            (Due::TokenLook, self.expiry.map(|expiry| expiry.look_ms)),
+            (Due::LifetimeEnd, lifetime_ms),
+            (Due::Pong, self.keepalive.pong_ms(rules)),
+            (Due::Idle, self.keepalive.idle_ms(rules)),
+            (Due::Ping, self.keepalive.ping_ms(rules)),
+        ]
     }
 }
 
-impl Tunnel {
-    /// Does what is due, and says when to look again. Not later than now: the tunnel is to be cut off.
-    fn look(&self, now_ms: u64) -> u64 {
-        if let Some(cut_ms) = self.cut_ms() {
-            return cut_ms;
-        }
-        let mut next_ms = NEVER;
-        for (end, due_ms) in [
-            (TunnelEnd::Drained, self.departure_ms()),
-            (TunnelEnd::TokenExpired, self.expiry_ms(now_ms)),
-            (TunnelEnd::LifetimeOver, after(self.begun_ms, self.rules.lifetime)),
-            (TunnelEnd::PingUnanswered, self.pong_due_ms()),
-            (TunnelEnd::Idle, after(self.heard_ms.get(), self.rules.idle)),
-        ] {
-            if due_ms <= now_ms && self.is_only_slow(end, now_ms) {
-                return now_ms + TICK_MS;
-            }
-            if due_ms <= now_ms {
-                self.part(end);
-                return self.cut_ms().unwrap_or(next_ms);
-            }
-            next_ms = next_ms.min(due_ms);
-        }
-        next_ms.min(self.ping_ms(now_ms))
+impl Expiry {
+    /// The end of a token, as seen at this moment of both clocks.
+    pub fn new(expires_unix_s: u64, unix_s: u64, now_ms: u64) -> Expiry {
+        let left_s = expires_unix_s.saturating_sub(unix_s);
+        Expiry { unix_s: expires_unix_s, look_ms: now_ms.saturating_add(left_s.min(LOOK_S) * 1_000) }
     }
 
-    /// A client that could not answer a ping yet, because what was sent before it had not arrived, and that takes it,
-    /// is alive.
-    fn is_only_slow(&self, end: TunnelEnd, now_ms: u64) -> bool {
-        let is_silence = matches!(end, TunnelEnd::PingUnanswered | TunnelEnd::Idle);
-        let is_slow = is_silence && self.ping.get() != Ping::Idle && self.is_taking();
-        if is_slow {
-            self.heard_ms.set(now_ms);
-            if self.ping.get() != Ping::Due {
-                self.ping.set(Ping::Sent(now_ms));
-            }
-        }
-        is_slow
-    }
-
-    /// When a goodbye, or the peers' own closing handshake, has taken too long.
-    fn cut_ms(&self) -> Option<u64> {
-        let (closing_ms, client_done_ms) = (self.closing_ms.get(), self.client_done_ms.get());
-        let cut_ms = match self.farewell.get() {
-            Some(farewell) => farewell.deadline_ms.min(client_done_ms.saturating_add(TUNNEL_CLOSE_MS)),
-            None if closing_ms != NEVER => closing_ms + TUNNEL_CLOSE_MS,
-            None => return None,
-        };
-        // Whatever has begun to end does so before the process.
-        let is_draining = self.resources.io.is_draining();
-        Some(if is_draining { cut_ms.min(self.resources.drain_schedule.deadline_ms()) } else { cut_ms })
-    }
-
-    fn departure_ms(&self) -> u64 {
-        if !self.resources.io.is_draining() {
-            return NEVER;
-        }
-        if self.leaves_ms.get() == NEVER {
-            self.leaves_ms.set(self.resources.drain_schedule.next_ms());
-        }
-        self.leaves_ms.get()
-    }
-
-    /// The token's end on our clock. The wall clock may be set meanwhile, so it is asked again every minute.
-    fn expiry_ms(&self, now_ms: u64) -> u64 {
-        if self.expires_unix_s == NEVER || self.rules.token_expiry == TokenExpiry::Ignore {
-            return NEVER;
-        }
-        let left_s = self.expires_unix_s.saturating_sub(clock::unix_s());
-        now_ms + left_s.min(EXPIRY_LOOK_S) * 1_000
-    }
-
-    fn pong_due_ms(&self) -> u64 {
-        match self.ping.get() {
-            Ping::Sent(sent_ms) => after(sent_ms, self.rules.ping_interval * PONG_INTERVALS),
-            Ping::Idle | Ping::Due => NEVER,
-        }
-    }
-
-    /// Asks for a ping when the client has been silent for long enough, and says when that will be.
-    fn ping_ms(&self, now_ms: u64) -> u64 {
-        if self.ping.get() != Ping::Idle {
-            return NEVER;
-        }
-        let due_ms = after(self.heard_ms.get(), self.rules.ping_interval);
-        if due_ms > now_ms {
-            return due_ms;
-        }
-        self.ping.set(Ping::Due);
-        self.look_at_queue(Ping::Due);
-        self.tell();
-        NEVER
+    /// The token's time is over.
+    pub fn is_over(&self, unix_s: u64) -> bool {
+        unix_s >= self.unix_s
     }
 }
 
-/// Zero is never.
-fn after(since_ms: u64, wait: Duration) -> u64 {
-    if wait.is_zero() { NEVER } else { since_ms + wait.as_millis() as u64 }
-}
+/// How often the wall clock is compared with a token's end, in seconds.
+const LOOK_S: u64 = 60;
 
-/// A ping that is not answered within so many intervals ends the tunnel.
-const PONG_INTERVALS: u32 = 2;
-/// How often the wall clock is asked about a token, in seconds.
-const EXPIRY_LOOK_S: u64 = 60;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::websocket::tunnel::testing::rules;
+
+    fn timers() -> TunnelTimers {
+        let keepalive = Keepalive::new([0; 8], 1_000);
+        TunnelTimers { begun_ms: 1_000, expiry: None, drain: None, keepalive }
+    }
+
+    #[test]
+    fn the_earliest_comes_first_and_the_most_important_of_those_that_are_due() {
+        let rules = TunnelRules { lifetime_ms: 31_000.try_into().ok(), ..rules() };
+        let mut timers = timers();
+        assert_eq!((timers.next_ms(&rules), timers.due(&rules, 30_999)), (Some(31_000), None));
+        assert_eq!(timers.due(&rules, 31_000), Some(Due::Ping));
+        assert_eq!(timers.due(&rules, 32_000), Some(Due::LifetimeEnd));
+        timers.drain = Some(Drain { departs_ms: 31_500, cut_ms: 40_000 });
+        assert_eq!(timers.due(&rules, 32_000), Some(Due::Departure));
+    }
+
+    #[test]
+    fn the_wall_clock_is_looked_at_once_a_minute_and_at_the_tokens_end() {
+        let look = |left_s: u64| Expiry::new(1_000_000 + left_s, 1_000_000, 5_000).look_ms;
+        assert_eq!([0, 1, 59, 60, 61, 9_999].map(look), [5_000, 6_000, 64_000, 65_000, 65_000, 65_000]);
+        let expiry = Expiry::new(1_000_000, 999_999, 5_000);
+        assert!(!expiry.is_over(999_999) && expiry.is_over(1_000_000));
+        assert_eq!(Expiry::new(10, 1_000_000, 5_000).look_ms, 5_000);
+    }
+}

@@ -1,0 +1,296 @@
+//! The task of a tunnel: polls both sockets and the clock, and lets each direction go as far as it can.
+//!
+//! It owns nothing that it could lose: what was taken from a socket is in the state, a buffer or a pipe of the tunnel.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::direction::Direction;
+use super::event::Event;
+use super::handover::Handover;
+use super::lane::{Lane, Step};
+use super::phase::Conclusion;
+use super::rules::TunnelRules;
+use super::sockets::{Interest, Sockets};
+use super::state::{Beginning, TunnelState};
+use super::timers::Drain;
+use super::turn::Turn;
+use super::waiter::Waiter;
+use crate::clock;
+use crate::config::TokenExpiry;
+use crate::gateway::core::Resources;
+use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
+use crate::net::{NEVER, StreamSocket, Transport};
+
+/// A tunnel on this core.
+struct Tunnel {
+    sockets: Sockets,
+    state: TunnelState,
+    up: Lane,
+    down: Lane,
+    _slot: TunnelSlot,
+    _user_slot: Option<Box<UserSlot>>,
+}
+
+/// Begins a tunnel, here or on the core that should have it.
+pub fn begin(resources: &Rc<Resources>, handover: Box<Handover>) {
+    resources.metrics.tunnels.opened.add(1);
+    match resources.tunnels.hand_over(handover) {
+        Ok(()) => resources.metrics.tunnels.handed_over.add(1),
+        Err(handover) => adopt(resources, *handover),
+    }
+}
+
+/// Goes on with a tunnel on this core.
+pub fn adopt(resources: &Rc<Resources>, handover: Handover) {
+    // Without a place in the runtime both connections close, which both peers see.
+    let Ok(tunnel) = Tunnel::new(resources, handover) else { return };
+    tunnel.sockets.count_begin();
+    monoio::spawn(run(Box::new(tunnel)));
+}
+
+/// Runs a tunnel to its end.
+async fn run(mut tunnel: Box<Tunnel>) {
+    if tunnel.carry().await == Conclusion::Reset {
+        tunnel.sockets.client.reset_on_close();
+        tunnel.sockets.upstream.reset_on_close();
+    }
+    tunnel.sockets.count_end(&tunnel.state);
+}
+
+impl Tunnel {
+    /// Registers both sockets with this core. Errors: the runtime's registration.
+    fn new(resources: &Rc<Resources>, handover: Handover) -> io::Result<Tunnel> {
+        let client = Transport::Plain(StreamSocket::new(handover.client)?);
+        let upstream = Transport::Plain(StreamSocket::new(handover.upstream)?);
+        let rules = &handover.rules;
+        let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
+        client.watch_peer(patience);
+        upstream.watch_peer(patience);
+        let mut mark = [0; 8];
+        mark.copy_from_slice(&resources.ids.next_hex()[..8]);
+        let beginning = Beginning {
+            has_extension: handover.has_extension,
+            expires_unix_s: handover.expires_unix_s.filter(|_| rules.token_expiry == TokenExpiry::Close),
+            unix_s: clock::unix_s(),
+            mark,
+            early_in: handover.early_in,
+            early_out: handover.early_out,
+            context: handover.context,
+        };
+        let sockets = Sockets { resources: resources.clone(), client, upstream };
+        Ok(Tunnel {
+            state: TunnelState::new(TunnelRules::from(&**rules), beginning, clock::now_ms()),
+            up: Lane::new(Direction::Up, &sockets),
+            down: Lane::new(Direction::Down, &sockets),
+            sockets,
+            _slot: handover.slot,
+            _user_slot: handover.user_slot.map(Box::new),
+        })
+    }
+
+    /// Carries frames until the tunnel is over. Dropped at any time it loses nothing: all is in the tunnel.
+    async fn carry(&mut self) -> Conclusion {
+        let Tunnel { sockets, state, up, down, .. } = self;
+        let sockets = &*sockets;
+        let (up_wait, down_wait, timer) = (pin!(None), pin!(None), pin!(None));
+        let mut up_wait = Waiter::new(up_wait, |interest| sockets.wait(Direction::Up, interest));
+        let mut down_wait = Waiter::new(down_wait, |interest| sockets.wait(Direction::Down, interest));
+        let mut timer = Waiter::new(timer, |at_ms| sockets.timers().sleep_until(at_ms));
+        poll_fn(move |context| {
+            loop {
+                let mut turn = Turn { sockets, state: &mut *state, now_ms: clock::now_ms() };
+                // What the first direction does, the second sees; what the others do, the first is to see as well.
+                advance(up, &mut turn, &mut up_wait, context);
+                let has_moved = advance(down, &mut turn, &mut down_wait, context);
+                let was_due = check_clock(&mut turn, &mut timer, context);
+                if let Some(conclusion) = turn.state.conclusion() {
+                    return Poll::Ready(conclusion);
+                }
+                if !has_moved && !was_due {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Lets a direction go as far as it can. True: it did something.
+fn advance<F, M>(
+    lane: &mut Lane,
+    turn: &mut Turn<'_>,
+    wait: &mut Waiter<'_, Interest, F, M>,
+    context: &mut Context<'_>,
+) -> bool
+where
+    F: Future<Output = io::Result<()>>,
+    M: Fn(Interest) -> F,
+{
+    let mut has_moved = false;
+    loop {
+        // A sink that has no room is not tried again before it has.
+        let step = match wait.wants() {
+            Some(Interest::Room) => Step::Wait(Interest::Room),
+            _ => lane.step(turn),
+        };
+        match step {
+            Step::Done => {}
+            Step::Rest => return has_moved,
+            Step::Wait(interest) => match wait.poll(interest, context) {
+                Poll::Pending => return has_moved,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => lane.lost(turn, interest),
+            },
+        }
+        has_moved = true;
+    }
+}
+
+/// Looks at the clock and at the drain. True: something was due.
+fn check_clock<F, M>(
+    turn: &mut Turn<'_>,
+    timer: &mut Waiter<'_, u64, F, M>,
+    context: &mut Context<'_>,
+) -> bool
+where
+    F: Future<Output = ()>,
+    M: Fn(u64) -> F,
+{
+    let Resources { io, drain_schedule, .. } = &*turn.sockets.resources;
+    if io.is_draining() && !turn.state.is_draining() {
+        let (departs_ms, cut_ms) = (drain_schedule.next_ms(), drain_schedule.cut_ms());
+        turn.tell(Event::Drain(Drain { departs_ms, cut_ms }));
+    }
+    let deadline_ms = turn.state.next_deadline_ms().unwrap_or(NEVER);
+    if deadline_ms <= turn.now_ms {
+        let unacknowledged = turn.sockets.unacknowledged();
+        turn.tell(Event::Deadline { unix_s: clock::unix_s(), unacknowledged });
+        return true;
+    }
+    // A deadline that has moved away is looked at again when the old one comes: most do so with every message. Where
+    // there is none the wait is for the drain, which wakes all waits.
+    let at_ms = timer.wants().map_or(deadline_ms, |armed_ms| armed_ms.min(deadline_ms));
+    timer.poll(at_ms, context).is_ready()
+}
+
+/// How long a peer's kernel may stay silent where `WS_IDLE_TIMEOUT` says nothing.
+const PEER_PATIENCE: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::config::testing::config;
+    use crate::gateway::core::Prepared;
+    use crate::gateway::websocket::slots::TunnelSlots;
+    use crate::gateway::websocket::tunnel::Tunnels;
+    use crate::limit::Store;
+    use crate::net::runtime::{Preference, ThreadRuntime};
+
+    fn resources(slots: &TunnelSlots) -> Rc<Resources> {
+        Rc::new(Resources::new(Prepared {
+            metrics: Default::default(),
+            access_log: None,
+            readiness: Arc::default(),
+            tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
+            store: Store::Off,
+            connections_room: 1,
+        }))
+    }
+
+    /// What a client sends right behind its handshake: the beginning of a text.
+    const EARLY: &[u8] = b"\x81\x85\0\0\0\0ear";
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair")
+    }
+
+    /// A tunnel, and its two peers.
+    fn tunnel() -> (Tunnel, StreamSocket, StreamSocket) {
+        let slots = TunnelSlots::new(1);
+        let ((client, our_client), (our_upstream, upstream)) = (pair(), pair());
+        let handover = Handover {
+            client: our_client,
+            upstream: our_upstream,
+            early_in: EARLY.to_vec(),
+            early_out: b"\x81\x05early".to_vec(),
+            has_extension: false,
+            expires_unix_s: None,
+            rules: config("").websocket,
+            context: None,
+            slot: slots.take(0, 1).expect("a slot"),
+            user_slot: None,
+        };
+        let tunnel = Tunnel::new(&resources(&slots), handover).expect("a place in the runtime");
+        let peer = |socket| StreamSocket::new(socket).expect("a place in the runtime");
+        (tunnel, peer(client), peer(upstream))
+    }
+
+    /// The rest of a text, then frames of a client's that are copied and others that are spliced.
+    fn frames() -> Vec<u8> {
+        let mut bytes = b"ly".to_vec();
+        for length in [3_u64, 100_000, 70_000, 0, 400_000, 125].repeat(4) {
+            match u8::try_from(length) {
+                Ok(short) => bytes.extend([0x82, 0x80 | short]),
+                Err(_) => {
+                    bytes.extend([0x82, 0xff]);
+                    bytes.extend(length.to_be_bytes());
+                }
+            }
+            bytes.extend([0; 4]);
+            bytes.extend(std::iter::repeat_n(length as u8, length as usize));
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_task_that_is_dropped_at_any_time_and_begun_again_loses_nothing() {
+        for preference in [Preference::Ring, Preference::Epoll] {
+            let (mut runtime, _) = ThreadRuntime::build(preference).expect("a runtime");
+            runtime.block_on(async {
+                let (mut tunnel, client, upstream) = tunnel();
+                let sent = frames();
+                let (mut unsent, mut got, mut space, mut drops) =
+                    (&sent[..], Vec::<u8>::new(), [0; 5_000], 0);
+                while got.len() < EARLY.len() + sent.len() {
+                    let piece = &unsent[..unsent.len().min(50_000)];
+                    unsent = &unsent[client.try_send(piece).expect("a tunnel").unwrap_or(0)..];
+                    let a_moment = Duration::from_micros(300);
+                    assert!(
+                        monoio::time::timeout(a_moment, tunnel.carry()).await.is_err(),
+                        "the tunnel is over"
+                    );
+                    drops += 1;
+                    for _ in 0..drops % 20 {
+                        let read = upstream.try_recv(&mut space).expect("a tunnel").unwrap_or(0);
+                        got.extend(&space[..read]);
+                    }
+                }
+                assert!(got == [EARLY, &sent[..]].concat(), "after {drops} drops");
+                let read = client.try_recv(&mut space).expect("a tunnel");
+                assert_eq!((read, &space[..7]), (Some(7), &b"\x81\x05early"[..]));
+                assert!(tunnel.sockets.resources.metrics.tunnels.bytes_spliced.get() > 0);
+            });
+        }
+    }
+
+    /// What a tunnel costs while nothing happens on it, besides what the runtime and the kernel keep for two polls.
+    #[test]
+    fn an_idle_tunnel_is_a_small_task() {
+        fn size_of_future<F: Future>(_: fn(Box<Tunnel>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size_of_future(run) + size_of::<Tunnel>();
+        assert!(size <= 1_536, "{} bytes: {} of them state", size, size_of::<TunnelState>());
+    }
+}

@@ -1,0 +1,7 @@
+//! A tunnel on a virtual clock, between two peers without sockets.
+
+mod closing;
+mod properties;
+mod resuming;
+mod times;
+mod world;
