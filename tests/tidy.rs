@@ -34,7 +34,8 @@ const LONG_FILES: [(&str, &str); 0] = [];
 const COLUMNS_MAX: usize = 120;
 
 /// Where a peer's bytes arrive: nothing here may panic on them.
-const NO_UNWRAP: [&str; 6] = ["http1", "net", "redis", "gateway", "upstream", "auth"];
+const NO_UNWRAP: [&str; 10] =
+    ["http", "http1", "ws", "net", "redis", "message", "upstream", "auth", "downstream", "gateway"];
 
 /// Modules whose standard output is for a person.
 const MAY_PRINT: [&str; 3] = ["main", "cli", "demo"];

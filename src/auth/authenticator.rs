@@ -1,4 +1,6 @@
-//! Verifies tokens with the current keys, and remembers the tokens that passed.
+//! Verifies tokens with one set of keys, and remembers the tokens that passed.
+//!
+//! Other keys mean another authenticator, so that a token of a removed key is not remembered.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use crate::limits::TOKEN_CACHED_BYTES_MAX;
 
 /// The token verifier of one core.
 pub struct Authenticator {
-    keys: RefCell<Arc<Keys>>,
+    keys: Arc<Keys>,
     cache: RefCell<Cache>,
     metrics: Arc<AuthMetrics>,
 }
@@ -20,7 +22,7 @@ pub struct Authenticator {
 impl Authenticator {
     /// Starts with an empty cache.
     pub fn new(keys: Arc<Keys>, metrics: Arc<AuthMetrics>) -> Self {
-        Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()), metrics }
+        Self { keys, cache: RefCell::new(Cache::new()), metrics }
     }
 
     /// Verifies a token and returns its user.
@@ -34,18 +36,11 @@ impl Authenticator {
             return Ok(verified);
         }
         self.metrics.cache_misses.add(1);
-        let verified = self.keys.borrow().verify(token, now_unix_s)?;
+        let verified = self.keys.verify(token, now_unix_s)?;
         if cacheable {
             self.cache.borrow_mut().insert(token, verified.clone());
         }
         Ok(verified)
-    }
-
-    /// Uses these keys from now on, and empties the cache: an operator removes a key so that its tokens no longer
-    /// pass.
-    pub fn replace_keys(&self, keys: Arc<Keys>) {
-        self.keys.replace(keys);
-        self.cache.borrow_mut().clear();
     }
 }
 
@@ -53,7 +48,6 @@ impl Authenticator {
 mod tests {
     use super::super::testing::{CLAIMS, EXPIRED, HEADER, INVALID, NOW, jwt, token};
     use super::*;
-    use crate::config::{Jwt, Secret};
 
     struct Asked {
         authenticator: Authenticator,
@@ -106,18 +100,5 @@ mod tests {
             let _ = asked.by(token_text, NOW);
         }
         assert_eq!(asked.hits_and_misses(), (0, 4));
-    }
-
-    #[test]
-    fn new_keys_empty_the_cache() {
-        let asked = Asked::new();
-        let token_text = token(HEADER, CLAIMS);
-        assert!(asked.by(&token_text, NOW).is_ok());
-        let other = Jwt { secrets: vec![Secret(vec![9; 32])], ..jwt() };
-        asked.authenticator.replace_keys(Arc::new(Keys::new(&other)));
-        assert_eq!(asked.by(&token_text, NOW), Err(INVALID));
-        asked.authenticator.replace_keys(Arc::new(Keys::new(&jwt())));
-        assert!(asked.by(&token_text, NOW).is_ok());
-        assert_eq!(asked.hits_and_misses(), (0, 3));
     }
 }

@@ -73,12 +73,6 @@ impl Cache {
         self.keep(token.into(), verified);
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
-    }
-
     /// Drops a whole generation when it is full: up to [`HALF`] tokens, about 0.1 ms, once per [`HALF`] new tokens.
     fn keep(&mut self, token: Box<[u8]>, verified: Verified) {
         if self.young.len() >= HALF {

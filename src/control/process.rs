@@ -201,7 +201,8 @@ impl Process {
         }
     }
 
-    /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is left behind.
+    /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is left
+    /// behind.
     fn stop(self) {
         self.postboxes.iter().for_each(|core| {
             core.send(Order::Stop);

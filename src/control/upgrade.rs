@@ -176,7 +176,7 @@ impl Successor {
             match self.pipe.try_recv(&mut space) {
                 Ok(Some(count @ 1..)) if heard.len() < SUCCESSOR_WORDS_MAX => heard.extend(&space[..count]),
                 Ok(Some(1..) | None) => {}
-                Ok(Some(0)) | Err(_) => return Stage::Failed(self.obituary(&heard, timers).await),
+                Ok(Some(0)) | Err(_) => return Stage::Failed(self.exit_report(&heard, timers).await),
             }
             if heard == READY {
                 return Stage::Ready(self);
@@ -206,7 +206,7 @@ impl Successor {
     }
 
     /// Why it has closed its end of the pipe: its own words, and how it ended.
-    async fn obituary(&mut self, heard: &[u8], timers: &Timers) -> String {
+    async fn exit_report(&mut self, heard: &[u8], timers: &Timers) -> String {
         let words = String::from_utf8_lossy(heard);
         let words: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let ended = match self.ended(timers).await {
@@ -234,9 +234,9 @@ impl Successor {
 impl Drop for Successor {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // It has no clients, so nothing is lost. One that has ended already is only buried.
+        // It has no clients, so nothing is lost. A process that has ended already is only reaped.
         let _ = child.kill();
-        let _ = thread::Builder::new().name("undertaker".to_owned()).spawn(move || child.wait());
+        let _ = thread::Builder::new().name("reaper".to_owned()).spawn(move || child.wait());
     }
 }
 

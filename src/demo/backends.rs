@@ -176,11 +176,11 @@ async fn serve_connection(stream: TcpStream, backend: Backend, services: &RefCel
 }
 
 /// Serves the rest of a connection that has become a WebSocket.
-async fn switch(mut wire: Wire, Handshake { response, seat }: Handshake) {
+async fn switch(mut wire: Wire, Handshake { response, participant }: Handshake) {
     if wire.send(Outgoing::Bytes(response)).await.is_ok() {
-        socket::chat(&mut wire, &seat).await;
+        socket::chat(&mut wire, &participant).await;
         // A user who has gone must not be shown as present while the connection lingers.
-        drop(seat);
+        drop(participant);
         wire.linger().await;
     }
 }

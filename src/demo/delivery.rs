@@ -11,13 +11,13 @@ use super::answer::Answer;
 use super::bounds::USER_BYTES_MAX;
 use super::identity::identity;
 use super::request::Request;
-use super::room::{Room, Seat};
+use super::room::{Participant, Room};
 
 /// An accepted handshake.
 pub(super) struct Handshake {
     /// The head of the 101.
     pub(super) response: Vec<u8>,
-    pub(super) seat: Seat,
+    pub(super) participant: Participant,
 }
 
 /// `None`: no such path.
@@ -34,14 +34,14 @@ fn shake(request: &Request, room: &Rc<RefCell<Room>>) -> Result<Handshake, Answe
     if request.items("sec-websocket-protocol").any(|offered| offered == SUBPROTOCOL) {
         response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
     }
-    let Some(seat) = Seat::take(room, user) else {
+    let Some(participant) = Participant::take(room, user) else {
         let full = Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the room is full");
         return Err(full.with_field("retry-after", "5"));
     };
     let mut head = Vec::new();
     // It writes text fields to memory, so it cannot fail.
     let _ = write_response(&mut head, &response);
-    Ok(Handshake { response: head, seat })
+    Ok(Handshake { response: head, participant })
 }
 
 /// The answer to a request that is not a valid handshake.

@@ -10,27 +10,27 @@ use tungstenite::Utf8Bytes;
 use super::bounds::{HISTORY_MAX, SOCKETS_MAX, TEXT_BYTES_MAX};
 use super::outbox::Outbox;
 
-/// The users who are present, by seat, and the last messages, oldest first.
+/// The users who are present, by the number of their WebSocket, and the last messages, oldest first.
 #[derive(Default)]
 pub(super) struct Room {
-    seats: BTreeMap<u64, Sitter>,
-    seated: u64,
+    participants: BTreeMap<u64, PresentUser>,
+    joined: u64,
     history: VecDeque<Said>,
 }
 
-/// One socket's seat in the room. Dropping it leaves the room.
-pub(super) struct Seat {
+/// A user in the room with one WebSocket. Dropping it leaves the room.
+pub(super) struct Participant {
     room: Rc<RefCell<Room>>,
     number: u64,
     /// Messages of the room to this socket.
     pub(super) outbox: Rc<Outbox>,
 }
 
-impl Seat {
-    /// Joins the room. The seat gets the last messages and the list of users. `None`: the room is full.
-    pub(super) fn take(room: &Rc<RefCell<Room>>, user: &str) -> Option<Seat> {
+impl Participant {
+    /// Joins the room. The new participant gets the last messages and the list of users. `None`: the room is full.
+    pub(super) fn take(room: &Rc<RefCell<Room>>, user: &str) -> Option<Participant> {
         let (number, outbox) = room.borrow_mut().join(user)?;
-        Some(Seat { room: room.clone(), number, outbox })
+        Some(Participant { room: room.clone(), number, outbox })
     }
 
     /// Handles a text from this socket's client, JSON or not.
@@ -44,7 +44,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Participant {
     fn drop(&mut self) {
         self.room.borrow_mut().leave(self.number);
     }
@@ -52,31 +52,31 @@ impl Drop for Seat {
 
 impl Room {
     fn join(&mut self, user: &str) -> Option<(u64, Rc<Outbox>)> {
-        if self.seats.len() >= SOCKETS_MAX {
+        if self.participants.len() >= SOCKETS_MAX {
             return None;
         }
         let outbox = Rc::new(Outbox::default());
         outbox.push(Event::History { messages: &self.history }.text());
         let is_new = !self.is_present(user);
-        self.seated += 1;
-        self.seats.insert(self.seated, Sitter { user: user.to_owned(), outbox: outbox.clone() });
+        self.joined += 1;
+        self.participants.insert(self.joined, PresentUser { user: user.to_owned(), outbox: outbox.clone() });
         match is_new {
             true => self.tell(&self.presence()),
             // The others know already that this user is present.
             false => outbox.push(self.presence()),
         }
-        Some((self.seated, outbox))
+        Some((self.joined, outbox))
     }
 
-    fn leave(&mut self, seat: u64) {
-        let gone = self.seats.remove(&seat);
-        if gone.is_some_and(|sitter| !self.is_present(&sitter.user)) {
+    fn leave(&mut self, participant: u64) {
+        let gone = self.participants.remove(&participant);
+        if gone.is_some_and(|present| !self.is_present(&present.user)) {
             self.tell(&self.presence());
         }
     }
 
-    fn hear(&mut self, seat: u64, spoken: &str, at_ms: u64) {
-        let Some(Sitter { user, outbox }) = self.seats.get(&seat) else { return };
+    fn hear(&mut self, participant: u64, spoken: &str, at_ms: u64) {
+        let Some(PresentUser { user, outbox }) = self.participants.get(&participant) else { return };
         let text = match text_of(spoken) {
             Ok(text) => text,
             Err(detail) => return outbox.push(Event::Error { detail }.text()),
@@ -90,21 +90,21 @@ impl Room {
     }
 
     fn is_present(&self, user: &str) -> bool {
-        self.seats.values().any(|sitter| sitter.user == user)
+        self.participants.values().any(|present| present.user == user)
     }
 
     /// The list of users, in order. A user with several sockets is in it once.
     fn presence(&self) -> Utf8Bytes {
-        let users: BTreeSet<&str> = self.seats.values().map(|sitter| sitter.user.as_str()).collect();
+        let users: BTreeSet<&str> = self.participants.values().map(|present| present.user.as_str()).collect();
         Event::Presence { users }.text()
     }
 
     fn tell(&self, text: &Utf8Bytes) {
-        self.seats.values().for_each(|sitter| sitter.outbox.push(text.clone()));
+        self.participants.values().for_each(|present| present.outbox.push(text.clone()));
     }
 }
 
-struct Sitter {
+struct PresentUser {
     user: String,
     outbox: Rc<Outbox>,
 }
@@ -165,17 +165,17 @@ mod tests {
         Rc::default()
     }
 
-    fn heard(seat: &Seat) -> Vec<Value> {
-        let texts = std::iter::from_fn(|| seat.outbox.take());
+    fn heard(participant: &Participant) -> Vec<Value> {
+        let texts = std::iter::from_fn(|| participant.outbox.take());
         texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
     }
 
-    fn pass_over(seats: [&Seat; 2]) {
-        seats.into_iter().for_each(|seat| drop(heard(seat)));
+    fn pass_over(participants: [&Participant; 2]) {
+        participants.into_iter().for_each(|participant| drop(heard(participant)));
     }
 
-    fn say(seat: &Seat, text: &str) {
-        seat.hear(&json!({ "type": "message", "text": text }).to_string(), 7);
+    fn say(participant: &Participant, text: &str) {
+        participant.hear(&json!({ "type": "message", "text": text }).to_string(), 7);
     }
 
     fn presence(users: &[&str]) -> Value {
@@ -185,10 +185,10 @@ mod tests {
     #[test]
     fn who_joins_hears_the_past_and_then_who_is_here() {
         let room = room();
-        let alice = Seat::take(&room, "alice").unwrap();
+        let alice = Participant::take(&room, "alice").unwrap();
         assert_eq!(heard(&alice), [json!({ "type": "history", "messages": [] }), presence(&["alice"])]);
         say(&alice, "hello");
-        let bob = Seat::take(&room, "bob").unwrap();
+        let bob = Participant::take(&room, "bob").unwrap();
         let past = json!([{ "from": "alice", "text": "hello", "at": 7 }]);
         let expected = [json!({ "type": "history", "messages": past }), presence(&["alice", "bob"])];
         assert_eq!(heard(&bob), expected);
@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn everybody_hears_a_message_its_sender_too() {
         let room = room();
-        let (alice, bob) = (Seat::take(&room, "alice").unwrap(), Seat::take(&room, "bob").unwrap());
+        let (alice, bob) =
+            (Participant::take(&room, "alice").unwrap(), Participant::take(&room, "bob").unwrap());
         pass_over([&alice, &bob]);
         say(&bob, "how do you do");
         let message = json!({ "type": "message", "from": "bob", "text": "how do you do", "at": 7 });
@@ -207,10 +208,10 @@ mod tests {
     #[test]
     fn a_user_with_two_sockets_is_present_once_and_until_the_last_is_gone() {
         let room = room();
-        let bob = Seat::take(&room, "bob").unwrap();
-        let first = Seat::take(&room, "alice").unwrap();
+        let bob = Participant::take(&room, "bob").unwrap();
+        let first = Participant::take(&room, "alice").unwrap();
         heard(&bob);
-        let second = Seat::take(&room, "alice").unwrap();
+        let second = Participant::take(&room, "alice").unwrap();
         assert_eq!(heard(&second)[1], presence(&["alice", "bob"]));
         drop(first);
         assert_eq!(heard(&bob), [Value::Null; 0]);
@@ -221,7 +222,8 @@ mod tests {
     #[test]
     fn what_is_no_message_is_an_error_to_its_sender_alone() {
         let room = room();
-        let (alice, bob) = (Seat::take(&room, "alice").unwrap(), Seat::take(&room, "bob").unwrap());
+        let (alice, bob) =
+            (Participant::take(&room, "alice").unwrap(), Participant::take(&room, "bob").unwrap());
         pass_over([&alice, &bob]);
         let long = json!({ "type": "message", "text": "x".repeat(TEXT_BYTES_MAX + 1) }).to_string();
         let wrong = ["", "hello", "[]", "{}", r#"{"type":"shout","text":"x"}"#, r#"{"type":"message"}"#];
@@ -238,11 +240,11 @@ mod tests {
     #[test]
     fn the_past_is_as_long_as_named_at_most() {
         let room = room();
-        let alice = Seat::take(&room, "alice").unwrap();
+        let alice = Participant::take(&room, "alice").unwrap();
         for n in 0..=HISTORY_MAX {
             say(&alice, &n.to_string());
         }
-        let bob = Seat::take(&room, "bob").unwrap();
+        let bob = Participant::take(&room, "bob").unwrap();
         let past = heard(&bob)[0]["messages"].as_array().unwrap().clone();
         assert_eq!((past.len(), &past[0]["text"]), (HISTORY_MAX, &json!("1")));
     }
@@ -250,19 +252,21 @@ mod tests {
     #[test]
     fn a_full_room_has_a_seat_again_when_one_leaves() {
         let room = room();
-        let mut seats: Vec<Seat> = (0..SOCKETS_MAX).map(|_| Seat::take(&room, "alice").unwrap()).collect();
-        assert!(Seat::take(&room, "bob").is_none());
-        seats.pop();
-        assert!(Seat::take(&room, "bob").is_some());
+        let mut participants: Vec<Participant> =
+            (0..SOCKETS_MAX).map(|_| Participant::take(&room, "alice").unwrap()).collect();
+        assert!(Participant::take(&room, "bob").is_none());
+        participants.pop();
+        assert!(Participant::take(&room, "bob").is_some());
     }
 
     #[test]
     fn the_longest_past_and_the_longest_list_fit_an_outbox() {
         let room = room();
         let name = |n: usize| format!("{n:\u{1}>64}");
-        let seats: Vec<Seat> = (1..SOCKETS_MAX).map(|n| Seat::take(&room, &name(n)).unwrap()).collect();
-        (0..HISTORY_MAX).for_each(|_| say(&seats[0], &"\u{1}".repeat(TEXT_BYTES_MAX)));
-        let last = Seat::take(&room, &name(SOCKETS_MAX)).unwrap();
+        let participants: Vec<Participant> =
+            (1..SOCKETS_MAX).map(|n| Participant::take(&room, &name(n)).unwrap()).collect();
+        (0..HISTORY_MAX).for_each(|_| say(&participants[0], &"\u{1}".repeat(TEXT_BYTES_MAX)));
+        let last = Participant::take(&room, &name(SOCKETS_MAX)).unwrap();
         assert_eq!(heard(&last).len(), 2);
     }
 }

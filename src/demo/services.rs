@@ -24,7 +24,7 @@ pub(super) struct Services {
     messages: Messages,
     profile: Profile,
     conversations: Conversations,
-    /// Shared, because a seat leaves the room when it is dropped.
+    /// Shared, because a participant leaves the room when dropped.
     room: Rc<RefCell<Room>>,
     page: Page,
 }

@@ -15,19 +15,19 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::answer::Outgoing;
 use super::bounds::{CLOSE_TIMEOUT, OUTBOX_BYTES_MAX, WRITE_BYTES};
 use super::frames::{Heard, Session};
-use super::room::{MESSAGE_EXPECTED, Seat};
+use super::room::{MESSAGE_EXPECTED, Participant};
 use super::wire::{Inlet, Outlet, Wire};
 
 /// Runs the conversation until either side ends it. When it returns, the last bytes are sent, but the peer may not have
 /// read them yet.
-pub(super) async fn chat(wire: &mut Wire, seat: &Seat) {
-    let socket = Socket { seat, session: RefCell::new(Session::new()), stage: Cell::new(Stage::Open) };
+pub(super) async fn chat(wire: &mut Wire, participant: &Participant) {
+    let socket = Socket { participant, session: RefCell::new(Session::new()), stage: Cell::new(Stage::Open) };
     let (inlet, outlet) = wire.halves();
     first(socket.listen(inlet), socket.speak(outlet)).await;
 }
 
 struct Socket<'s> {
-    seat: &'s Seat,
+    participant: &'s Participant,
     session: RefCell<Session>,
     stage: Cell<Stage>,
 }
@@ -46,12 +46,12 @@ impl Socket<'_> {
     async fn listen(&self, mut inlet: Inlet<'_>) {
         loop {
             // A client that does not read its messages is not read either (back-pressure).
-            self.seat.outbox.until(|| self.waiting() < OUTBOX_BYTES_MAX / 2).await;
+            self.participant.outbox.until(|| self.waiting() < OUTBOX_BYTES_MAX / 2).await;
             let Some(bytes) = inlet.receive().await else { return };
             self.session.borrow_mut().feed(&bytes);
             self.hear();
             // There may be a pong or a Close to send.
-            self.seat.outbox.rouse();
+            self.participant.outbox.rouse();
             if matches!(self.stage.get(), Stage::Over) {
                 // The other direction ends the conversation.
                 return pending().await;
@@ -64,8 +64,8 @@ impl Socket<'_> {
         loop {
             let heard = self.session.borrow_mut().next();
             match (heard, self.stage.get()) {
-                (Heard::Text(text), Stage::Open) => self.seat.hear(&text, now_ms()),
-                (Heard::Binary, Stage::Open) => self.seat.complain(MESSAGE_EXPECTED),
+                (Heard::Text(text), Stage::Open) => self.participant.hear(&text, now_ms()),
+                (Heard::Binary, Stage::Open) => self.participant.complain(MESSAGE_EXPECTED),
                 (Heard::Text(_) | Heard::Binary, _) => {}
                 (Heard::Nothing, _) => return,
                 (Heard::Over, _) => return self.stage.set(Stage::Over),
@@ -84,8 +84,8 @@ impl Socket<'_> {
                 }
             }
             match self.stage.get() {
-                Stage::Open => self.seat.outbox.roused().await,
-                Stage::Closing(until) => match timeout_at(until, self.seat.outbox.roused()).await {
+                Stage::Open => self.participant.outbox.roused().await,
+                Stage::Closing(until) => match timeout_at(until, self.participant.outbox.roused()).await {
                     Ok(()) => {}
                     Err(_) => return,
                 },
@@ -97,7 +97,7 @@ impl Socket<'_> {
     /// The next bytes to send.
     fn frames(&self) -> Vec<u8> {
         let mut session = self.session.borrow_mut();
-        let outbox = &self.seat.outbox;
+        let outbox = &self.participant.outbox;
         if matches!(self.stage.get(), Stage::Open) {
             if outbox.is_overrun() {
                 session.close(CloseCode::Again, "too slow");
@@ -113,7 +113,7 @@ impl Socket<'_> {
 
     /// The number of bytes that wait to be sent.
     fn waiting(&self) -> usize {
-        self.seat.outbox.bytes() + self.session.borrow().pending()
+        self.participant.outbox.bytes() + self.session.borrow().pending()
     }
 }
 

@@ -137,8 +137,8 @@ impl<'c> ClientStream<'c> {
         next
     }
 
-    /// A second descriptor of the client's socket, for what goes on with it: the exchange may still have polls of its own
-    /// on the ring, and another core may go on.
+    /// A second descriptor of the client's socket, for what goes on with it: the exchange may still have polls of its
+    /// own on the ring, and another core may go on.
     ///
     /// # Errors
     /// No file descriptors, or the connection is no plain socket.

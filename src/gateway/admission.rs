@@ -10,8 +10,8 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
 use crate::limit::{Client, Denied, Permit};
 
-/// Evidence that one request may use one route: its caller is who the route asks for, and every bucket was charged. Only
-/// [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
+/// Evidence that one request may use one route: its caller is who the route asks for, and every bucket was charged.
+/// Only [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
 #[derive(Debug)]
 pub struct Admission<'c> {
     route: &'c Route,
@@ -70,8 +70,8 @@ impl Caller {
 }
 
 impl<'c> Exchange<'c> {
-    /// Identify, limit, authorize, route: in this order, so that guessing tokens is limited too, and only callers with a
-    /// valid token learn which routes there are.
+    /// Identify, limit, authorize, route: in this order, so that guessing tokens is limited too, and only callers
+    /// with a valid token learn which routes there are.
     ///
     /// # Errors
     /// The first of the four that fails.

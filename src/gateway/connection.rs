@@ -55,8 +55,8 @@ async fn await_request(active: &ActiveCore, connection: &mut Connection) -> bool
     connection.first_bytes(&core.resources.io, &core.snapshot.downstream).await
 }
 
-/// The next request: its head, the exchange, and what follows from it. The connection comes back if it may carry another
-/// one.
+/// The next request: its head, the exchange, and what follows from it. The connection comes back if it may carry
+/// another one.
 async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option<Box<Connection>> {
     let received = head(&active, &mut connection).await;
     // A reload may have come while the head was awaited.

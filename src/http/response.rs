@@ -2,8 +2,8 @@
 
 use super::{BodyLength, Field, Span};
 
-/// A response's head as ranges of the bytes that it came in. It is made to be filled again and again: a codec reuses its
-/// memory.
+/// A response's head as ranges of the bytes that it came in. It is made to be filled again and again: a codec reuses
+/// its memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The status, 100–599.

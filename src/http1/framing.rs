@@ -137,11 +137,6 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether every byte of the body has been given out. `UntilClose` never is: only the end tells.
-    pub fn is_finished(&self) -> bool {
-        self.state == State::Finished
-    }
-
     /// Whether the body is complete if the connection ends here.
     pub fn finish_at_eof(&self) -> Result<(), ProtocolError> {
         match self.state {
@@ -221,7 +216,7 @@ mod tests {
         loop {
             match decoder.step(&bytes[at..filled])? {
                 Step::End { consumed } => {
-                    assert!(decoder.is_finished());
+                    assert_eq!(decoder.remaining(), Some(0));
                     return Ok((body, trailers, Some(at + consumed)));
                 }
                 Step::Data { consumed, length } => {
@@ -319,22 +314,22 @@ mod tests {
     fn a_length_is_counted_and_an_early_end_is_seen() {
         let mut decoder = BodyDecoder::new(Framing::Length(5));
         assert_eq!(decoder.step(b"hel"), Ok(Step::Data { consumed: 0, length: 3 }));
-        assert_eq!((decoder.remaining(), decoder.is_finished()), (Some(2), false));
+        assert_eq!(decoder.remaining(), Some(2));
         assert_eq!(decoder.finish_at_eof(), Err(ProtocolError::BodyIncomplete));
         assert_eq!(decoder.step(b""), Ok(Step::More { consumed: 0 }));
         assert_eq!(decoder.step(b"loGET"), Ok(Step::Data { consumed: 0, length: 2 }));
-        assert!(decoder.is_finished() && decoder.finish_at_eof().is_ok());
+        assert!(decoder.remaining() == Some(0) && decoder.finish_at_eof().is_ok());
         assert_eq!(decoder.step(b"GET"), Ok(Step::End { consumed: 0 }));
     }
 
     #[test]
     fn no_body_ends_at_once_and_until_close_never() {
         for framing in [Framing::None, Framing::Length(0)] {
-            assert!(BodyDecoder::new(framing).is_finished());
+            assert_eq!(BodyDecoder::new(framing).remaining(), Some(0));
             assert_eq!(BodyDecoder::new(framing).step(b"x"), Ok(Step::End { consumed: 0 }));
         }
         let mut decoder = BodyDecoder::new(Framing::UntilClose);
         assert_eq!(decoder.step(b"abc"), Ok(Step::Data { consumed: 0, length: 3 }));
-        assert!(!decoder.is_finished() && decoder.finish_at_eof().is_ok() && decoder.remaining().is_none());
+        assert!(decoder.finish_at_eof().is_ok() && decoder.remaining().is_none());
     }
 }

@@ -34,11 +34,6 @@ impl HeadScan {
         Self { side: Side::Response, ..Self::default() }
     }
 
-    /// Bytes of the empty line that was skipped before the request line: 0 or 2.
-    pub fn skipped(&self) -> usize {
-        self.skipped
-    }
-
     /// Goes on with the search. `bytes` is everything from the start of the head, what was there before
     /// included. Gives the head's length with its final empty line once it is there; bytes after it are not
     /// looked at.
@@ -181,7 +176,7 @@ mod tests {
     fn skips_one_empty_line_before_a_request_and_refuses_a_flood() {
         let mut scan = HeadScan::default();
         assert_eq!(scan.advance(b"\r\nGET / HTTP/1.1\r\n\r\n", &LIMITS), Ok(Some(20)));
-        assert_eq!(scan.skipped(), 2);
+        assert_eq!(scan.skipped, 2);
         assert_eq!(whole(b"\r\n\r\n"), Err(ProtocolError::NotHttp));
         assert_eq!(whole(b"\r\n\r"), Err(ProtocolError::NotHttp));
         assert_eq!(whole(b"\rG"), Err(ProtocolError::NotHttp));

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::sink::FinishError;
 use crate::http::ProtocolError;
 use crate::net::SendError;
 
@@ -23,6 +22,15 @@ pub enum BodyError {
     SinkTimedOut,
     /// The client went away while the upstream was awaited.
     ClientGone,
+}
+
+/// Why a body could not be finished.
+#[derive(Debug)]
+pub enum FinishError {
+    /// The receiver's fault.
+    Send(SendError),
+    /// The sender's fault: the trailers.
+    Trailers(ProtocolError),
 }
 
 impl From<SendError> for BodyError {

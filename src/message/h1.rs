@@ -5,8 +5,9 @@
 //!                      (Length, Chunked, UntilClose → raw or chunked)
 //! ```
 
-use super::sink::{FinishError, Trailers};
-use super::{BodyError, Piece};
+use super::error::{BodyError, FinishError};
+use super::piece::Piece;
+use super::trailers::Trailers;
 use crate::clock;
 use crate::http::{Field, ProtocolError};
 use crate::http1::{BodyDecoder, Framing, LAST_CHUNK, Step, encode_size, parse_trailers};

@@ -11,12 +11,16 @@
 mod error;
 pub mod h1;
 mod head_writer;
+mod piece;
 mod pump;
 mod sink;
 mod source;
+mod trailers;
 
 pub use error::BodyError;
 pub use head_writer::HeadWriter;
+pub use piece::Piece;
 pub use pump::{Progress, pump, transfer};
-pub use sink::{BodySink, Trailers};
-pub use source::{BodySource, Piece};
+pub use sink::BodySink;
+pub use source::BodySource;
+pub use trailers::Trailers;

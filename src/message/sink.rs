@@ -1,22 +1,13 @@
 //! Where a body goes to.
 
+use super::error::FinishError;
 use super::h1::H1Sink;
-use crate::http::ProtocolError;
 use crate::net::SendError;
 
 /// The sending side of one message: its head, already gathered, and its body.
 pub enum BodySink<'s> {
     /// An HTTP/1 message on its connection.
     H1(H1Sink<'s>),
-}
-
-/// Whether trailer fields pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trailers {
-    /// Those that may be trailers pass.
-    Forward,
-    /// None passes.
-    Drop,
 }
 
 impl BodySink<'_> {
@@ -56,13 +47,4 @@ impl BodySink<'_> {
             BodySink::H1(sink) => sink.sent(),
         }
     }
-}
-
-/// Why a body could not be finished.
-#[derive(Debug)]
-pub enum FinishError {
-    /// The receiver's fault.
-    Send(SendError),
-    /// The sender's fault: the trailers.
-    Trailers(ProtocolError),
 }

@@ -1,7 +1,8 @@
 //! Where a body comes from.
 
-use super::BodyError;
+use super::error::BodyError;
 use super::h1::H1Source;
+use super::piece::Piece;
 
 /// The receiving side of one body.
 pub enum BodySource<'s> {
@@ -9,21 +10,9 @@ pub enum BodySource<'s> {
     H1(H1Source<'s>),
 }
 
-/// What comes next of a body.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Piece<'p> {
-    /// Body bytes, never empty.
-    Data(&'p [u8]),
-    /// The trailer section: whole field lines, checked. It ends the body.
-    Trailers(&'p [u8]),
-    /// The body is complete.
-    End,
-    /// Nothing more has arrived.
-    Pending,
-}
-
 impl BodySource<'_> {
-    /// The next piece of what has arrived. The body is *torn* until [`BodySource::accept`] says that the piece has left.
+    /// The next piece of what has arrived. The body is *torn* until [`BodySource::accept`] says that the piece has
+    /// left.
     ///
     /// # Errors
     /// The sender broke the framing, or the body is larger than its bound.

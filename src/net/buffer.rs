@@ -85,11 +85,6 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
-    /// The same bytes, to be changed in place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.end]
-    }
-
     /// Whether no bytes are left to consume.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

@@ -2,61 +2,17 @@
 
 use super::h1::H1ResponseReader;
 use super::lease::Lease;
-use crate::http::{BodyLength, Method, ProtocolError, Response, push_decimal};
-use crate::http1::HeadLimits;
+use super::response::{Arrived, Expected, ResponseError};
+use super::terms::Terms;
+use crate::http::{BodyLength, Method, Response, push_decimal};
 use crate::message::h1::{Encoding, H1Sink};
-use crate::message::{BodyError, BodySink, BodySource, HeadWriter, Trailers};
-use crate::net::{Io, Pace, Sink, Transport};
-
-/// What an exchange with an upstream is bound to.
-pub struct Terms<'t> {
-    /// Timers and buffers.
-    pub io: &'t Io,
-    /// Bounds of a response's head.
-    pub head_limits: &'t HeadLimits,
-    /// The patience with the upstream.
-    pub pace: Pace,
-    /// The client: nobody awaits a response whose client has gone.
-    pub watch: &'t Transport,
-}
+use crate::message::{BodySink, BodySource, HeadWriter, Trailers};
+use crate::net::{Io, Sink};
 
 /// Reads the response to one request: interim heads, the final head, its body.
 pub enum ResponseReader<'r> {
     /// On an HTTP/1 connection.
     H1(H1ResponseReader<'r>),
-}
-
-/// Which answers a request allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// A response.
-    Response,
-    /// A response, or a 101 that switches protocols.
-    Switch,
-}
-
-/// Which head has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrived {
-    /// A 1xx head: another head follows.
-    Interim,
-    /// The final head.
-    Final,
-}
-
-/// Why there is no response head.
-#[derive(Debug)]
-pub enum ResponseError {
-    /// The connection ended before a byte of a response: perhaps the upstream has never seen the request.
-    Stale,
-    /// The head breaks the protocol.
-    Protocol(ProtocolError),
-    /// A 101 that nobody asked for.
-    UnexpectedSwitch,
-    /// More interim heads than the bound.
-    TooManyInterim,
-    /// The connection ended, or broke.
-    Read(BodyError),
 }
 
 impl Lease<'_> {
@@ -102,8 +58,8 @@ impl Lease<'_> {
 }
 
 impl ResponseReader<'_> {
-    /// Waits for the next head until the deadline. Its bytes stay with the reader until [`ResponseReader::consume_head`].
-    /// A wait that is given up loses nothing.
+    /// Waits for the next head until the deadline. Its bytes stay with the reader until
+    /// [`ResponseReader::consume_head`]. A wait that is given up loses nothing.
     ///
     /// # Errors
     /// [`ResponseError`].

@@ -1,6 +1,7 @@
 //! Reading responses off an HTTP/1 connection to an upstream.
 
-use super::exchange::{Arrived, Expected, ResponseError, Terms};
+use super::response::{Arrived, Expected, ResponseError};
+use super::terms::Terms;
 use crate::http::{Method, ProtocolError, Response};
 use crate::http1::{Framing, HeadLimits, HeadScan, ResponseHead};
 use crate::limits::INTERIM_RESPONSES_MAX;

@@ -8,11 +8,15 @@ mod member;
 mod metrics;
 mod pool;
 pub mod resolve;
+mod response;
 mod service;
 mod slot;
+mod terms;
 
-pub use exchange::{Arrived, Expected, ResponseError, ResponseReader, Terms};
+pub use exchange::ResponseReader;
 pub use lease::{Lease, Use};
 pub use member::Member;
 pub use metrics::UpstreamMetrics;
+pub use response::{Arrived, Expected, ResponseError};
 pub use service::{LeaseError, Upstream};
+pub use terms::Terms;

@@ -201,14 +201,14 @@ fn what_is_no_handshake_gets_an_answer() {
 #[test]
 fn a_full_room_refuses_and_takes_again() {
     let room = backends().delivery;
-    let mut seats: Vec<Chatter> = (0..SOCKETS_MAX).map(|_| Chatter::join(room, "alice")).collect();
+    let mut chatters: Vec<Chatter> = (0..SOCKETS_MAX).map(|_| Chatter::join(room, "alice")).collect();
     assert_eq!(Chatter::try_join(room, "bob", connect(room)).err(), Some(503));
     let (head, _) = exchange(room, &request("GET", "/ws", &format!("{HANDSHAKE}{ALICE}"), ""));
     assert!(status(&head) == 503 && head.contains("retry-after: 5\r\n"), "{head}");
-    seats.pop();
+    chatters.pop();
     let deadline = Instant::now() + Duration::from_secs(8);
     while Chatter::try_join(room, "bob", connect(room)).is_err() {
-        assert!(Instant::now() < deadline, "the seat is never free");
+        assert!(Instant::now() < deadline, "the place in the room is never free");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

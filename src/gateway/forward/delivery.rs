@@ -73,8 +73,8 @@ impl Delivery<'_, '_> {
         Ok(upload.or_upload(head).await?.transpose()?)
     }
 
-    /// Passes an interim response on, or swallows it: clients understand 103 (RFC 8297); an upstream's 100 is between it
-    /// and the gateway, and the others are obsolete.
+    /// Passes an interim response on, or swallows it: clients understand 103 (RFC 8297); an upstream's 100 is between
+    /// it and the gateway, and the others are obsolete.
     async fn pass_interim(&mut self) -> Result<(), Failure> {
         let head = (self.response.status == 103 && self.responder.takes_interim()).then(|| {
             let bytes = self.reader.head_bytes();

@@ -19,8 +19,8 @@ use headers::Context;
 pub use delivery::{Delivered, Delivery};
 pub use upload::{Sent, Upload};
 
-/// Sends an admitted request to the upstream of its route and brings the response to the client. The request goes out on
-/// a pooled connection if there is one; if that proves stale, once more on a new one.
+/// Sends an admitted request to the upstream of its route and brings the response to the client. The request goes out
+/// on a pooled connection if there is one; if that proves stale, once more on a new one.
 ///
 /// # Errors
 /// [`Failure`].

@@ -69,8 +69,8 @@ impl<'u, F: Future<Output = Result<(), BodyError>>> Upload<'u, F> {
         .await
     }
 
-    /// Runs `other` to its end while the upload goes on. `other` must be a future that may be polled after the upload has
-    /// ended.
+    /// Runs `other` to its end while the upload goes on. `other` must be a future that may be polled after the upload
+    /// has ended.
     ///
     /// # Errors
     /// What the client did wrong.

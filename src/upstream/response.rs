@@ -1,0 +1,37 @@
+//! Which heads of a response may arrive, and why one does not.
+
+use crate::http::ProtocolError;
+use crate::message::BodyError;
+
+/// Which answers a request allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A response.
+    Response,
+    /// A response, or a 101 that switches protocols.
+    Switch,
+}
+
+/// Which head has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// A 1xx head: another head follows.
+    Interim,
+    /// The final head.
+    Final,
+}
+
+/// Why there is no response head.
+#[derive(Debug)]
+pub enum ResponseError {
+    /// The connection ended before a byte of a response: perhaps the upstream has never seen the request.
+    Stale,
+    /// The head breaks the protocol.
+    Protocol(ProtocolError),
+    /// A 101 that nobody asked for.
+    UnexpectedSwitch,
+    /// More interim heads than the bound.
+    TooManyInterim,
+    /// The connection ended, or broke.
+    Read(BodyError),
+}
