@@ -1,4 +1,4 @@
-//! The command line: what to do, and what was written beside it.
+//! The command line: subcommands and settings.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,118 +10,118 @@ use crate::config::keys::sections;
 use crate::config::{Written, value};
 use crate::limits;
 
-/// What the program was asked to do.
+/// The parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// The subcommand.
     pub command: Command,
-    /// Flags and environment, not yet judged.
+    /// The settings from flags and environment, not yet validated.
     pub written: Written,
 }
 
-/// What to do.
+/// The subcommand.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Subcommand)]
 pub enum Command {
-    /// Run the gateway (what it does without a subcommand)
+    /// Run the gateway (the default)
     #[default]
     Run,
-    /// Judge the configuration and print what is in force; starts nothing
+    /// Validate the configuration and print the effective settings; starts nothing
     Check,
-    /// Say what would happen to a request: route, authentication, bucket, headers; sends nothing
+    /// Explain what would happen to a request: route, authentication, buckets, headers; sends nothing
     Explain {
-        /// Its method, as in GET
+        /// Method of the request, as in GET
         #[arg(value_parser = crate::config::method)]
         method: String,
-        /// Its path, as in /api/v1/users/42
+        /// Path of the request, as in /api/v1/users/42
         #[arg(value_parser = path)]
         path: String,
     },
     /// Print a token signed with JWT_SECRET, for development
     Token {
-        /// Whose token it is
+        /// User of the token
         #[arg(long, value_name = "ID", value_parser = user)]
         user: String,
-        /// How long it is valid
+        /// Lifetime of the token
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
         ttl: Duration,
     },
-    /// Ask the running gateway for its readiness: exit code 0 if traffic should come, else 1
+    /// Query the readiness of the running gateway: exit code 0 if it is ready or degraded, else 1
     Health,
-    /// Run the gateway with small backends and a page of its own: nothing else is needed
+    /// Run the gateway with built-in backends and a web page; needs nothing else
     Demo {
-        /// Port of the page on loopback; 0: one the kernel chooses
-        // Judged with the settings, so that all mistakes are told at once.
+        /// Port of the page on loopback; 0: chosen by the kernel
+        // A string: the port is validated together with the settings, so that all mistakes are reported at once.
         #[arg(long, env = "PAGE_PORT", value_name = "PORT", default_value = "8090")]
         page_port: String,
     },
-    /// Have a running gateway replaced by a new process of the binary at its path; its log says how it went
+    /// Replace a running gateway with a new process of the binary at its path; its log reports the result
     Upgrade {
-        /// Its number; without it, what PID_FILE holds
+        /// Process id of the gateway; without it, the one in PID_FILE
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         pid: Option<u32>,
     },
 }
 
-/// Why there is nothing to do: help was asked for, or the command line is wrong.
+/// Output and exit code of a command line without a subcommand to run: help, version or a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct EarlyExit {
     /// Exit code: 0 for help and version, 2 for a mistake.
     pub code: u8,
-    /// What to print, line break included: to stdout if the code is 0, else one line to stderr.
+    /// The text to print, including the line break: to stdout if the code is 0, otherwise one line to stderr.
     pub text: String,
 }
 
-/// Reads the command line, program name included, and the environment.
+/// Parses the command line, including the program name, and the environment.
 ///
 /// # Errors
-/// An [`Ending`]: `--help` and `--version` are one too.
-pub fn parse<I, T>(args: I) -> Result<Invocation, Ending>
+/// Returns an [`EarlyExit`] for a mistake, and also for `--help` and `--version`.
+pub fn parse<I, T>(args: I) -> Result<Invocation, EarlyExit>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let matches = Line::command().try_get_matches_from(args).map_err(|error| ending(&error))?;
-    let line = Line::from_arg_matches(&matches).map_err(|error| ending(&error))?;
-    Ok(Invocation { command: line.command.unwrap_or_default(), written: line.written })
+    let matches = Arguments::command().try_get_matches_from(args).map_err(|error| early_exit(&error))?;
+    let arguments = Arguments::from_arg_matches(&matches).map_err(|error| early_exit(&error))?;
+    Ok(Invocation { command: arguments.command.unwrap_or_default(), written: arguments.written })
 }
 
-/// The whole command line as clap sees it.
+/// The definition of the command line for clap.
 #[derive(Parser)]
 #[command(name = "realchat-gateway", version, about, disable_help_subcommand = true)]
 #[command(after_help = AFTER_HELP)]
-struct Line {
+struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     written: Written,
 }
 
-/// clap's answer as ours: a mistake becomes one line, with its hint behind it.
-fn ending(error: &clap::Error) -> Ending {
+/// Converts an error of clap. A mistake becomes a single line that ends with clap's hint.
+fn early_exit(error: &clap::Error) -> EarlyExit {
     let text = error.render().to_string();
     if !error.use_stderr() {
-        return Ending { code: 0, text };
+        return EarlyExit { code: 0, text };
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let telling =
+    let relevant =
         lines.filter(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
-    let line = telling.collect::<Vec<_>>().join(" ");
+    let line = relevant.collect::<Vec<_>>().join(" ");
     let line = line.replace(" tip: ", "; ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     if error.kind() == ErrorKind::InvalidUtf8 {
-        // clap does not name the variable.
+        // clap does not report which variable is invalid.
         let is_broken = |env: &&str| std::env::var_os(env).is_some_and(|value| value.to_str().is_none());
         let names: Vec<_> = sections::all().map(|key| key.about().env).filter(is_broken).collect();
         let names = if names.is_empty() { "an argument".to_owned() } else { names.join(", ") };
-        return Ending {
+        return EarlyExit {
             code: 2,
             text: format!("realchat-gateway: {names}: is not valid UTF-8 (see --help)\n"),
         };
     }
-    Ending { code: 2, text: format!("realchat-gateway: {line} (see --help)\n") }
+    EarlyExit { code: 2, text: format!("realchat-gateway: {line} (see --help)\n") }
 }
 
-/// A user that a token can name: what the gateway would take from one.
+/// Validates the user of a token by the same rule as the gateway does.
 fn user(text: &str) -> Result<String, String> {
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     if text.is_empty() || text.len() > limits::SUBJECT_BYTES_MAX || !visible {
@@ -130,23 +130,23 @@ fn user(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The path of a request.
+/// Validates the path of a request.
 fn path(text: &str) -> Result<String, String> {
     if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path starts with /".to_owned()) }
 }
 
-/// How long a token may be valid.
+/// Parses the lifetime of a token.
 fn ttl(text: &str) -> Result<Duration, String> {
     value::duration(text, Duration::from_secs(1), TTL_MAX)
 }
 
-/// A development token lives at most a year.
+/// Maximum lifetime of a development token.
 const TTL_MAX: Duration = Duration::from_secs(365 * 86_400);
 
-/// What stands under the flags.
+/// The text after the flags in `--help`.
 const AFTER_HELP: &str = "\
-A flag wins over its environment variable, that over the file of --config, and that over the default.
-Durations have a unit (500ms, 10s, 5m, 1h); sizes are bytes or have one (64KiB, 10MiB).";
+A flag overrides its environment variable, which overrides the file of --config, which overrides the default.
+Durations have a unit (500ms, 10s, 5m, 1h); sizes are in bytes or have a unit (64KiB, 10MiB).";
 
 #[cfg(test)]
 mod tests {
@@ -155,23 +155,23 @@ mod tests {
     use crate::config::keys::process::CORES;
     use crate::config::keys::tokens::JWT_LEEWAY;
 
-    fn read(line: &str) -> Result<Invocation, Ending> {
+    fn read(line: &str) -> Result<Invocation, EarlyExit> {
         parse(std::iter::once("realchat-gateway").chain(line.split_whitespace()))
     }
 
     fn mistake(line: &str) -> String {
-        let ending = read(line).unwrap_err();
-        assert_eq!(ending.code, 2, "{line}");
-        assert_eq!(ending.text.lines().count(), 1, "{}", ending.text);
-        ending.text
+        let exit = read(line).unwrap_err();
+        assert_eq!(exit.code, 2, "{line}");
+        assert_eq!(exit.text.lines().count(), 1, "{}", exit.text);
+        exit.text
     }
 
-    /// Set where a test runs again in a process of its own.
+    /// Set in the child process in which a test runs again.
     const CHILD: &str = "GATEWAY_TEST_CHILD";
 
     #[test]
     fn the_definition_is_consistent() {
-        Line::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_before_or_behind_the_subcommand() {
+    fn flags_may_precede_or_follow_the_subcommand() {
         for line in ["check --port 1", "--port 1 check", "check --port=1", "--bind ::1 check --port 1"] {
             let invocation = read(line).unwrap();
             assert_eq!(
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_to_explain_and_whose_token() {
+    fn parses_the_arguments_of_each_subcommand() {
         let explain = Command::Explain { method: "GET".into(), path: "/ws".into() };
         assert_eq!(read("explain GET /ws").unwrap().command, explain);
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn help_and_version_are_no_mistakes() {
+    fn help_and_version_are_not_mistakes() {
         let help = read("--help").unwrap_err();
         assert_eq!(help.code, 0);
         for text in ["Listening:", "Tokens:", "[env: PORT]", "[default: 8080]", "token", "--config <PATH>"] {
@@ -256,9 +256,9 @@ mod tests {
         assert_eq!(read("check --help").unwrap_err().code, 0);
     }
 
-    /// Variables are given to a process of their own: those of this one are shared by every test.
+    /// Runs in a child process, because all tests of this process share its environment.
     #[test]
-    fn flags_win_over_the_environment() {
+    fn flags_override_the_environment() {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "cli::tests::in_an_environment", "--nocapture"])
             .env_clear()
@@ -278,7 +278,7 @@ mod tests {
         for line in ["--port 1", "--port 1 check", "check --port 1"] {
             let written = read(line).unwrap().written;
             assert_eq!((written.get(&PORT), written.get(&BIND)), (Some("1"), Some("::1")), "{line}");
-            assert_eq!(written.get(&JWT_LEEWAY), Some(""), "an empty variable is a mistake, told later");
+            assert_eq!(written.get(&JWT_LEEWAY), Some(""), "an empty variable is a mistake, reported later");
             assert_eq!(written.get(&CORES), None);
         }
         let help = read("--help").unwrap_err().text;

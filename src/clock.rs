@@ -1,15 +1,15 @@
-//! Clocks: a coarse one for deadlines, a precise one for durations, and the calendar for logs.
+//! Clocks: a coarse clock for deadlines, a precise clock for durations, and the calendar for logs.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Milliseconds of a clock that only goes forward, as of the kernel's last tick (1–4 ms ago). Reading it does not enter
-/// the kernel, so every wait may read it.
+/// Milliseconds of a monotonic clock, as of the last kernel tick (1–4 ms ago). For deadlines: reading this clock
+/// needs no system call.
 pub fn now_ms() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
-/// Microseconds of a clock that only goes forward: for durations in logs.
+/// Microseconds of a monotonic clock, for durations in logs.
 pub fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
@@ -21,13 +21,13 @@ pub fn unix_us() -> u64 {
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
 
-/// Seconds since 1970, UTC, as of the kernel's last tick: for token expiry and the `Date` field.
+/// Seconds since 1970, UTC, as of the last kernel tick, for token expiry and the `Date` field.
 pub fn unix_s() -> u64 {
     clock_gettime(ClockId::RealtimeCoarse).tv_sec as u64
 }
 
-/// Year, month and day of the Gregorian calendar, from days since 1970. The year begins in March here, so
-/// that the leap day is its last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Converts days since 1970 to year, month and day of the Gregorian calendar. Internally the year begins in March, so
+/// that the leap day is its last day (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 pub fn civil(days: u64) -> (u64, u64, u64) {
     let since_0000_march = days + 719_468;
     let (era, day) = (since_0000_march / 146_097, since_0000_march % 146_097);

@@ -1,4 +1,5 @@
-//! `explain METHOD PATH`: what would happen to a request, from the same plan that the pipeline follows.
+//! The subcommand `explain METHOD PATH`: describes how the gateway would handle a request, using the same plan as the
+//! pipeline.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,10 +16,10 @@ use crate::limit::arithmetic::UNITS_PER_TOKEN;
 use crate::limit::{Charge, Client, KeyBuf, Limit};
 use crate::route::{Match, RouteTable};
 
-/// What would happen to a request, as text: the plan that the pipeline would follow, and the header rules.
+/// Describes how the gateway would handle a request: the plan of the pipeline and the header rules.
 ///
 /// # Errors
-/// The request cannot even be sent, or the routes contradict each other.
+/// Returns a line for the operator if the path is not a request target or the routes conflict.
 pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, String> {
     let routes = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
     let cors = CorsPolicy::new(&config.cors);
@@ -35,7 +36,7 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
     let plan = Plan::new(config, &routes, &cors, &request);
     let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
     if plan.local.is_some() {
-        text.push_str("answered by     the gateway itself, to anybody\n");
+        text.push_str("answered by     the gateway itself, without authentication\n");
         return Ok(text);
     }
     route(&mut text, config, &plan);
@@ -56,11 +57,11 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
             writeln!(text, "route           none for this method: 405, Allow: {allow}")
         }
         Match::Unknown => {
-            writeln!(text, "route           none: 404 no_route, to bearers of a valid token only")
+            writeln!(text, "route           none: 404 no_route, only with a valid token")
         }
     };
     if plan.websocket().is_some() {
-        text.push_str("                a WebSocket: without a handshake 426 upgrade_required\n");
+        text.push_str("                WebSocket: without a handshake 426 upgrade_required\n");
     }
 }
 
@@ -77,7 +78,7 @@ fn authentication(text: &mut String, plan: &Plan<'_>) {
     };
 }
 
-/// Where the request goes, and what becomes of its fields.
+/// Describes the limits of the request and which header fields are removed, forwarded and set.
 fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Request) {
     let Some(route) = plan.route() else { return };
     if matches!(plan.destination(), Err(Failure::PathParameters)) {
@@ -101,7 +102,7 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     );
 }
 
-/// A line for each bucket, with the key that it would have.
+/// Writes a line for each bucket, with its key.
 fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>) {
     if config.rate_limit.store == LimitStore::Off {
         return text.push_str("bucket          none: RATE_LIMIT_STORE=off\n");
@@ -114,7 +115,7 @@ fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>) {
     bucket_lines(text, config, plan, Client::Bad(address), " (without a valid token)");
 }
 
-/// The buckets of one client. `condition`: when the client is that one.
+/// Writes the buckets of one client. `condition` describes the requests to which they apply.
 fn bucket_lines(text: &mut String, config: &Config, plan: &Plan<'_>, client: Client<'_>, condition: &str) {
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let charged = plan.limited_request(client, address).charges(&config.rate_limit);
@@ -136,7 +137,7 @@ fn refused(status: u16, code: &str, detail: &str) -> String {
     format!("refused         {status} {code}: {detail}\n")
 }
 
-/// One field of every kind that is treated in its own way.
+/// One header field of each kind that has its own rule.
 const PROBES: &str = "Connection: keep-alive, X-Nominated-By-Connection\r\nX-Nominated-By-Connection: 1\r\n\
 Keep-Alive: 1\r\nProxy-Connection: 1\r\nProxy-Authorization: 1\r\nTE: trailers\r\nTrailer: x\r\nUpgrade: h2c\r\n\
 X-Internal-User-Id: 1\r\nX_Internal_Anything: 1\r\nX-Forwarded-For: 1\r\nX-Forwarded-Proto: http\r\n\
@@ -148,13 +149,13 @@ mod tests {
     use super::*;
     use crate::config::testing::config;
 
-    fn story(method: &str, path: &str) -> String {
-        explain(&config(""), method, path).expect("a story")
+    fn report(method: &str, path: &str) -> String {
+        explain(&config(""), method, path).expect("a report")
     }
 
     #[test]
-    fn tells_a_protected_route_with_its_bucket_and_headers() {
-        let story = story("GET", "/api/v1/users/%61lice");
+    fn describes_a_protected_route_with_its_bucket_and_headers() {
+        let report = report("GET", "/api/v1/users/%61lice");
         for part in [
             "path            /api/v1/users/alice",
             "route           users",
@@ -162,9 +163,9 @@ mod tests {
             "rl:bad:<client address>: 10/s, burst 20, takes 1 (without a valid token)",
             "X-Internal-User-Id, X-Request-Id",
         ] {
-            assert!(story.contains(part), "{part} is missing in:\n{story}");
+            assert!(report.contains(part), "{part} is missing in:\n{report}");
         }
-        let removed = story.lines().find(|line| line.starts_with("removed")).expect("a line");
+        let removed = report.lines().find(|line| line.starts_with("removed")).expect("a line");
         for name in [
             "X_Internal_Anything",
             "X-Forwarded-For",
@@ -175,16 +176,16 @@ mod tests {
             assert!(removed.contains(name), "{name} is missing in {removed}");
         }
         assert!(!removed.contains("Authorization,") || removed.contains("Proxy-Authorization"));
-        assert!(story.contains("passed on       Authorization, Cookie, Accept"));
+        assert!(report.contains("passed on       Authorization, Cookie, Accept"));
     }
 
     #[test]
-    fn tells_a_public_route_other_methods_and_nothing() {
-        assert!(story("POST", "/api/v1/auth/login").contains("{rl:ip:<client address>}:auth-login: 10/s"));
-        assert!(!story("POST", "/api/v1/auth/login").contains(" rl:ip:"));
-        assert!(story("GET", "/api/v1/auth/login").contains("405, Allow: POST"));
-        assert!(story("GET", "/nowhere").contains("404 no_route"));
-        assert!(story("GET", "/healthz").contains("the gateway itself"));
-        assert!(story("GET", "/a/../b").contains("refused         400"));
+    fn describes_public_routes_other_methods_and_unknown_paths() {
+        assert!(report("POST", "/api/v1/auth/login").contains("{rl:ip:<client address>}:auth-login: 10/s"));
+        assert!(!report("POST", "/api/v1/auth/login").contains(" rl:ip:"));
+        assert!(report("GET", "/api/v1/auth/login").contains("405, Allow: POST"));
+        assert!(report("GET", "/nowhere").contains("404 no_route"));
+        assert!(report("GET", "/healthz").contains("the gateway itself"));
+        assert!(report("GET", "/a/../b").contains("refused         400"));
     }
 }

@@ -1,6 +1,7 @@
-//! `health`: asks the running gateway for its readiness, as a container's health check does.
+//! The subcommand `health`: queries the readiness of the running gateway, for example as the health check of a
+//! container.
 //!
-//! A process of its own, gone after one question: std's blocking sockets are enough.
+//! The process ends after one request, so blocking sockets of the standard library are sufficient.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -9,20 +10,20 @@ use std::time::{Duration, Instant};
 use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use crate::config::{self, Config, Lowered, Mistakes, Written};
 
-/// What the gateway said of itself.
+/// The readiness of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Traffic should come: it is ready, or works with less than it was configured to.
+    /// Whether the gateway should receive traffic: it is ready or degraded.
     pub is_ready: bool,
-    /// Its answer, line break included.
+    /// The response body, including the line break.
     pub text: String,
 }
 
-/// The configuration as `run` reads it, except that it needs no secret: nothing is signed or verified here, and
-/// the gateway that is asked may have made up its own (`demo`).
+/// Reads the configuration like `run`, but does not require a secret: this subcommand neither signs nor verifies
+/// tokens, and a gateway in `demo` mode generates its own secret.
 ///
 /// # Errors
-/// Everything that is wrong with it, at once.
+/// Returns all mistakes in the configuration.
 pub fn load(written: Written) -> Result<Lowered, Mistakes> {
     let defaults = |written: &Written| {
         let secret = written.get(&JWT_SECRET).or(written.get(&JWT_SECRET_FILE));
@@ -31,30 +32,32 @@ pub fn load(written: Written) -> Result<Lowered, Mistakes> {
             None => Written::default().with(&JWT_SECRET, "no token is signed or verified here"),
         }
     };
-    // Whether the CPUs and routes would do for a start is not asked: this starts nothing.
+    // CPUs and routes are not checked, because this subcommand starts no gateway.
     config::load_over(written, defaults, |_| Vec::new())
 }
 
-/// Asks the gateway that runs with this configuration: its admin listener, which tells more, or without one the
-/// public listener.
+/// Queries the gateway that runs with this configuration. Uses the admin listener, which reports more details, or the
+/// public listener if the admin listener is off.
 ///
 /// # Errors
-/// Nobody answers in time, or what answers is not this gateway; in words.
-pub fn ask(config: &Config) -> Result<Report, String> {
+/// Returns a line for the operator if the address does not answer in time or the response is not from this gateway.
+pub fn query(config: &Config) -> Result<Report, String> {
     let (key, address) = address(config);
     if address.port() == 0 {
-        return Err(format!("{key}: port 0 is one that the kernel chose: nobody can know it"));
+        return Err(format!(
+            "{key}: is port 0: the kernel has chosen the port, and the configuration does not show it"
+        ));
     }
     let failed = |error: io::Error| format!("{key}: {address} does not answer: {error}");
-    let answer = exchange(address, Instant::now() + TIMEOUT).map_err(failed)?;
-    report(&answer).ok_or_else(|| format!("{key}: what listens on {address} is no gateway of ours"))
+    let response = exchange(address, Instant::now() + TIMEOUT).map_err(failed)?;
+    report(&response).ok_or_else(|| format!("{key}: the server at {address} is not a realchat-gateway"))
 }
 
-/// Where to ask, and the setting that says so.
+/// Returns the address to query, and the name of the setting that defines the address.
 fn address(config: &Config) -> (&'static str, SocketAddr) {
     let (key, ip, port) = match (config.admin_addr, config.listen.bind) {
         (Some(admin), _) => ("ADMIN_ADDR", admin.ip(), admin.port()),
-        // Every address: IPv4 always, IPv6 too where the host has it.
+        // The public listener listens on IPv4 in any case, and on IPv6 only if the host supports it.
         (None, None) => ("PORT", Ipv4Addr::UNSPECIFIED.into(), config.listen.port),
         (None, Some(bind)) => ("PORT", bind, config.listen.port),
     };
@@ -66,36 +69,36 @@ fn address(config: &Config) -> (&'static str, SocketAddr) {
     (key, SocketAddr::new(ip, port))
 }
 
-/// One question and the whole answer, within one deadline.
+/// Sends one request and reads the whole response before the deadline.
 fn exchange(address: SocketAddr, deadline: Instant) -> io::Result<Vec<u8>> {
     let left = || match deadline.saturating_duration_since(Instant::now()) {
-        // std takes a timeout of zero for a mistake.
+        // The standard library rejects a timeout of zero.
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
         left => Ok(left),
     };
     let mut stream = TcpStream::connect_timeout(&address, left()?)?;
     stream.set_write_timeout(Some(left()?))?;
-    let question = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(question.as_bytes())?;
-    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    while answer.len() < ANSWER_BYTES_MAX {
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let (mut response, mut piece) = (Vec::new(), [0; 4096]);
+    while response.len() < RESPONSE_BYTES_MAX {
         stream.set_read_timeout(Some(left()?))?;
         match stream.read(&mut piece) {
             Ok(0) => break,
-            Ok(count) => answer.extend_from_slice(&piece[..count]),
-            // What a socket of Linux calls a timeout.
+            Ok(count) => response.extend_from_slice(&piece[..count]),
+            // Linux reports a timeout of a blocking socket as EAGAIN.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// What the answer says; `None`: it is none of ours.
-fn report(answer: &[u8]) -> Option<Report> {
-    let (head, body) = std::str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
+/// Parses the response. Returns `None` if it is not a readiness response of this gateway.
+fn report(response: &[u8]) -> Option<Report> {
+    let (head, body) = std::str::from_utf8(response).ok()?.split_once("\r\n\r\n")?;
     let is_ready = match head.strip_prefix("HTTP/1.1 ")?.split_whitespace().next()? {
         "200" => true,
         "503" => false,
@@ -106,11 +109,11 @@ fn report(answer: &[u8]) -> Option<Report> {
     is_word.then(|| Report { is_ready, text: format!("{}\n", body.trim_end()) })
 }
 
-/// How long the gateway may take in all. Shorter than what a container's health check is given.
+/// Timeout of the whole query. Shorter than the usual timeout of a container's health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// More than 1,024 cores have to say.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Maximum size of the response in bytes. Larger than the response of a gateway with 1,024 cores.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_the_admin_listener_or_else_the_public_one() {
+    fn queries_the_admin_listener_or_else_the_public_listener() {
         for (toml, key, address) in [
             ("", "ADMIN_ADDR", "127.0.0.1:9901"),
             ("admin_addr = '10.0.0.1:7'", "ADMIN_ADDR", "10.0.0.1:7"),
@@ -142,12 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn tells_our_answers_from_others() {
-        let told = |answer: &str| report(answer.as_bytes()).map(|report| (report.is_ready, report.text));
+    fn recognizes_responses_of_the_gateway() {
+        let parsed =
+            |response: &str| report(response.as_bytes()).map(|report| (report.is_ready, report.text));
         let admin = "HTTP/1.1 200 OK\r\nContent-Length: 34\r\n\r\ndegraded\ncore 0: cpu 0, io_uring\n";
-        assert_eq!(told(admin), Some((true, "degraded\ncore 0: cpu 0, io_uring\n".into())));
+        assert_eq!(parsed(admin), Some((true, "degraded\ncore 0: cpu 0, io_uring\n".into())));
         let public = "HTTP/1.1 503 Service Unavailable\r\n\r\ncore_down";
-        assert_eq!(told(public), Some((false, "core_down\n".into())));
+        assert_eq!(parsed(public), Some((false, "core_down\n".into())));
         for other in [
             "",
             "+PONG\r\n\r\n",
@@ -156,7 +160,7 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\n\r\nnot found\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n",
         ] {
-            assert_eq!(told(other), None, "{other:?}");
+            assert_eq!(parsed(other), None, "{other:?}");
         }
     }
 }

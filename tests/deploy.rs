@@ -83,7 +83,7 @@ fn health_does_not_take_another_server_for_a_gateway() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>");
     });
     let (code, _, stderr) = health(at_admin(&address));
-    assert!(code == Some(1) && stderr.contains("is no gateway of ours"), "{stderr}");
+    assert!(code == Some(1) && stderr.contains("is not a realchat-gateway"), "{stderr}");
 }
 
 #[test]

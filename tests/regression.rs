@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use realchat_gateway::limits::ACCEPTS_PER_TURN;
 use rustix::process::Signal;
 
 use crate::harness::*;
@@ -256,4 +257,21 @@ fn a_long_rest_of_a_body_that_nobody_wants_was_waited_for() {
     let begun = std::time::Instant::now();
     client.read_to_close();
     assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_batch_of_accepts_that_emptied_the_queue_exactly_kept_a_drain_waiting() {
+    let mut gateway = Gateway::builder().cores("1").env("SHUTDOWN_TIMEOUT", "60s").start();
+    gateway.signal(Signal::STOP);
+    // The kernel accepts them into the queue, and the core takes them all in one batch.
+    let clients: Vec<Client> = (0..ACCEPTS_PER_TURN).map(|_| gateway.client()).collect();
+    gateway.signal(Signal::CONT);
+    while gateway.metric("connections_accepted") < ACCEPTS_PER_TURN as u64 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop(clients);
+    let begun = Instant::now();
+    gateway.signal(Signal::TERM);
+    assert!(gateway.wait().success());
+    assert!(begun.elapsed() < Duration::from_secs(30), "the drain ended by its timeout");
 }

@@ -256,7 +256,7 @@ fn a_reload_and_usr1_open_the_access_log_anew() {
 #[test]
 fn the_demo_says_that_it_reads_nothing_again() {
     let gateway = Gateway::builder().start_with(&["demo"]);
-    assert!(gateway.reload().iter().any(|line| line.contains("end it and start it anew")));
+    assert!(gateway.reload().iter().any(|line| line.contains("cannot reload the configuration")));
 }
 
 #[test]

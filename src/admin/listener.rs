@@ -1,4 +1,5 @@
-//! Connections to the admin listener: accepted within a bound, each served until it closes, errs or dawdles.
+//! Connections to the admin listener. Their number is limited. Each is served until the client closes it, an error
+//! occurs or a timeout expires.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -18,7 +19,7 @@ use crate::message::Trailers;
 use crate::net::listener::{Listener, Socket};
 use crate::net::{NEVER, SendError, Transport};
 
-/// Serves the admin listener for as long as the runtime runs, or until it is another process's.
+/// Serves the admin listener until the runtime ends or the listener is handed over to a successor process.
 ///
 /// # Errors
 /// The listener cannot be registered with the runtime, or cannot be polled.
@@ -32,31 +33,31 @@ pub async fn serve(admin: Rc<Admin>, socket: Socket) -> std::io::Result<()> {
                 open.set(open.get() + 1);
                 let (admin, open, heads) = (admin.clone(), open.clone(), heads.clone());
                 monoio::spawn(async move {
-                    converse(&admin, &heads, transport, peer).await;
+                    serve_connection(&admin, &heads, transport, peer).await;
                     open.set(open.get() - 1);
                 });
             }
             Ok(_) => {}
-            // Out of descriptors, mostly.
+            // Usually the process has run out of file descriptors, and an immediate retry would fail again.
             Err(_) => admin.io.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await,
         }
     }
     Ok(())
 }
 
-/// Waits for a connection. False: the listener is another process's.
+/// Waits for a connection. Returns false if the listener has been handed over.
 async fn await_connection(admin: &Admin, listener: &Listener) -> std::io::Result<bool> {
     let mut readable = pin!(listener.readable());
-    let or_left = poll_fn(|context| match readable.as_mut().poll(context) {
-        _ if admin.is_left.get() => Poll::Ready(Ok(false)),
+    let or_handed_over = poll_fn(|context| match readable.as_mut().poll(context) {
+        _ if admin.is_handed_over.get() => Poll::Ready(Ok(false)),
         Poll::Ready(readable) => Poll::Ready(readable.map(|()| true)),
         Poll::Pending => Poll::Pending,
     });
-    admin.io.timers.until(NEVER, or_left).await.unwrap_or(Ok(false))
+    admin.io.timers.until(NEVER, or_handed_over).await.unwrap_or(Ok(false))
 }
 
-/// Serves one request after another.
-async fn converse(admin: &Admin, heads: &Rc<HeadPool>, transport: Transport, peer: SocketAddr) {
+/// Serves the requests of one connection.
+async fn serve_connection(admin: &Admin, heads: &Rc<HeadPool>, transport: Transport, peer: SocketAddr) {
     let mut connection = Connection::new(&admin.io, transport, peer);
     while connection.first_bytes(&admin.io, &SETTINGS).await {
         let next = match connection.head(&admin.io, &SETTINGS, heads).await {
@@ -86,7 +87,7 @@ async fn answer(
     page: Page,
 ) -> Next {
     let mut client = ClientStream::h1(&admin.io, &SETTINGS, connection, head, 0);
-    // A body is not awaited here.
+    // The admin listener does not read request bodies, so the connection cannot be reused after one.
     let after = match request.body {
         BodyLength::None => AfterAnswer::Continue,
         BodyLength::Exact(_) | BodyLength::Unknown => AfterAnswer::Close,
@@ -128,5 +129,5 @@ const SETTINGS: Settings = Settings {
     body_rate_min: 0,
 };
 
-/// The pause after running out of file descriptors, in milliseconds.
+/// Pause after a failed accept, in milliseconds.
 const BACKOFF_MS: u64 = 100;

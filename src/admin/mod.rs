@@ -1,5 +1,5 @@
-//! The admin listener: health and metrics for operators, on the control thread, read-only. It reads requests with the
-//! same HTTP/1 server as the public listener, so it is as strict.
+//! The admin listener: read-only health, readiness and metrics endpoints on the control thread. It uses the same
+//! HTTP/1 server as the public listener, with the same strict parsing.
 
 mod listener;
 mod pages;

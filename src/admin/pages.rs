@@ -1,4 +1,4 @@
-//! What the admin listener shows: health, readiness and metrics.
+//! The pages of the admin listener: health, readiness and metrics.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -13,23 +13,23 @@ use crate::net::runtime::Driver;
 use crate::telemetry::metrics::Counter;
 use crate::telemetry::metrics::prometheus::{self, Extra};
 
-/// What the admin listener knows.
+/// The state of the admin listener.
 pub struct Admin {
     /// The readiness of the process.
     pub readiness: Arc<Readiness>,
-    /// Each core's CPU, driver and metrics.
+    /// CPU, I/O driver and metrics of each core.
     pub cores: Vec<(usize, Driver, Metrics)>,
-    /// The control thread's driver.
+    /// The I/O driver of the control thread.
     pub control: Driver,
-    /// Access-log lines that the sink did not take; `None`: no access log.
+    /// Number of access-log lines that could not be written. `None` if the access log is off.
     pub access_log_refused: Option<Arc<Counter>>,
     /// Timers and buffers of the control thread.
     pub io: Rc<Io>,
-    /// The listener is another process's by now.
-    pub is_left: Rc<Cell<bool>>,
+    /// Set when the listener is handed over to the successor process.
+    pub is_handed_over: Rc<Cell<bool>>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) status: u16,
@@ -43,14 +43,14 @@ impl Page {
         Page { status, reason, content_type: TEXT, body }
     }
 
-    /// The answer to what is no request.
+    /// The response to a malformed request.
     pub(super) fn refused(error: ProtocolError) -> Page {
         Page::text(error.status(), "Refused", format!("{}\n", error.detail()))
     }
 }
 
 impl Admin {
-    /// The answer to a request.
+    /// Returns the response to a request.
     pub(super) fn page(&self, request: &Request) -> Page {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match request.path() {

@@ -1,4 +1,4 @@
-//! Who uses a route: the evidence that a request may use it as far as identity goes.
+//! Identity: the evidence that a request is authorized for its route.
 
 use super::error::CredentialError;
 use super::user::{User, Verified};

@@ -1,8 +1,9 @@
-//! What another process has handed over, by systemd's protocol (`sd_listen_fds`(3)): a service manager the sockets
-//! that it listens on, or the process before us those and its end of a pipe.
+//! File descriptors inherited from another process by the systemd socket-activation protocol (`sd_listen_fds`(3)). A
+//! service manager passes listening sockets. In a hot upgrade, the predecessor process passes its listening sockets
+//! and one end of a pipe.
 //!
-//! The names (`LISTEN_FDNAMES`) say what is what: `admin` is the admin listener, [`PIPE`] the pipe, and everything
-//! else is the public listener.
+//! The names in `LISTEN_FDNAMES` identify the descriptors: `admin` is the admin listener, [`PREDECESSOR_PIPE`] is the
+//! pipe, and every other name is a public listener.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,58 +14,60 @@ use rustix::io::{Errno, FdFlags};
 use crate::config::{Config, Listen};
 use crate::net::listener::{Keeper, Socket};
 
-/// What was handed over. Without anybody before us, nothing.
+/// The inherited descriptors. Empty if the process was started without any.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// Public listeners.
     pub public: Vec<Socket>,
     /// The admin listener.
     pub admin: Option<Socket>,
-    /// The pipe to the process that we succeed.
+    /// The pipe to the predecessor process.
     pub predecessor: Option<UnixStream>,
 }
 
 impl Inherited {
-    /// Takes it over. Call it once, before anything opens a file: the protocol counts descriptors from 3 on.
+    /// Takes ownership of the inherited descriptors. Call this function once, before the process opens any file: the
+    /// protocol numbers the descriptors from 3.
     ///
     /// # Errors
-    /// Lines of the form `LISTEN_FDS: what is wrong`.
+    /// Returns lines of the form `LISTEN_FDS: reason` if a descriptor is not open or is not a listening TCP socket.
     pub fn take() -> Result<Inherited, Vec<String>> {
-        let handed = sd_listen_fds::get().map_err(|error| vec![format!("LISTEN_FDS: {error}")])?;
+        let passed = sd_listen_fds::get().map_err(|error| vec![format!("LISTEN_FDS: {error}")])?;
         let mut named = Vec::new();
-        for (nth, (name, fd)) in handed.into_iter().enumerate() {
+        for (nth, (name, fd)) in passed.into_iter().enumerate() {
             let fd = fd.into_std();
             if rustix::io::fcntl_getfd(&fd) == Err(Errno::BADF) {
-                // It is nobody's, so it must not be closed.
+                // The number is not open, so dropping `fd` would close a descriptor that this process does not own.
                 std::mem::forget(fd);
-                return Err(vec![format!("LISTEN_FDS: there is no descriptor {}", FIRST_FD + nth)]);
+                return Err(vec![format!("LISTEN_FDS: descriptor {} is not open", FIRST_FD + nth)]);
             }
             named.push((name.unwrap_or_default(), fd));
         }
-        Inherited::sorted(named)
+        Inherited::by_name(named)
     }
 
-    /// By their names.
-    fn sorted(named: Vec<(String, OwnedFd)>) -> Result<Inherited, Vec<String>> {
+    /// Sorts the descriptors by their names.
+    fn by_name(named: Vec<(String, OwnedFd)>) -> Result<Inherited, Vec<String>> {
         let mut inherited = Inherited::default();
         let mut sockets = Vec::new();
         for (nth, (name, fd)) in named.into_iter().enumerate() {
-            if name == PIPE
+            if name == PREDECESSOR_PIPE
                 && rustix::net::sockopt::socket_domain(&fd) == Ok(rustix::net::AddressFamily::UNIX)
             {
-                // The rest of the program starts other programs, perhaps.
+                // Child processes must not inherit the pipe.
                 let _ = rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC);
                 inherited.predecessor = Some(UnixStream::from(fd));
             } else {
                 sockets.push((nth, name, fd));
             }
         }
-        let is_succession = inherited.predecessor.is_some();
+        let has_predecessor = inherited.predecessor.is_some();
         let mut mistakes = Vec::new();
         for (nth, name, fd) in sockets {
-            // A name of ours means what we have given it; of a manager's socket we only know that it is one.
-            let is_ours = is_succession && !name.ends_with(KEPT);
-            let keeper = if is_ours { Keeper::Nobody } else { Keeper::Manager };
+            // The suffix tells the keeper only if the predecessor chose the name. Otherwise the service manager
+            // chose the name, and the service manager keeps the socket.
+            let is_from_predecessor = has_predecessor && !name.ends_with(KEPT_SUFFIX);
+            let keeper = if is_from_predecessor { Keeper::Nobody } else { Keeper::Manager };
             match Socket::adopt(fd, keeper) {
                 Ok(socket) if name.starts_with(ADMIN) => inherited.admin = Some(socket),
                 Ok(socket) => inherited.public.push(socket),
@@ -76,26 +79,26 @@ impl Inherited {
         if mistakes.is_empty() { Ok(inherited) } else { Err(mistakes) }
     }
 
-    /// What does not listen where the configuration says: somebody means something else, and a process that listened
-    /// there would serve the wrong clients.
+    /// Returns one line for each inherited socket whose address differs from the configuration. A process that served
+    /// such a socket would serve the wrong clients.
     pub fn mistakes(&self, config: &Config) -> Vec<String> {
         let mut mistakes = Vec::new();
         for socket in &self.public {
             match socket.local_address() {
-                Ok(address) if is_meant(address, &config.listen) => {}
+                Ok(address) if matches_public(address, &config.listen) => {}
                 found => mistakes.push(format!(
-                    "PORT: a socket was handed over that listens on {}, and the gateway's address is {}",
+                    "PORT: a socket was handed over with the address {}, but the configured address is {}",
                     shown(found),
-                    meant(&config.listen)
+                    configured(&config.listen)
                 )),
             }
         }
         let wanted = config.admin_addr;
         match (self.admin.as_ref().map(Socket::local_address), wanted) {
             (None, _) => {}
-            (Some(Ok(found)), Some(wanted)) if is_admin(found, wanted) => {}
+            (Some(Ok(found)), Some(wanted)) if matches_admin(found, wanted) => {}
             (Some(found), wanted) => mistakes.push(format!(
-                "ADMIN_ADDR: a socket was handed over that listens on {}, and the admin listener's address is {}",
+                "ADMIN_ADDR: a socket was handed over with the address {}, but the configured address is {}",
                 shown(found),
                 wanted.map_or_else(|| "off".to_owned(), |wanted| wanted.to_string())
             )),
@@ -104,25 +107,37 @@ impl Inherited {
     }
 }
 
-/// What a socket is called on its way to a successor.
-pub fn name(socket: &Socket, is_admin: bool) -> String {
-    let noun = if is_admin { ADMIN } else { PUBLIC };
+/// Which listener a socket belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// The public listener.
+    Public,
+    /// The admin listener.
+    Admin,
+}
+
+/// The name under which a socket is passed to a successor process.
+pub fn socket_name(socket: &Socket, kind: ListenerKind) -> String {
+    let kind_name = match kind {
+        ListenerKind::Public => PUBLIC,
+        ListenerKind::Admin => ADMIN,
+    };
     match socket.keeper() {
-        Keeper::Nobody => noun.to_owned(),
-        Keeper::Manager => format!("{noun}{KEPT}"),
+        Keeper::Nobody => kind_name.to_owned(),
+        Keeper::Manager => format!("{kind_name}{KEPT_SUFFIX}"),
     }
 }
 
-fn is_meant(found: SocketAddr, listen: &Listen) -> bool {
+fn matches_public(found: SocketAddr, listen: &Listen) -> bool {
     let is_port = listen.port == 0 || found.port() == listen.port;
     is_port && listen.bind.map_or(found.ip().is_unspecified(), |bind| found.ip() == bind)
 }
 
-fn is_admin(found: SocketAddr, wanted: SocketAddr) -> bool {
+fn matches_admin(found: SocketAddr, wanted: SocketAddr) -> bool {
     found.ip() == wanted.ip() && (wanted.port() == 0 || found.port() == wanted.port())
 }
 
-fn meant(listen: &Listen) -> String {
+fn configured(listen: &Listen) -> String {
     let address = listen.bind.map_or_else(|| "every address".to_owned(), |bind| bind.to_string());
     format!("{address}, port {}", listen.port)
 }
@@ -131,12 +146,12 @@ fn shown(found: std::io::Result<SocketAddr>) -> String {
     found.map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
-/// The name of the pipe to a predecessor.
-pub const PIPE: &str = "predecessor";
+/// The name of the pipe to the predecessor process.
+pub const PREDECESSOR_PIPE: &str = "predecessor";
 const PUBLIC: &str = "public";
 const ADMIN: &str = "admin";
-/// Behind the name of a socket that a service manager keeps.
-const KEPT: &str = "-kept";
+/// Suffix of the name of a socket that a service manager keeps open.
+const KEPT_SUFFIX: &str = "-kept";
 /// `SD_LISTEN_FDS_START`.
 const FIRST_FD: usize = 3;
 
@@ -159,36 +174,38 @@ mod tests {
     }
 
     #[test]
-    fn names_say_what_is_what_and_whose() {
+    fn names_identify_the_listener_and_the_keeper() {
         let named =
             |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), socket(LOCALHOST))).collect();
-        let found = Inherited::sorted(named(&["", "realchat-gateway.socket", "admin"])).expect("sockets");
+        let found = Inherited::by_name(named(&["", "realchat-gateway.socket", "admin"])).expect("sockets");
         assert_eq!((found.public.len(), found.admin.is_some()), (2, true));
         assert!(found.public.iter().all(|socket| socket.keeper() == Keeper::Manager));
 
         let (near, _far) = UnixStream::pair().expect("a pair");
         let mut handed: Vec<(String, OwnedFd)> = named(&["public", "public-kept", "admin"]);
-        handed.push((PIPE.to_owned(), near.into()));
-        let found = Inherited::sorted(handed).expect("sockets and a pipe");
+        handed.push((PREDECESSOR_PIPE.to_owned(), near.into()));
+        let found = Inherited::by_name(handed).expect("sockets and a pipe");
         let keepers: Vec<Keeper> = found.public.iter().map(Socket::keeper).collect();
         assert_eq!((keepers, found.predecessor.is_some()), (vec![Keeper::Nobody, Keeper::Manager], true));
-        let names: Vec<String> = found.public.iter().map(|socket| name(socket, false)).collect();
+        let names: Vec<String> =
+            found.public.iter().map(|socket| socket_name(socket, ListenerKind::Public)).collect();
         assert_eq!(names, ["public", "public-kept"]);
-        assert_eq!(found.admin.map(|admin| name(&admin, true)).as_deref(), Some("admin"));
+        let admin = found.admin.map(|admin| socket_name(&admin, ListenerKind::Admin));
+        assert_eq!(admin.as_deref(), Some("admin"));
     }
 
     #[test]
-    fn what_is_no_listening_socket_is_told() {
+    fn a_descriptor_that_is_not_a_listening_socket_is_an_error() {
         let file = std::fs::File::open("/dev/null").expect("a file").into();
-        let told = Inherited::sorted(vec![("public".into(), socket(LOCALHOST)), ("x".into(), file)]);
-        let told = told.expect_err("a file is no socket");
-        assert!(told.len() == 1 && told[0].starts_with("LISTEN_FDS: descriptor 4 (x): "), "{told:?}");
+        let result = Inherited::by_name(vec![("public".into(), socket(LOCALHOST)), ("x".into(), file)]);
+        let errors = result.expect_err("a file is not a socket");
+        assert!(errors.len() == 1 && errors[0].starts_with("LISTEN_FDS: descriptor 4 (x): "), "{errors:?}");
     }
 
     #[test]
-    fn a_socket_elsewhere_is_refused() {
+    fn a_socket_with_another_address_is_refused() {
         let at =
-            |address, name: &str| Inherited::sorted(vec![(name.to_owned(), socket(address))]).expect("one");
+            |address, name: &str| Inherited::by_name(vec![(name.to_owned(), socket(address))]).expect("one");
         let port = |found: &Inherited| found.public[0].local_address().expect("an address").port();
         let found = at(LOCALHOST, "");
         let right = port(&found);
@@ -199,8 +216,9 @@ mod tests {
             config("127.0.0.2", right, "off"),
             config("", right, "off"),
         ] {
-            let told = found.mistakes(&wrong);
-            assert!(told.len() == 1 && told[0].starts_with("PORT: a socket was handed over"), "{told:?}");
+            let mistakes = found.mistakes(&wrong);
+            let is_one = mistakes.len() == 1;
+            assert!(is_one && mistakes[0].starts_with("PORT: a socket was handed over"), "{mistakes:?}");
         }
         let everywhere = at(None, "");
         assert_eq!(everywhere.mistakes(&config("", port(&everywhere), "off")), [""; 0]);
@@ -208,8 +226,9 @@ mod tests {
         let admin = at(LOCALHOST, "admin");
         assert_eq!(admin.mistakes(&config("", 1, "127.0.0.1:0")), [""; 0]);
         for wrong in ["off", "127.0.0.2:0", "127.0.0.1:1"] {
-            let told = admin.mistakes(&config("", 2, wrong));
-            assert!(told.len() == 1 && told[0].starts_with("ADMIN_ADDR: a socket was"), "{told:?}");
+            let mistakes = admin.mistakes(&config("", 2, wrong));
+            let is_one = mistakes.len() == 1;
+            assert!(is_one && mistakes[0].starts_with("ADMIN_ADDR: a socket was"), "{mistakes:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Orders from the control thread to one core: a channel for the values, a socket pair as the doorbell that
-//! the core hears on its ring.
+//! Orders from the control thread to one core. A channel carries the orders. A socket pair wakes the core up, because
+//! a core waits on its io_uring or epoll instance and cannot wait on a channel.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,137 +15,147 @@ use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::ORDERS_QUEUED_MAX;
 use crate::net::{Endpoint, NEVER, StreamSocket, Timers};
 
-/// Whose addresses an order brings.
+/// The service whose addresses an order updates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Those of the upstreams that are written so: by their place in the configuration, an order that a reload
-    /// overtakes would be another upstream's.
+    /// All upstreams with this configured address. An index into the configuration would be ambiguous: after a
+    /// reload, the same index can belong to another upstream.
     Upstream(UpstreamAddress),
-    /// That of Redis, if it is written so.
+    /// Redis, if its configured address is this one.
     Redis(UpstreamAddress),
 }
 
-/// What becomes of the listening sockets when a core drains.
+/// What a draining core does with its listening sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// What waits in their queues is taken, then they are closed: closing alone would reset those connections.
-    Closed,
-    /// Another process has them too and takes what waits: they are left alone this instant.
-    HandedOver,
+pub enum ListenerDrain {
+    /// Accept the connections in the accept queues, then close the sockets. Closing a socket resets the connections
+    /// in its queue.
+    Close,
+    /// Stop accepting immediately and leave the sockets open. The successor process accepts the connections in the
+    /// queues.
+    HandOver,
 }
 
-/// What a core is told.
+/// An order from the control thread to a core.
 pub enum Order {
-    /// A service has these addresses now.
+    /// Replace the addresses of a service.
     Endpoints(Target, Arc<[Endpoint]>),
-    /// Another core's tunnel goes on here.
+    /// Take over a WebSocket tunnel from another core.
     Tunnel(Box<Handover>),
-    /// This configuration is in force.
+    /// Apply this configuration.
     Reload(Arc<Replacement>),
-    /// Take clients.
+    /// Start accepting connections.
     Open,
-    /// Stop taking clients, let what is in flight end, keep nothing alive.
-    Drain(Fate),
-    /// End, whatever is in flight.
+    /// Stop accepting connections, finish the requests in flight, and close idle connections.
+    Drain(ListenerDrain),
+    /// Stop immediately, even with requests in flight.
     Stop,
 }
 
-/// The sending side.
-pub struct Postbox {
+/// The sending end of a core's order channel.
+pub struct OrderSender {
     orders: Sender<Order>,
-    bell: OwnedFd,
+    wake_up: OwnedFd,
 }
 
-/// The core's side.
-pub struct Mailbox {
+/// The receiving end, before the core's thread runs.
+pub struct OrderReceiver {
     orders: Receiver<Order>,
-    bell: OwnedFd,
+    wake_up: OwnedFd,
 }
 
-/// The core's side on its own thread.
-pub struct OpenMailbox {
+/// The receiving end, registered with the runtime of the core's thread.
+pub struct OpenOrderReceiver {
     orders: Receiver<Order>,
-    bell: StreamSocket,
+    wake_up: StreamSocket,
 }
 
-/// A mailbox for each core, before the first of them runs: a core can give tunnels to every other. Errors: no file
-/// descriptors.
-pub fn mailboxes(count: usize) -> io::Result<(Arc<[Postbox]>, Vec<Mailbox>)> {
-    let (mut postboxes, mut mailboxes) = (Vec::new(), Vec::new());
+/// Creates the order channels of all cores. All channels must exist before the first core starts, because a core can
+/// hand over tunnels to every other core.
+///
+/// # Errors
+/// Returns the error of `socketpair(2)`.
+pub fn order_channels(count: usize) -> io::Result<(Arc<[OrderSender]>, Vec<OrderReceiver>)> {
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        let (postbox, mailbox) = mailbox()?;
-        postboxes.push(postbox);
-        mailboxes.push(mailbox);
+        let (sender, receiver) = order_channel()?;
+        senders.push(sender);
+        receivers.push(receiver);
     }
-    Ok((postboxes.into(), mailboxes))
+    Ok((senders.into(), receivers))
 }
 
-/// Every core as the others see it.
-pub fn siblings(postboxes: &Arc<[Postbox]>, metrics: &[Metrics]) -> Arc<[Sibling]> {
+/// Returns a handle to each core, which the other cores use to hand over tunnels.
+pub fn siblings(order_senders: &Arc<[OrderSender]>, metrics: &[Metrics]) -> Arc<[Sibling]> {
     let sibling = |index: usize| {
-        let postboxes = postboxes.clone();
-        let give = move |handover| postboxes[index].hand_over(handover);
+        let order_senders = order_senders.clone();
+        let give = move |handover| order_senders[index].hand_over(handover);
         Sibling { connections: metrics[index].connections.clone(), give: Box::new(give) }
     };
-    (0..postboxes.len()).map(sibling).collect()
+    (0..order_senders.len()).map(sibling).collect()
 }
 
-/// Both sides of one core's mailbox. Errors: no file descriptors.
-fn mailbox() -> io::Result<(Postbox, Mailbox)> {
+/// Creates both ends of one core's order channel.
+fn order_channel() -> io::Result<(OrderSender, OrderReceiver)> {
     let (sender, receiver) = bounded(ORDERS_QUEUED_MAX);
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (near, far) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    Ok((Postbox { orders: sender, bell: near }, Mailbox { orders: receiver, bell: far }))
+    Ok((OrderSender { orders: sender, wake_up: near }, OrderReceiver { orders: receiver, wake_up: far }))
 }
 
-impl Postbox {
-    /// Leaves an order and rings. False: the core has not taken its orders for a second, or is gone; whoever
-    /// repeats orders (names) need not mind.
+impl OrderSender {
+    /// Sends an order and wakes the core up. Waits for up to one second while the queue is full. Returns false if the
+    /// queue stayed full or the core has stopped. Callers that repeat their orders, such as name resolution, can
+    /// ignore the result.
     pub fn send(&self, order: Order) -> bool {
-        let left = self.orders.send_timeout(order, Duration::from_secs(1)).is_ok();
-        self.ring();
-        left
+        let is_sent = self.orders.send_timeout(order, Duration::from_secs(1)).is_ok();
+        self.wake();
+        is_sent
     }
-}
 
-impl Postbox {
-    /// Leaves a tunnel for the core, from another core: this never waits. It comes back if there is no room now.
+    /// Sends a tunnel from another core. Never blocks.
+    ///
+    /// # Errors
+    /// Returns the tunnel if the queue is full or the core has stopped.
     pub fn hand_over(&self, handover: Box<Handover>) -> Result<(), Box<Handover>> {
         match self.orders.try_send(Order::Tunnel(handover)) {
             Ok(()) => {
-                self.ring();
+                self.wake();
                 Ok(())
             }
             Err(
                 TrySendError::Full(Order::Tunnel(handover))
                 | TrySendError::Disconnected(Order::Tunnel(handover)),
             ) => Err(handover),
-            Err(_) => unreachable!("what comes back is what was sent"),
+            Err(_) => unreachable!("try_send returns the order that was passed in"),
         }
     }
 
-    fn ring(&self) {
-        // A bell that cannot take another byte is ringing already.
-        let _ = rustix::net::send(&self.bell, b"!", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    fn wake(&self) {
+        // If the socket buffer is full, a wake-up is already pending.
+        let _ = rustix::net::send(&self.wake_up, b"!", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 }
 
-impl Mailbox {
-    /// Registers the bell with the runtime of this thread.
-    pub fn open(self) -> io::Result<OpenMailbox> {
-        Ok(OpenMailbox { orders: self.orders, bell: StreamSocket::new(self.bell)? })
+impl OrderReceiver {
+    /// Registers the wake-up socket with the runtime of this thread.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket.
+    pub fn open(self) -> io::Result<OpenOrderReceiver> {
+        Ok(OpenOrderReceiver { orders: self.orders, wake_up: StreamSocket::new(self.wake_up)? })
     }
 }
 
-impl OpenMailbox {
-    /// Waits for the next order. `None`: the control thread is gone.
+impl OpenOrderReceiver {
+    /// Waits for the next order. Returns `None` if the control thread has ended.
     pub async fn next(&self, timers: &Timers) -> Option<Order> {
         loop {
             if let Ok(order) = self.orders.try_recv() {
                 return Some(order);
             }
-            self.bell.arrival(timers, NEVER).await.ok()?;
-            match self.bell.try_recv(&mut [0; ORDERS_QUEUED_MAX]) {
+            self.wake_up.arrival(timers, NEVER).await.ok()?;
+            match self.wake_up.try_recv(&mut [0; ORDERS_QUEUED_MAX]) {
                 Ok(Some(1..) | None) => {}
                 Ok(Some(0)) | Err(_) => return None,
             }

@@ -1,4 +1,5 @@
-//! What the service manager is told (`sd_notify`(3)). Without `NOTIFY_SOCKET` there is none, and nothing is said.
+//! Notifications to the service manager (`sd_notify`(3)). Without `NOTIFY_SOCKET` in the environment, nothing is
+//! sent.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,64 +10,67 @@ use tracing::warn;
 
 use crate::gateway::core::readiness::Status;
 
-/// The process is in charge and takes clients.
+/// Reports that this process is the main process and accepts connections.
 pub fn ready() {
-    say(&[NotifyState::MainPid(process::id()), NotifyState::Ready]);
+    notify(&[NotifyState::MainPid(process::id()), NotifyState::Ready]);
 }
 
-/// The configuration is being read again; [`ready`] comes when that is over, whatever came of it.
+/// Reports that a reload has started. The caller calls [`ready`] when the reload has ended, successful or not.
 pub fn reloading() {
-    // Without a time, systemd takes the next READY for an older one (systemd.service(5), Type=notify-reload).
+    // systemd requires the timestamp to match the next READY=1 with this reload (systemd.service(5),
+    // Type=notify-reload).
     if let Ok(now) = NotifyState::monotonic_usec_now() {
-        say(&[NotifyState::Reloading, now]);
+        notify(&[NotifyState::Reloading, now]);
     }
 }
 
-/// The process has begun to end.
+/// Reports that the process is shutting down.
 pub fn stopping() {
-    say(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// This process is in charge from now on: another one, or after all still this one. Only the one that was in
-/// charge until now is believed, so another one leaves this one with nothing to say.
-pub fn in_charge(pid: u32) {
-    IS_HEARD.store(true, Ordering::Relaxed);
-    say(&[NotifyState::MainPid(pid)]);
-    IS_HEARD.store(pid == process::id(), Ordering::Relaxed);
+/// Reports the process id of the main process: the successor's, or this process's own after a failed upgrade. The
+/// service manager accepts notifications from the main process only, so this process stops sending notifications when
+/// `pid` is another process.
+pub fn announce_main_process(pid: u32) {
+    IS_MAIN_PROCESS.store(true, Ordering::Relaxed);
+    notify(&[NotifyState::MainPid(pid)]);
+    IS_MAIN_PROCESS.store(pid == process::id(), Ordering::Relaxed);
 }
 
-/// The manager's watchdog, if it has one for this process: it wants to hear of us again and again.
+/// Sends keep-alive notifications to the service manager's watchdog.
 pub struct Watchdog {
-    every_ms: u64,
-    said_ms: u64,
+    interval_ms: u64,
+    notified_ms: u64,
 }
 
 impl Watchdog {
-    /// `None`: nobody watches.
+    /// Returns `None` if the service manager has not enabled a watchdog for this process.
     pub fn new() -> Option<Watchdog> {
-        let patience: Duration = sd_notify::watchdog_enabled()?;
-        // Half of its patience (sd_watchdog_enabled(3)).
-        Some(Watchdog { every_ms: patience.as_millis() as u64 / 2, said_ms: 0 })
+        let timeout: Duration = sd_notify::watchdog_enabled()?;
+        // Half of the watchdog timeout, as sd_watchdog_enabled(3) recommends.
+        Some(Watchdog { interval_ms: timeout.as_millis() as u64 / 2, notified_ms: 0 })
     }
 
-    /// For the control thread's clockwork. A process of which a core stands still says nothing, and so is started
-    /// anew.
-    pub fn look(&mut self, status: Status, now_ms: u64) {
-        if status != Status::CoreDown && now_ms.saturating_sub(self.said_ms) >= self.every_ms {
-            self.said_ms = now_ms;
-            say(&[NotifyState::Watchdog]);
+    /// Sends a keep-alive notification if one is due. The control thread calls this function at every tick. While a
+    /// core has stalled, no notification is sent, so that the service manager restarts the process.
+    pub fn notify_if_due(&mut self, status: Status, now_ms: u64) {
+        if status != Status::CoreDown && now_ms.saturating_sub(self.notified_ms) >= self.interval_ms {
+            self.notified_ms = now_ms;
+            notify(&[NotifyState::Watchdog]);
         }
     }
 }
 
-fn say(what: &[NotifyState<'_>]) {
-    if !IS_HEARD.load(Ordering::Relaxed) {
+fn notify(states: &[NotifyState<'_>]) {
+    if !IS_MAIN_PROCESS.load(Ordering::Relaxed) {
         return;
     }
-    if let Err(error) = sd_notify::notify(what) {
-        warn!(%error, "the service manager cannot be told");
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "cannot notify the service manager");
     }
 }
 
-/// The manager believes this process. The manager is one for the whole process, as its address in the environment is.
-static IS_HEARD: AtomicBool = AtomicBool::new(true);
+/// Whether the service manager accepts notifications from this process. The variable is global because
+/// `NOTIFY_SOCKET` is: a process has at most one service manager.
+static IS_MAIN_PROCESS: AtomicBool = AtomicBool::new(true);

@@ -1,4 +1,5 @@
-//! The control thread: everything slow or rare. It prepares immutable values and sends them to the cores.
+//! The control thread: slow or rare work that must not block the cores. It prepares immutable values and sends them
+//! to the cores.
 
 pub mod inherit;
 pub mod mailbox;
@@ -14,4 +15,4 @@ pub mod sockets;
 pub mod upgrade;
 pub mod watch;
 
-pub use mailbox::{Fate, Mailbox, Order, Postbox, Target};
+pub use mailbox::{ListenerDrain, Order, OrderReceiver, OrderSender, Target};

@@ -1,5 +1,5 @@
-//! Resolving the names of upstreams and Redis, again and again, on a thread of its own: `getaddrinfo` takes as
-//! long as it likes.
+//! Periodic name resolution for upstreams and Redis. It runs on its own thread, because `getaddrinfo` blocks for an
+//! unbounded time.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,30 +9,30 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, info};
 
 use crate::config::{Config, UpstreamAddress};
-use crate::control::{Order, Postbox, Target};
+use crate::control::{Order, OrderSender, Target};
 use crate::limits::FIRST_RESOLUTION_MS;
 use crate::net::Endpoint;
 use crate::upstream::resolve;
 
-/// A service whose address may have to be resolved.
+/// A service with a configured address, which is a name or an IP address.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// Whose address it is.
+    /// The target of the orders for this service.
     pub target: Target,
-    /// What it is called in the log.
+    /// The name of the service in the log.
     pub name: String,
-    /// As written.
+    /// The configured address.
     pub address: UpstreamAddress,
 }
 
 impl Service {
-    /// What tells a core its addresses.
+    /// Returns the order that gives a core the addresses of this service.
     pub fn order(&self, endpoints: Arc<[Endpoint]>) -> Order {
         Order::Endpoints(self.target.clone(), endpoints)
     }
 
-    /// Redis, if it is in use, and the upstreams of a configuration. Redis first: a core takes no client before it
-    /// has tried it.
+    /// Returns Redis, if configured, and the upstreams of a configuration. Redis comes first, because a core accepts
+    /// no connection before its first attempt to connect to Redis.
     pub fn all(redis: Option<&Service>, config: &Config) -> Vec<Service> {
         let upstreams = config.upstreams.iter().map(|upstream| Service {
             target: Target::Upstream(upstream.address.clone()),
@@ -43,20 +43,24 @@ impl Service {
     }
 }
 
-/// A thread that resolves. Dropped, it ends, at the latest when the name server has answered it.
-pub struct Names {
-    _ends_with: Sender<()>,
+/// A thread that resolves names periodically. Dropping this value stops the thread after the current call to
+/// `getaddrinfo`.
+pub struct NameResolver {
+    _stop_sender: Sender<()>,
     first_round: Receiver<()>,
 }
 
-impl Names {
-    /// Gives the cores the addresses that are written, and the others a moment to be found. `None`: there are no
-    /// others. Errors: no thread.
+impl NameResolver {
+    /// Sends the cores the addresses that need no resolution, and starts a thread for the others. Waits up to
+    /// [`FIRST_RESOLUTION_MS`] for the first round of that thread. Returns `None` if no address needs resolution.
+    ///
+    /// # Errors
+    /// The thread cannot be created.
     pub fn begin(
         services: Vec<Service>,
         refresh_every: Duration,
-        cores: &Arc<[Postbox]>,
-    ) -> std::io::Result<Option<Names>> {
+        cores: &Arc<[OrderSender]>,
+    ) -> std::io::Result<Option<NameResolver>> {
         for service in &services {
             let Some(endpoints) = resolve::known(&service.address) else { continue };
             for core in cores.iter() {
@@ -67,46 +71,49 @@ impl Names {
         if unresolved.is_empty() {
             return Ok(None);
         }
-        let names = Names::start(unresolved, refresh_every, cores.clone())?;
-        // The channel closes when the round is over; a slow name server does not hold up the start.
+        let names = NameResolver::start(unresolved, refresh_every, cores.clone())?;
+        // The channel closes when the first round ends. The timeout keeps a slow name server from delaying the start.
         let _ = names.first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
         Ok(Some(names))
     }
 
-    /// Starts the thread. Errors: no thread.
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread cannot be created.
     pub fn start(
         services: Vec<Service>,
         refresh_every: Duration,
-        cores: Arc<[Postbox]>,
-    ) -> std::io::Result<Names> {
-        let (over, first_round) = bounded(0);
-        let (ends_with, end) = bounded::<()>(0);
+        cores: Arc<[OrderSender]>,
+    ) -> std::io::Result<NameResolver> {
+        let (round_sender, first_round) = bounded(0);
+        let (stop_sender, stop) = bounded::<()>(0);
         thread::Builder::new().name("names".to_owned()).spawn(move || {
-            let mut known = vec![Known::default(); services.len()];
+            let mut known = vec![LastResolution::default(); services.len()];
             refresh(&services, &cores, &mut known);
-            drop(over);
-            // Nothing is ever sent: what comes is the end of the time, or of the other side.
-            while end.recv_timeout(refresh_every.max(REFRESH_MIN)) == Err(RecvTimeoutError::Timeout) {
+            drop(round_sender);
+            // Nothing is sent on this channel: the call ends with the timeout or when `NameResolver` is dropped.
+            while stop.recv_timeout(refresh_every.max(REFRESH_MIN)) == Err(RecvTimeoutError::Timeout) {
                 refresh(&services, &cores, &mut known);
             }
         })?;
-        Ok(Names { _ends_with: ends_with, first_round })
+        Ok(NameResolver { _stop_sender: stop_sender, first_round })
     }
 }
 
-/// The services whose names have to be resolved: those whose addresses are not written.
+/// Returns the services whose addresses need name resolution.
 pub fn unresolved(services: Vec<Service>) -> Vec<Service> {
     services.into_iter().filter(|service| resolve::known(&service.address).is_none()).collect()
 }
 
-/// What the cores were told last about one service.
+/// The latest result for one service that was sent to the cores.
 #[derive(Clone, Default)]
-struct Known {
+struct LastResolution {
     endpoints: Option<Arc<[Endpoint]>>,
     is_failing: bool,
 }
 
-fn refresh(services: &[Service], cores: &[Postbox], known: &mut [Known]) {
+fn refresh(services: &[Service], cores: &[OrderSender], known: &mut [LastResolution]) {
     for (service, known) in services.iter().zip(known) {
         match resolve::resolve(&service.address) {
             Ok(endpoints) => {
@@ -117,11 +124,12 @@ fn refresh(services: &[Service], cores: &[Postbox], known: &mut [Known]) {
                 if known.endpoints.as_ref() == Some(&endpoints) {
                     continue;
                 }
-                let told = cores.iter().all(|core| core.send(service.order(endpoints.clone())));
-                // A core that did not take the order is told again next time.
-                known.endpoints = told.then_some(endpoints);
+                let is_sent = cores.iter().all(|core| core.send(service.order(endpoints.clone())));
+                // If a core did not take the order, the next round sends the addresses again.
+                known.endpoints = is_sent.then_some(endpoints);
             }
-            // The old addresses, if any, stay in use: a name server that is down is no reason to stop.
+            // The previous addresses, if any, stay in use, so that an outage of the name server does not interrupt
+            // the service.
             Err(error) if !known.is_failing => {
                 known.is_failing = true;
                 error!(service = service.name, %error, "the service's name does not resolve");
@@ -131,5 +139,5 @@ fn refresh(services: &[Service], cores: &[Postbox], known: &mut [Known]) {
     }
 }
 
-/// A refresh of 0 would spin.
+/// Lower bound of the refresh interval: with an interval of 0 the thread would run in a busy loop.
 const REFRESH_MIN: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! The life of the process after its start, as the control thread leads it: take charge, serve the admin listener, obey
-//! signals, drain, stop.
+//! The main loop of the control thread after the start: take over from the predecessor process, serve the admin
+//! listener, handle signals, drain and stop.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::mailbox::{Order, Postbox};
+use super::mailbox::{Order, OrderSender};
 use super::manager::{self, Watchdog};
-use super::pid_file::{InCharge, PidFile};
+use super::pid_file::{PidFile, PublishedPidFile};
 use super::reload::{self, Reload};
-use super::running::Running;
-use super::shutdown::{Ending, Shutdown};
+use super::running::RunningConfig;
+use super::shutdown::{Shutdown, ShutdownOutcome};
 use super::signals::Signals;
 use super::upgrade::{Predecessor, Program, Upgrade};
-use super::watch::Watch;
+use super::watch::HeartbeatMonitor;
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::{Config, IoDriver};
@@ -34,65 +34,66 @@ use crate::net::runtime::{Driver, ThreadRuntime};
 use crate::net::{Io, Timers};
 use crate::telemetry::AccessLogWriter;
 
-/// The gateway process, with all its cores running.
+/// The gateway process, with the threads of all cores running.
 pub struct Process {
-    /// The configuration of the start.
+    /// The configuration at the start.
     pub config: Arc<Config>,
-    /// The configuration that is active.
-    pub running: Arc<Running>,
-    /// What a reload needs.
+    /// The current configuration.
+    pub running: Arc<RunningConfig>,
+    /// The state for reloads.
     pub reload: Arc<Reload>,
     /// The cores.
     pub cores: Vec<RunningCore>,
-    /// The way to each core.
-    pub postboxes: Arc<[Postbox]>,
+    /// The order channel of each core.
+    pub order_senders: Arc<[OrderSender]>,
     /// The readiness of the process.
     pub readiness: Arc<Readiness>,
-    /// Who keeps the limiter's buckets.
+    /// The store of the rate limiter's buckets.
     pub store: Store,
     /// The access log's writer.
     pub access_log: Option<AccessLogWriter>,
     /// The admin listener.
     pub admin: Option<Socket>,
-    /// Every listening socket once more, for a successor.
+    /// A duplicate of every listening socket, with its name, for a successor process.
     pub for_successor: Vec<(String, OwnedFd)>,
     /// The PID file.
     pub pid_file: Option<PidFile>,
-    /// Where the public listener is.
+    /// The address of the public listener.
     pub public: SocketAddr,
 }
 
-/// A core whose thread runs.
+/// A core with its running thread.
 pub struct RunningCore {
-    /// Its thread.
+    /// The thread.
     pub thread: JoinHandle<()>,
-    /// The number of its CPU.
+    /// The number of the CPU that the thread is pinned to.
     pub cpu: usize,
-    /// Its I/O driver.
+    /// The I/O driver of the thread.
     pub driver: Driver,
-    /// Its metrics.
+    /// The metrics of the core.
     pub metrics: Metrics,
 }
 
 impl Process {
-    /// Does the control thread's work until the process is to end. `predecessor`: the process that is in charge until
-    /// this one is ready.
+    /// Runs the control thread until the shutdown has ended. `predecessor` is the process that accepts connections
+    /// until this process is ready.
     ///
     /// # Errors
-    /// The control thread has no runtime, or the predecessor does not let go.
+    /// The runtime cannot be built, a signal socket cannot be registered, or the predecessor does not release the
+    /// listening sockets in time.
     pub fn run(
         mut self,
         signals: Signals,
         program: Program,
         predecessor: Option<Predecessor>,
-    ) -> io::Result<Ending> {
+    ) -> io::Result<ShutdownOutcome> {
         let (mut runtime, driver) = ThreadRuntime::build(self.config.io_driver.into())?;
-        let (ending, in_charge) = runtime.block_on(self.control(signals, program, predecessor, driver))?;
-        if ending != Ending::AtOnce {
+        let (outcome, pid_file) = runtime.block_on(self.control(signals, program, predecessor, driver))?;
+        if outcome != ShutdownOutcome::Immediate {
             self.stop();
         }
-        drop(in_charge);
-        Ok(ending)
+        drop(pid_file);
+        Ok(outcome)
     }
 
     async fn control(
@@ -101,45 +102,49 @@ impl Process {
         program: Program,
         predecessor: Option<Predecessor>,
         driver: Driver,
-    ) -> io::Result<(Ending, Option<InCharge>)> {
+    ) -> io::Result<(ShutdownOutcome, Option<PublishedPidFile>)> {
         let io = Rc::<Io>::default();
         let timers = io.timers.clone();
-        monoio::spawn(self.clockwork(timers.clone()));
+        monoio::spawn(self.run_ticks(timers.clone()));
         if let Some(predecessor) = predecessor {
-            predecessor.ready(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
+            predecessor.take_over(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
         }
-        let in_charge = self.take_charge();
-        let is_admin_left = Rc::<Cell<bool>>::default();
-        self.serve_admin(io, driver, is_admin_left.clone());
+        let pid_file = self.accept_connections();
+        let is_admin_handed_over = Rc::<Cell<bool>>::default();
+        self.serve_admin(io, driver, is_admin_handed_over.clone());
         manager::ready();
-        monoio::spawn(reload::obey(self.reload.clone(), signals.reload.open()?, timers.clone()));
-        monoio::spawn(reload::reopen_log(self.reload.clone(), signals.reopen.open()?, timers.clone()));
+        monoio::spawn(reload::on_signal(self.reload.clone(), signals.reload.open()?, timers.clone()));
+        monoio::spawn(reload::reopen_log_on_signal(
+            self.reload.clone(),
+            signals.reopen.open()?,
+            timers.clone(),
+        ));
         let sockets = std::mem::take(&mut self.for_successor);
         let upgrade = Upgrade { program, sockets, running: self.running.clone(), timers: timers.clone() };
         let shutdown = Shutdown {
             timers,
             signal: signals.end.open()?,
             upgrade: (signals.upgrade.open()?, upgrade),
-            cores: self.postboxes.clone(),
+            cores: self.order_senders.clone(),
             metrics: self.metrics(),
             readiness: self.readiness.clone(),
             running: self.running.clone(),
-            is_admin_left,
+            is_admin_handed_over,
         };
-        Ok((shutdown.run().await, in_charge))
+        Ok((shutdown.run().await, pid_file))
     }
 
-    /// From now on this process serves the clients.
-    fn take_charge(&mut self) -> Option<InCharge> {
-        self.postboxes.iter().for_each(|core| {
+    /// Makes all cores accept connections and publishes the PID file.
+    fn accept_connections(&mut self) -> Option<PublishedPidFile> {
+        self.order_senders.iter().for_each(|core| {
             core.send(Order::Open);
         });
-        let taken = self.pid_file.take().map(PidFile::take_charge)?;
+        let taken = self.pid_file.take().map(PidFile::publish)?;
         taken.inspect_err(|error| error!(%error, "PID_FILE: cannot be replaced")).ok()
     }
 
-    /// Serves the admin listener, and logs where everything listens.
-    fn serve_admin(&mut self, io: Rc<Io>, control: Driver, is_left: Rc<Cell<bool>>) {
+    /// Serves the admin listener, and logs the addresses of all listeners.
+    fn serve_admin(&mut self, io: Rc<Io>, control: Driver, is_handed_over: Rc<Cell<bool>>) {
         let socket = self.admin.take();
         let address = socket.as_ref().and_then(|socket| socket.local_address().ok());
         if let Some(socket) = socket {
@@ -149,7 +154,7 @@ impl Process {
                 control,
                 access_log_refused: self.access_log.as_ref().map(AccessLogWriter::refused),
                 io,
-                is_left,
+                is_handed_over,
             };
             monoio::spawn(async move {
                 if let Err(error) = admin::serve(Rc::new(admin), socket).await {
@@ -157,10 +162,10 @@ impl Process {
                 }
             });
         }
-        self.announce(address, control);
+        self.log_listening(address, control);
     }
 
-    fn announce(&self, admin: Option<SocketAddr>, control: Driver) {
+    fn log_listening(&self, admin: Option<SocketAddr>, control: Driver) {
         let admin = admin.map_or("off".to_owned(), |address| address.to_string());
         let drivers: Vec<String> =
             self.cores.iter().map(|core| format!("{}:{}", core.cpu, core.driver)).collect();
@@ -168,7 +173,7 @@ impl Process {
         let is_chosen = self.config.io_driver == IoDriver::Epoll;
         if !is_chosen && self.cores.iter().any(|core| core.driver == Driver::Epoll) {
             warn!(
-                "io_uring is refused here (seccomp, kernel.io_uring_disabled or memlock): running on epoll, \
+                "io_uring is not available (seccomp, kernel.io_uring_disabled or memlock): using epoll, \
                  which is slower"
             );
         }
@@ -178,21 +183,21 @@ impl Process {
         self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
 
-    /// What the control thread does at every tick.
-    fn clockwork(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
+    /// Runs the periodic work of the control thread: timers, heartbeats, the watchdog and the in-memory limiter.
+    fn run_ticks(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
         let (readiness, store) = (self.readiness.clone(), self.store.clone());
         async move {
-            let mut watch = Watch::new(&metrics, readiness.clone(), clock::now_ms());
+            let mut heartbeats = HeartbeatMonitor::new(&metrics, readiness.clone(), clock::now_ms());
             let mut watchdog = Watchdog::new();
             let mut tidied_ms = clock::now_ms();
-            watch.look(tidied_ms);
+            heartbeats.check(tidied_ms);
             loop {
                 monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
-                watch.look(now_ms);
-                watchdog.iter_mut().for_each(|watchdog| watchdog.look(readiness.get(), now_ms));
+                heartbeats.check(now_ms);
+                watchdog.iter_mut().for_each(|watchdog| watchdog.notify_if_due(readiness.get(), now_ms));
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;
                     store.tidy();
@@ -201,10 +206,10 @@ impl Process {
         }
     }
 
-    /// Stops the cores and writes what is left of the access log. Both have a bound: a core that is stuck is left
-    /// behind.
+    /// Stops the cores, then writes the remaining lines of the access log. Both steps have a time limit, and a core
+    /// that does not stop in time is abandoned.
     fn stop(self) {
-        self.postboxes.iter().for_each(|core| {
+        self.order_senders.iter().for_each(|core| {
             core.send(Order::Stop);
         });
         let deadline = clock::now_ms() + STOP_MS;
@@ -217,7 +222,7 @@ impl Process {
     }
 }
 
-/// How long the cores have to end, in milliseconds.
+/// Time limit for stopping the cores, in milliseconds.
 const STOP_MS: u64 = 1_000;
-/// How often the in-memory limiter forgets full buckets, in milliseconds.
+/// Interval at which the in-memory limiter discards full buckets, in milliseconds.
 const TIDY_MS: u64 = 10_000;

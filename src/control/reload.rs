@@ -1,7 +1,8 @@
-//! A reload: the configuration is read again, judged as at the start, compared and given to every core. One
-//! mistake in it, and what runs goes on as it is.
+//! Configuration reload: read the configuration, validate it as at the start, compare it with the current
+//! configuration and send it to every core. A single mistake rejects the new configuration, and the current one
+//! stays.
 //!
-//! It reads files and resolves names, so it has a thread of its own for as long as it takes.
+//! A reload reads files and resolves names, both of which block, so each reload runs on its own thread.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +14,10 @@ use tracing::{error, info, warn};
 use crate::auth::Keys;
 use crate::clock;
 use crate::config::{self, Config, Lowered, Mistakes, UpstreamAddress};
-use crate::control::names::{self, Names, Service};
-use crate::control::running::Running;
+use crate::control::names::{self, NameResolver, Service};
+use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
-use crate::control::{Order, Postbox, manager};
+use crate::control::{Order, OrderSender, manager};
 use crate::gateway::core::{Metrics, Replacement};
 use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
 use crate::net::Endpoint;
@@ -24,45 +25,45 @@ use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
 use crate::upstream::resolve;
 
-/// Reads the configuration from where the process has it from: flags, environment, file.
+/// Reads the configuration from the sources of the process: flags, environment and file.
 pub type Load = Box<dyn Fn() -> Result<Lowered, Mistakes> + Send + Sync>;
 
-/// What a reload needs.
+/// The state for reloads.
 pub struct Reload {
-    /// Reads it.
+    /// Reads the configuration.
     pub load: Load,
-    /// What runs.
-    pub running: Arc<Running>,
-    /// The cores.
-    pub cores: Arc<[Postbox]>,
-    /// Their metrics.
+    /// The current configuration.
+    pub running: Arc<RunningConfig>,
+    /// The order channels of the cores.
+    pub cores: Arc<[OrderSender]>,
+    /// The metrics of the cores.
     pub metrics: Vec<Metrics>,
     /// The thread that resolves names, if there is one.
-    pub names: Mutex<Option<Names>>,
-    /// Redis as a configuration has it, whose name is resolved with those of the upstreams.
+    pub names: Mutex<Option<NameResolver>>,
+    /// Returns the Redis service of a configuration. Its name is resolved together with the names of the upstreams.
     pub redis: fn(&Config) -> Option<Service>,
-    /// Opens the access log's file anew: a reload is a good moment for that.
+    /// Reopens the file of the access log.
     pub reopen_log: Box<dyn Fn() + Send + Sync>,
 }
 
-/// How a reload ended.
+/// The result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// There are mistakes: nothing has changed.
+pub enum ReloadOutcome {
+    /// The new configuration has mistakes. Nothing has changed.
     Refused,
-    /// There is nothing new that a running process can take over.
+    /// There is no change that a running process can apply.
     Unchanged,
-    /// Every core has it.
-    ActiveCore,
-    /// A core has not taken it in time. It still may; the others have it.
-    Partly,
+    /// Every core has applied the new configuration.
+    Applied,
+    /// A core has not applied the new configuration in time, but may still do so. The other cores have applied it.
+    Incomplete,
 }
 
-/// Reloads at every signal, for as long as the runtime runs.
-pub async fn obey(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
+/// Reloads the configuration at every signal. Runs until the runtime ends.
+pub async fn on_signal(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
     while signal.wait(&timers, NEVER).await {
-        // Several signals are one: the files are read after the last of them.
-        signal.forget();
+        // Pending signals need only one reload, because the files are read after the last signal.
+        signal.discard_pending();
         manager::reloading();
         let reload = reload.clone();
         match thread::Builder::new().name("reload".to_owned()).spawn(move || reload.run()) {
@@ -71,22 +72,22 @@ pub async fn obey(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
                     timers.sleep_until(clock::now_ms() + TICK_MS).await;
                 }
             }
-            Err(error) => error!(%error, "no thread for a reload"),
+            Err(error) => error!(%error, "reload: cannot create a thread"),
         }
         manager::ready();
     }
 }
 
-/// Opens the access log's file anew at every signal, for as long as the runtime runs.
-pub async fn reopen_log(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
+/// Reopens the file of the access log at every signal. Runs until the runtime ends.
+pub async fn reopen_log_on_signal(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
     while signal.wait(&timers, NEVER).await {
         (reload.reopen_log)();
     }
 }
 
 impl Reload {
-    /// Does it. Blocks.
-    pub fn run(&self) -> Outcome {
+    /// Reloads the configuration. Blocks the calling thread.
+    pub fn run(&self) -> ReloadOutcome {
         (self.reopen_log)();
         let Lowered { config: wanted, warnings } = match (self.load)() {
             Ok(lowered) => lowered,
@@ -103,7 +104,7 @@ impl Reload {
         }
         if changes.iter().all(|change| change.needs_restart) {
             info!("reload: nothing to take over");
-            return Outcome::Unchanged;
+            return ReloadOutcome::Unchanged;
         }
         let config = Arc::new(config::settle(&running, wanted));
         match RouteTable::new(&config.routes) {
@@ -112,7 +113,7 @@ impl Reload {
         }
     }
 
-    fn publish(&self, running: &Config, config: Arc<Config>, routes: RouteTable) -> Outcome {
+    fn publish(&self, running: &Config, config: Arc<Config>, routes: RouteTable) -> ReloadOutcome {
         let replacement = Arc::new(Replacement {
             routes: Arc::new(routes),
             keys: Arc::new(Keys::new(&config.jwt)),
@@ -125,18 +126,18 @@ impl Reload {
         for core in self.cores.iter() {
             is_sent &= core.send(Order::Reload(replacement.clone()));
         }
-        self.watch_names(&config);
+        self.restart_resolver(&config);
         self.running.set(config);
-        if is_sent && self.is_taken(&before) {
+        if is_sent && self.wait_until_applied(&before) {
             info!("reload: in force on every core");
-            return Outcome::ActiveCore;
+            return ReloadOutcome::Applied;
         }
-        error!("reload: a core has not taken the configuration in time");
-        Outcome::Partly
+        error!("reload: a core has not applied the configuration in time");
+        ReloadOutcome::Incomplete
     }
 
-    /// Waits until every core has taken over one configuration more.
-    fn is_taken(&self, before: &[u64]) -> bool {
+    /// Waits until the reload counter of every core has changed. Returns false after [`RELOAD_TAKEN_MS`].
+    fn wait_until_applied(&self, before: &[u64]) -> bool {
         for _ in 0..RELOAD_TAKEN_MS {
             if self.metrics.iter().zip(before).all(|(core, before)| core.core.reloads.get() != *before) {
                 return true;
@@ -146,36 +147,39 @@ impl Reload {
         false
     }
 
-    /// The addresses of Redis, if it is another one.
+    /// Resolves the address of Redis. Returns `None` if the address has not changed.
     fn redis_addresses(&self, running: &Config, wanted: &Config) -> Option<Arc<[Endpoint]>> {
         let (before, after) = ((self.redis)(running), (self.redis)(wanted)?);
         let is_known = before.is_some_and(|before| before.address == after.address);
         if is_known { None } else { found(&after.name, &after.address) }
     }
 
-    /// Names are resolved for the new services from now on.
-    fn watch_names(&self, config: &Config) {
+    /// Replaces the resolver thread by one for the services of the new configuration.
+    fn restart_resolver(&self, config: &Config) {
         let unknown = names::unresolved(Service::all((self.redis)(config).as_ref(), config));
         let mut watched = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         *watched = None;
         if unknown.is_empty() {
             return;
         }
-        match Names::start(unknown, config.timeouts.dns_refresh, self.cores.clone()) {
+        match NameResolver::start(unknown, config.timeouts.dns_refresh, self.cores.clone()) {
             Ok(names) => *watched = Some(names),
-            Err(error) => error!(%error, "names are not resolved any more"),
+            Err(error) => {
+                error!(%error, "cannot create the name resolution thread: names are no longer resolved")
+            }
         }
     }
 }
 
-/// Every mistake is a line of its own.
-fn refused(mistakes: &str) -> Outcome {
+/// Logs each mistake on its own line.
+fn refused(mistakes: &str) -> ReloadOutcome {
     mistakes.lines().for_each(|mistake| error!("reload: {mistake}"));
     error!("reload: refused, the running configuration stays");
-    Outcome::Refused
+    ReloadOutcome::Refused
 }
 
-/// The addresses of an upstream that no core knows yet: without them its first requests would fail.
+/// Resolves the addresses of a new upstream, because the first requests would fail without them. Returns `None` for
+/// an upstream of the current configuration: the cores already have its addresses.
 fn addresses(running: &Config, upstream: &config::Upstream) -> Option<Arc<[Endpoint]>> {
     if running.upstreams.contains(upstream) {
         return None;

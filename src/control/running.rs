@@ -1,24 +1,24 @@
-//! The configuration that the process runs with, as the control thread and its helpers know it.
+//! The current configuration, shared between the control thread and its helper threads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Config;
 
-/// The configuration in force. No core asks it: each has its own.
-pub struct Running(Mutex<Arc<Config>>);
+/// The current configuration. The cores do not read it: each core has its own copy.
+pub struct RunningConfig(Mutex<Arc<Config>>);
 
-impl Running {
-    /// What the start made of it.
-    pub fn new(config: Arc<Config>) -> Running {
-        Running(Mutex::new(config))
+impl RunningConfig {
+    /// Starts with the configuration at the start of the process.
+    pub fn new(config: Arc<Config>) -> RunningConfig {
+        RunningConfig(Mutex::new(config))
     }
 
-    /// What is in force now.
+    /// Returns the current configuration.
     pub fn get(&self) -> Arc<Config> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A reload has put this in force.
+    /// Replaces the current configuration after a reload.
     pub fn set(&self, config: Arc<Config>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }

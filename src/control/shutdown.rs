@@ -1,4 +1,4 @@
-//! The end of the process: why, the drain, and what is left when its time is over.
+//! Graceful shutdown: wait for a signal or a hot upgrade, drain the connections, and give up after the timeout.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -11,128 +11,131 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::control::running::Running;
+use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
-use crate::control::{Fate, Order, Postbox, manager};
+use crate::control::{ListenerDrain, Order, OrderSender, manager};
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::DRAIN_LOOK_MS;
 use crate::net::{NEVER, Timers};
 
-/// How the process ends.
+/// How the shutdown ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Everything in flight has ended.
+pub enum ShutdownOutcome {
+    /// All connections have closed.
     Drained,
-    /// The drain's time was over, with so many connections left.
+    /// The drain timed out with this number of open connections.
     CutOff(u64),
-    /// A second signal.
-    AtOnce,
+    /// A second signal ended the drain.
+    Immediate,
 }
 
-/// What a shutdown needs.
+/// The state for the shutdown.
 pub struct Shutdown {
-    /// The waits of the control thread.
+    /// The timers of the control thread.
     pub timers: Rc<Timers>,
-    /// The signal to end.
+    /// The signal for a graceful shutdown.
     pub signal: OpenSignal,
-    /// The signal to hand over, and how.
+    /// The signal for a hot upgrade, and the upgrade.
     pub upgrade: (OpenSignal, Upgrade),
-    /// The cores.
-    pub cores: Arc<[Postbox]>,
-    /// Their metrics.
+    /// The order channels of the cores.
+    pub cores: Arc<[OrderSender]>,
+    /// The metrics of the cores.
     pub metrics: Vec<Metrics>,
-    /// The process's readiness.
+    /// The readiness of the process.
     pub readiness: Arc<Readiness>,
-    /// The configuration, with its waits.
-    pub running: Arc<Running>,
-    /// The admin listener is another process's.
-    pub is_admin_left: Rc<Cell<bool>>,
+    /// The current configuration, with the timeouts of the shutdown.
+    pub running: Arc<RunningConfig>,
+    /// Set when the admin listener is handed over to the successor process.
+    pub is_admin_handed_over: Rc<Cell<bool>>,
 }
 
-/// Why the process ends.
+/// The cause of the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// It was told to.
+enum ShutdownCause {
+    /// SIGTERM or SIGINT.
     Signal,
-    /// Another process is in charge.
-    HandedOver,
+    /// A hot upgrade: the successor process accepts the connections.
+    Upgrade,
 }
 
 impl Shutdown {
-    /// Waits for a reason to end, then drains.
-    pub async fn run(self) -> Ending {
+    /// Waits for a signal or a successful hot upgrade, then drains.
+    pub async fn run(self) -> ShutdownOutcome {
         let cause = self.cause().await;
-        monoio::spawn(quicken(self.timers.clone()));
+        monoio::spawn(tick_while_draining(self.timers.clone()));
         let begun = match cause {
-            Cause::Signal => self.fail_readiness().await,
-            Cause::HandedOver => Ok(self.leave()),
+            ShutdownCause::Signal => self.fail_readiness().await,
+            ShutdownCause::Upgrade => Ok(self.leave()),
         };
         match begun {
-            Ok(fate) => self.drain(fate).await,
-            Err(ending) => ending,
+            Ok(listener_drain) => self.drain(listener_drain).await,
+            Err(outcome) => outcome,
         }
     }
 
-    async fn cause(&self) -> Cause {
+    async fn cause(&self) -> ShutdownCause {
         let (signal, upgrade) = &self.upgrade;
-        let mut upgraded = pin!(upgrade.obey(signal));
+        let mut upgraded = pin!(upgrade.on_signal(signal));
         let mut signalled = pin!(self.signal.wait(&self.timers, NEVER));
         poll_fn(|context| {
-            // The upgrade first: one that has succeeded cannot be taken back.
+            // The upgrade is polled first, because a successful upgrade cannot be reverted.
             if upgraded.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Cause::HandedOver);
+                return Poll::Ready(ShutdownCause::Upgrade);
             }
-            signalled.as_mut().poll(context).map(|_| Cause::Signal)
+            signalled.as_mut().poll(context).map(|_| ShutdownCause::Signal)
         })
         .await
     }
 
-    /// Load balancers are told first, and have their time to notice. Errors: a second signal.
-    async fn fail_readiness(&self) -> Result<Fate, Ending> {
+    /// Fails the readiness probe, then waits for `SHUTDOWN_DELAY`, so that load balancers stop sending traffic.
+    /// Returns an error if a second signal arrives meanwhile.
+    async fn fail_readiness(&self) -> Result<ListenerDrain, ShutdownOutcome> {
         manager::stopping();
         self.readiness.set(Status::Draining);
         let delay_ms = self.running.get().timeouts.shutdown_delay.as_millis() as u64;
-        info!(delay_ms, open = self.open(), "draining: not ready any more");
+        info!(delay_ms, open = self.open(), "draining: readiness fails from now on");
         if delay_ms > 0 && self.signal.wait(&self.timers, clock::now_ms() + delay_ms).await {
-            return Err(Ending::AtOnce);
+            return Err(ShutdownOutcome::Immediate);
         }
-        Ok(Fate::Closed)
+        Ok(ListenerDrain::Close)
     }
 
-    /// Nobody has to notice: whoever comes from now on meets the other process, at the same address.
-    fn leave(&self) -> Fate {
-        info!(open = self.open(), "draining: another process is in charge");
-        self.is_admin_left.set(true);
+    /// Leaves the listening sockets to the successor process. Readiness does not fail and there is no delay, because
+    /// the successor process accepts connections at the same address.
+    fn leave(&self) -> ListenerDrain {
+        info!(open = self.open(), "draining: the new process accepts connections");
+        self.is_admin_handed_over.set(true);
         self.timers.wake_all();
-        Fate::HandedOver
+        ListenerDrain::HandOver
     }
 
-    async fn drain(&self, fate: Fate) -> Ending {
+    async fn drain(&self, listener_drain: ListenerDrain) -> ShutdownOutcome {
         for core in self.cores.iter() {
-            core.send(Order::Drain(fate));
+            core.send(Order::Drain(listener_drain));
         }
         let deadline = clock::now_ms() + self.running.get().timeouts.shutdown.as_millis() as u64;
-        // A service manager that ends the service tells all of its processes: to one that ends already that is no
-        // news.
-        let mut signals_left = if fate == Fate::HandedOver { 1 } else { 0 };
-        // A core that still listens has not taken the order, or not yet what waits in its listener's queue.
-        let mut quiet = 0;
-        while quiet < QUIET_LOOKS {
+        // A service manager that stops the service signals all of its processes. A process that drains after an
+        // upgrade must ignore this first signal.
+        let mut signals_left = if listener_drain == ListenerDrain::HandOver { 1 } else { 0 };
+        // A core that still listens has not processed the order yet, or still accepts the connections in the accept
+        // queue.
+        let mut idle_checks = 0;
+        while idle_checks < IDLE_CHECKS {
             if self.signal.wait(&self.timers, clock::now_ms() + DRAIN_LOOK_MS).await {
                 if signals_left == 0 {
-                    return Ending::AtOnce;
+                    return ShutdownOutcome::Immediate;
                 }
                 signals_left -= 1;
             }
-            quiet = if !self.listening() && self.open() == 0 { quiet + 1 } else { 0 };
-            if quiet == 0 && clock::now_ms() >= deadline {
-                warn!(open = self.open(), "the drain's time is over: cutting off what is left");
-                return Ending::CutOff(self.open());
+            idle_checks = if !self.listening() && self.open() == 0 { idle_checks + 1 } else { 0 };
+            if idle_checks == 0 && clock::now_ms() >= deadline {
+                warn!(open = self.open(), "the drain timed out: the remaining connections are cut off");
+                return ShutdownOutcome::CutOff(self.open());
             }
         }
-        Ending::Drained
+        ShutdownOutcome::Drained
     }
 
     fn listening(&self) -> bool {
@@ -144,13 +147,14 @@ impl Shutdown {
     }
 }
 
-/// From now on the control thread looks at its deadlines more often: an end should be seen when it is there.
-async fn quicken(timers: Rc<Timers>) {
+/// Ticks the timers of the control thread more often during the drain, so that the process ends soon after the last
+/// connection.
+async fn tick_while_draining(timers: Rc<Timers>) {
     loop {
         monoio::time::sleep(Duration::from_millis(DRAIN_LOOK_MS)).await;
         timers.tick(clock::now_ms());
     }
 }
 
-/// So many looks in a row without a connection, and the drain is over.
-const QUIET_LOOKS: u32 = 2;
+/// The drain ends after this number of consecutive checks without an open connection.
+const IDLE_CHECKS: u32 = 2;

@@ -1,4 +1,4 @@
-//! The signals of the process as bytes on sockets, which the control thread's ring can wait for.
+//! Unix signals as bytes on sockets (self-pipe trick), so that the control thread's runtime can wait for them.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,31 +8,34 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::net::{StreamSocket, Timers};
 
-/// Every signal that means something here, from the moment that this exists.
+/// The signals that the process handles. The handlers are installed as long as the process runs.
 pub struct Signals {
-    /// SIGTERM and SIGINT: drain, then end.
+    /// SIGTERM and SIGINT: graceful shutdown.
     pub end: Signal,
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     pub reload: Signal,
-    /// SIGUSR2: hand over to a new process of the binary at the same path.
+    /// SIGUSR2: hot upgrade to a new process of the binary at the same path.
     pub upgrade: Signal,
-    /// SIGUSR1: open the access log's file anew.
+    /// SIGUSR1: reopen the file of the access log.
     pub reopen: Signal,
 }
 
-/// Signals of one meaning.
+/// Signals with the same meaning.
 pub struct Signal {
     socket: UnixStream,
 }
 
-/// The same on the control thread's ring.
+/// Signals with the same meaning, registered with the control thread's runtime.
 pub struct OpenSignal {
     stream: StreamSocket,
 }
 
 impl Signals {
-    /// Takes them over: before the first client is served, or an early one would end the process without a drain.
-    /// Errors: no file descriptors.
+    /// Installs the signal handlers. Call this function before the process accepts the first connection: until then,
+    /// a signal ends the process without a drain.
+    ///
+    /// # Errors
+    /// Returns the errors of `socketpair(2)` and `sigaction(2)`.
     pub fn new() -> io::Result<Signals> {
         Ok(Signals {
             end: Signal::of(&[SIGTERM, SIGINT])?,
@@ -54,15 +57,18 @@ impl Signal {
     }
 
     /// Registers the socket with the runtime of this thread.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket.
     pub fn open(self) -> io::Result<OpenSignal> {
         Ok(OpenSignal { stream: StreamSocket::new(OwnedFd::from(self.socket))? })
     }
 }
 
 impl OpenSignal {
-    /// Waits for a signal. False: none came until the deadline.
+    /// Waits for a signal. Returns false if none arrives before the deadline.
     pub async fn wait(&self, timers: &Timers, deadline_ms: u64) -> bool {
-        // One byte per signal: a second signal must not be swallowed together with the first.
+        // The buffer holds one byte, so that one call consumes one signal.
         loop {
             if self.stream.arrival(timers, deadline_ms).await.is_err() {
                 return false;
@@ -73,8 +79,8 @@ impl OpenSignal {
         }
     }
 
-    /// Forgets the signals that have come already: what they ask for has just been done, or cannot be.
-    pub fn forget(&self) {
+    /// Discards the pending signals, because their request has just been handled or has failed.
+    pub fn discard_pending(&self) {
         while let Ok(Some(1..)) = self.stream.try_recv(&mut [0; 64]) {}
     }
 }

@@ -1,5 +1,5 @@
-//! The listening sockets, bound or handed over, and which core gets which. Each core should have one of its own;
-//! what was handed over may be more than that, or less.
+//! The listening sockets of the process, bound or inherited, and their distribution over the cores. Each core should
+//! have its own socket, but the number of inherited sockets may differ from the number of cores.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,23 +11,24 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config::{Config, Listen};
-use crate::control::inherit::{self, Inherited};
+use crate::control::inherit::{self, Inherited, ListenerKind};
 use crate::limits::PORT_FREED_MS;
 use crate::net::listener::{self, Socket};
 
 /// The listening sockets of this process.
 pub struct Sockets {
-    /// The public ones, by core.
+    /// The public listening sockets of each core.
     pub public: Vec<Vec<Socket>>,
-    /// The admin listener's.
+    /// The socket of the admin listener.
     pub admin: Option<Socket>,
 }
 
 impl Sockets {
-    /// Those that were handed over, and what is missing of them.
+    /// Uses the inherited sockets and binds the missing ones.
     ///
     /// # Errors
-    /// Lines of the form `KEY: what is wrong`: they are not where they should be, or an address cannot be had.
+    /// Returns lines of the form `KEY: reason` if an inherited socket has another address than the configuration, or
+    /// if an address cannot be bound.
     pub fn new(config: &Config, cores: usize, inherited: Inherited) -> Result<Sockets, Vec<String>> {
         let mistakes = inherited.mistakes(config);
         if !mistakes.is_empty() {
@@ -52,16 +53,22 @@ impl Sockets {
         Ok(Sockets { public, admin })
     }
 
-    /// Where the public listener is. Errors: as `getsockname(2)`.
+    /// Returns the address of the public listener.
+    ///
+    /// # Errors
+    /// Returns the errors of `getsockname(2)`.
     pub fn address(&self) -> io::Result<SocketAddr> {
         address(&self.public)
     }
 
-    /// All of them once more, with their names: what a successor gets. Errors: no file descriptors.
+    /// Duplicates all sockets for a successor process, and returns them with their names.
+    ///
+    /// # Errors
+    /// The descriptor limit of the process is reached.
     pub fn for_successor(&self) -> io::Result<Vec<(String, OwnedFd)>> {
-        let public = self.public.iter().flatten().map(|socket| (socket, false));
-        let all = public.chain(self.admin.iter().map(|socket| (socket, true)));
-        all.map(|(socket, is_admin)| Ok((inherit::name(socket, is_admin), socket.share()?.into_fd())))
+        let public = self.public.iter().flatten().map(|socket| (socket, ListenerKind::Public));
+        let all = public.chain(self.admin.iter().map(|socket| (socket, ListenerKind::Admin)));
+        all.map(|(socket, kind)| Ok((inherit::socket_name(socket, kind), socket.share()?.into_fd())))
             .collect()
     }
 }
@@ -71,24 +78,26 @@ fn bind_admin(address: SocketAddr) -> io::Result<Socket> {
     listener::bind(Some(address.ip()), address.port())
 }
 
-/// SO_REUSEPORT would let a second gateway of the same user take half of the first one's connections, so nobody
-/// else may listen there.
+/// Checks that no other process listens on the port: with SO_REUSEPORT, a second gateway of the same user would
+/// receive half of the first one's connections.
 ///
-/// A process that was killed may still do so for a moment: the kernel takes its rings apart, and what they hold, after
-/// it is gone. Whoever restarts it at once must not be told that the port is taken.
+/// The check is repeated for [`PORT_FREED_MS`], because the sockets of a killed process can stay open for a moment:
+/// the kernel destroys the io_uring instances, and the sockets that they hold, only after the process has ended. An
+/// immediate restart must not fail because of that.
 fn claim(address: Option<IpAddr>, port: u16) -> io::Result<()> {
     let deadline_ms = clock::now_ms() + PORT_FREED_MS;
     loop {
         match listener::claim(address, port) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && clock::now_ms() < deadline_ms => {
-                thread::sleep(Duration::from_millis(PORT_LOOK_MS));
+                thread::sleep(Duration::from_millis(PORT_RETRY_MS));
             }
             claimed => return claimed,
         }
     }
 }
 
-/// One socket for each core, all on one port that nobody else listens on. Errors: as `bind(2)`.
+/// Binds one socket for each core, all on the same port. Fails with the errors of `bind(2)`, also if another process
+/// listens on the port.
 fn bind(listen: &Listen, cores: usize) -> io::Result<Vec<Vec<Socket>>> {
     claim(listen.bind, listen.port)?;
     let first = listener::bind(listen.bind, listen.port)?;
@@ -100,11 +109,12 @@ fn bind(listen: &Listen, cores: usize) -> io::Result<Vec<Vec<Socket>>> {
     Ok(sockets)
 }
 
-/// Those that were handed over, at least one. More than cores: a core serves several. Fewer: the other cores bind new
-/// ones beside them or, where the kernel does not let them, share one.
+/// Distributes the inherited sockets, at least one, over the cores. If there are more sockets than cores, a core
+/// serves several sockets. If there are fewer, each remaining core binds a new socket to the same address or, if the
+/// kernel does not permit that (no SO_REUSEPORT), shares the socket of another core.
 ///
-/// Nobody gets into the queue of a new one before its core opens: until then this process may fail, and a
-/// queue that is closed resets who waits in it.
+/// New sockets do not listen before the core starts accepting connections. Until then this process may fail, and
+/// closing a listening socket resets the connections in its queue.
 fn distribute(adopted: Vec<Socket>, listen: &Listen, cores: usize) -> io::Result<Vec<Vec<Socket>>> {
     let (count, mut of_cores) = (adopted.len(), Vec::<Vec<Socket>>::new());
     of_cores.resize_with(cores, Vec::new);
@@ -112,21 +122,18 @@ fn distribute(adopted: Vec<Socket>, listen: &Listen, cores: usize) -> io::Result
         of_cores[nth % cores].push(socket);
     }
     if count > cores {
-        info!(
-            sockets = count,
-            cores, "more sockets were handed over than there are cores: a core serves several"
-        );
+        info!(sockets = count, cores, "more sockets than cores were handed over: a core serves several");
     }
     for core in count..cores {
-        let pattern = &of_cores[core % count][0];
-        let socket = match sibling(pattern, listen) {
+        let template = &of_cores[core % count][0];
+        let socket = match sibling(template, listen) {
             Ok(socket) => {
                 info!(core, "no socket was handed over for this core: it has bound a new one");
                 socket
             }
             Err(why) => {
-                warn!(core, %why, "no socket was handed over for this core: it shares another core's");
-                pattern.share()?
+                warn!(core, %why, "no socket was handed over for this core: it shares the socket of another core");
+                template.share()?
             }
         };
         of_cores[core].push(socket);
@@ -134,22 +141,22 @@ fn distribute(adopted: Vec<Socket>, listen: &Listen, cores: usize) -> io::Result
     Ok(of_cores)
 }
 
-/// The address of the first socket. Errors: as `getsockname(2)`.
+/// Returns the address of the first socket. Fails with the errors of `getsockname(2)`.
 fn address(of_cores: &[Vec<Socket>]) -> io::Result<SocketAddr> {
     let first = of_cores.iter().flatten().next();
     first.map_or_else(|| Err(io::ErrorKind::NotFound.into()), Socket::local_address)
 }
 
-/// A new socket beside this one.
-fn sibling(pattern: &Socket, listen: &Listen) -> io::Result<Socket> {
-    if !pattern.may_have_siblings() {
+/// Binds a new socket to the port of an inherited one.
+fn sibling(template: &Socket, listen: &Listen) -> io::Result<Socket> {
+    if !template.may_have_siblings() {
         return Err(io::Error::other("the socket that was handed over has no SO_REUSEPORT"));
     }
-    listener::bind_silently(listen.bind, pattern.local_address()?.port())
+    listener::bind_silently(listen.bind, template.local_address()?.port())
 }
 
-/// How often a port is tried that is taken, in milliseconds.
-const PORT_LOOK_MS: u64 = 10;
+/// Interval at which a port in use is checked again, in milliseconds.
+const PORT_RETRY_MS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -172,22 +179,22 @@ mod tests {
     }
 
     #[test]
-    fn each_core_has_one_of_its_own() {
+    fn each_core_has_its_own_socket() {
         assert_eq!(counts(group(3), 3), [1, 1, 1]);
     }
 
     #[test]
-    fn a_core_serves_several_where_there_are_fewer_cores() {
+    fn a_core_serves_several_sockets_if_there_are_fewer_cores() {
         assert_eq!(counts(group(5), 2), [3, 2]);
     }
 
     #[test]
-    fn the_others_bind_new_ones_where_there_are_more_cores() {
+    fn the_remaining_cores_bind_new_sockets_if_there_are_more_cores() {
         assert_eq!(counts(group(2), 4), [1, 1, 1, 1]);
     }
 
     #[test]
-    fn a_socket_that_bears_no_siblings_is_shared() {
+    fn a_socket_without_reuseport_is_shared() {
         let lone = TcpListener::bind("127.0.0.1:0").expect("a port");
         let lone = Socket::adopt(lone.into(), Keeper::Manager).expect("a listening socket");
         assert_eq!(counts(vec![lone], 3), [1, 1, 1]);

@@ -1,5 +1,5 @@
-//! Whether every core still turns, and reaches Redis: a core whose ticker stands still is down, and the process
-//! not ready; without Redis it is degraded.
+//! Monitors the heartbeats of the cores and their connections to Redis. If the tick counter of a core stalls, the
+//! process is not ready (`core_down`). If a core cannot reach Redis, the process is degraded.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::CORE_STALL_MS;
 
-/// Looks at the cores' heartbeats.
-pub struct Watch {
+/// Compares the tick counters of the cores and sets the readiness of the process.
+pub struct HeartbeatMonitor {
     cores: Vec<Heartbeat>,
     readiness: Arc<Readiness>,
 }
@@ -22,20 +22,20 @@ struct Heartbeat {
     is_down: bool,
 }
 
-impl Watch {
-    /// Every core counts as turning at first.
-    pub fn new(cores: &[Metrics], readiness: Arc<Readiness>, now_ms: u64) -> Watch {
+impl HeartbeatMonitor {
+    /// At first, every core counts as running.
+    pub fn new(cores: &[Metrics], readiness: Arc<Readiness>, now_ms: u64) -> HeartbeatMonitor {
         let heartbeat = |metrics: &Metrics| Heartbeat {
             metrics: metrics.clone(),
             ticks: 0,
             since_ms: now_ms,
             is_down: false,
         };
-        Watch { cores: cores.iter().map(heartbeat).collect(), readiness }
+        HeartbeatMonitor { cores: cores.iter().map(heartbeat).collect(), readiness }
     }
 
-    /// Compares, and sets the readiness when it changes.
-    pub fn look(&mut self, now_ms: u64) {
+    /// Compares the tick counters with those of the previous call and updates the readiness.
+    pub fn check(&mut self, now_ms: u64) {
         for (index, core) in self.cores.iter_mut().enumerate() {
             let ticks = core.metrics.core.ticks.get();
             if ticks != core.ticks {
@@ -43,15 +43,15 @@ impl Watch {
             }
             let is_down = now_ms.saturating_sub(core.since_ms) > CORE_STALL_MS;
             match (core.is_down, is_down) {
-                (false, true) => error!(core = index, "the core has stopped turning"),
-                (true, false) => info!(core = index, "the core is turning again"),
+                (false, true) => error!(core = index, "the core has stalled"),
+                (true, false) => info!(core = index, "the core has recovered"),
                 _ => {}
             }
             core.is_down = is_down;
         }
-        let all_turn = self.cores.iter().all(|core| !core.is_down);
-        let all_reach = self.cores.iter().all(|core| core.metrics.redis.breaker_open.get() == 0);
-        self.readiness.set(match (all_turn, all_reach) {
+        let all_tick = self.cores.iter().all(|core| !core.is_down);
+        let all_reach_redis = self.cores.iter().all(|core| core.metrics.redis.breaker_open.get() == 0);
+        self.readiness.set(match (all_tick, all_reach_redis) {
             (true, true) => Status::Ready,
             (true, false) => Status::Degraded,
             (false, _) => Status::CoreDown,
@@ -64,31 +64,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_core_that_stands_still_makes_the_process_unready_until_it_turns_again() {
+    fn a_stalled_core_makes_the_process_unready_until_it_recovers() {
         let (metrics, readiness) = (Metrics::default(), Arc::new(Readiness::default()));
-        let mut watch = Watch::new(std::slice::from_ref(&metrics), readiness.clone(), 0);
-        watch.look(CORE_STALL_MS);
+        let mut monitor = HeartbeatMonitor::new(std::slice::from_ref(&metrics), readiness.clone(), 0);
+        monitor.check(CORE_STALL_MS);
         assert_eq!(readiness.get(), Status::Ready);
-        watch.look(CORE_STALL_MS + 1);
+        monitor.check(CORE_STALL_MS + 1);
         assert_eq!(readiness.get(), Status::CoreDown);
         metrics.core.ticks.add(1);
-        watch.look(CORE_STALL_MS + 2);
+        monitor.check(CORE_STALL_MS + 2);
         assert_eq!(readiness.get(), Status::Ready);
     }
 
     #[test]
-    fn a_core_without_redis_makes_the_process_degraded_and_no_worse() {
+    fn a_core_without_redis_makes_the_process_degraded_but_ready() {
         let (metrics, readiness) = (Metrics::default(), Arc::new(Readiness::default()));
-        let mut watch = Watch::new(std::slice::from_ref(&metrics), readiness.clone(), 0);
+        let mut monitor = HeartbeatMonitor::new(std::slice::from_ref(&metrics), readiness.clone(), 0);
         metrics.redis.breaker_open.set(1);
-        watch.look(1);
+        monitor.check(1);
         assert_eq!(readiness.get(), Status::Degraded);
         assert!(readiness.get().is_ready());
-        watch.look(CORE_STALL_MS + 1);
+        monitor.check(CORE_STALL_MS + 1);
         assert_eq!(readiness.get(), Status::CoreDown);
         metrics.core.ticks.add(1);
         metrics.redis.breaker_open.set(0);
-        watch.look(CORE_STALL_MS + 2);
+        monitor.check(CORE_STALL_MS + 2);
         assert_eq!(readiness.get(), Status::Ready);
     }
 }

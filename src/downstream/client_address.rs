@@ -1,4 +1,4 @@
-//! Who sent a request: the address behind trusted proxies, and the request id one of them gave.
+//! The client's address behind trusted proxies, and the request id that one of them gave.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use crate::limits::{FORWARDED_HOPS_MAX, REQUEST_ID_BYTES_MAX};
 pub struct ClientAddress {
     /// The client for limits and logs; an IPv4-mapped address is the IPv4 address.
     pub address: IpAddr,
-    /// The peer is a trusted proxy: what it says about the request is believed.
+    /// The peer is a trusted proxy: its forwarding fields are trusted.
     pub is_peer_trusted: bool,
 }
 

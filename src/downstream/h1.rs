@@ -130,7 +130,7 @@ impl Connection {
         received
     }
 
-    /// Of a head that is no head it matters only whether its answer may have a body.
+    /// Of an invalid head only the method matters: whether the answer may have a body.
     fn refused(&self, mut heads: LentHeads, failure: HeadFailure) -> Received {
         let method = if self.buffer.filled().starts_with(b"HEAD ") { Method::Head } else { Method::Get };
         heads.request.clear(method);

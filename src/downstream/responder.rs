@@ -45,7 +45,7 @@ enum End {
 
 impl<'r> Responder<'r> {
     /// The client, to look after while its response is awaited.
-    pub fn watch(&self) -> &'r Transport {
+    pub fn client(&self) -> &'r Transport {
         let Responder::H1(responder) = self;
         responder.transport
     }

@@ -19,7 +19,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The patience with a client that sends a body or takes one.
+    /// The slowest pace that is accepted of a client that sends or receives a body.
     pub fn pace(&self) -> Pace {
         Pace::new(self.body_ms, self.body_rate_min)
     }

@@ -37,7 +37,7 @@ pub struct H1Stream<'c> {
 pub enum AfterAnswer {
     /// The rest of the request can be read: another request may follow.
     Continue,
-    /// Where the next request begins is anyone's guess.
+    /// It is unknown where the next request begins.
     Close,
 }
 
@@ -92,7 +92,7 @@ impl<'c> ClientStream<'c> {
         let ClientStream::H1(H1Stream { io, settings, connection, head, body, keeps_alive }) = self;
         let Connection { transport, buffer, .. } = &mut **connection;
         let (transport, timers, pace) = (&*transport, &*io.timers, settings.pace());
-        let source = H1Source { transport, timers, buffer, body, pace, watch: None };
+        let source = H1Source { transport, timers, buffer, body, pace, client: None };
         let responder = H1Responder::new(io, settings, transport, *head, keeps_alive);
         (BodySource::H1(source), Responder::H1(responder))
     }
@@ -159,12 +159,13 @@ impl<'c> ClientStream<'c> {
 }
 
 impl H1Stream<'_> {
-    /// What is left of the request's body is worth reading for the connection's sake.
+    /// The rest of the request's body is short enough to be read, so that the connection can be kept.
     fn is_drainable(&self, expects_continue: bool) -> bool {
         if self.body.is_complete() {
             return true;
         }
-        // A client that waits for 100 either sends its body or does not; nobody can know which (RFC 9110 §10.1.1).
+        // A client that waits for 100 either sends its body or does not; the gateway cannot know which (RFC 9110
+        // §10.1.1).
         self.body.is_intact()
             && !expects_continue
             && self.body.remaining().is_none_or(|left| left <= REFUSED_BODY_BYTES_MAX)
@@ -180,7 +181,7 @@ impl H1Stream<'_> {
         }
         let Connection { transport, buffer, .. } = &mut *self.connection;
         let (timers, pace) = (&*self.io.timers, self.settings.pace());
-        let mut source = H1Source { transport, timers, buffer, body: &mut self.body, pace, watch: None };
+        let mut source = H1Source { transport, timers, buffer, body: &mut self.body, pace, client: None };
         match source.discard(REFUSED_BODY_BYTES_MAX).await {
             Ok(true) => Next::KeepAlive,
             Ok(false) | Err(_) => Next::Linger,

@@ -1,4 +1,5 @@
-//! Admission: who is asking, may they, and for which route. What comes after it needs an [`Admission`] as evidence.
+//! Admission: identifies the caller, charges the rate limiter, authorizes, and finds the route. Forwarding takes an
+//! [`Admission`] as evidence.
 
 use std::net::IpAddr;
 
@@ -10,7 +11,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
 use crate::limit::{Client, Denied, Permit};
 
-/// Evidence that one request may use one route: its caller is who the route asks for, and every bucket was charged.
+/// Evidence that one request may use one route: its caller is authorized, and every bucket was charged.
 /// Only [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
 #[derive(Debug)]
 pub struct Admission<'c> {
@@ -19,14 +20,14 @@ pub struct Admission<'c> {
     _permit: Permit,
 }
 
-/// Who is asking.
+/// The caller, as far as its credential says.
 #[derive(Debug)]
 enum Caller {
-    /// On a public route nobody looks.
+    /// A public route: no credential is looked at.
     Anonymous,
-    /// The bearer of a valid token.
+    /// A valid token.
     User(Verified),
-    /// Somebody without a valid token.
+    /// A protected route and no valid token.
     Rejected(CredentialError),
 }
 
@@ -36,7 +37,7 @@ impl<'c> Admission<'c> {
         self.route
     }
 
-    /// Who may use it.
+    /// The identity that the route was authorized for.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

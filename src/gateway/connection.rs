@@ -66,8 +66,8 @@ async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option
             exchange(Exchange::h1(&core, &mut connection, head, &mut heads), None).await
         }
         Received::Refused(mut heads, failure) => {
-            let exchange_ = Exchange::h1(&core, &mut connection, RequestHead::default(), &mut heads);
-            exchange(exchange_, Some(failure)).await
+            let headless = Exchange::h1(&core, &mut connection, RequestHead::default(), &mut heads);
+            exchange(headless, Some(failure)).await
         }
         Received::Nothing => return None,
     };

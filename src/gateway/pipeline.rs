@@ -8,7 +8,7 @@ use crate::gateway::forward::forward;
 use crate::gateway::plan::Plan;
 use crate::gateway::websocket::upgrade::upgrade;
 
-/// Serves a request: its response, or the answer that its failure has.
+/// Serves a request: with the upstream's response, or with the answer for its failure.
 pub async fn serve(exchange: &mut Exchange<'_>) -> ExchangeOutcome {
     match steps(exchange).await {
         Ok(outcome) => outcome,

@@ -1,5 +1,5 @@
-//! The plan for a request: everything that its head and the configuration decide, before anybody is asked. The pipeline
-//! follows it, and `explain` tells it.
+//! The plan for a request: what its head and the configuration decide without I/O, tokens or buckets. The pipeline
+//! follows the plan, and `explain` prints it.
 
 use std::net::IpAddr;
 
@@ -51,7 +51,7 @@ impl<'c> Plan<'c> {
         }
     }
 
-    /// Who may ask.
+    /// Whether the route needs a token.
     pub fn access(&self) -> Access {
         self.found.access()
     }
@@ -80,7 +80,7 @@ impl<'c> Plan<'c> {
         }
     }
 
-    /// Which buckets a request of this client is charged to.
+    /// What the rate limiter needs to know of the request, if this client sends it.
     pub fn limited_request<'a>(&self, client: Client<'a>, address: IpAddr) -> LimitedRequest<'a>
     where
         'c: 'a,
@@ -88,7 +88,7 @@ impl<'c> Plan<'c> {
         LimitedRequest { client, address, route: self.route() }
     }
 
-    /// Where the request goes. The client may learn it only after it was identified.
+    /// Where the request goes. A client learns it only after it was identified.
     ///
     /// # Errors
     /// There is no route for it, or the route does not take it.

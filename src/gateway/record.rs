@@ -58,7 +58,7 @@ struct Failed {
 enum Conclusion {
     /// A final response, or nothing at all.
     Response,
-    /// Nobody was there to take a response, or it was cut short.
+    /// The client did not get a response, or got only a part of one.
     Aborted,
     /// A tunnel, which writes the access-log line when it ends.
     Tunnel,

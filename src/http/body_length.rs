@@ -1,4 +1,4 @@
-//! How long a body is, as far as its head says.
+//! The length of a body, as far as the head says.
 
 /// The length of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,6 +8,6 @@ pub enum BodyLength {
     None,
     /// So many bytes, which may be 0.
     Exact(u64),
-    /// Only its end tells.
+    /// Unknown until the body ends.
     Unknown,
 }

@@ -1,9 +1,9 @@
-//! Every way in which a peer's bytes can be wrong, by name.
+//! Protocol errors: each way in which a peer's bytes break HTTP, with its status and code.
 
 macro_rules! protocol_errors {
     ($($(#[doc = $doc:literal])+ $name:ident $status:literal $code:literal $detail:literal;)+) => {
         /// What is wrong with a head, a body's framing or a trailer section. After any of these the
-        /// connection is not used again: where the next message begins is anyone's guess.
+        /// connection is not used again: it is unknown where the next message begins.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum ProtocolError {
             $($(#[doc = $doc])+ $name,)+

@@ -1,4 +1,4 @@
-//! Header fields: what a name means, under whatever spelling.
+//! Header fields: the kind of a field, from any spelling of its name.
 
 use super::Span;
 

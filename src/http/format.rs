@@ -1,4 +1,4 @@
-//! Small parts of heads that we write.
+//! Formatting of numbers, dates and addresses in heads.
 
 use std::io::Write;
 use std::net::IpAddr;

@@ -114,7 +114,7 @@ fn check_segments(path: &[u8]) -> Result<(), ProtocolError> {
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'%', &path[from..]) {
         from += at + 1;
-        // `%25` with two hex digits behind it: whoever decodes twice sees another path.
+        // `%25` with two hex digits behind it: a service that decodes twice sees another path.
         if let [b'2', b'5', high, low, ..] = &path[from..]
             && high.is_ascii_hexdigit()
             && low.is_ascii_hexdigit()

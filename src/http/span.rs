@@ -1,4 +1,4 @@
-//! A piece of a head, as two offsets: it outlives the borrow of the buffer.
+//! A range of bytes in a head, as two offsets, so that it outlives the borrow of the buffer.
 
 /// Bytes `start..end` of the head that it was made from. Heads are at most 64 KiB, so 16 bits are enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Span {
         self.start == self.end
     }
 
-    /// From this one's start to the other's end, if there are exactly so many bytes between them.
+    /// From this one's start to the other's end, if there are exactly this many bytes between them.
     pub fn joined(self, next: Span, between: u16) -> Option<Span> {
         (self.end.checked_add(between) == Some(next.start))
             .then_some(Span { start: self.start, end: next.end })

@@ -1,4 +1,4 @@
-//! The `Connection` field: what this hop does, and which fields are for this hop only.
+//! The `Connection` field: whether the connection persists, and which fields are hop-by-hop.
 
 use super::Version;
 use crate::http::{Field, FieldKind, ProtocolError, same_name, tokens, trim, values};

@@ -1,4 +1,4 @@
-//! Where a body ends, and taking it apart while it passes.
+//! The framing of a body, and the decoder that finds its end.
 
 use memchr::memchr;
 
@@ -6,7 +6,7 @@ use super::chunked::{check_trailers, parse_size_line};
 use crate::http::{BodyLength, ProtocolError};
 use crate::limits::TRAILER_BYTES_MAX;
 
-/// How the end of a body is told.
+/// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// There is no body.

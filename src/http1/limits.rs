@@ -14,7 +14,7 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// The bounds where nobody configures others.
+    /// The default bounds.
     pub const DEFAULT: HeadLimits = HeadLimits {
         head_bytes: limits::HEAD_BYTES_DEFAULT,
         request_line_bytes: limits::REQUEST_LINE_BYTES_DEFAULT,

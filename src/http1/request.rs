@@ -1,4 +1,4 @@
-//! The head of a request: from bytes to a type that cannot be wrong.
+//! The head of a request: parsed and validated.
 
 use super::connection::{self, offers_websocket};
 use super::scan::check_version;

@@ -1,4 +1,4 @@
-//! The head of an upstream's response: from bytes to a type that cannot be wrong.
+//! The head of an upstream's response: parsed and validated.
 
 use super::connection::{self, offers_websocket};
 use super::{Framing, HeadLimits, Version, declared, section};

@@ -1,4 +1,4 @@
-//! The thread of one core: pinned, with a runtime of its own.
+//! The thread of a core, pinned to its CPU, with its own runtime.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -12,7 +12,7 @@ use crate::config::IoDriver;
 use crate::net::runtime::{Driver, ThreadRuntime};
 use crate::worker::{self, Assignment};
 
-/// Starts a core's thread and waits until it has a runtime.
+/// Starts the thread of a core and waits until its runtime is built.
 pub(super) fn start(
     index: usize,
     cpu: CoreId,
@@ -22,9 +22,9 @@ pub(super) fn start(
     let (built, driver) = bounded(1);
     let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
         if !core_affinity::set_for_current(cpu) {
-            warn!(core = index, cpu = cpu.id, "the core could not be pinned to its CPU");
+            warn!(core = index, cpu = cpu.id, "cannot pin the core to its CPU");
         }
-        // The ring belongs to the thread that builds it.
+        // The runtime must be built on the thread that uses it.
         let mut runtime = match ThreadRuntime::build(wanted.into()) {
             Ok((runtime, driver)) => {
                 let _ = built.send(Ok(driver));
@@ -36,14 +36,14 @@ pub(super) fn start(
             }
         };
         if let Err(error) = runtime.block_on(worker::run(assignment)) {
-            panic!("core {index} cannot work: {error}");
+            panic!("core {index} has failed: {error}");
         }
     });
     let thread = thread.map_err(LaunchError::machine("core"))?;
     let driver = driver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-    let driver = driver.map_err(LaunchError::machine("no runtime"))?;
+    let driver = driver.map_err(LaunchError::machine("cannot build the runtime"))?;
     if wanted == IoDriver::IoUring && driver == Driver::Epoll {
-        let why = "io_uring is refused here (seccomp, kernel.io_uring_disabled, memlock or an old kernel)";
+        let why = "io_uring is not available (seccomp, kernel.io_uring_disabled, memlock or an old kernel)";
         return Err(LaunchError::Machine(format!("IO_DRIVER: {why}")));
     }
     Ok((thread, driver))

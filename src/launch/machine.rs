@@ -1,4 +1,4 @@
-//! What the machine gives: CPUs, and descriptors for connections.
+//! Resources of the machine: CPUs, and file descriptors for connections.
 
 use core_affinity::CoreId;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -7,7 +7,7 @@ use super::error::LaunchError;
 use crate::config::CoreChoice;
 use crate::limits::FDS_RESERVED;
 
-/// The configured CPUs, out of those that the process may use (affinity mask, cpuset).
+/// Selects the configured CPUs from those that the process may use (affinity mask, cpuset).
 pub(super) fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
     let allowed = core_affinity::get_core_ids().unwrap_or_default();
     let mistake = |text: String| Err(LaunchError::Mistakes(vec![text]));
@@ -31,16 +31,16 @@ pub(super) fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchErro
     }
 }
 
-/// Client connections that each core has room for: half of the descriptors for clients, half for upstreams, some kept
-/// back. Raises the soft limit of open files to the hard one.
+/// Returns the maximum number of client connections of each core. After a reserve, half of the file descriptors are
+/// for clients and half for upstreams. Raises the soft limit of open files to the hard limit.
 pub(super) fn connections_room(cores: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    // The soft limit is there for programs that use select(2).
+    // The soft limit protects programs that use select(2). The gateway does not use select(2).
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_ASSUMED);
     let per_core = (files / cores as u64).saturating_sub(FDS_RESERVED) / 2;
     per_core.max(1) as usize
 }
 
-/// Files that may be open where the limit cannot be read.
+/// Assumed limit of open files if getrlimit(2) reports none.
 const FILES_ASSUMED: u64 = 1024;

@@ -1,5 +1,5 @@
-//! The start: from a configuration to running threads. Sockets first, then a pinned thread for each core; the control
-//! thread's work is the [`Process`]'s.
+//! Starts the gateway: binds the sockets, then starts a pinned thread for each core. [`Process`] then runs the
+//! control thread.
 
 mod core_thread;
 mod error;
@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::control::inherit::Inherited;
-use crate::control::names::{Names, Service};
+use crate::control::names::{NameResolver, Service};
 use crate::control::pid_file::PidFile;
 use crate::control::process::{Process, RunningCore};
 use crate::control::reload::{Load, Reload};
-use crate::control::running::Running;
+use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
-use crate::control::{Postbox, Target, mailbox};
+use crate::control::{OrderSender, Target, mailbox};
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
@@ -31,11 +31,12 @@ pub use error::LaunchError;
 
 use machine::{choose_cpus, connections_room};
 
-/// Starts every thread, and takes no client yet. `load` reads the configuration again, for a reload. `inherited`: what
-/// another process has handed over.
+/// Starts all threads. The cores do not accept connections yet. `load` reads the configuration again for a reload.
+/// `inherited` contains the descriptors from a service manager or predecessor process.
 ///
 /// # Errors
-/// [`LaunchError`].
+/// Returns [`LaunchError::Mistakes`] for mistakes of the operator, and [`LaunchError::Machine`] if the machine lacks
+/// a required resource.
 pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Process, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
@@ -52,16 +53,16 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         store: Store::new(&config.rate_limit),
         connections_room: connections_room(cpus.len()),
     };
-    let (cores, postboxes) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared)?;
+    let (cores, order_senders) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared)?;
     let Shared { readiness, store, .. } = shared;
     let services = Service::all(redis_service(&config).as_ref(), &config);
-    let names = Names::begin(services, config.timeouts.dns_refresh, &postboxes)
+    let names = NameResolver::begin(services, config.timeouts.dns_refresh, &order_senders)
         .map_err(LaunchError::machine("names"))?;
-    let running = Arc::new(Running::new(config.clone()));
+    let running = Arc::new(RunningConfig::new(config.clone()));
     let reload = Arc::new(Reload {
         load,
         running: running.clone(),
-        cores: postboxes.clone(),
+        cores: order_senders.clone(),
         metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
         names: Mutex::new(names),
         redis: redis_service,
@@ -73,7 +74,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         running,
         reload,
         cores,
-        postboxes,
+        order_senders,
         readiness,
         store,
         access_log,
@@ -84,7 +85,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     })
 }
 
-/// What every core starts with.
+/// State that all cores start with.
 struct Shared {
     first: Replacement,
     readiness: Arc<Readiness>,
@@ -92,20 +93,21 @@ struct Shared {
     connections_room: usize,
 }
 
-/// Starts the thread of every core: each has the sockets at its index.
+/// Starts the thread of every core. Each core gets the sockets at its index.
 fn start_cores(
     cpus: Vec<core_affinity::CoreId>,
     sockets: Vec<Vec<Socket>>,
     access_log: Option<&AccessLogWriter>,
     shared: &Shared,
-) -> Result<(Vec<RunningCore>, Arc<[Postbox]>), LaunchError> {
-    let (postboxes, mailboxes) = mailbox::mailboxes(cpus.len()).map_err(LaunchError::machine("core"))?;
+) -> Result<(Vec<RunningCore>, Arc<[OrderSender]>), LaunchError> {
+    let (order_senders, order_receivers) =
+        mailbox::order_channels(cpus.len()).map_err(LaunchError::machine("core"))?;
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
-    let siblings = mailbox::siblings(&postboxes, &metrics);
+    let siblings = mailbox::siblings(&order_senders, &metrics);
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let mut cores = Vec::new();
-    let each = cpus.into_iter().zip(sockets).zip(mailboxes).zip(metrics);
-    for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {
+    let each = cpus.into_iter().zip(sockets).zip(order_receivers).zip(metrics);
+    for (index, (((cpu, sockets), orders), metrics)) in each.enumerate() {
         let prepared = Prepared {
             metrics: metrics.clone(),
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
@@ -114,14 +116,15 @@ fn start_cores(
             store: shared.store.clone(),
             connections_room: shared.connections_room,
         };
-        let assignment = Assignment { prepared, first: shared.first.clone(), sockets, mailbox };
+        let assignment = Assignment { prepared, first: shared.first.clone(), sockets, orders };
         let (thread, driver) = core_thread::start(index, cpu, assignment, shared.first.config.io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, metrics });
     }
-    Ok((cores, postboxes))
+    Ok((cores, order_senders))
 }
 
-/// Mistakes in a configuration that is well-formed: missing CPUs, conflicting routes.
+/// Returns the mistakes that a well-formed configuration can still have: CPUs that are not available, and conflicting
+/// routes.
 pub fn check(config: &Config) -> Vec<String> {
     let mut mistakes = Vec::new();
     if let Err(LaunchError::Mistakes(wrong)) = choose_cpus(&config.cores) {

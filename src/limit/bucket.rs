@@ -1,4 +1,4 @@
-//! Token buckets by name: whose they are, and the key under which a store keeps each of them.
+//! Token buckets by name: the client of each, and its key in a store.
 //!
 //! ```text
 //! rl:u:<id>                    a verified user

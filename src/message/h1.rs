@@ -28,7 +28,7 @@ pub struct H1Body {
 enum Stage {
     /// Decoder and buffer agree: the rest can be passed on, or read and thrown away.
     Intact,
-    /// A piece of so many bytes was decoded and has not left whole: the decoder is ahead of the buffer.
+    /// A piece of this many bytes was decoded and has not left whole: the decoder is ahead of the buffer.
     Torn { piece: usize, is_last: bool },
     /// Everything was decoded: the buffer begins with what follows the body.
     Complete,
@@ -76,10 +76,10 @@ pub struct H1Source<'s> {
     pub buffer: &'s mut Buffer,
     /// How far the body has come.
     pub body: &'s mut H1Body,
-    /// The patience with the sender.
+    /// The slowest pace that is accepted of the sender.
     pub pace: Pace,
     /// The client, where it is not the sender: a body whose receiver has gone is not awaited.
-    pub watch: Option<&'s Transport>,
+    pub client: Option<&'s Transport>,
 }
 
 impl H1Source<'_> {
@@ -122,7 +122,7 @@ impl H1Source<'_> {
     pub(super) async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {
         let since = clock::now_ms();
         let deadline_ms = self.pace.deadline(since);
-        let received = receive(self.transport, self.timers, self.buffer, self.watch, deadline_ms).await;
+        let received = receive(self.transport, self.timers, self.buffer, self.client, deadline_ms).await;
         self.pace.waited_since(since);
         self.pace.moved(*received.as_ref().unwrap_or(&0));
         if received? > 0 {
@@ -137,7 +137,7 @@ impl H1Source<'_> {
     /// Reads and throws away the rest of the body, at most `bytes_max`. False: it is longer.
     ///
     /// # Errors
-    /// The sender is gone, dawdles, or broke the framing.
+    /// The sender is gone, is too slow, or broke the framing.
     pub async fn discard(&mut self, bytes_max: u64) -> Result<bool, BodyError> {
         if self.body.remaining().is_some_and(|left| left > bytes_max) {
             return Ok(false);
@@ -162,16 +162,16 @@ impl H1Source<'_> {
 /// Waits for bytes until a deadline, and looks after the client from time to time. 0: the sender has sent its last.
 ///
 /// # Errors
-/// The sender is gone or dawdles; the client is gone.
+/// The sender is gone or too slow, or the client is gone.
 pub async fn receive(
     transport: &Transport,
     timers: &Timers,
     buffer: &mut Buffer,
-    watch: Option<&Transport>,
+    client: Option<&Transport>,
     deadline_ms: u64,
 ) -> Result<usize, BodyError> {
     loop {
-        let wait_ms = match watch {
+        let wait_ms = match client {
             Some(_) => deadline_ms.min(clock::now_ms() + CLIENT_WATCH_MS),
             None => deadline_ms,
         };
@@ -181,7 +181,7 @@ pub async fn receive(
             Err(RecvError::TimedOut) if wait_ms >= deadline_ms => return Err(BodyError::SourceTimedOut),
             Err(RecvError::TimedOut) => {}
         }
-        if watch.is_some_and(|client| client.liveness() == Liveness::Closed) {
+        if client.is_some_and(|client| client.liveness() == Liveness::Closed) {
             return Err(BodyError::ClientGone);
         }
     }

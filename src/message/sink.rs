@@ -1,4 +1,4 @@
-//! Where a body goes to.
+//! The sink of a body: the message that it is sent in.
 
 use super::error::FinishError;
 use super::h1::H1Sink;

@@ -1,4 +1,4 @@
-//! Where a body comes from.
+//! The source of a body: the message that it is received in.
 
 use super::error::BodyError;
 use super::h1::H1Source;
@@ -33,7 +33,7 @@ impl BodySource<'_> {
     /// [`Piece::Pending`]: there may be a next piece.
     ///
     /// # Errors
-    /// The sender is gone, dawdles, or ended in the middle of the body; the client is gone.
+    /// The sender is gone, is too slow, or ended in the middle of the body; or the client is gone.
     pub async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {
         match self {
             BodySource::H1(source) => source.receive().await,

@@ -1,6 +1,6 @@
-//! What becomes of the trailer fields behind a body.
+//! Whether trailer fields are forwarded.
 
-/// Whether trailer fields pass.
+/// Whether the trailer fields of a body are forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trailers {
     /// Those that may be trailers pass.

@@ -101,7 +101,7 @@ impl StreamSocket {
     }
 
     /// Like [`StreamSocket::arrival`], without a deadline.
-    pub async fn arrival_at_last(&self, timers: &Timers) -> io::Result<()> {
+    pub async fn arrival_without_deadline(&self, timers: &Timers) -> io::Result<()> {
         if self.reads_left.get() > 0 {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl StreamSocket {
     }
 
     /// Waits until a write would move bytes, without a deadline.
-    pub async fn room(&self, timers: &Timers) -> io::Result<()> {
+    pub async fn writable_without_deadline(&self, timers: &Timers) -> io::Result<()> {
         timers.leave_a_turn().await;
         let mut writable = pin!(self.writable());
         poll_fn(|context| {

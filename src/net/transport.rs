@@ -54,16 +54,16 @@ impl Transport {
     ///
     /// # Errors
     /// The error of the poll.
-    pub fn arrival_at_last(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
-        self.socket().arrival_at_last(timers)
+    pub fn arrival_without_deadline(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
+        self.socket().arrival_without_deadline(timers)
     }
 
     /// Waits until a send would move bytes, without a deadline.
     ///
     /// # Errors
     /// The error of the poll.
-    pub fn room(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
-        self.socket().room(timers)
+    pub fn writable_without_deadline(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
+        self.socket().writable_without_deadline(timers)
     }
 
     /// Whether another read may follow before other tasks have a turn.

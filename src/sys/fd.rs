@@ -1,13 +1,13 @@
-//! Borrows the file descriptor of a stream of the runtime, for direct system calls.
+//! Borrows the file descriptor of a monoio stream for direct system calls.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use monoio::net::TcpStream;
 
-/// The stream's file descriptor. monoio 0.2 implements only `AsRawFd`, which does not say how long the number is valid.
-/// Here it is valid as long as the stream is borrowed.
+/// Borrows the file descriptor of a stream. monoio 0.2 implements only `AsRawFd`, whose result has no lifetime. The
+/// result of this function has the lifetime of the borrowed stream.
 pub fn fd_of(stream: &TcpStream) -> BorrowedFd<'_> {
-    // SAFETY: the stream owns its descriptor and closes it no earlier than its own drop, and it is borrowed
-    // for as long as the result lives.
+    // SAFETY: the stream owns its descriptor and does not close it before its own drop. The result borrows the
+    // stream, so the stream outlives the result.
     unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }

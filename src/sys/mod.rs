@@ -1,4 +1,4 @@
-//! System calls that Rust cannot check. This is the only folder with `unsafe`.
+//! System calls that the compiler cannot check. This is the only folder with `unsafe` code.
 #![allow(unsafe_code)]
 
 mod fd;

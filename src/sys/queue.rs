@@ -7,10 +7,10 @@ use rustix::ioctl::{Getter, ioctl};
 
 /// Bytes in a TCP socket's send queue that the peer has not acknowledged (tcp(7), `SIOCOUTQ`).
 pub fn unacknowledged(socket: impl AsFd) -> io::Result<u32> {
-    // SAFETY: `SIOCOUTQ` writes one `int` to the address in its argument, which is the getter's own, and changes
-    // nothing else.
+    // SAFETY: `SIOCOUTQ` writes one `int` to the address in its argument and changes nothing else. The address is a
+    // buffer of the getter, which has the size of an `int`.
     unsafe { ioctl(socket, Getter::<SIOCOUTQ, u32>::new()) }
 }
 
-/// From `linux/sockios.h`. It has the same number as `TIOCOUTQ` of terminals.
+/// From `linux/sockios.h`. The number equals `TIOCOUTQ` of terminals.
 const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;

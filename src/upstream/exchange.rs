@@ -1,9 +1,9 @@
 //! One exchange on a leased connection: the request out, the response in.
 
+use super::context::ExchangeContext;
 use super::h1::H1ResponseReader;
 use super::lease::Lease;
 use super::response::{Arrived, Expected, ResponseError};
-use super::terms::Terms;
 use crate::http::{BodyLength, Method, Response, push_decimal};
 use crate::message::h1::{Encoding, H1Sink};
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers};
@@ -22,9 +22,9 @@ impl Lease<'_> {
     }
 
     /// Ends the head of a request, whose fields are written. The sink takes its body.
-    pub fn request<'l>(
+    pub fn finish_request_head<'l>(
         &'l self,
-        terms: &Terms<'l>,
+        context: &ExchangeContext<'l>,
         head: HeadWriter,
         body: BodyLength,
         trailers: Trailers,
@@ -39,21 +39,25 @@ impl Lease<'_> {
         }
         out.put(b"\r\n");
         let encoding = if body == BodyLength::Unknown { Encoding::Chunked } else { Encoding::Raw };
-        let sink = Sink::new(self.transport(), &terms.io.timers, out, terms.pace.clone());
+        let sink = Sink::new(self.transport(), &context.io.timers, out, context.pace.clone());
         BodySink::H1(H1Sink::new(sink, encoding, trailers))
     }
 
     /// Ends the head of a WebSocket handshake, whose fields are written. Nothing but the head leaves.
-    pub fn handshake<'l>(&'l self, terms: &Terms<'l>, head: HeadWriter) -> BodySink<'l> {
+    pub fn finish_handshake<'l>(&'l self, context: &ExchangeContext<'l>, head: HeadWriter) -> BodySink<'l> {
         let HeadWriter::H1(mut out) = head;
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-        let sink = Sink::new(self.transport(), &terms.io.timers, out, terms.pace.clone());
+        let sink = Sink::new(self.transport(), &context.io.timers, out, context.pace.clone());
         BodySink::H1(H1Sink::new(sink, Encoding::Raw, Trailers::Drop))
     }
 
     /// The way for the response.
-    pub fn response<'l>(&'l self, terms: &Terms<'l>, expected: Expected) -> ResponseReader<'l> {
-        ResponseReader::H1(H1ResponseReader::new(self.transport(), terms, expected))
+    pub fn response_reader<'l>(
+        &'l self,
+        context: &ExchangeContext<'l>,
+        expected: Expected,
+    ) -> ResponseReader<'l> {
+        ResponseReader::H1(H1ResponseReader::new(self.transport(), context, expected))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading responses off an HTTP/1 connection to an upstream.
 
+use super::context::ExchangeContext;
 use super::response::{Arrived, Expected, ResponseError};
-use super::terms::Terms;
 use crate::http::{Method, ProtocolError, Response};
 use crate::http1::{Framing, HeadLimits, HeadScan, ResponseHead};
 use crate::limits::INTERIM_RESPONSES_MAX;
@@ -16,7 +16,7 @@ pub struct H1ResponseReader<'r> {
     io: &'r Io,
     head_limits: &'r HeadLimits,
     pace: Pace,
-    watch: &'r Transport,
+    client: &'r Transport,
     expected: Expected,
     /// What has arrived.
     buffer: Buffer,
@@ -32,17 +32,17 @@ impl<'r> H1ResponseReader<'r> {
     /// Nothing has arrived yet.
     pub(super) fn new(
         transport: &'r Transport,
-        terms: &Terms<'r>,
+        context: &ExchangeContext<'r>,
         expected: Expected,
     ) -> H1ResponseReader<'r> {
         H1ResponseReader {
             transport,
-            io: terms.io,
-            head_limits: terms.head_limits,
-            pace: terms.pace.clone(),
-            watch: terms.watch,
+            io: context.io,
+            head_limits: context.head_limits,
+            pace: context.pace.clone(),
+            client: context.client,
             expected,
-            buffer: terms.io.buffers.buffer(),
+            buffer: context.io.buffers.buffer(),
             scan: HeadScan::response(),
             interim: 0,
             head_length: 0,
@@ -74,8 +74,8 @@ impl<'r> H1ResponseReader<'r> {
 
     /// Waits for bytes of a head.
     async fn receive(&mut self, deadline_ms: u64) -> Result<(), ResponseError> {
-        let (timers, watch) = (&self.io.timers, Some(self.watch));
-        let received = h1::receive(self.transport, timers, &mut self.buffer, watch, deadline_ms).await;
+        let (timers, client) = (&self.io.timers, Some(self.client));
+        let received = h1::receive(self.transport, timers, &mut self.buffer, client, deadline_ms).await;
         let is_untouched = self.buffer.is_empty() && self.interim == 0;
         match received {
             Ok(1..) => Ok(()),
@@ -113,7 +113,7 @@ impl<'r> H1ResponseReader<'r> {
             buffer: &mut self.buffer,
             body: &mut self.body,
             pace: self.pace.clone(),
-            watch: Some(self.watch),
+            client: Some(self.client),
         }
     }
 

@@ -4,17 +4,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use super::member::{Member, MemberInFlight};
+use super::member::{Member, MemberRequest};
 use super::pool::{Connection, Pool};
-use super::slot::InFlightSlot;
+use super::slot::UpstreamSlot;
 use crate::net::{Endpoint, StreamSocket, Transport};
 
 /// Evidence that there is a connection, good for one exchange, and a slot among the requests in flight. Dropped, it
 /// closes the connection; only [`Lease::give_back`] keeps it.
 pub struct Lease<'u> {
     pool: &'u Pool,
-    _slot: InFlightSlot<'u>,
-    _in_flight: MemberInFlight,
+    _slot: UpstreamSlot<'u>,
+    _in_flight: MemberRequest,
     /// Boxed: a lease moves through every step of a request.
     connection: Box<Connection>,
     use_: Use,
@@ -23,7 +23,7 @@ pub struct Lease<'u> {
 /// Whether a leased connection has carried an exchange before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It was opened for this exchange, in so many µs.
+    /// It was opened for this exchange.
     First {
         /// How long connecting took, in µs.
         connect_us: u64,
@@ -35,7 +35,7 @@ pub enum Use {
 impl<'u> Lease<'u> {
     pub(super) fn new(
         pool: &'u Pool,
-        slot: InFlightSlot<'u>,
+        slot: UpstreamSlot<'u>,
         connection: Box<Connection>,
         use_: Use,
     ) -> Lease<'u> {

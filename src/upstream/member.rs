@@ -17,7 +17,7 @@ pub struct Member {
 
 /// Counts one request among those in flight to a member, until it is dropped.
 #[derive(Debug)]
-pub(super) struct MemberInFlight(Rc<Member>);
+pub(super) struct MemberRequest(Rc<Member>);
 
 impl Member {
     /// A member without history.
@@ -56,13 +56,13 @@ impl Member {
     }
 
     /// One more request is in flight to it.
-    pub(super) fn begin(self: &Rc<Self>) -> MemberInFlight {
+    pub(super) fn begin(self: &Rc<Self>) -> MemberRequest {
         self.in_flight.set(self.in_flight.get() + 1);
-        MemberInFlight(self.clone())
+        MemberRequest(self.clone())
     }
 }
 
-impl Drop for MemberInFlight {
+impl Drop for MemberRequest {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
     }

@@ -1,4 +1,4 @@
-//! What upstreams count.
+//! Metrics of upstreams.
 
 crate::metric_group! {
     /// Metrics of one core's upstreams, all of them together.

@@ -11,12 +11,12 @@ pub mod resolve;
 mod response;
 mod service;
 mod slot;
-mod terms;
+mod context;
 
+pub use context::ExchangeContext;
 pub use exchange::ResponseReader;
 pub use lease::{Lease, Use};
 pub use member::Member;
 pub use metrics::UpstreamMetrics;
 pub use response::{Arrived, Expected, ResponseError};
 pub use service::{LeaseError, Upstream};
-pub use terms::Terms;

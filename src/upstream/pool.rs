@@ -34,7 +34,7 @@ impl Idle {
         now_ms.saturating_sub(self.since_ms)
     }
 
-    /// Open, and nothing has arrived: bytes on an idle connection answer nothing that was asked, and whoever asks next
+    /// Open, and nothing has arrived: bytes on an idle connection answer nothing that was asked, and the next request
     /// would take them for its answer. The look is a system call, some 1.5 % of a small request. Left out for a moment
     /// after the last exchange, it let a surplus answer that came a moment late reach another client every time.
     fn is_quiet(&self) -> bool {

@@ -28,7 +28,7 @@ pub enum ResponseError {
     Stale,
     /// The head breaks the protocol.
     Protocol(ProtocolError),
-    /// A 101 that nobody asked for.
+    /// A 101 to a request that is no handshake.
     UnexpectedSwitch,
     /// More interim heads than the bound.
     TooManyInterim,

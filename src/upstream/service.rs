@@ -10,7 +10,7 @@ use super::lease::{Lease, Use};
 use super::member::Member;
 use super::metrics::UpstreamMetrics;
 use super::pool::{Connection, Pool};
-use super::slot::{InFlightSlot, InFlightSlots};
+use super::slot::{UpstreamSlot, UpstreamSlots};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::net::{self, ConnectError, Endpoint, Timers};
@@ -24,7 +24,7 @@ pub struct Upstream {
     members: RefCell<Rc<[Rc<Member>]>>,
     balance: Balance,
     pool: Pool,
-    slots: InFlightSlots,
+    slots: UpstreamSlots,
     connect_timeout_ms: Cell<u64>,
     metrics: Arc<UpstreamMetrics>,
 }
@@ -48,7 +48,7 @@ impl Upstream {
             members: RefCell::new(Rc::new([])),
             balance: Balance::default(),
             pool: Pool::new(idle_max, keep_alive, metrics.clone()),
-            slots: InFlightSlots::new(config.sizes.upstream_in_flight),
+            slots: UpstreamSlots::new(config.sizes.upstream_in_flight),
             connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
             metrics,
         }
@@ -108,7 +108,7 @@ impl Upstream {
         self.connect(slot, timers).await.map_err(LeaseError::Connect)
     }
 
-    fn slot(&self) -> Result<InFlightSlot<'_>, LeaseError> {
+    fn slot(&self) -> Result<UpstreamSlot<'_>, LeaseError> {
         let slot = self.slots.take();
         if slot.is_none() {
             self.metrics.overloads.add(1);
@@ -118,7 +118,7 @@ impl Upstream {
 
     async fn connect<'u>(
         &'u self,
-        slot: InFlightSlot<'u>,
+        slot: UpstreamSlot<'u>,
         timers: &Timers,
     ) -> Result<Lease<'u>, ConnectError> {
         let members = self.members();

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 /// The slots of one upstream.
 #[derive(Debug)]
-pub(super) struct InFlightSlots {
+pub(super) struct UpstreamSlots {
     taken: Cell<usize>,
     max: Cell<usize>,
 }
@@ -13,12 +13,12 @@ pub(super) struct InFlightSlots {
 /// Evidence that there was room. Dropped, it gives the slot back.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free again"]
-pub(super) struct InFlightSlot<'p>(&'p Cell<usize>);
+pub(super) struct UpstreamSlot<'p>(&'p Cell<usize>);
 
-impl InFlightSlots {
+impl UpstreamSlots {
     /// So many, all of them free.
-    pub(super) fn new(max: usize) -> InFlightSlots {
-        InFlightSlots { taken: Cell::new(0), max: Cell::new(max) }
+    pub(super) fn new(max: usize) -> UpstreamSlots {
+        UpstreamSlots { taken: Cell::new(0), max: Cell::new(max) }
     }
 
     /// So many from now on. Those taken over the new bound stay taken until they are given back.
@@ -27,17 +27,17 @@ impl InFlightSlots {
     }
 
     /// A slot, if one is free.
-    pub(super) fn take(&self) -> Option<InFlightSlot<'_>> {
+    pub(super) fn take(&self) -> Option<UpstreamSlot<'_>> {
         let taken = self.taken.get();
         if taken >= self.max.get() {
             return None;
         }
         self.taken.set(taken + 1);
-        Some(InFlightSlot(&self.taken))
+        Some(UpstreamSlot(&self.taken))
     }
 }
 
-impl Drop for InFlightSlot<'_> {
+impl Drop for UpstreamSlot<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_again_when_it_is_dropped() {
-        let slots = InFlightSlots::new(2);
+        let slots = UpstreamSlots::new(2);
         let (first, second) = (slots.take(), slots.take());
         assert!(first.is_some() && second.is_some() && slots.take().is_none());
         drop(first);
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_lower_bound_takes_no_slot_away() {
-        let slots = InFlightSlots::new(2);
+        let slots = UpstreamSlots::new(2);
         let (first, second) = (slots.take(), slots.take());
         slots.set_max(1);
         drop(first);

@@ -1,4 +1,4 @@
-//! Taking connections from the core's listener.
+//! Accepts connections from a core's listener.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -8,89 +8,90 @@ use std::rc::Rc;
 use tracing::warn;
 
 use crate::clock;
-use crate::control::Fate;
+use crate::control::ListenerDrain;
 use crate::gateway::answer::reply;
 use crate::gateway::core::ActiveCore;
 use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Transport};
 
-/// Accepts until the core drains. Then, unless the socket is handed over, nobody is let in any more, whoever is at the
-/// door comes in, and only then does the listener close: closing it would reset those connections.
+/// Accepts connections until the core drains. If the drain hands the socket over, accepting stops immediately.
+/// Otherwise new SYNs are dropped, the connections in the accept queue are accepted, and then the socket is closed.
+/// Closing the socket first would reset those connections.
 pub async fn accept(
     active: Rc<ActiveCore>,
     serve: Rc<impl Fn(Transport, SocketAddr)>,
     listener: Listener,
-    fate: Rc<Cell<Fate>>,
+    listener_drain: Rc<Cell<ListenerDrain>>,
 ) {
     let connections = active.core().resources.metrics.connections.clone();
     connections.listening.add(1);
-    let door = Door { active, serve, refusals: Rc::default() };
-    let mut exhausted = Exhausted::default();
-    let mut closes_ms = NEVER;
+    let acceptor = Acceptor { active, serve, refusals: Rc::default() };
+    let mut exhaustion = ExhaustionLog::default();
+    let mut closes_at_ms = NEVER;
     loop {
-        let core = door.active.core();
-        if core.resources.io.is_draining() && closes_ms == NEVER {
-            if fate.get() == Fate::HandedOver {
+        let core = acceptor.active.core();
+        if core.resources.io.is_draining() && closes_at_ms == NEVER {
+            if listener_drain.get() == ListenerDrain::HandOver {
                 break;
             }
-            let some_come = listener.turn_away();
-            closes_ms = clock::now_ms() + if some_come { core.resources.io.idle_grace_ms() } else { 0 };
+            let may_have_pending = listener.turn_away();
+            closes_at_ms =
+                clock::now_ms() + if may_have_pending { core.resources.io.idle_grace_ms() } else { 0 };
         }
-        match door.take_waiting(&listener) {
-            Taken::Everything if clock::now_ms() >= closes_ms => break,
-            Taken::Everything => {
-                let look_again = closes_ms.min(clock::now_ms() + LOOK_AGAIN_MS);
-                let _ = core.resources.io.until_drain(look_again, pin!(listener.readable())).await;
+        match acceptor.accept_pending(&listener) {
+            Accepted::All if clock::now_ms() >= closes_at_ms => break,
+            // After a batch the poll lets other tasks of the core run. It usually completes at once, but not if the
+            // batch has emptied the queue exactly.
+            Accepted::All | Accepted::Batch => {
+                let deadline_ms = closes_at_ms.min(clock::now_ms() + POLL_RESTART_MS);
+                let _ = core.resources.io.until_drain(deadline_ms, pin!(listener.readable())).await;
             }
-            // The others get their turn; the poll completes at once.
-            Taken::Enough => {
-                let _ = listener.readable().await;
-            }
-            Taken::Failed(error) => {
-                exhausted.say(&error);
+            Accepted::Failed(error) => {
+                exhaustion.log(&error);
                 core.resources.io.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
             }
-            Taken::Over => break,
+            Accepted::SocketClosed => break,
         }
     }
-    match fate.get() {
-        Fate::Closed => listener.close(),
-        Fate::HandedOver => listener.leave(),
+    match listener_drain.get() {
+        ListenerDrain::Close => listener.close(),
+        ListenerDrain::HandOver => listener.leave(),
     }
     connections.listening.subtract(1);
 }
 
-struct Door<S> {
+struct Acceptor<S> {
     active: Rc<ActiveCore>,
-    /// Serves a connection that was let in.
+    /// Serves an accepted connection.
     serve: Rc<S>,
-    /// Connections that are being told that there is no room.
+    /// Number of connections that are currently being answered with 503 `overloaded`.
     refusals: Rc<Cell<usize>>,
 }
 
-enum Taken {
-    Everything,
-    Enough,
+/// The result of accepting the connections in the accept queue.
+enum Accepted {
+    All,
+    Batch,
     Failed(std::io::Error),
-    Over,
+    SocketClosed,
 }
 
-impl<S: Fn(Transport, SocketAddr)> Door<S> {
-    fn take_waiting(&self, listener: &Listener) -> Taken {
+impl<S: Fn(Transport, SocketAddr)> Acceptor<S> {
+    fn accept_pending(&self, listener: &Listener) -> Accepted {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.try_accept() {
                 Ok(Some((stream, peer))) => self.admit(stream, peer),
-                Ok(None) => return Taken::Everything,
+                Ok(None) => return Accepted::All,
                 Err(AcceptError::Dropped(_)) => {}
-                Err(AcceptError::Over) => return Taken::Over,
+                Err(AcceptError::Over) => return Accepted::SocketClosed,
                 Err(AcceptError::Exhausted(error)) => {
                     self.active.core().resources.metrics.connections.accept_failures.add(1);
-                    return Taken::Failed(error);
+                    return Accepted::Failed(error);
                 }
             }
         }
-        Taken::Enough
+        Accepted::Batch
     }
 
     fn admit(&self, stream: Transport, peer: SocketAddr) {
@@ -114,25 +115,25 @@ impl<S: Fn(Transport, SocketAddr)> Door<S> {
     }
 }
 
-/// Says once a minute that there is no room for more sockets.
+/// Logs failures to accept for lack of resources, at most once a minute.
 #[derive(Default)]
-struct Exhausted {
-    said_ms: Option<u64>,
+struct ExhaustionLog {
+    logged_ms: Option<u64>,
 }
 
-impl Exhausted {
-    fn say(&mut self, error: &std::io::Error) {
+impl ExhaustionLog {
+    fn log(&mut self, error: &std::io::Error) {
         let now_ms = clock::now_ms();
-        if self.said_ms.is_none_or(|said_ms| now_ms - said_ms >= SAY_AGAIN_MS) {
-            self.said_ms = Some(now_ms);
+        if self.logged_ms.is_none_or(|logged_ms| now_ms - logged_ms >= LOG_INTERVAL_MS) {
+            self.logged_ms = Some(now_ms);
             warn!(%error, backoff_ms = BACKOFF_MS, "cannot accept connections: raise the limit of open files");
         }
     }
 }
 
-/// The pause after running out of file descriptors or memory, in milliseconds.
+/// Pause after running out of file descriptors or memory, in milliseconds.
 const BACKOFF_MS: u64 = 100;
-/// How often that is said, in milliseconds.
-const SAY_AGAIN_MS: u64 = 60_000;
-/// A poll that has gone wrong is begun anew, in milliseconds.
-const LOOK_AGAIN_MS: u64 = 10_000;
+/// Interval between two log lines about it, in milliseconds.
+const LOG_INTERVAL_MS: u64 = 60_000;
+/// A poll is restarted after this time, in milliseconds, in case it has failed.
+const POLL_RESTART_MS: u64 = 10_000;

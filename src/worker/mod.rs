@@ -1,4 +1,4 @@
-//! The body of one core: it accepts, ticks, and obeys orders.
+//! The main loop of a core: it accepts connections, ticks and executes the orders of the control thread.
 
 pub mod accept;
 pub mod store;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{Fate, Mailbox, Order, Target};
+use crate::control::{ListenerDrain, Order, OrderReceiver, Target};
 use crate::gateway::connection;
 use crate::gateway::core::{ActiveCore, Core, Prepared, Replacement, Resources};
 use crate::gateway::websocket::tunnel;
@@ -18,30 +18,33 @@ use crate::limits::{
 };
 use crate::net::listener::{Listener, Socket};
 
-/// What one core is given to work with.
+/// The resources and configuration that a core starts with.
 pub struct Assignment {
-    /// What was prepared for the core.
+    /// The prepared resources.
     pub prepared: Prepared,
-    /// Its first configuration.
+    /// The first configuration.
     pub first: Replacement,
-    /// Its listening sockets.
+    /// The listening sockets.
     pub sockets: Vec<Socket>,
-    /// Its orders.
-    pub mailbox: Mailbox,
+    /// The order channel.
+    pub orders: OrderReceiver,
 }
 
-/// Runs one core until it is told to stop. Errors: its sockets cannot be registered with the runtime.
+/// Runs a core until [`Order::Stop`] arrives.
+///
+/// # Errors
+/// The runtime cannot register a socket.
 pub async fn run(assignment: Assignment) -> io::Result<()> {
     let mut sockets = assignment.sockets;
-    let fate = Rc::new(Cell::new(Fate::Closed));
-    let mailbox = assignment.mailbox.open()?;
+    let listener_drain = Rc::new(Cell::new(ListenerDrain::Close));
+    let orders = assignment.orders.open()?;
     let redis = store::redis(&assignment.first.config).map(|(_, settings)| settings);
     let core = Core::new(Resources::new(assignment.prepared), &assignment.first, redis);
     let timers = core.resources.io.timers.clone();
     core.snapshot.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
     let active = Rc::new(ActiveCore::new(core));
     monoio::spawn(tick(active.clone()));
-    while let Some(order) = mailbox.next(&timers).await {
+    while let Some(order) = orders.next(&timers).await {
         match order {
             Order::Endpoints(Target::Upstream(address), endpoints) => {
                 active.core().snapshot.replace_endpoints(&address, &endpoints);
@@ -50,13 +53,13 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 store::replace_endpoints(&active.core(), &address, endpoints);
             }
             Order::Reload(replacement) => store::reload(&active, &replacement).await,
-            Order::Open => open(&active, &mut sockets, &fate)?,
-            Order::Drain(sockets_fate) => {
-                fate.set(sockets_fate);
-                // What came before there was an order to open waits in the queues, too.
-                open(&active, &mut sockets, &fate)?;
+            Order::Open => open(&active, &mut sockets, &listener_drain)?,
+            Order::Drain(drain) => {
+                listener_drain.set(drain);
+                // A drain can precede `Order::Open`. The accept queues may already hold connections.
+                open(&active, &mut sockets, &listener_drain)?;
                 let core = active.core();
-                core.drain(idle_grace_ms(sockets_fate, core.snapshot.config.timeouts.shutdown));
+                core.drain(idle_grace_ms(drain, core.snapshot.config.timeouts.shutdown));
             }
             Order::Tunnel(handover) => tunnel::adopt(&active.core().resources, *handover),
             Order::Stop => break,
@@ -66,38 +69,47 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     Ok(())
 }
 
-/// How long whoever is idle may take for one more request. Part of the drain's time: none of them is to be cut off.
-fn idle_grace_ms(fate: Fate, drain: Duration) -> u64 {
-    let grace_ms = match fate {
-        Fate::Closed => DRAIN_IDLE_MS,
-        Fate::HandedOver => HANDOVER_IDLE_MS,
+/// How long a draining core waits for one more request on an idle connection. At most half of the drain timeout, so
+/// that the response can still be sent before the timeout.
+fn idle_grace_ms(listener_drain: ListenerDrain, drain: Duration) -> u64 {
+    let grace_ms = match listener_drain {
+        ListenerDrain::Close => DRAIN_IDLE_MS,
+        ListenerDrain::HandOver => HANDOVER_IDLE_MS,
     };
     grace_ms.min(drain.as_millis() as u64 / 2)
 }
 
-/// Takes clients from all of these sockets. Errors: they cannot be registered with the runtime.
-fn open(active: &Rc<ActiveCore>, sockets: &mut Vec<Socket>, fate: &Rc<Cell<Fate>>) -> io::Result<()> {
+/// Starts accepting connections from these sockets. Fails if the runtime cannot register a socket.
+fn open(
+    active: &Rc<ActiveCore>,
+    sockets: &mut Vec<Socket>,
+    listener_drain: &Rc<Cell<ListenerDrain>>,
+) -> io::Result<()> {
     let listeners = sockets.drain(..).map(Listener::new).collect::<io::Result<Vec<_>>>()?;
     if !listeners.is_empty() {
-        monoio::spawn(take_clients(active.clone(), listeners, fate.clone()));
+        monoio::spawn(accept_clients(active.clone(), listeners, listener_drain.clone()));
     }
     Ok(())
 }
 
-/// Takes clients as soon as Redis has been tried: until then they wait in the queues of the listeners, so that not
-/// even the first of them passes unlimited.
-async fn take_clients(active: Rc<ActiveCore>, listeners: Vec<Listener>, fate: Rc<Cell<Fate>>) {
+/// Accepts connections after the first attempt to connect to Redis. Until then connections wait in the accept queues,
+/// so that even the first requests are rate limited.
+async fn accept_clients(
+    active: Rc<ActiveCore>,
+    listeners: Vec<Listener>,
+    listener_drain: Rc<Cell<ListenerDrain>>,
+) {
     let redis = active.core().snapshot.redis.clone();
     if let Some(redis) = redis {
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
     let serve = Rc::new(connection::server(active.clone()));
     for listener in listeners {
-        monoio::spawn(accept::accept(active.clone(), serve.clone(), listener, fate.clone()));
+        monoio::spawn(accept::accept(active.clone(), serve.clone(), listener, listener_drain.clone()));
     }
 }
 
-/// The core's clockwork: deadlines at every tick, the access log and the pools now and then.
+/// Runs the periodic work of the core: timers at every tick, the access log and the connection pools at intervals.
 async fn tick(active: Rc<ActiveCore>) {
     let (mut flushed_ms, mut swept_ms) = (0, 0);
     loop {
@@ -118,5 +130,5 @@ async fn tick(active: Rc<ActiveCore>) {
     }
 }
 
-/// How often idle upstream connections are looked at, in milliseconds.
+/// Interval at which the pools of idle upstream connections are swept, in milliseconds.
 const SWEEP_MS: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! From the configuration to the connection with Redis.
+//! The Redis connection of a core: settings from the configuration, address updates and reload.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::Endpoint;
 use crate::redis::{BreakerState, Redis, Settings};
 
-/// Where Redis is and how to speak with it; `None`: the limiter keeps its buckets elsewhere.
+/// Returns the address and settings of Redis, or `None` if the rate limiter does not use Redis.
 pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
     if config.rate_limit.store != LimitStore::Redis {
         return None;
@@ -21,8 +21,8 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
         RedisAddress::Tcp { host, port } => UpstreamAddress::Tcp { host: host.clone(), port: *port },
         RedisAddress::Unix(path) => UpstreamAddress::Unix(path.clone()),
     };
-    // A new connection is tried with both forms of a key, which an access list must allow, and with buckets that
-    // are never empty: a refusal would write nothing, and say nothing about a Redis that cannot write.
+    // The probe of a new connection uses both forms of a key, because the Redis ACL must allow both. The buckets of
+    // the probe are never empty: a denied request writes nothing, so it would not detect a Redis that cannot write.
     let probe = Limit::new(Rate::from_milli(RATE_MILLI_MAX), BURST_MAX, 1);
     let prefix = &config.rate_limit.prefix;
     let keys = [format!("{prefix}:probe"), format!("{{{prefix}:probe}}:probe")];
@@ -37,7 +37,7 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
     Some((address, settings))
 }
 
-/// Redis has these addresses now, if it is still written so.
+/// Replaces the addresses of Redis, unless a reload has changed its configured address meanwhile.
 pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<[Endpoint]>) {
     if let (Some(found), Some((known, _))) = (&core.snapshot.redis, redis(&core.snapshot.config))
         && known == *address
@@ -46,8 +46,8 @@ pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<
     }
 }
 
-/// Puts a configuration in force. Another Redis, or another way to speak with it, is tried before the first request
-/// meets it, as at the start; the connection of before has time for the calls that it still owes an answer.
+/// Applies a new configuration. If the address or the settings of Redis have changed, the core connects to the new
+/// Redis before the first request uses it, as at the start. The old connection stays open until its calls have ended.
 pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
     let old = active.core();
     let wanted = redis(&replacement.config);
@@ -70,13 +70,14 @@ pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
     }
 }
 
-/// Lets the calls of before end, then the connection.
+/// Waits until the calls on the old connection have ended, then closes the connection.
 async fn retire(old: Rc<Core>, redis: Rc<Redis>, new: Rc<Core>) {
-    // A call may be made twice.
+    // A call may be repeated once.
     let longest_ms = 2 * old.snapshot.config.redis.timeout.as_millis() as u64 + TICK_MS;
     old.resources.io.timers.sleep_until(clock::now_ms() + longest_ms).await;
     redis.retire();
-    // The number is one for the core: it is the new one's, whatever the old one has met meanwhile.
+    // The core has one gauge for both connections. The old connection may have set the gauge meanwhile, so set it to
+    // the state of the new one.
     let is_open = new.snapshot.redis.as_ref().is_some_and(|redis| redis.state() != BreakerState::Closed);
     new.resources.metrics.redis.breaker_open.set(u64::from(is_open));
 }
@@ -87,7 +88,7 @@ mod tests {
     use crate::config::testing::config;
 
     #[test]
-    fn every_form_of_an_address_is_understood() {
+    fn every_form_of_an_address_is_accepted() {
         let tcp = |host: &str, port| UpstreamAddress::Tcp { host: host.to_owned(), port };
         for (written, address, database) in [
             ("localhost:6379", tcp("localhost", 6379), 0),

@@ -21,9 +21,9 @@ pub fn config() -> Config {
 /// A core without sockets, log and limits.
 pub fn core() -> Core {
     let config = Arc::new(config());
-    let (postboxes, _) = mailbox::mailboxes(1).expect("a pair of sockets");
+    let (order_senders, _) = mailbox::order_channels(1).expect("a pair of sockets");
     let metrics = Metrics::default();
-    let siblings = mailbox::siblings(&postboxes, std::slice::from_ref(&metrics));
+    let siblings = mailbox::siblings(&order_senders, std::slice::from_ref(&metrics));
     let resources = Resources::new(Prepared {
         metrics,
         access_log: None,

@@ -1,4 +1,4 @@
-//! Every way in which an exchange can fail: whose fault, which answer, and what caused it.
+//! Failures of an exchange: the answer of each, and its cause.
 
 use std::io;
 
@@ -27,11 +27,11 @@ pub enum Failure {
     Credential(CredentialError),
     /// The rate limiter denied the request.
     Limit(Denied),
-    /// No such route, and the client may know it.
+    /// No such route.
     NoRoute,
     /// The route exists for these other methods.
     MethodNotAllowed(Box<str>),
-    /// A request for a WebSocket route is no handshake that can be taken.
+    /// A request for a WebSocket route is no valid handshake.
     Handshake(HandshakeError),
     /// There is no room for one more connection, or for one more tunnel.
     Overloaded,
@@ -39,7 +39,7 @@ pub enum Failure {
     UpstreamFull,
     /// The user has as many tunnels as allowed.
     TooManyTunnels,
-    /// The gateway goes away and begins no tunnel.
+    /// The gateway drains and begins no tunnel.
     Draining,
     /// No connection to the upstream.
     Unreachable(ConnectError),
@@ -47,13 +47,13 @@ pub enum Failure {
     ConnectTimeout,
     /// The upstream broke HTTP or went away before its response.
     UpstreamProtocol(UpstreamFault),
-    /// The upstream did not go on in time.
+    /// The upstream did not answer, or did not take the request, in time.
     UpstreamTimeout(UpstreamWait),
     /// A connection used before was closed before any byte of a response: the request may be sent once more.
     Stale,
     /// The response had begun: it cannot be replaced, only cut short so that the client can tell.
     Cut(&'static str),
-    /// The client is gone: nobody is there to answer.
+    /// The client is gone: no answer is sent.
     ClientGone(&'static str),
 }
 
@@ -62,7 +62,7 @@ pub enum Failure {
 pub enum UpstreamFault {
     /// A head or body that breaks the protocol.
     Protocol(ProtocolError),
-    /// A 101 that nobody asked for.
+    /// A 101 to a request that is no handshake.
     UnexpectedSwitch,
     /// More interim responses than the bound.
     TooManyInterim,
@@ -154,7 +154,7 @@ impl Failure {
             Failure::UpstreamProtocol(_) => (502, "upstream_protocol_error"),
             Failure::UpstreamTimeout(_) => (504, "upstream_timeout"),
             Failure::Cut(_) => (0, "response_cut"),
-            // As nginx records it. Nobody reads it.
+            // The status that nginx records. It is never sent.
             Failure::ClientGone(_) => (499, "client_gone"),
         }
     }
@@ -202,7 +202,7 @@ impl Failure {
         }
     }
 
-    /// Whose fault it is that a request's body did not get through.
+    /// The failure that a request's body was not forwarded.
     pub fn of_upload(error: BodyError) -> Failure {
         match error {
             BodyError::Framing(ProtocolError::BodyIncomplete) => Failure::ClientGone("body_incomplete"),
@@ -216,7 +216,7 @@ impl Failure {
         }
     }
 
-    /// Whose fault it is that a response's body did not get through.
+    /// The failure that a response's body was not forwarded.
     pub fn of_download(error: BodyError) -> Failure {
         match error {
             BodyError::SinkClosed(error) => Failure::ClientGone(errno_name(&error)),

@@ -1,5 +1,5 @@
-//! What the gateway answers by itself: health, readiness, and the preflights of browsers. None of it is limited: it
-//! touches nothing.
+//! Requests that the gateway answers itself: health, readiness, and CORS preflights. They are not rate limited, because
+//! they reach no other service.
 
 use super::reply::{self, Answer};
 use crate::downstream::{AfterAnswer, Outcome};

@@ -1,5 +1,5 @@
 //! The gateway's own answers: which failures there are, the bytes that a client gets for each, and what the gateway
-//! answers without asking anybody.
+//! answers without an upstream.
 
 pub mod failure;
 pub mod local;

@@ -114,7 +114,7 @@ pub async fn send<U>(
     if sent.is_ok() { Outcome::Complete } else { Outcome::Aborted }
 }
 
-/// Tells a connection over the cap that there is no room, and closes it.
+/// Answers a connection over the cap with 503 and closes it.
 pub async fn overloaded(core: &Core, transport: Transport, peer: SocketAddr) {
     let (io, settings) = (&core.resources.io, &core.snapshot.downstream);
     let mut connection = Connection::new(io, transport, peer);

@@ -29,7 +29,7 @@ crate::metric_group! {
         counter accepted = "connections_accepted";
         /// Connections that are open now.
         gauge open = "connections_open";
-        /// Connections over the cap, told 503 and closed.
+        /// Connections over the cap: answered 503 and closed.
         counter refused = "connections_refused";
         /// Times that accepting failed for want of file descriptors or memory.
         counter accept_failures = "accept_failures";

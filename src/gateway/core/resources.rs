@@ -72,7 +72,8 @@ impl Resources {
         }
     }
 
-    /// A stopwatch for the durations in the access log, in µs. Without a log nobody reads it, and it stands still.
+    /// A stopwatch for the durations in the access log, in µs. Without an access log it stands still, which saves
+    /// reading the clock.
     pub fn stopwatch_us(&self) -> u64 {
         if self.access_log.is_some() { clock::now_us() } else { 0 }
     }

@@ -131,7 +131,7 @@ impl Snapshot {
         body_bytes_max(&self.config, route)
     }
 
-    /// The patience with an upstream.
+    /// The slowest pace that is accepted of an upstream.
     pub fn upstream_pace(&self) -> Pace {
         Pace::new(self.timeouts.upstream_idle, 0)
     }

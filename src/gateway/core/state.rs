@@ -8,7 +8,7 @@ use crate::clock;
 use crate::limit;
 use crate::net::Transport;
 use crate::redis::{self, Redis};
-use crate::upstream::Terms;
+use crate::upstream::ExchangeContext;
 
 /// What serves a request. An exchange keeps the core that it began with.
 pub struct Core {
@@ -39,11 +39,11 @@ impl Core {
         connect_redis(&self.resources, settings)
     }
 
-    /// What an exchange with an upstream is bound to, for a client that `watch` leads to.
-    pub fn terms<'t>(&'t self, watch: &'t Transport) -> Terms<'t> {
+    /// What an exchange with an upstream is bound to, for a client that `client` leads to.
+    pub fn exchange_context<'t>(&'t self, client: &'t Transport) -> ExchangeContext<'t> {
         let Snapshot { downstream, .. } = &self.snapshot;
         let pace = self.snapshot.upstream_pace();
-        Terms { io: &self.resources.io, head_limits: &downstream.head_limits, pace, watch }
+        ExchangeContext { io: &self.resources.io, head_limits: &downstream.head_limits, pace, client }
     }
 
     /// Client connections that may be open at one time.

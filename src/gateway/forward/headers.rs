@@ -1,6 +1,6 @@
 //! Header rules: which fields pass in either direction, and which the gateway sets itself.
 //!
-//! Heads are rebuilt from parsed parts, never copied. A field that could lie about who is asking is removed under every
+//! Heads are rebuilt from parsed parts, never copied. A field that could lie about the caller is removed under every
 //! spelling; then the gateway writes its own.
 
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub struct Context<'a> {
     pub user: Option<&'a str>,
     /// The address of the connection's other end.
     pub peer: IpAddr,
-    /// The peer is a trusted proxy: its forwarding fields are believed.
+    /// The peer is a trusted proxy: its forwarding fields are trusted.
     pub is_peer_trusted: bool,
 }
 
@@ -46,7 +46,7 @@ pub fn compose_passing(head: &mut HeadWriter, request: &Request, passes: impl Fn
     }
 }
 
-/// Writes what the gateway says about a request: who asks, its id, the way it came, its trace.
+/// Writes the gateway's own fields: the user, the request's id, the forwarding fields, the trace.
 pub fn compose_ours(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
     if let Some(user) = context.user {
         head.field(b"X-Internal-User-Id", user.as_bytes());
@@ -65,7 +65,7 @@ pub fn passes_upstream(field: &Field, route: &config::Route, is_peer_trusted: bo
         Kind::Host | Kind::ContentLength | Kind::Expect | Kind::Alias => false,
         Kind::Internal | Kind::Forwarded | Kind::XRequestId | Kind::Via => false,
         Kind::XForwardedFor | Kind::XForwardedProto | Kind::XForwardedHost => false,
-        // Ours takes the place of any; the state belongs to a parent that we believe, or to none.
+        // The gateway writes its own; the state belongs to a trusted proxy's parent, or to none.
         Kind::Traceparent => false,
         Kind::Tracestate => is_peer_trusted,
         Kind::Authorization => route.authorization_forwarded,
@@ -113,8 +113,8 @@ fn compose_trace(head: &mut HeadWriter, request: &Request, context: &Context<'_>
     if let Some(parent) = parent.filter(|parent| is_traceparent(parent)) {
         return head.field(b"traceparent", parent);
     }
-    let is_ours = context.id.as_bytes().len() == 32 && !context.is_peer_trusted;
-    let fresh = (!is_ours).then(|| context.ids.next_id());
+    let is_generated = context.id.as_bytes().len() == 32 && !context.is_peer_trusted;
+    let fresh = (!is_generated).then(|| context.ids.next_id());
     let trace = fresh.as_ref().unwrap_or(context.id);
     head.field_of(b"traceparent", [b"00-", trace.as_bytes(), b"-", &context.ids.next_hex(), b"-01"]);
 }
@@ -129,7 +129,7 @@ fn is_traceparent(value: &[u8]) -> bool {
         && is_hex(&value[53..])
 }
 
-/// Who answers, beside the upstream: what the gateway adds to a response.
+/// What the gateway adds to a response.
 pub struct Additions<'a> {
     /// The request that is answered.
     pub request: &'a Request,
@@ -147,9 +147,9 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
     let mut has_date = false;
     for field in &response.fields {
         has_date |= field.kind == FieldKind::Date;
-        let is_ours = (has_cors && field.kind == FieldKind::AccessControlResponse)
+        let is_overridden = (has_cors && field.kind == FieldKind::AccessControlResponse)
             || (additions.quota.is_some() && is_quota(field.name.of(bytes)));
-        if passes_downstream(field) && !is_ours {
+        if passes_downstream(field) && !is_overridden {
             head.passing(field, bytes);
         }
     }

@@ -1,4 +1,4 @@
-//! Forwarding: a request to its upstream and the response back, both at once where the body takes its time.
+//! Forwarding: a request to its upstream and the response back, both at once while a long body is uploaded.
 
 mod delivery;
 pub mod headers;
@@ -97,14 +97,14 @@ async fn transmit(
         false => Trailers::Drop,
     };
     let (mut body, responder) = client.split();
-    let terms = core.terms(responder.watch());
-    let mut sink = lease.request(&terms, head, request.body, trailers);
+    let context = core.exchange_context(responder.client());
+    let mut sink = lease.finish_request_head(&context, head, request.body, trailers);
     let delivery = Delivery {
         core,
         request,
         response,
         record,
-        reader: lease.response(&terms, Expected::Response),
+        reader: lease.response_reader(&context, Expected::Response),
         responder,
         trailers,
         begun_us: core.resources.stopwatch_us(),

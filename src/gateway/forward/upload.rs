@@ -27,7 +27,7 @@ pub struct Upload<'u, F> {
     sent: Sent,
     /// When the request was sent, if it was.
     since_ms: u64,
-    /// A response head is due so long after that, in milliseconds.
+    /// A response head is due this long after that, in milliseconds.
     head_timeout_ms: u64,
 }
 

@@ -1,5 +1,5 @@
-//! A WebSocket handshake (RFC 6455 §4): which token it brings, whether it can be taken, how it goes upstream, and
-//! whether the upstream's 101 answers it.
+//! The WebSocket handshake (RFC 6455 §4): finds its token, validates it, composes the head that goes upstream, and
+//! checks the upstream's 101.
 
 use crate::auth::{self, CredentialError, TokenFault};
 use crate::config::{self, Access, Origins, TokenSources};
@@ -12,7 +12,7 @@ use crate::net::Buffer;
 use crate::ws;
 
 /// The one token of a handshake. Browsers cannot set `Authorization` on a WebSocket, so it may come as a subprotocol
-/// or in the query. Two tokens are refused, wherever they stand: nobody may choose between them.
+/// or in the query. Two tokens are refused, because two services could choose different ones.
 pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], CredentialError> {
     let header = match sources.header {
         true => auth::bearer(request.values(FieldKind::Authorization)),
@@ -35,7 +35,7 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Credenti
     }
 }
 
-/// Whether the request is a handshake that can be taken. Whoever asks is known by then.
+/// Whether the request is a valid handshake. The caller was authorized before.
 pub fn check(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
     if !request.is_websocket {
         return Err(HandshakeError::NoUpgrade);
@@ -57,8 +57,8 @@ pub fn check(request: &Request, origins: &Origins) -> Result<(), HandshakeError>
     check_origin(request, origins)
 }
 
-/// A browser always says where a page is from, and nobody can make it say otherwise. Whoever says nothing is no
-/// browser, and can say what it likes.
+/// Browsers always send `Origin`, and a page cannot change it. A client without `Origin` is not a browser, and could
+/// send any value: it is accepted.
 fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
     let Origins::Listed(allowed) = origins else { return Ok(()) };
     if request.values(FieldKind::Origin).next().is_none() {
@@ -71,8 +71,8 @@ fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeErr
     }
 }
 
-/// Writes the head that goes upstream, but for its end. Of a protected route's handshake the tokens stay here that came
-/// as a subprotocol or in the query, also where the route does not take them from there.
+/// Writes the head that goes upstream, without its end. On a protected route, tokens in subprotocols and in the query
+/// are removed, also where the route does not accept them from there.
 pub fn compose(
     mut out: Buffer,
     request: &Request,
@@ -81,15 +81,16 @@ pub fn compose(
     context: &Context<'_>,
 ) -> HeadWriter {
     let tokens = match route.access {
-        Access::Protected => Tokens::Stay,
-        Access::Public => Tokens::Pass,
+        Access::Protected => Tokens::Remove,
+        Access::Public => Tokens::Forward,
     };
     out.put_all([b"GET ", request.path()]);
     compose_query(&mut out, request.query(), tokens);
     let mut head = HeadWriter::h1_request_line(out, authority);
     headers::compose_passing(&mut head, request, |field| {
-        let is_ours = matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
-        !is_ours && headers::passes_upstream(field, route, context.is_peer_trusted)
+        let is_rewritten =
+            matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
+        !is_rewritten && headers::passes_upstream(field, route, context.is_peer_trusted)
     });
     compose_subprotocols(&mut head, request, tokens);
     headers::compose_ours(&mut head, request, context);
@@ -97,7 +98,7 @@ pub fn compose(
 }
 
 fn compose_subprotocols(head: &mut HeadWriter, request: &Request, tokens: Tokens) {
-    let stays = |offer: &[u8]| tokens == Tokens::Stay && bearer_of(offer).is_some();
+    let stays = |offer: &[u8]| tokens == Tokens::Remove && bearer_of(offer).is_some();
     let mut passing = subprotocols(request).filter(|offer| !stays(offer));
     let Some(first) = passing.next() else { return };
     head.begin_field(b"Sec-WebSocket-Protocol");
@@ -106,13 +107,13 @@ fn compose_subprotocols(head: &mut HeadWriter, request: &Request, tokens: Tokens
     head.end_field();
 }
 
-/// What becomes of the tokens of a handshake.
+/// Whether tokens in the query and in subprotocols are forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tokens {
-    /// They were meant for the gateway.
-    Stay,
-    /// They are the service's own business.
-    Pass,
+    /// A protected route: the tokens are the gateway's, and removed.
+    Remove,
+    /// A public route: the tokens are the service's.
+    Forward,
 }
 
 /// Whether a 101 is the answer to this handshake: "If the response lacks a Sec-WebSocket-Accept header field or the
@@ -139,7 +140,7 @@ pub fn compose_switch(head: &mut HeadWriter, response: &Response, bytes: &[u8], 
     head.field(b"X-Request-Id", id);
 }
 
-/// What the client offers to speak, over all fields.
+/// The subprotocols that the client offers, in all fields.
 fn subprotocols(request: &Request) -> impl Iterator<Item = &[u8]> {
     request.values(FieldKind::SecWebSocketProtocol).flat_map(tokens)
 }
@@ -166,7 +167,7 @@ fn is_separator(byte: u8) -> bool {
 
 /// The query without its tokens; nothing else of it changes.
 fn compose_query(out: &mut Buffer, query: &[u8], tokens: Tokens) {
-    if tokens == Tokens::Pass || !parameters(query).any(|(name, _)| is_access_token(name)) {
+    if tokens == Tokens::Forward || !parameters(query).any(|(name, _)| is_access_token(name)) {
         return out.put(query);
     }
     // Each piece with the separator before it; the first that stays has the question mark.
@@ -343,10 +344,10 @@ mod tests {
             ("?access_token=x;b", "?b"),
         ] {
             let mut out = BufferPool::new().buffer();
-            compose_query(&mut out, query.as_bytes(), Tokens::Stay);
+            compose_query(&mut out, query.as_bytes(), Tokens::Remove);
             assert_eq!(String::from_utf8_lossy(out.filled()), left, "{query}");
             let mut out = BufferPool::new().buffer();
-            compose_query(&mut out, query.as_bytes(), Tokens::Pass);
+            compose_query(&mut out, query.as_bytes(), Tokens::Forward);
             assert_eq!(out.filled(), query.as_bytes());
         }
     }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_has_so_many_and_each_that_ends_makes_room() {
+    fn a_user_has_at_most_so_many_slots_and_a_dropped_one_is_free_again() {
         let slots = Arc::new(UserSlots::default());
         let taken: Vec<_> = (0..3).map(|_| slots.take("ann", 2)).collect();
         assert_eq!(taken.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);

@@ -1,4 +1,4 @@
-//! From a handshake to a tunnel: the upstream is asked on a connection of its own, and its answer decides.
+//! The upgrade: sends a handshake to the upstream on a new connection, and turns a valid 101 into a tunnel.
 
 use std::future::pending;
 use std::pin::pin;
@@ -29,7 +29,7 @@ pub async fn upgrade(
     let rules = &core.snapshot.config.websocket;
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
     let slots = take_slots(exchange, admission.identity())?;
-    // A pooled connection would be kept for ever, and might have been closed by now: a new one is as good.
+    // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
     let upstream = &core.snapshot.upstreams[admission.route().upstream];
     let lease = upstream.lease_new(&core.resources.io.timers).await?;
     exchange.record.leased(&lease);
@@ -89,7 +89,7 @@ fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>) -> HeadWriter {
     handshake::compose(out, exchange.request, route, authority, &context(exchange, admission))
 }
 
-/// What the upstream made of a handshake.
+/// The upstream's answer to a handshake.
 enum Answered {
     /// The tunnel may begin.
     Switched(Switched),
@@ -117,18 +117,18 @@ async fn ask(
 ) -> Result<Answered, Failure> {
     let Exchange { core, client, request, response, record, .. } = exchange;
     let (_, responder) = client.split();
-    let terms = core.terms(responder.watch());
+    let context = core.exchange_context(responder.client());
     let mut delivery = Delivery {
         core,
         request,
         response,
         record,
-        reader: lease.response(&terms, Expected::Switch),
+        reader: lease.response_reader(&context, Expected::Switch),
         responder,
         trailers: Trailers::Drop,
         begun_us: core.resources.stopwatch_us(),
     };
-    let sent = lease.handshake(&terms, head).flush().await;
+    let sent = lease.finish_handshake(&context, head).flush().await;
     sent.map_err(|error| Failure::of_upload(error.into()))?;
     let timeout_ms = core.snapshot.config.websocket.handshake.as_millis() as u64;
     let rest = pin!(pending::<Result<(), BodyError>>());
@@ -139,7 +139,7 @@ async fn ask(
         awaited => awaited?,
     }
     if delivery.response.status != 101 {
-        // Its response may take long, and is a request's like any other.
+        // The response is delivered as that of any request, and may take long: it needs no slot.
         drop(slots);
         return delivery.respond(&mut upload).await.map(Answered::Otherwise);
     }
@@ -165,7 +165,7 @@ fn switched(delivery: &mut Delivery<'_, '_>, slots: Slots<'_>) -> Result<Switche
     })
 }
 
-/// Tells the client, and hands both connections over.
+/// Sends the 101 to the client, and hands both connections over to a tunnel.
 async fn begin(
     exchange: &mut Exchange<'_>,
     lease: &Lease<'_>,

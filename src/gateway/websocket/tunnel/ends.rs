@@ -92,7 +92,7 @@ impl TunnelState {
         }
     }
 
-    /// What the source sends has nowhere to go. What the sink's peer has sent, perhaps its last word, is still to be
+    /// What the source sends has nowhere to go. What the sink's peer has sent, perhaps a Close frame, is still to be
     /// read by the other direction.
     pub(super) fn sink_lost(&mut self, direction: Direction, now_ms: u64, actions: &mut Actions) {
         if self.relay(direction).is_over() {

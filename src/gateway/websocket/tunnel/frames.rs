@@ -18,7 +18,7 @@ impl TunnelState {
 
     fn judge_frames(&mut self, direction: Direction, bytes: &[u8], now_ms: u64, actions: &mut Actions) {
         let mut judge = Judge {
-            holds: self.speaks(direction),
+            own_frame_waits: self.has_own_frame(direction),
             direction,
             now_ms,
             rules: &self.rules,
@@ -98,7 +98,7 @@ impl TunnelState {
     }
 
     /// Composes a frame of ours, if it still has its place and its reason.
-    pub(super) fn speak(
+    pub(super) fn send_own_frame(
         &mut self,
         direction: Direction,
         mask: [u8; 4],
@@ -107,7 +107,7 @@ impl TunnelState {
         actions: &mut Actions,
     ) {
         let relay = self.relay(direction);
-        if relay.stage != Stage::Relaying || !relay.is_at_boundary() || !self.speaks(direction) {
+        if relay.stage != Stage::Relaying || !relay.is_at_boundary() || !self.has_own_frame(direction) {
             return;
         }
         let frame = match &self.phase {

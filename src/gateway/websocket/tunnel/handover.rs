@@ -114,7 +114,7 @@ mod tests {
         config(&format!("{}ws_balance = '{balance}'\n", tunnels_max.unwrap_or_default())).websocket
     }
 
-    /// Core 0 of cores with so many slots taken.
+    /// Core 0 of cores with this many slots taken.
     fn cores(taken: &[u64]) -> Tunnels {
         let slots = TunnelSlots::new(taken.len());
         let siblings = taken.iter().enumerate().map(|(core, taken)| {

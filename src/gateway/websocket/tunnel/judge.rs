@@ -23,7 +23,7 @@ pub struct Tally {
 pub(super) struct Judge<'s> {
     pub(super) direction: Direction,
     /// A frame of ours comes first.
-    pub(super) holds: bool,
+    pub(super) own_frame_waits: bool,
     pub(super) now_ms: u64,
     pub(super) rules: &'s TunnelRules,
     pub(super) keepalive: &'s mut Keepalive,
@@ -39,7 +39,7 @@ impl Judge<'_> {
     /// Judges one frame; the payload is that of a control frame, and still masked.
     pub(super) fn judge(&mut self, header: &Header, payload: &[u8]) -> Verdict {
         // Also before a Close frame of the peer's: it would take the place of ours.
-        if self.holds {
+        if self.own_frame_waits {
             return Verdict::Hold;
         }
         self.frames += 1;

@@ -20,7 +20,7 @@ pub struct Keepalive {
     pub(super) heard_ms: u64,
     pub(super) ping: Ping,
     /// What our pings carry, so that their pongs are known.
-    pub(super) mark: [u8; 8],
+    pub(super) ping_payload: [u8; 8],
     /// Bytes that were given to the client's socket, ours included.
     pub(super) written: u64,
     /// How many of them the client's kernel had acknowledged when that was last looked at; `None`: our ping did not
@@ -41,8 +41,8 @@ pub enum Ping {
 
 impl Keepalive {
     /// The client was heard just now.
-    pub fn new(mark: [u8; 8], now_ms: u64) -> Keepalive {
-        Keepalive { heard_ms: now_ms, ping: Ping::Quiet, mark, written: 0, acknowledged: None }
+    pub fn new(ping_payload: [u8; 8], now_ms: u64) -> Keepalive {
+        Keepalive { heard_ms: now_ms, ping: Ping::Quiet, ping_payload, written: 0, acknowledged: None }
     }
 
     /// The client gave a sign of life.
@@ -71,12 +71,12 @@ impl Keepalive {
     pub fn send(&mut self, unacknowledged: u64, now_ms: u64) -> ControlFrame {
         self.ping = Ping::Sent(now_ms);
         self.acknowledged = (unacknowledged > 0).then(|| self.acknowledged_now(unacknowledged));
-        ws::ping(&self.mark)
+        ws::ping(&self.ping_payload)
     }
 
     /// A frame answers our ping.
     pub fn is_answer(&self, header: &Header, payload: &[u8]) -> bool {
-        header.opcode == Opcode::Pong && ws::carries(header, payload, &self.mark)
+        header.opcode == Opcode::Pong && ws::carries(header, payload, &self.ping_payload)
     }
 
     /// A ping is under way, and the client's kernel has acknowledged more than when that was last looked at.
@@ -116,7 +116,7 @@ impl Keepalive {
     }
 }
 
-/// A ping that is not answered within so many intervals ends the tunnel.
+/// A ping that is not answered within this many intervals ends the tunnel.
 const PONG_INTERVALS: u64 = 2;
 
 #[cfg(test)]

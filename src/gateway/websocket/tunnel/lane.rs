@@ -54,7 +54,7 @@ impl Lane {
             Work::Send(bytes) => self.send(turn, bytes),
             Work::SendOwn => self.send_own(turn),
             Work::Push => self.push(turn),
-            Work::Speak => self.speak(turn),
+            Work::SendOwnFrame => self.send_own_frame(turn),
             Work::Receive(how) => self.receive(turn, how),
             Work::Discard => self.discard(turn),
             Work::Rest => {
@@ -110,7 +110,7 @@ impl Lane {
         }
     }
 
-    fn speak(&self, turn: &mut Turn<'_>) -> Step {
+    fn send_own_frame(&self, turn: &mut Turn<'_>) -> Step {
         // Only a ping asks, and pings go to the client alone.
         let unacknowledged = match self.direction {
             Direction::Up => 0,
@@ -169,7 +169,7 @@ impl Lane {
         Step::Done
     }
 
-    /// Reads and throws away. Whatever is to be said before the source's end has been said.
+    /// Reads and discards: every frame that the gateway owes before the source's end has been sent.
     fn discard(&mut self, turn: &mut Turn<'_>) -> Step {
         self.pipe = None;
         self.buffer.clear();

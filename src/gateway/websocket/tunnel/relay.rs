@@ -71,16 +71,16 @@ pub enum Ahead {
 pub enum Work {
     /// Show the bytes at hand to the state.
     Judge,
-    /// Send so many of the bytes at hand.
+    /// Send this many of the bytes at hand.
     Send(usize),
     /// Send what is left of a frame of ours.
     SendOwn,
-    /// Drop so many of the bytes at hand.
+    /// Drop this many of the bytes at hand.
     Skip(usize),
     /// Move what is in the pipe to the sink.
     Push,
     /// Compose a frame of ours: here is the place for it.
-    Speak,
+    SendOwnFrame,
     /// Take more from the source.
     Receive(Receive),
     /// Take more from the source and throw it away.
@@ -117,8 +117,8 @@ impl Relay {
         }
     }
 
-    /// What is to be done next. `speaks`: a frame of ours waits for its place in front of the sink.
-    pub fn work(&self, rules: &TunnelRules, speaks: bool) -> Work {
+    /// What is to be done next. `has_own_frame`: a frame of ours waits for its place in front of the sink.
+    pub fn work(&self, rules: &TunnelRules, has_own_frame: bool) -> Work {
         match self.stage {
             Stage::Discarding => Work::Discard,
             Stage::Over => Work::Rest,
@@ -126,7 +126,7 @@ impl Relay {
             _ if self.to_send > 0 => Work::Send(self.to_send),
             _ if self.to_skip > 0 => Work::Skip(self.to_skip),
             _ if self.piped > 0 => Work::Push,
-            Stage::Relaying if speaks && self.is_at_boundary() => Work::Speak,
+            Stage::Relaying if has_own_frame && self.is_at_boundary() => Work::SendOwnFrame,
             _ if self.ahead == Ahead::Unjudged => Work::Judge,
             _ => Work::Receive(self.receive(rules)),
         }
@@ -205,15 +205,15 @@ impl Relay {
 
     /// Frames of the source pass no longer, and nothing of it is kept.
     pub(super) fn discard(&mut self) {
-        self.settle(Stage::Discarding);
+        self.enter(Stage::Discarding);
     }
 
     /// The direction ends here.
     pub(super) fn finish(&mut self) {
-        self.settle(Stage::Over);
+        self.enter(Stage::Over);
     }
 
-    fn settle(&mut self, stage: Stage) {
+    fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         (self.to_send, self.to_skip, self.piped) = (0, 0, 0);
         (self.own, self.held) = (Vec::new(), Vec::new());

@@ -8,15 +8,15 @@ use crate::config::WebSocket;
 /// The rules of one tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TunnelRules {
-    /// A client that was silent for so long is pinged, in milliseconds; `None`: never.
+    /// A client that was silent for this long is pinged, in milliseconds; `None`: never.
     pub ping_interval_ms: Option<NonZeroU64>,
-    /// A client that was silent for so long is disconnected, in milliseconds; `None`: never.
+    /// A client that was silent for this long is disconnected, in milliseconds; `None`: never.
     pub idle_ms: Option<NonZeroU64>,
-    /// A tunnel ends after so long, in milliseconds; `None`: never.
+    /// A tunnel ends after this long, in milliseconds; `None`: never.
     pub lifetime_ms: Option<NonZeroU64>,
     /// Payload bytes of one message of the client's; 0: any.
     pub message_bytes_max: u64,
-    /// A payload of which at least so many bytes are still to come is spliced.
+    /// A payload of which at least this many bytes are still to come is spliced.
     pub splice_bytes_min: u64,
     /// Messages per second of the client's, in thousandths; 0: any.
     pub message_rate_milli: u32,

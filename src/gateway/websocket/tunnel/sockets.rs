@@ -52,8 +52,8 @@ impl Sockets {
     /// Waits, and owns no buffer meanwhile.
     pub(super) async fn wait(&self, direction: Direction, interest: Interest) -> io::Result<()> {
         match interest {
-            Interest::Bytes => self.source(direction).arrival_at_last(self.timers()).await,
-            Interest::Room => self.sink(direction).room(self.timers()).await,
+            Interest::Bytes => self.source(direction).arrival_without_deadline(self.timers()).await,
+            Interest::Room => self.sink(direction).writable_without_deadline(self.timers()).await,
         }
     }
 

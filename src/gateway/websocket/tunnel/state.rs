@@ -15,7 +15,7 @@ use super::rules::TunnelRules;
 use super::timers::{Expiry, TunnelTimers};
 use crate::telemetry::TunnelEnd;
 
-/// Everything that a tunnel knows, but for its sockets and slots.
+/// The whole state of a tunnel, without its sockets and slots.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TunnelState {
     pub(super) rules: TunnelRules,
@@ -44,7 +44,7 @@ pub struct Beginning {
     /// The wall clock, in seconds since 1970.
     pub unix_s: u64,
     /// What pings carry.
-    pub mark: [u8; 8],
+    pub ping_payload: [u8; 8],
     /// What the client sent behind its handshake.
     pub early_in: Vec<u8>,
     /// What the upstream sent behind its 101.
@@ -56,7 +56,7 @@ pub struct Beginning {
 impl TunnelState {
     /// A tunnel right after its handshake.
     pub fn new(rules: TunnelRules, beginning: Beginning, now_ms: u64) -> TunnelState {
-        let Beginning { has_extension, expires_unix_s, unix_s, mark, early_in, early_out, context } =
+        let Beginning { has_extension, expires_unix_s, unix_s, ping_payload, early_in, early_out, context } =
             beginning;
         TunnelState {
             up: Relay::new(Direction::Up, &rules, has_extension, early_in),
@@ -68,7 +68,7 @@ impl TunnelState {
                 begun_ms: now_ms,
                 expiry: expires_unix_s.map(|expires| Expiry::new(expires, unix_s, now_ms)),
                 drain: None,
-                keepalive: Keepalive::new(mark, now_ms),
+                keepalive: Keepalive::new(ping_payload, now_ms),
             },
             allowance: Allowance::new(&rules, now_ms),
             tally: Tally::default(),
@@ -82,7 +82,7 @@ impl TunnelState {
     pub fn work(&self, direction: Direction) -> Work {
         match self.phase {
             Phase::Over(_) => Work::Rest,
-            _ => self.relay(direction).work(&self.rules, self.speaks(direction)),
+            _ => self.relay(direction).work(&self.rules, self.has_own_frame(direction)),
         }
     }
 
@@ -94,7 +94,7 @@ impl TunnelState {
         }
     }
 
-    /// Takes note of what has happened.
+    /// Applies an event.
     ///
     /// # Panics
     /// When more bytes went on than there was work for: our bug.
@@ -111,7 +111,7 @@ impl TunnelState {
             Event::Pulled(direction, bytes) => self.pulled(direction, bytes),
             Event::Pushed(direction, bytes) => self.pushed(direction, bytes, now_ms),
             Event::Boundary { direction, mask, unacknowledged } => {
-                self.speak(direction, mask, unacknowledged, now_ms, &mut actions);
+                self.send_own_frame(direction, mask, unacknowledged, now_ms, &mut actions);
             }
             Event::Ended(direction) => self.source_ended(direction, now_ms, &mut actions),
             Event::SourceLost(direction) => self.source_lost(direction, now_ms, &mut actions),
@@ -175,7 +175,7 @@ impl TunnelState {
     }
 
     /// A frame of ours waits for its place in front of the sink of this direction.
-    pub(super) fn speaks(&self, direction: Direction) -> bool {
+    pub(super) fn has_own_frame(&self, direction: Direction) -> bool {
         let pings = direction == Direction::Down && self.timers.keepalive.is_ping_due();
         pings || matches!(self.phase, Phase::Closing(_))
     }

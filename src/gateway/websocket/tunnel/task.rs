@@ -71,13 +71,13 @@ impl Tunnel {
         let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
         client.watch_peer(patience);
         upstream.watch_peer(patience);
-        let mut mark = [0; 8];
-        mark.copy_from_slice(&resources.ids.next_hex()[..8]);
+        let mut ping_payload = [0; 8];
+        ping_payload.copy_from_slice(&resources.ids.next_hex()[..8]);
         let beginning = Beginning {
             has_extension: handover.has_extension,
             expires_unix_s: handover.expires_unix_s.filter(|_| rules.token_expiry == TokenExpiry::Close),
             unix_s: clock::unix_s(),
-            mark,
+            ping_payload,
             early_in: handover.early_in,
             early_out: handover.early_out,
             context: handover.context,
@@ -104,7 +104,7 @@ impl Tunnel {
         poll_fn(move |context| {
             loop {
                 let mut turn = Turn { sockets, state: &mut *state, now_ms: clock::now_ms() };
-                // What the first direction does, the second sees; what the others do, the first is to see as well.
+                // A direction may make work for the other one, so both are asked until neither has any.
                 advance(up, &mut turn, &mut up_wait, context);
                 let has_moved = advance(down, &mut turn, &mut down_wait, context);
                 let was_due = check_clock(&mut turn, &mut timer, context);

@@ -1,5 +1,5 @@
-//! The state of a tunnel as bytes, so that a live tunnel can go on in another process: the successor of an upgrade gets
-//! both sockets and this.
+//! The state of a tunnel as bytes, from which another process could go on with a live tunnel, given both sockets. No
+//! process does so yet: a hot upgrade leaves tunnels with the process that began them.
 //!
 //! ```text
 //! ┌─────────┬───────┬───────┬────────┬───────────┬───────┬──────────┬────────────┬─────────┐

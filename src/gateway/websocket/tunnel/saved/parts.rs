@@ -37,7 +37,7 @@ structures! {
         ping_interval_ms, idle_ms, lifetime_ms, message_bytes_max, splice_bytes_min, message_rate_milli, message_burst
     ] }
     TunnelTimers { times: [begun_ms], values: [expiry, keepalive], drops: [drain] }
-    Keepalive { times: [heard_ms], values: [ping, mark, written, acknowledged] }
+    Keepalive { times: [heard_ms], values: [ping, ping_payload, written, acknowledged] }
     Expiry { times: [look_ms], values: [unix_s] }
     Allowance { times: [filled_ms], values: [left] }
     Tally { times: [], values: [bytes_in, bytes_out, messages_in, messages_out] }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::world::{MARK, World, close, frame, take_frames};
+use super::world::{PING_PAYLOAD, World, close, frame, take_frames};
 use crate::gateway::websocket::tunnel::phase::Phase;
 use crate::gateway::websocket::tunnel::rules::TunnelRules;
 use crate::gateway::websocket::tunnel::testing::rules;
@@ -10,7 +10,7 @@ use crate::gateway::websocket::tunnel::testing::rules;
 /// Something that happens.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    /// A peer sends a data frame of so many bytes.
+    /// A peer sends a data frame of this many bytes.
     Frame {
         is_client: bool,
         bytes: usize,
@@ -115,7 +115,7 @@ impl Script {
             Op::Control { is_client, first } => self.say(world, *is_client, frame(*first, b"x", *is_client)),
             Op::Close { is_client } => self.say(world, *is_client, close(4000, *is_client)),
             Op::Noise { is_client, bytes } => self.say(world, *is_client, bytes.clone()),
-            Op::Pong => self.say(world, true, frame(0x8a, &MARK, true)),
+            Op::Pong => self.say(world, true, frame(0x8a, &PING_PAYLOAD, true)),
             Op::End { is_client } => world.peer(*is_client).has_ended = true,
             Op::Lose { is_client } => world.peer(*is_client).is_lost = true,
             Op::Refuse { is_client } => world.peer(*is_client).refuses = true,

@@ -82,7 +82,11 @@ fn a_frame_of_ours_that_is_cut_at_any_byte_is_finished() {
         world.resume();
         world.client.room = usize::MAX;
         world.turn();
-        assert_eq!(world.client.frames(), [(0x89, super::world::MARK.to_vec())], "after {room} bytes");
+        assert_eq!(
+            world.client.frames(),
+            [(0x89, super::world::PING_PAYLOAD.to_vec())],
+            "after {room} bytes"
+        );
     }
     for room in 0..20 {
         let mut world = World::new();

@@ -1,6 +1,6 @@
 //! What time does to a tunnel: pings, idleness, the lifetime, the token's end, the drain.
 
-use super::world::{MARK, World, close, frame};
+use super::world::{PING_PAYLOAD, World, close, frame};
 use crate::gateway::websocket::tunnel::keepalive::Ping;
 use crate::gateway::websocket::tunnel::phase::{Conclusion, Phase};
 use crate::gateway::websocket::tunnel::rules::TunnelRules;
@@ -8,11 +8,11 @@ use crate::gateway::websocket::tunnel::testing::rules;
 use crate::telemetry::TunnelEnd;
 
 fn ping() -> (u8, Vec<u8>) {
-    (0x89, MARK.to_vec())
+    (0x89, PING_PAYLOAD.to_vec())
 }
 
 fn pong() -> Vec<u8> {
-    frame(0x8a, &MARK, true)
+    frame(0x8a, &PING_PAYLOAD, true)
 }
 
 /// The Close frame that a client gets.

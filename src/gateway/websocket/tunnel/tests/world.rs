@@ -15,7 +15,7 @@ use crate::limits::BUFFER_BYTES;
 use crate::telemetry::TunnelEnd;
 
 /// What pings carry here.
-pub(super) const MARK: [u8; 8] = *b"ourmark!";
+pub(super) const PING_PAYLOAD: [u8; 8] = *b"ourmark!";
 const BEGUN_MS: u64 = 1_000_000;
 const BEGUN_UNIX_S: u64 = 1_700_000_000;
 
@@ -152,7 +152,7 @@ impl World {
             has_extension: false,
             expires_unix_s: token_s.map(|left_s| BEGUN_UNIX_S + left_s),
             unix_s: BEGUN_UNIX_S,
-            mark: MARK,
+            ping_payload: PING_PAYLOAD,
             early_in: Vec::new(),
             early_out: Vec::new(),
             context: None,
@@ -274,7 +274,7 @@ impl World {
                 self.buffer(direction).drain(..bytes);
                 self.tell(Event::Skipped(direction));
             }
-            Work::Speak => {
+            Work::SendOwnFrame => {
                 let unacknowledged = self.client.unacknowledged;
                 self.tell(Event::Boundary { direction, mask: [9, 8, 7, 6], unacknowledged });
             }

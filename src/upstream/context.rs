@@ -1,16 +1,16 @@
-//! The terms of one exchange with an upstream.
+//! The context of one exchange with an upstream.
 
 use crate::http1::HeadLimits;
 use crate::net::{Io, Pace, Transport};
 
 /// What an exchange with an upstream is bound to.
-pub struct Terms<'t> {
+pub struct ExchangeContext<'t> {
     /// Timers and buffers.
     pub io: &'t Io,
     /// Bounds of a response's head.
     pub head_limits: &'t HeadLimits,
-    /// The patience with the upstream.
+    /// The slowest pace that is accepted of the upstream.
     pub pace: Pace,
-    /// The client: nobody awaits a response whose client has gone.
-    pub watch: &'t Transport,
+    /// The client's connection: when the client has gone, the wait for its response ends.
+    pub client: &'t Transport,
 }
