@@ -103,7 +103,7 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const ADDRESSES_MAX: usize = 64;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
-/// Requests that one core has in flight to one upstream, by default (circuit breaker). Over it: 503 `overloaded`.
+/// Requests that one core has in flight to one upstream, by default (concurrency limit). Over it: 503 `overloaded`.
 pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
 
 /// Calls of one core that wait for a reply of Redis, including calls whose caller has given up. Over it: a new call
@@ -135,8 +135,8 @@ pub const WAITS_AT_ONCE_MAX: u32 = 16;
 pub const REQUESTS_PER_TURN: u32 = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
-/// File descriptors that a core needs in addition to its connections: ring, listener, mailbox, log, connections that
-/// are refused, pipes, and a few that the process opens for a moment.
+/// File descriptors that a core needs in addition to its connections: ring, listener, order channel, log, connections
+/// that are refused, pipes, and a few that the process opens for a moment.
 pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;
 
 /// Submission entries of a core's ring. When it is full, the core submits them and goes on.

@@ -1,10 +1,10 @@
-//! The client's address behind trusted proxies, and the request id that one of them gave.
+//! The client's address behind trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::limits::{FORWARDED_HOPS_MAX, REQUEST_ID_BYTES_MAX};
+use crate::limits::FORWARDED_HOPS_MAX;
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +45,6 @@ pub fn client_address<'a>(
         }
     }
     ClientAddress { address, is_peer_trusted }
-}
-
-/// A request id that a trusted proxy may give: 1–128 visible ASCII characters.
-pub fn accept_request_id(value: &[u8]) -> bool {
-    (1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
@@ -158,24 +153,5 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["192.0.2.1", &empty]).0, "10.0.0.1");
         let hops = vec!["10.0.0.2"; FORWARDED_HOPS_MAX - 1].join(",");
         assert_eq!(client("10.0.0.1", &["192.0.2.1", &hops]).0, "192.0.2.1");
-    }
-
-    #[test]
-    fn a_request_id_is_short_and_visible() {
-        let longest = "x".repeat(REQUEST_ID_BYTES_MAX);
-        for (value, expected) in [
-            (longest.as_str(), true),
-            ("a", true),
-            ("~!\"{}", true),
-            ("", false),
-            ("a b", false),
-            ("a\tb", false),
-            ("a\r\nb", false),
-            ("\u{e4}", false),
-            ("\u{7f}", false),
-        ] {
-            assert_eq!(accept_request_id(value.as_bytes()), expected, "{value:?}");
-        }
-        assert!(!accept_request_id(format!("{longest}x").as_bytes()));
     }
 }

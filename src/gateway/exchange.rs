@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::downstream::client_address::{accept_request_id, client_address};
+use crate::downstream::client_address::client_address;
 use crate::downstream::h1::Connection;
 use crate::downstream::{ClientStream, Outcome};
 use crate::gateway::core::Core;
@@ -51,9 +51,8 @@ impl<'c> Exchange<'c> {
         let forwarded_for = request.values(FieldKind::XForwardedFor);
         let found = client_address(client.peer().ip(), trusted, forwarded_for);
         let is_peer_trusted = found.is_peer_trusted;
-        let adopted =
-            request.only(FieldKind::XRequestId).filter(|id| is_peer_trusted && accept_request_id(id));
-        let id = adopted.map_or_else(|| core.resources.ids.next_id(), RequestId::adopted);
+        let given = request.only(FieldKind::XRequestId).filter(|_| is_peer_trusted);
+        let id = given.and_then(RequestId::adopt).unwrap_or_else(|| core.resources.ids.next_id());
         let record = Record::begin(core, found.address, id);
         Exchange { core, client, request, response, record, is_peer_trusted }
     }

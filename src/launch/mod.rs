@@ -25,7 +25,7 @@ use crate::limit::Store;
 use crate::net::listener::Socket;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
-use crate::worker::{Assignment, store};
+use crate::worker::{Assignment, redis};
 
 pub use error::LaunchError;
 
@@ -143,7 +143,7 @@ fn prepare_pid_file(config: &Config) -> Result<Option<PidFile>, LaunchError> {
 }
 
 fn redis_service(config: &Config) -> Option<Service> {
-    let (address, _) = store::redis(config)?;
+    let (address, _) = redis::configured(config)?;
     Some(Service { target: Target::Redis(address.clone()), name: "redis".to_owned(), address })
 }
 

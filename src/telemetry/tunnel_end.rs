@@ -1,4 +1,5 @@
-//! Why a WebSocket tunnel ended: a label of metrics and a field of the access log.
+//! Why a WebSocket tunnel ended: a label of metrics and a field of the access log. The tunnel also chooses the codes of
+//! its Close frames by it.
 
 /// Why a tunnel ended. The first reason counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

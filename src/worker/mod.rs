@@ -1,7 +1,7 @@
 //! The main loop of a core: it accepts connections, ticks and executes the orders of the control thread.
 
 pub mod accept;
-pub mod store;
+pub mod redis;
 
 use std::cell::Cell;
 use std::io;
@@ -38,7 +38,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
     let mut sockets = assignment.sockets;
     let listener_drain = Rc::new(Cell::new(ListenerDrain::Close));
     let orders = assignment.orders.open()?;
-    let redis = store::redis(&assignment.first.config).map(|(_, settings)| settings);
+    let redis = redis::configured(&assignment.first.config).map(|(_, settings)| settings);
     let core = Core::new(Resources::new(assignment.prepared), &assignment.first, redis);
     let timers = core.resources.io.timers.clone();
     core.snapshot.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
@@ -50,9 +50,9 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                 active.core().snapshot.replace_endpoints(&address, &endpoints);
             }
             Order::Endpoints(Target::Redis(address), endpoints) => {
-                store::replace_endpoints(&active.core(), &address, endpoints);
+                redis::replace_endpoints(&active.core(), &address, endpoints);
             }
-            Order::Reload(replacement) => store::reload(&active, &replacement).await,
+            Order::Reload(replacement) => redis::reload(&active, &replacement).await,
             Order::Open => open(&active, &mut sockets, &listener_drain)?,
             Order::Drain(drain) => {
                 listener_drain.set(drain);

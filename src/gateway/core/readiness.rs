@@ -16,7 +16,7 @@ pub enum Status {
     Ready = 1,
     /// The process is going away: send traffic elsewhere.
     Draining = 2,
-    /// A core has stopped turning.
+    /// A core has stalled.
     CoreDown = 3,
     /// Send traffic; but Redis is out of reach, so the rate limit is not enforced as configured.
     Degraded = 4,

@@ -14,11 +14,14 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// Takes over an id that was checked: 1–128 visible ASCII characters.
-    pub fn adopted(id: &[u8]) -> RequestId {
+    /// Adopts the id of a trusted proxy, if it is 1–128 visible ASCII characters.
+    pub fn adopt(id: &[u8]) -> Option<RequestId> {
+        if !(1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) || !id.iter().all(u8::is_ascii_graphic) {
+            return None;
+        }
         let mut bytes = [0; REQUEST_ID_BYTES_MAX];
         bytes[..id.len()].copy_from_slice(id);
-        RequestId { bytes, length: id.len() as u8 }
+        Some(RequestId { bytes, length: id.len() as u8 })
     }
 
     /// The id.
@@ -85,6 +88,25 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[test]
+    fn a_request_id_is_short_and_visible() {
+        let longest = "x".repeat(REQUEST_ID_BYTES_MAX);
+        for (value, expected) in [
+            (longest.as_str(), true),
+            ("a", true),
+            ("~!\"{}", true),
+            ("", false),
+            ("a b", false),
+            ("a\tb", false),
+            ("a\r\nb", false),
+            ("\u{e4}", false),
+            ("\u{7f}", false),
+        ] {
+            assert_eq!(RequestId::adopt(value.as_bytes()).is_some(), expected, "{value:?}");
+        }
+        assert!(RequestId::adopt(format!("{longest}x").as_bytes()).is_none());
+    }
+
     use std::collections::HashSet;
 
     #[test]

@@ -63,7 +63,7 @@ impl Delivery<'_, '_> {
         Ok(())
     }
 
-    /// The next head; `None`: the upload has ended first, and the deadline is another one.
+    /// The next head. `None`: the upload has ended, which changes the deadline: call again.
     async fn next_head<F>(&mut self, upload: &mut Upload<'_, F>) -> Result<Option<Arrived>, Failure>
     where
         F: Future<Output = Result<(), BodyError>>,

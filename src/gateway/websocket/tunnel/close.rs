@@ -20,7 +20,7 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Nobody has heard of it yet.
+    /// No Close frame has been sent yet.
     pub fn new(reason: TunnelEnd, deadline_ms: u64) -> Closing {
         Closing { reason, deadline_ms, has_told_client: false, client_done_ms: None }
     }

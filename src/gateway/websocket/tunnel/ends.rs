@@ -82,7 +82,7 @@ impl TunnelState {
             Stage::Relaying | Stage::SendingClose => {
                 self.end_with(direction.source_gone());
                 let is_unannounced = self.phase.is_unannounced();
-                let conclusion = if is_unannounced { Conclusion::Reset } else { Conclusion::InOrder };
+                let conclusion = if is_unannounced { Conclusion::Reset } else { Conclusion::Graceful };
                 self.phase = Phase::Over(conclusion);
             }
             // Nothing of it would have passed.
@@ -108,7 +108,7 @@ impl TunnelState {
     /// Draws the conclusion from the end of a direction.
     pub(super) fn conclude(&mut self, now_ms: u64, actions: &mut Actions) {
         if self.up.is_over() && self.down.is_over() {
-            self.phase = Phase::Over(Conclusion::InOrder);
+            self.phase = Phase::Over(Conclusion::Graceful);
             return;
         }
         let is_up_over = self.up.is_over();
@@ -132,7 +132,7 @@ impl TunnelState {
     pub(super) fn deadline(&mut self, unix_s: u64, unacknowledged: u64, now_ms: u64) {
         if let Some(cut_ms) = self.cut_ms() {
             if cut_ms <= now_ms {
-                self.phase = Phase::Over(Conclusion::InOrder);
+                self.phase = Phase::Over(Conclusion::Graceful);
             }
             return;
         }
@@ -144,11 +144,11 @@ impl TunnelState {
             Some(Due::TokenLook) => self.look_at_token(unix_s, now_ms),
             Some(Due::LifetimeEnd) => self.close(TunnelEnd::LifetimeOver, now_ms),
             Some(Due::Pong | Due::Idle) if keepalive.is_reading(unacknowledged) => {
-                keepalive.excuse(unacknowledged, now_ms);
+                keepalive.extend(unacknowledged, now_ms);
             }
             Some(Due::Pong) => self.close(TunnelEnd::PingUnanswered, now_ms),
             Some(Due::Idle) => self.close(TunnelEnd::Idle, now_ms),
-            Some(Due::Ping) => keepalive.ask(unacknowledged),
+            Some(Due::Ping) => keepalive.mark_due(unacknowledged),
         }
     }
 

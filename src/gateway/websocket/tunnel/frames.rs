@@ -1,4 +1,5 @@
-//! How frames and bytes move the state of a tunnel: what is judged, what went on, where a frame of ours goes.
+//! How frames and bytes move the state of a tunnel: what is judged, what went on, where a frame of the gateway's own
+//! goes.
 
 use super::direction::Direction;
 use super::event::{Actions, Judged};
@@ -97,7 +98,7 @@ impl TunnelState {
         }
     }
 
-    /// Composes a frame of ours, if it still has its place and its reason.
+    /// Composes a frame of the gateway's own, if it still has its place and its reason.
     pub(super) fn send_own_frame(
         &mut self,
         direction: Direction,

@@ -22,7 +22,7 @@ pub struct Tally {
 /// Judges the frames of one direction.
 pub(super) struct Judge<'s> {
     pub(super) direction: Direction,
-    /// A frame of ours comes first.
+    /// A frame of the gateway's own (Ping or Close) comes first.
     pub(super) own_frame_waits: bool,
     pub(super) now_ms: u64,
     pub(super) rules: &'s TunnelRules,
@@ -38,7 +38,7 @@ pub(super) struct Judge<'s> {
 impl Judge<'_> {
     /// Judges one frame; the payload is that of a control frame, and still masked.
     pub(super) fn judge(&mut self, header: &Header, payload: &[u8]) -> Verdict {
-        // Also before a Close frame of the peer's: it would take the place of ours.
+        // Also before a Close frame of the peer's: nothing may follow a Close frame.
         if self.own_frame_waits {
             return Verdict::Hold;
         }
@@ -54,7 +54,7 @@ impl Judge<'_> {
         if self.keepalive.is_answer(header, payload) {
             return Verdict::Swallow;
         }
-        // Fragments are counted by their size; everything else that costs the upstream a look counts.
+        // Fragments are bounded by their size; every other frame that the upstream has to process is counted.
         let is_counted = is_message(header) || matches!(header.opcode, Opcode::Ping | Opcode::Pong);
         if is_counted && !self.allowance.take(self.rules, self.now_ms) {
             return Verdict::TooMany;

@@ -62,7 +62,7 @@ impl Keepalive {
     }
 
     /// A ping becomes due. It may have to wait for the end of a frame.
-    pub fn ask(&mut self, unacknowledged: u64) {
+    pub fn mark_due(&mut self, unacknowledged: u64) {
         self.ping = Ping::Due;
         self.acknowledged = Some(self.acknowledged_now(unacknowledged));
     }
@@ -86,7 +86,7 @@ impl Keepalive {
     }
 
     /// A client that is reading has as much time again.
-    pub fn excuse(&mut self, unacknowledged: u64, now_ms: u64) {
+    pub fn extend(&mut self, unacknowledged: u64, now_ms: u64) {
         self.heard_ms = now_ms;
         self.acknowledged = Some(self.acknowledged_now(unacknowledged));
         if let Ping::Sent(_) = self.ping {
@@ -127,7 +127,7 @@ mod tests {
     fn sent(written: usize, unacknowledged: u64) -> Keepalive {
         let mut keepalive = Keepalive::new(*b"12345678", 1_000);
         keepalive.wrote(written);
-        keepalive.ask(unacknowledged);
+        keepalive.mark_due(unacknowledged);
         assert_eq!(keepalive.send(unacknowledged, 2_000).as_bytes(), b"\x89\x0812345678");
         keepalive
     }
@@ -137,7 +137,7 @@ mod tests {
         let rules = rules();
         let mut keepalive = Keepalive::new(*b"12345678", 1_000);
         assert_eq!((keepalive.ping_ms(&rules), keepalive.pong_ms(&rules)), (Some(31_000), None));
-        keepalive.ask(0);
+        keepalive.mark_due(0);
         assert_eq!((keepalive.ping_ms(&rules), keepalive.pong_ms(&rules)), (None, None));
         keepalive.send(0, 40_000);
         assert_eq!((keepalive.ping_ms(&rules), keepalive.pong_ms(&rules)), (None, Some(100_000)));
@@ -157,7 +157,7 @@ mod tests {
     fn a_client_that_takes_what_stood_before_the_ping_is_reading() {
         let mut keepalive = sent(1_000, 600);
         assert!(!keepalive.is_reading(600) && keepalive.is_reading(599));
-        keepalive.excuse(500, 9_000);
+        keepalive.extend(500, 9_000);
         assert_eq!((keepalive.heard_ms, keepalive.ping), (9_000, Ping::Sent(9_000)));
         assert!(!keepalive.is_reading(500) && keepalive.is_reading(0));
     }

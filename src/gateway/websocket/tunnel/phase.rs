@@ -33,9 +33,9 @@ pub enum Phase {
 /// How both sockets are closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conclusion {
-    /// As sockets are.
-    InOrder,
-    /// By a reset: nobody has announced the end, and half a conversation must not look like a whole one.
+    /// Each with a FIN.
+    Graceful,
+    /// By a reset: no side has announced the end, and a cut stream must not look complete.
     Reset,
 }
 

@@ -28,7 +28,7 @@ pub struct Relay {
     pub(super) ahead: Ahead,
     /// Bytes in the pipe. There are none at hand then.
     pub(super) piped: usize,
-    /// What is left to send of a frame of ours.
+    /// What is left to send of a frame of the gateway's own.
     pub(super) own: Vec<u8>,
     /// The bytes at hand while no buffer is borrowed for them: while the source is waited for, the beginning of a
     /// header or control frame.
@@ -73,13 +73,13 @@ pub enum Work {
     Judge,
     /// Send this many of the bytes at hand.
     Send(usize),
-    /// Send what is left of a frame of ours.
+    /// Send what is left of a frame of the gateway's own.
     SendOwn,
     /// Drop this many of the bytes at hand.
     Skip(usize),
     /// Move what is in the pipe to the sink.
     Push,
-    /// Compose a frame of ours: here is the place for it.
+    /// Compose a frame of the gateway's own: here is the place for it.
     SendOwnFrame,
     /// Take more from the source.
     Receive(Receive),
@@ -117,7 +117,7 @@ impl Relay {
         }
     }
 
-    /// What is to be done next. `has_own_frame`: a frame of ours waits for its place in front of the sink.
+    /// What is to be done next. `has_own_frame`: a frame of the gateway's own waits for its place in front of the sink.
     pub fn work(&self, rules: &TunnelRules, has_own_frame: bool) -> Work {
         match self.stage {
             Stage::Discarding => Work::Discard,

@@ -86,7 +86,7 @@ impl TunnelState {
         }
     }
 
-    /// When something is due without a byte. It may be later than at the last look, or earlier.
+    /// The next deadline of a timer. Each event may move it forward or back.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         match self.phase {
             Phase::Open | Phase::Broken(_) => self.timers.next_ms(&self.rules),
@@ -135,7 +135,7 @@ impl TunnelState {
         self.timers.drain.is_some()
     }
 
-    /// What is left to send of a frame of ours.
+    /// What is left to send of a frame of the gateway's own.
     pub fn own_frame(&self, direction: Direction) -> &[u8] {
         &self.relay(direction).own
     }
@@ -174,7 +174,7 @@ impl TunnelState {
         }
     }
 
-    /// A frame of ours waits for its place in front of the sink of this direction.
+    /// A frame of the gateway's own waits for its place in front of the sink of this direction.
     pub(super) fn has_own_frame(&self, direction: Direction) -> bool {
         let pings = direction == Direction::Down && self.timers.keepalive.is_ping_due();
         pings || matches!(self.phase, Phase::Closing(_))

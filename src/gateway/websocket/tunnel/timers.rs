@@ -20,7 +20,7 @@ pub struct TunnelTimers {
 pub struct Expiry {
     /// In seconds since 1970.
     pub(super) unix_s: u64,
-    /// When the wall clock is looked at next. It may be set meanwhile, so that is once a minute.
+    /// When the wall clock is read next: at least once a minute, because an operator may set it.
     pub(super) look_ms: u64,
 }
 

@@ -65,7 +65,7 @@ macro_rules! choices {
 
 choices! {
     Direction { 0: Up, 1: Down }
-    Conclusion { 0: InOrder, 1: Reset }
+    Conclusion { 0: Graceful, 1: Reset }
     Stage { 0: Relaying, 1: SendingClose, 2: AwaitingClose, 3: Discarding, 4: Over }
 }
 

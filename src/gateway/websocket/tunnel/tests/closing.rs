@@ -6,7 +6,7 @@ use crate::gateway::websocket::tunnel::rules::TunnelRules;
 use crate::gateway::websocket::tunnel::testing::rules;
 use crate::telemetry::TunnelEnd;
 
-use Conclusion::{InOrder, Reset};
+use Conclusion::{Graceful, Reset};
 
 /// A tunnel that the gateway has begun to close, because its lifetime is over.
 fn closing() -> World {
@@ -30,7 +30,7 @@ fn close_frames_pass_untouched_and_nothing_behind_them() {
     assert!(world.client.got_end);
     world.client.has_ended = true;
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::ClientClosed, Some(4001)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::ClientClosed, Some(4001)));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn peers_that_do_not_close_after_their_close_frames_are_cut_off() {
         world.pass(4_999);
         assert!(world.state.conclusion().is_none());
         world.pass(1);
-        assert_eq!(world.over(), (InOrder, TunnelEnd::UpstreamClosed, Some(1000)));
+        assert_eq!(world.over(), (Graceful, TunnelEnd::UpstreamClosed, Some(1000)));
     }
 }
 
@@ -76,7 +76,7 @@ fn a_client_that_answers_gets_the_end_and_the_tunnel_that_of_the_upstream() {
     assert_eq!((&world.client.got[..], &world.upstream.got[..]), (&b""[..], &b""[..]));
     world.upstream.has_ended = true;
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::LifetimeOver, Some(1001)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::LifetimeOver, Some(1001)));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_client_that_does_not_answer_is_cut_off() {
     world.pass(4_999);
     assert!(world.state.conclusion().is_none() && !world.client.got_end);
     world.pass(1);
-    assert_eq!(world.over(), (InOrder, TunnelEnd::LifetimeOver, Some(1001)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::LifetimeOver, Some(1001)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn in_a_drain_a_client_that_has_answered_does_not_wait_for_the_deadline() {
     world.pass(4_999);
     assert!(world.state.conclusion().is_none());
     world.pass(1);
-    assert_eq!(world.over(), (InOrder, TunnelEnd::Drained, Some(1012)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::Drained, Some(1012)));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn where_the_framing_is_lost_the_client_gets_the_end_right_behind_our_close() {
         assert_eq!(world.upstream.got, b"");
         (world.client.has_ended, world.upstream.has_ended) = (true, true);
         world.turn();
-        assert_eq!(world.over(), (InOrder, end, Some(code)));
+        assert_eq!(world.over(), (Graceful, end, Some(code)));
     }
 }
 
@@ -162,7 +162,7 @@ fn an_upstream_that_breaks_the_framing_gets_1002_and_the_client_may_answer() {
     world.client_sends(close(1002, true));
     assert!(world.client.got_end);
     world.pass(5_000);
-    assert_eq!(world.over(), (InOrder, TunnelEnd::UpstreamMisbehaved, Some(1002)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::UpstreamMisbehaved, Some(1002)));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn the_first_reason_is_the_one_that_is_recorded() {
     world.upstream_sends(frame(0xf1, b"", false));
     assert_eq!(world.client.close_code(), 1002);
     world.pass(5_000);
-    assert_eq!(world.over(), (InOrder, TunnelEnd::ClientClosed, Some(4000)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::ClientClosed, Some(4000)));
     // And a peer's Close frame behind ours is not passed on.
     let mut world = closing();
     world.client.got.clear();
@@ -212,7 +212,7 @@ fn an_end_without_a_close_frame_passes_as_it_came_and_the_other_direction_goes_o
     assert_eq!(world.client.frames().len(), 2);
     world.upstream.has_ended = true;
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::ClientGone, Some(1000)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::ClientGone, Some(1000)));
 
     let mut world = World::new();
     world.upstream.has_ended = true;
@@ -221,7 +221,7 @@ fn an_end_without_a_close_frame_passes_as_it_came_and_the_other_direction_goes_o
     assert_eq!((world.upstream.frames().len(), world.client.got_end), (1, true));
     world.client.has_ended = true;
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::UpstreamGone, None));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::UpstreamGone, None));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn after_a_close_frame_a_reset_ends_in_order() {
     world.client_sends(close(1000, true));
     world.upstream.is_lost = true;
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::ClientClosed, Some(1000)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::ClientClosed, Some(1000)));
     // Of the one that has: its end passes, and the other may still answer.
     let mut world = World::new();
     world.client_sends(close(1000, true));
@@ -259,7 +259,7 @@ fn after_a_close_frame_a_reset_ends_in_order() {
     assert!(world.upstream.got_end && world.state.conclusion().is_none());
     world.upstream.has_ended = true;
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::ClientClosed, Some(1000)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::ClientClosed, Some(1000)));
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn the_last_words_of_a_peer_that_takes_nothing_more_still_pass() {
     assert_eq!(world.client.frames(), [(0x81, b"bye".to_vec()), (0x88, 4003_u16.to_be_bytes().to_vec())]);
     assert!(matches!(world.state.phase, Phase::PeerClosing { .. }));
     world.pass(5_000);
-    assert_eq!(world.over(), (InOrder, TunnelEnd::UpstreamClosed, Some(4003)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::UpstreamClosed, Some(4003)));
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_peer_that_takes_nothing_does_not_keep_the_tunnel_of_one_that_is_gone() {
     world.upstream.is_lost = true;
     world.client.unacknowledged = 50_000;
     world.pass(125_000);
-    assert_eq!(world.over(), (InOrder, TunnelEnd::Idle, Some(1001)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::Idle, Some(1001)));
 }
 
 #[test]
@@ -307,5 +307,5 @@ fn a_sink_that_is_lost_during_our_close_ends_in_order() {
     assert_eq!(world.client.close_code(), 1001);
     (world.client.has_ended, world.upstream.has_ended) = (true, true);
     world.turn();
-    assert_eq!(world.over(), (InOrder, TunnelEnd::LifetimeOver, Some(1001)));
+    assert_eq!(world.over(), (Graceful, TunnelEnd::LifetimeOver, Some(1001)));
 }

@@ -63,7 +63,7 @@ fn a_ping_that_is_not_answered_for_two_intervals_ends_the_tunnel() {
     assert_eq!(world.client.frames(), [closed(1001, "ping unanswered")]);
     assert_eq!((world.upstream.close_code(), world.pings), (1001, 1));
     world.pass(5_000);
-    assert_eq!(world.over(), (Conclusion::InOrder, TunnelEnd::PingUnanswered, Some(1001)));
+    assert_eq!(world.over(), (Conclusion::Graceful, TunnelEnd::PingUnanswered, Some(1001)));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_ping_that_never_found_its_place_ends_with_the_idle_timeout() {
     world.pass(1);
     assert_eq!(world.over_reason(), TunnelEnd::Idle);
     world.pass(5_000);
-    assert_eq!(world.over(), (Conclusion::InOrder, TunnelEnd::Idle, Some(1001)));
+    assert_eq!(world.over(), (Conclusion::Graceful, TunnelEnd::Idle, Some(1001)));
     assert_eq!(world.client.got.len(), 4 + 496, "nothing of ours inside the frame");
 }
 
@@ -197,7 +197,7 @@ fn a_drain_comes_at_its_turn_and_leaves_what_time_there_is() {
     world.pass(16_999);
     assert!(world.state.conclusion().is_none());
     world.pass(1);
-    assert_eq!(world.over(), (Conclusion::InOrder, TunnelEnd::Drained, Some(1012)));
+    assert_eq!(world.over(), (Conclusion::Graceful, TunnelEnd::Drained, Some(1012)));
 }
 
 #[test]
@@ -208,11 +208,11 @@ fn whatever_has_begun_to_end_does_so_before_the_process() {
     world.pass(999);
     assert!(world.state.conclusion().is_none());
     world.pass(1);
-    assert_eq!(world.over(), (Conclusion::InOrder, TunnelEnd::ClientClosed, Some(1000)));
+    assert_eq!(world.over(), (Conclusion::Graceful, TunnelEnd::ClientClosed, Some(1000)));
     let mut late = World::new();
     late.drain(500, 100);
     late.pass(500);
-    assert_eq!(late.over(), (Conclusion::InOrder, TunnelEnd::Drained, Some(1012)));
+    assert_eq!(late.over(), (Conclusion::Graceful, TunnelEnd::Drained, Some(1012)));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_client_that_has_sent_its_last_is_pinged_and_then_let_go() {
     assert!(world.client.got_end, "there is nothing that the client could answer");
     world.upstream.has_ended = true;
     world.turn();
-    assert_eq!(world.over(), (Conclusion::InOrder, TunnelEnd::ClientGone, Some(1001)));
+    assert_eq!(world.over(), (Conclusion::Graceful, TunnelEnd::ClientGone, Some(1001)));
 }
 
 impl World {

@@ -12,7 +12,7 @@ use crate::net::Endpoint;
 use crate::redis::{BreakerState, Redis, Settings};
 
 /// Returns the address and settings of Redis, or `None` if the rate limiter does not use Redis.
-pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
+pub fn configured(config: &Config) -> Option<(UpstreamAddress, Settings)> {
     if config.rate_limit.store != LimitStore::Redis {
         return None;
     }
@@ -39,7 +39,7 @@ pub fn redis(config: &Config) -> Option<(UpstreamAddress, Settings)> {
 
 /// Replaces the addresses of Redis, unless a reload has changed its configured address meanwhile.
 pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<[Endpoint]>) {
-    if let (Some(found), Some((known, _))) = (&core.snapshot.redis, redis(&core.snapshot.config))
+    if let (Some(found), Some((known, _))) = (&core.snapshot.redis, configured(&core.snapshot.config))
         && known == *address
     {
         found.replace_endpoints(endpoints);
@@ -50,8 +50,8 @@ pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<
 /// Redis before the first request uses it, as at the start. The old connection stays open until its calls have ended.
 pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
     let old = active.core();
-    let wanted = redis(&replacement.config);
-    if wanted == redis(&old.snapshot.config) {
+    let wanted = configured(&replacement.config);
+    if wanted == configured(&old.snapshot.config) {
         active.replace(replacement, old.snapshot.redis.clone());
         return;
     }
@@ -97,7 +97,7 @@ mod tests {
             ("unix:/run/redis.sock", UpstreamAddress::Unix("/run/redis.sock".into()), 0),
         ] {
             let config = config(&format!("redis_addr = '{written}'\nrate_limit_prefix = 'chat'\n"));
-            let (found, settings) = redis(&config).expect(written);
+            let (found, settings) = configured(&config).expect(written);
             assert_eq!((found, settings.database), (address, database), "{written}");
             assert_eq!(settings.username.is_some(), written.contains('@'));
             assert_eq!(settings.probe_keys, [&b"chat:probe"[..], b"{chat:probe}:probe"]);
