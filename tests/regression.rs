@@ -266,7 +266,7 @@ fn a_batch_of_accepts_that_emptied_the_queue_exactly_kept_a_drain_waiting() {
     // The kernel accepts them into the queue, and the core takes them all in one batch.
     let clients: Vec<Client> = (0..ACCEPTS_PER_TURN).map(|_| gateway.client()).collect();
     gateway.signal(Signal::CONT);
-    while gateway.metric("connections_accepted") < ACCEPTS_PER_TURN as u64 {
+    while gateway.metric("connections_accepted_total") < ACCEPTS_PER_TURN as u64 {
         thread::sleep(Duration::from_millis(5));
     }
     drop(clients);

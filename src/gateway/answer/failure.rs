@@ -307,7 +307,6 @@ mod tests {
             (Failure::of_upload(BodyError::SinkClosed(refused())), 502, Some("ECONNREFUSED")),
             (Failure::of_upload(BodyError::Framing(ProtocolError::ChunkSize)), 400, None),
             (Failure::Credential(TokenFault::Signature.into()), 401, Some("signature")),
-            (Failure::Credential(CredentialError::Expired), 401, Some("expired")),
             (Failure::NoRoute, 404, None),
         ] {
             assert_eq!((failure.answer().0, failure.cause()), (status, cause), "{failure:?}");
