@@ -30,6 +30,9 @@ const LINES_MAX: usize = 450;
 /// Files that may be longer, each with its reason.
 const LONG_FILES: [(&str, &str); 0] = [];
 
+/// Files and folders directly in `src/gateway`.
+const GATEWAY_ENTRIES_MAX: usize = 12;
+
 /// Columns of a line of code.
 const COLUMNS_MAX: usize = 120;
 
@@ -117,6 +120,12 @@ fn no_file_is_longer_than_it_should_be() {
         }
     }
     none(long);
+}
+
+#[test]
+fn the_folder_of_the_gateway_fits_a_glance() {
+    let entries = fs::read_dir(root().join("src/gateway")).expect("the folder").count();
+    assert!(entries <= GATEWAY_ENTRIES_MAX, "{entries} entries: which of them are one noun?");
 }
 
 #[test]
