@@ -1,6 +1,7 @@
 //! One line per exchange, whatever the client sent and whatever becomes of the sink.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -262,4 +263,39 @@ fn a_reader_that_never_reads_stops_nothing() {
     drop(client);
     assert_eq!(gateway.stop().code(), Some(0));
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+#[test]
+fn a_cut_response_names_the_side_that_broke() {
+    let (gate, breaks) = mpsc::channel::<()>();
+    let breaks = Mutex::new(breaks);
+    let origin = Origin::new(move |exchange| {
+        let Some(request) = exchange.read_request() else { return };
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc");
+        match request.target() {
+            "/api/v1/users/upstream" => {
+                breaks.lock().expect("the gate").recv().expect("the word");
+                exchange.reset();
+            }
+            _ => exchange.wait_closed(),
+        }
+    });
+    let gateway = logging(&origin).start();
+    let begin = |side: &str| {
+        let mut client = gateway.client();
+        client.send(Request::new("GET", &format!("/api/v1/users/{side}")).token("ann").bytes());
+        let id = client.read_head().field("x-request-id").expect("a request id").to_owned();
+        (client, id)
+    };
+    let cause = |id: &str| {
+        let record: Value = serde_json::from_str(&gateway.wait_stdout(id)).expect("JSON");
+        (record["code"].clone(), record["cause"].clone())
+    };
+    let (client, id) = begin("client");
+    client.reset();
+    assert_eq!(cause(&id), ("response_cut".into(), "client_gone".into()));
+    let (mut client, id) = begin("upstream");
+    gate.send(()).expect("the origin waits");
+    client.read_until_gone();
+    assert_eq!(cause(&id), ("response_cut".into(), "ECONNRESET".into()));
 }

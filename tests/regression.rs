@@ -275,3 +275,21 @@ fn a_batch_of_accepts_that_emptied_the_queue_exactly_kept_a_drain_waiting() {
     assert!(gateway.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(30), "the drain ended by its timeout");
 }
+
+#[test]
+fn the_log_of_a_tunnel_told_what_may_be_a_token_in_its_path() {
+    let origin = echoing();
+    let config = format!(
+        "[upstreams.a]\nurl = 'http://{}'\n[[route]]\nname = 'live'\npaths = ['/live/*']\nupstream = 'a'\n\
+         kind = 'websocket'\n",
+        origin.address
+    );
+    let gateway = Gateway::builder().config(&config).env("ACCESS_LOG", "stdout").start();
+    for end in ["%3Faccess_token=secret", "%3faccess_token=secret", "%3Baccess_token=secret"] {
+        let handshake = handshake_on(&format!("/live/a{end}")).token("ann");
+        Socket::open_with(&gateway, &handshake).expect_echo("hi");
+    }
+    eventually("a line for each tunnel", || gateway.stdout().len() == 3);
+    let lines = gateway.stdout().concat();
+    assert!(lines.contains("\"path\":\"/live/a\"") && !lines.contains("secret"), "{lines}");
+}

@@ -116,7 +116,7 @@ impl<'c> Record<'c> {
             begun_us: self.begun_us,
             client: self.client,
             id: self.id.as_bytes().into(),
-            path: request.path().into(),
+            path: loggable(request.path()).into(),
             route: self.route.map(Into::into),
             user: self.user.as_ref().map(|user| user.as_str().into()),
             head_bytes_in: request.bytes().len() as u64,

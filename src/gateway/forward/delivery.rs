@@ -129,6 +129,10 @@ impl Delivery<'_, '_> {
         }
         self.record.status = self.response.status;
         self.responder.cut();
-        Failure::Cut(failure.cause().unwrap_or(failure.answer().1))
+        // Which side broke matters more than how: both can be a reset.
+        Failure::Cut(match failure {
+            Failure::ClientGone(_) => failure.answer().1,
+            _ => failure.cause().unwrap_or(failure.answer().1),
+        })
     }
 }
