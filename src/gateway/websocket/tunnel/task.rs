@@ -120,7 +120,8 @@ impl Tunnel {
     }
 }
 
-/// Lets a direction go as far as it can. True: it did something.
+/// Lets a direction go as far as it can. True: it did something. A fast peer does not keep the core: after
+/// [`READS_PER_TURN`](crate::limits::READS_PER_TURN) full reads the next wait lets other tasks run.
 fn advance<F, M>(
     lane: &mut Lane,
     turn: &mut Turn<'_>,
