@@ -121,6 +121,69 @@ fn trailers_that_were_stuck_were_read_as_the_next_request() {
     }
 }
 
+/// A service that reads no bodies, as many do not where they expect none: what follows a head is the next request. It
+/// respects `Connection: close`. And the users that its requests came from, by their internal field.
+fn reads_no_bodies() -> (Origin, Arc<Mutex<Vec<String>>>) {
+    let users = Arc::<Mutex<Vec<String>>>::default();
+    let seen = users.clone();
+    let origin = Origin::new(move |exchange| {
+        while let Some(head) = exchange.read_head() {
+            let user = head.all("X-Internal-User-Id").join(",");
+            seen.lock().expect("no panic while locked").push(user);
+            exchange.write(OK);
+            if head.lists("Connection", "close") {
+                return;
+            }
+        }
+    });
+    (origin, users)
+}
+
+#[test]
+fn the_body_of_a_get_ran_as_a_request_of_somebody_else() {
+    let (origin, users) = reads_no_bodies();
+    let gateway = any_method(&origin);
+    let forged = "GET /api/v1/users/me HTTP/1.1\r\nHost: x\r\nX-Internal-User-Id: root\r\n\r\n";
+    let methods = ["GET", "HEAD", "DELETE", "OPTIONS"];
+    for method in methods {
+        // The second request would take the connection of the first.
+        for _ in 0..2 {
+            let mut client = gateway.client();
+            client.send(Request::new(method, "/any").token("ann").body(forged).bytes());
+            assert_eq!(client.read_head().word(1), "200", "{method}");
+        }
+    }
+    let next = gateway.get("/any", "bob");
+    assert_eq!(next.status, 200);
+    let users = users.lock().expect("no panic while locked");
+    let expected: Vec<&str> = std::iter::repeat_n("ann", 2 * methods.len()).chain(["bob"]).collect();
+    assert_eq!(*users, expected);
+}
+
+#[test]
+fn a_body_that_its_method_gives_a_meaning_leaves_the_connection_to_the_next_request() {
+    let origin = Origin::echo();
+    let gateway = any_method(&origin);
+    for request in [
+        Request::new("POST", "/any").body("x"),
+        Request::new("GET", "/any").field("Content-Length", "0"),
+        Request::new("QUERY", "/any").body("x"),
+    ] {
+        assert_eq!(gateway.ask(request.token("ann")).status, 200);
+        assert_eq!(origin.last().field("Connection"), None);
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+/// A route for every method.
+fn any_method(origin: &Origin) -> Gateway {
+    let address = origin.address;
+    let config = format!(
+        "[upstreams.any]\nurl = 'http://{address}'\n[[route]]\nname = 'any'\npaths = ['/any']\nupstream = 'any'\n"
+    );
+    Gateway::builder().config(&config).start()
+}
+
 #[test]
 fn one_client_that_pipelines_without_a_pause_kept_a_core_to_itself() {
     let gateway = Gateway::builder().start();

@@ -49,6 +49,13 @@ impl Method {
         matches!(self, Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace)
     }
 
+    /// Whether it gives a request's body a meaning. Of these methods RFC 9110 (§9.3.1, 9.3.2, 9.3.5, 9.3.7, 9.3.8) says
+    /// that content has no generally defined semantics, or that there must be none: many services do not read it, and
+    /// take it for the next request of the connection. Of an unknown method nothing is assumed.
+    pub fn gives_body_meaning(self) -> bool {
+        !matches!(self, Self::Get | Self::Head | Self::Delete | Self::Options | Self::Trace)
+    }
+
     /// Whether responses to it have no body whatever their head says.
     pub fn is_head(self) -> bool {
         self == Self::Head

@@ -66,6 +66,12 @@ impl Request {
         fields.map(|field| field.value.of(&self.bytes))
     }
 
+    /// The request has a body that its service may leave unread: the connection that it goes out on must carry no
+    /// other request.
+    pub fn may_leave_body_unread(&self) -> bool {
+        !matches!(self.body, BodyLength::None | BodyLength::Exact(0)) && !self.method.gives_body_meaning()
+    }
+
     /// The value of the only field of a kind; `None`: there is none, or more than one.
     pub fn only(&self, kind: FieldKind) -> Option<&[u8]> {
         let mut values = self.values(kind);

@@ -4,7 +4,7 @@ use super::context::ExchangeContext;
 use super::h1::H1ResponseReader;
 use super::lease::Lease;
 use super::response::{Arrived, Expected, ResponseError};
-use crate::http::{BodyLength, Method, Response, push_decimal};
+use crate::http::{BodyLength, Method, Request, Response, push_decimal};
 use crate::message::h1::{Encoding, H1Sink};
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers};
 use crate::net::{Io, Sink};
@@ -26,10 +26,14 @@ impl Lease<'_> {
         &'l self,
         context: &ExchangeContext<'l>,
         head: HeadWriter,
-        body: BodyLength,
+        request: &Request,
         trailers: Trailers,
     ) -> BodySink<'l> {
         let HeadWriter::H1(mut out) = head;
+        if request.may_leave_body_unread() {
+            out.put(b"Connection: close\r\n");
+        }
+        let body = request.body;
         match body {
             BodyLength::Unknown => out.put(b"Transfer-Encoding: chunked\r\n"),
             BodyLength::Exact(length) => {

@@ -50,6 +50,8 @@ async fn attempt<U>(
     let head = compose(exchange, admission, &lease);
     let (delivered, sent) = transmit(exchange, admission, &lease, head).await;
     match delivered {
+        // A service that has left the body unread would take it for the next request.
+        Ok(Delivered::Reusable) if exchange.request.may_leave_body_unread() => {}
         Ok(Delivered::Reusable) => lease.give_back(),
         Ok(Delivered::Spent) => {}
         Err(Failure::Stale) => {
@@ -98,7 +100,7 @@ async fn transmit(
     };
     let (mut body, responder) = client.split();
     let context = core.exchange_context(responder.client());
-    let mut sink = lease.finish_request_head(&context, head, request.body, trailers);
+    let mut sink = lease.finish_request_head(&context, head, request, trailers);
     let delivery = Delivery {
         core,
         request,
