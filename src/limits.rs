@@ -7,6 +7,27 @@
 pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Free buffers that a core keeps. Over it: they are freed.
 pub const BUFFERS_POOLED_MAX: usize = 64;
+/// Free buffers that a core keeps even if it does not need them.
+pub const BUFFERS_KEPT_MIN: usize = 4;
+/// Bytes of slow peers that one core holds, unless the memory budget says less: parts of heads, and what a peer does
+/// not take. Over half of it: the core reads in steps of [`TIGHT_READ_BYTES`]. Over it: the connections that have
+/// waited longest for the rest of a head are closed.
+pub const HELD_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// Bytes that are read at a time while a core holds much.
+pub const TIGHT_READ_BYTES: usize = 4 * 1024;
+
+/// Bytes that one TCP connection holds in the kernel and has not begun to send (tcp(7), `TCP_NOTSENT_LOWAT`). Over it:
+/// the socket takes no more. What is on its way to the peer does not count, so a fast and distant peer is as fast as
+/// without the bound; one that stalls makes the kernel hold 128 KiB and not the 4 MiB of `net.ipv4.tcp_wmem`.
+pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+/// Receive buffer of a connection to an upstream, in bytes (socket(7), `SO_RCVBUF`). Over it: the upstream waits. The
+/// kernel grants at most `net.core.rmem_max`, and keeps twice as much for its own bookkeeping. Without the bound a
+/// client that stalls in a large download makes it hold the 6 MiB of `net.ipv4.tcp_rmem`. The bound is also one of the
+/// bandwidth: 200 KiB a round trip, which is 1.6 GB/s at 0.1 ms.
+pub const UPSTREAM_RECEIVE_BYTES: usize = 256 * 1024;
+/// Receive buffer of a tunnel's client connection, in bytes. Over it: the client waits. Ordinary connections of clients
+/// have the kernel's own bound, because a distant client needs a large window to upload fast.
+pub const TUNNEL_RECEIVE_BYTES: usize = 128 * 1024;
 
 /// Free pairs of parsed heads that a core keeps. Over it: they are freed.
 pub const HEADS_POOLED_MAX: usize = 64;

@@ -8,7 +8,7 @@ use super::h1::Connection;
 use super::outcome::{Next, Outcome};
 use super::responder::{H1Responder, Responder};
 use super::settings::Settings;
-use crate::http1::RequestHead;
+use crate::http1::{Framing, RequestHead};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::message::BodySource;
 use crate::message::h1::{H1Body, H1Source};
@@ -44,7 +44,8 @@ pub enum AfterAnswer {
 /// Where a request's body stood, to send it once more.
 #[derive(Clone)]
 pub struct Checkpoint {
-    mark: Mark,
+    /// Where the buffer stood; `None`: the request has no body in it.
+    mark: Option<Mark>,
     body: H1Body,
 }
 
@@ -109,13 +110,14 @@ impl<'c> ClientStream<'c> {
     /// Remembers where the request's body stands.
     pub fn checkpoint(&self) -> Checkpoint {
         let ClientStream::H1(stream) = self;
-        Checkpoint { mark: stream.connection.buffer.mark(), body: stream.body.clone() }
+        let mark = (stream.head.framing != Framing::None).then(|| stream.connection.buffer.mark());
+        Checkpoint { mark, body: stream.body.clone() }
     }
 
     /// Goes back to a checkpoint. False: what was consumed since is gone.
     pub fn rewind(&mut self, checkpoint: Checkpoint) -> bool {
         let ClientStream::H1(stream) = self;
-        let is_there = stream.connection.buffer.rewind(checkpoint.mark);
+        let is_there = checkpoint.mark.is_none_or(|mark| stream.connection.buffer.rewind(mark));
         if is_there {
             stream.body = checkpoint.body;
         }

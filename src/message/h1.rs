@@ -119,6 +119,25 @@ impl H1Source<'_> {
         }
     }
 
+    pub(super) fn accept_part(&mut self, bytes: usize) {
+        if let Stage::Torn { piece, .. } = &mut self.body.stage {
+            self.buffer.consume(bytes);
+            *piece -= bytes;
+        }
+        self.buffer.park();
+    }
+
+    pub(super) fn rest(&self) -> &[u8] {
+        match self.body.stage {
+            Stage::Torn { piece, .. } => &self.buffer.filled()[..piece],
+            Stage::Intact | Stage::Complete => &[],
+        }
+    }
+
+    pub(super) fn park(&mut self) {
+        self.buffer.park();
+    }
+
     pub(super) async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {
         let since = clock::now_ms();
         let deadline_ms = self.pace.deadline(since);
@@ -201,23 +220,49 @@ pub struct H1Sink<'s> {
     sink: Sink<'s>,
     encoding: Encoding,
     trailers: Trailers,
+    /// A chunk has begun, and a part of it is still to come.
+    is_in_chunk: bool,
 }
 
 impl<'s> H1Sink<'s> {
     /// `sink` has gathered the head already.
     pub fn new(sink: Sink<'s>, encoding: Encoding, trailers: Trailers) -> H1Sink<'s> {
-        H1Sink { sink, encoding, trailers }
+        H1Sink { sink, encoding, trailers, is_in_chunk: false }
     }
 
-    pub(super) async fn write(&mut self, data: &[u8]) -> Result<(), SendError> {
+    pub(super) fn try_write(&mut self, data: &[u8]) -> Result<usize, SendError> {
         if self.encoding == Encoding::Raw {
-            return self.sink.write(data).await;
+            return self.sink.try_write(data);
         }
-        let mut line = [0; 18];
-        let length = encode_size(data.len() as u64, &mut line);
-        self.sink.gather(&line[..length]).await?;
-        self.sink.write(data).await?;
-        self.sink.gather(b"\r\n").await
+        if !self.is_in_chunk {
+            let mut line = [0; CHUNK_SIZE_BYTES_MAX];
+            let length = encode_size(data.len() as u64, &mut line);
+            if !self.sink.has_room(length)? {
+                return Ok(0);
+            }
+            self.sink.put(&line[..length]);
+            self.is_in_chunk = true;
+        }
+        let taken = self.sink.try_write(data)?;
+        // Without room for its end the chunk goes on: with nothing to send but that.
+        if taken == data.len() && self.sink.has_room(CHUNK_END.len())? {
+            self.sink.put(CHUNK_END);
+            self.is_in_chunk = false;
+        }
+        Ok(taken)
+    }
+
+    /// Waits until there is room for more.
+    pub(super) async fn wait(&mut self) -> Result<(), SendError> {
+        self.sink.wait().await
+    }
+
+    /// Ends a chunk whose data was taken whole.
+    pub(super) async fn end_piece(&mut self) -> Result<(), SendError> {
+        if std::mem::take(&mut self.is_in_chunk) {
+            self.sink.gather(CHUNK_END).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn finish(&mut self, trailers: &[u8]) -> Result<(), FinishError> {
@@ -236,7 +281,7 @@ impl<'s> H1Sink<'s> {
     async fn write_trailers(&mut self, lines: &[&[u8]]) -> Result<(), SendError> {
         self.sink.gather(b"0\r\n").await?;
         for line in lines {
-            self.sink.write(line).await?;
+            self.sink.gather(line).await?;
             self.sink.gather(b"\r\n").await?;
         }
         self.sink.gather(b"\r\n").await
@@ -250,6 +295,11 @@ impl<'s> H1Sink<'s> {
         self.sink.sent()
     }
 }
+
+/// Room for the line with the size of a chunk.
+const CHUNK_SIZE_BYTES_MAX: usize = 18;
+/// What ends the data of a chunk.
+const CHUNK_END: &[u8] = b"\r\n";
 
 /// The lines of a trailer section that may pass. Trailers are rare: this is the one place that allocates.
 fn trailers_that_pass(section: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {

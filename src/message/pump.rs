@@ -19,7 +19,14 @@ pub enum Progress {
 pub async fn transfer(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<Progress, BodyError> {
     loop {
         match source.next_piece()? {
-            Piece::Data(data) => sink.write(data).await?,
+            Piece::Data(data) => {
+                let (length, taken) = (data.len(), sink.try_write(data)?);
+                if taken < length {
+                    source.accept_part(taken);
+                    send_rest(source, sink).await?;
+                }
+                sink.end_piece().await?;
+            }
             Piece::Pending => return Ok(Progress::Partial),
             Piece::Trailers(section) => {
                 sink.finish(section).await?;
@@ -33,6 +40,17 @@ pub async fn transfer(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> R
         }
         source.accept();
     }
+}
+
+/// Sends the rest of a piece that the receiver has not taken at once.
+async fn send_rest(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<(), BodyError> {
+    while !source.rest().is_empty() {
+        match sink.try_write(source.rest())? {
+            0 => sink.wait().await?,
+            taken => source.accept_part(taken),
+        }
+    }
+    Ok(())
 }
 
 /// Moves the rest of a body to its end, and sends everything that was gathered.

@@ -15,9 +15,44 @@ impl BodySink<'_> {
     ///
     /// # Errors
     /// The receiver is gone, or does not take them in time.
-    pub async fn write(&mut self, data: &[u8]) -> Result<(), SendError> {
+    pub async fn write(&mut self, mut data: &[u8]) -> Result<(), SendError> {
+        while !data.is_empty() {
+            match self.try_write(data)? {
+                0 => self.wait().await?,
+                taken => data = &data[taken..],
+            }
+        }
+        self.end_piece().await
+    }
+
+    /// Like [`BodySink::write`], but never waits. Returns how many bytes of the piece were taken. If these are not all,
+    /// [`BodySink::wait`] is next, and then the rest of the same piece; at its end [`BodySink::end_piece`].
+    ///
+    /// # Errors
+    /// The receiver is gone.
+    pub fn try_write(&mut self, piece: &[u8]) -> Result<usize, SendError> {
         match self {
-            BodySink::H1(sink) => sink.write(data).await,
+            BodySink::H1(sink) => sink.try_write(piece),
+        }
+    }
+
+    /// Waits until the receiver takes more.
+    ///
+    /// # Errors
+    /// The receiver is gone, or takes nothing in time.
+    pub async fn wait(&mut self) -> Result<(), SendError> {
+        match self {
+            BodySink::H1(sink) => sink.wait().await,
+        }
+    }
+
+    /// Ends a piece that was taken whole.
+    ///
+    /// # Errors
+    /// As [`BodySink::write`].
+    pub async fn end_piece(&mut self) -> Result<(), SendError> {
+        match self {
+            BodySink::H1(sink) => sink.end_piece().await,
         }
     }
 

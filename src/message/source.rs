@@ -29,6 +29,29 @@ impl BodySource<'_> {
         }
     }
 
+    /// So many bytes of the last piece have left. What is left of it is kept in no more memory than it needs, because
+    /// a wait is next.
+    pub fn accept_part(&mut self, bytes: usize) {
+        match self {
+            BodySource::H1(source) => source.accept_part(bytes),
+        }
+    }
+
+    /// What has not left of the last piece.
+    pub fn rest(&self) -> &[u8] {
+        match self {
+            BodySource::H1(source) => source.rest(),
+        }
+    }
+
+    /// To be called before a wait that is not one for this body: what has arrived is kept in no more memory than it
+    /// needs.
+    pub fn park(&mut self) {
+        match self {
+            BodySource::H1(source) => source.park(),
+        }
+    }
+
     /// Waits for more bytes. [`Piece::End`]: the sender has sent its last, and the body is complete with it;
     /// [`Piece::Pending`]: there may be a next piece.
     ///

@@ -1,19 +1,40 @@
-//! I/O buffers of fixed size, lent by the core's pool while there are bytes to move.
+//! I/O buffers, lent by the core's pool while there are bytes to move.
 //!
 //! ```text
 //! 0        start         end              BUFFER_BYTES
 //! | consumed | filled      | room          |
 //! ```
+//!
+//! A block has a fixed size, and a core needs few of them: those of the tasks that move bytes this moment. What has to
+//! wait (a part of a head, bytes that the peer does not take) is *parked* in memory of just its size. The pool counts
+//! both, so that a core knows how much its slow peers make it hold.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::limits::{BUFFER_BYTES, BUFFERS_POOLED_MAX};
+use crate::limits::{
+    BUFFER_BYTES, BUFFERS_KEPT_MIN, BUFFERS_POOLED_MAX, HELD_BYTES_DEFAULT, TIGHT_READ_BYTES,
+};
 
-/// The free buffers of one core.
-#[derive(Default)]
+/// The buffer memory of one core.
 pub struct BufferPool {
     free: RefCell<Vec<Box<[u8]>>>,
+    /// The fewest free blocks since the last [`BufferPool::tidy`]: so many were not needed.
+    free_min: Cell<usize>,
+    /// Bytes in blocks that are lent, and in memory that parked bytes are in.
+    held: Cell<usize>,
+    held_max: Cell<usize>,
+}
+
+impl Default for BufferPool {
+    fn default() -> BufferPool {
+        BufferPool {
+            free: RefCell::default(),
+            free_min: Cell::new(0),
+            held: Cell::new(0),
+            held_max: Cell::new(HELD_BYTES_DEFAULT),
+        }
+    }
 }
 
 impl BufferPool {
@@ -27,16 +48,59 @@ impl BufferPool {
         Buffer { bytes: Box::default(), start: 0, end: 0, generation: 0, pool: self.clone() }
     }
 
-    /// Takes the memory used last, which is most likely still in the CPU's cache.
-    fn take(&self) -> Box<[u8]> {
-        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
+    /// Changes how many bytes the core's peers should make it hold at most.
+    pub fn set_held_max(&self, bytes: usize) {
+        self.held_max.set(bytes);
     }
 
-    fn give_back(&self, bytes: Box<[u8]>) {
+    /// Bytes that the core holds for its peers: blocks that are lent, and parked bytes.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// The core holds more than it should: what waits for the rest of a head has to go.
+    pub fn is_over(&self) -> bool {
+        self.held.get() > self.held_max.get()
+    }
+
+    /// The core holds more than half of what it should: from now on it reads in small steps, so that a peer that takes
+    /// nothing leaves little behind.
+    fn is_tight(&self) -> bool {
+        self.held.get() > self.held_max.get() / 2
+    }
+
+    /// Frees the blocks that nobody needed since the last call, but for a few. Called at intervals.
+    pub fn tidy(&self) {
         let mut free = self.free.borrow_mut();
-        if free.len() < BUFFERS_POOLED_MAX {
+        let unused = self.free_min.get().min(free.len().saturating_sub(BUFFERS_KEPT_MIN));
+        // The memory used longest ago.
+        free.drain(..unused);
+        free.shrink_to(2 * BUFFERS_KEPT_MIN);
+        self.free_min.set(free.len());
+    }
+
+    /// Takes the block used last, which is most likely still in the CPU's cache.
+    fn take(&self) -> Box<[u8]> {
+        self.held.set(self.held.get() + BUFFER_BYTES);
+        let mut free = self.free.borrow_mut();
+        let block = free.pop();
+        self.free_min.set(self.free_min.get().min(free.len()));
+        block.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
+    }
+
+    /// Takes back a block, or frees the memory of parked bytes.
+    fn give_back(&self, bytes: Box<[u8]>) {
+        self.held.set(self.held.get() - bytes.len());
+        let mut free = self.free.borrow_mut();
+        if bytes.len() == BUFFER_BYTES && free.len() < BUFFERS_POOLED_MAX {
             free.push(bytes);
         }
+    }
+
+    /// Memory for parked bytes.
+    fn park(&self, bytes: &[u8]) -> Box<[u8]> {
+        self.held.set(self.held.get() + bytes.len());
+        bytes.into()
     }
 
     /// The number of free buffers.
@@ -48,7 +112,7 @@ impl BufferPool {
 
 /// A buffer. It borrows memory from the pool while it holds bytes.
 pub struct Buffer {
-    /// Empty: nothing is borrowed.
+    /// A block; shorter: parked bytes; empty: nothing.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -110,7 +174,7 @@ impl Buffer {
         self.end = 0;
     }
 
-    /// Gives the memory back if the buffer is empty. To be called before a wait, which may be long.
+    /// Gives the memory back if the buffer is empty.
     pub fn release_if_empty(&mut self) {
         if self.is_empty() && !self.bytes.is_empty() {
             self.generation = self.generation.wrapping_add(1);
@@ -118,14 +182,41 @@ impl Buffer {
         }
     }
 
-    fn borrow(&mut self) {
-        if self.bytes.is_empty() {
-            self.bytes = self.pool.take();
+    /// To be called before a wait, which may be long: gives the block back, and keeps the bytes that are left in memory
+    /// of just their size. If they are most of a block, they stay where they are.
+    pub fn park(&mut self) {
+        if self.is_empty() {
+            return self.release_if_empty();
+        }
+        if self.bytes.len() == BUFFER_BYTES && self.len() <= PARKED_BYTES_MAX {
+            let parked = self.pool.park(self.filled());
+            self.replace(parked);
         }
     }
 
+    /// Makes `bytes`, which begin with the bytes that are left, the memory of the buffer.
+    fn replace(&mut self, bytes: Box<[u8]>) {
+        (self.start, self.end) = (0, self.len());
+        self.generation = self.generation.wrapping_add(1);
+        self.pool.give_back(std::mem::replace(&mut self.bytes, bytes));
+    }
+
+    /// Makes the memory a block. Bytes of the buffer that are already in a block stay where they are.
+    fn borrow(&mut self) {
+        if self.bytes.len() != BUFFER_BYTES {
+            self.unpark();
+        }
+    }
+
+    #[cold]
+    fn unpark(&mut self) {
+        let mut block = self.pool.take();
+        block[..self.len()].copy_from_slice(self.filled());
+        self.replace(block);
+    }
+
     /// The room to fill. The bytes left move to the front first if more than half of the buffer is consumed, so each
-    /// byte moves at most once per half buffer.
+    /// byte moves at most once per half buffer. The room is small while the core holds much already.
     pub fn room(&mut self) -> &mut [u8] {
         self.borrow();
         self.generation = self.generation.wrapping_add(1);
@@ -134,7 +225,11 @@ impl Buffer {
             self.end -= self.start;
             self.start = 0;
         }
-        &mut self.bytes[self.end..]
+        let room = &mut self.bytes[self.end..];
+        if self.pool.is_tight() && room.len() > TIGHT_READ_BYTES {
+            return &mut room[..TIGHT_READ_BYTES];
+        }
+        room
     }
 
     /// Counts `n` bytes of the room as filled.
@@ -176,6 +271,9 @@ impl Drop for Buffer {
     }
 }
 
+/// More than so many bytes are not parked: the copy would save little.
+const PARKED_BYTES_MAX: usize = BUFFER_BYTES / 4 * 3;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +301,71 @@ mod tests {
         let mark = buffer.mark();
         assert_eq!(buffer.room().len(), BUFFER_BYTES);
         assert!(!buffer.rewind(mark));
+    }
+
+    #[test]
+    fn parked_bytes_have_memory_of_their_size_and_come_back_into_a_block() {
+        let pool = BufferPool::new();
+        let mut buffer = pool.buffer();
+        buffer.put(b"_partial head");
+        buffer.consume(1);
+        let mark = buffer.mark();
+        buffer.park();
+        assert_eq!((buffer.filled(), pool.held(), pool.free()), (&b"partial head"[..], 12, 1));
+        assert!(!buffer.rewind(mark), "what was consumed is gone");
+        buffer.park();
+        buffer.consume(8);
+        buffer.put(b"ers");
+        assert_eq!((buffer.filled(), pool.held(), pool.free()), (&b"headers"[..], BUFFER_BYTES, 0));
+        buffer.park();
+        assert_eq!(buffer.room().len(), BUFFER_BYTES - 7);
+        assert_eq!(buffer.filled(), b"headers");
+        drop(buffer);
+        assert_eq!((pool.held(), pool.free()), (0, 1));
+    }
+
+    #[test]
+    fn most_of_a_block_is_not_parked() {
+        let pool = BufferPool::new();
+        let mut buffer = pool.buffer();
+        buffer.put(&vec![b'x'; PARKED_BYTES_MAX + 1]);
+        let mark = buffer.mark();
+        buffer.park();
+        assert_eq!(pool.held(), BUFFER_BYTES);
+        assert!(buffer.rewind(mark));
+        buffer.consume(1);
+        buffer.park();
+        assert_eq!(pool.held(), PARKED_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_core_that_holds_much_reads_in_small_steps() {
+        let pool = BufferPool::new();
+        pool.set_held_max(4 * BUFFER_BYTES);
+        let mut buffers: Vec<Buffer> = (0..5).map(|_| pool.buffer()).collect();
+        let rooms: Vec<usize> = buffers.iter_mut().map(|buffer| buffer.room().len()).collect();
+        let (block, step) = (BUFFER_BYTES, TIGHT_READ_BYTES);
+        assert_eq!(rooms, [block, block, step, step, step]);
+        assert!(pool.is_over());
+        buffers.truncate(2);
+        assert_eq!((buffers[0].room().len(), pool.is_over()), (block, false));
+    }
+
+    #[test]
+    fn blocks_that_nobody_needed_are_freed() {
+        let pool = BufferPool::new();
+        let lend = |count: usize| {
+            let mut buffers: Vec<Buffer> = (0..count).map(|_| pool.buffer()).collect();
+            buffers.iter_mut().for_each(|buffer| buffer.put(b"x"));
+        };
+        lend(40);
+        pool.tidy();
+        assert_eq!(pool.free(), 40, "they were needed");
+        lend(20);
+        pool.tidy();
+        assert_eq!(pool.free(), 20);
+        pool.tidy();
+        assert_eq!(pool.free(), BUFFERS_KEPT_MIN);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::pin::pin;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use socket2::SockRef;
 
 use super::errno::errno_name;
 use crate::clock;
-use crate::limits::TICK_MS;
+use crate::limits::{TICK_MS, UNSENT_BYTES_MAX, UPSTREAM_RECEIVE_BYTES};
 use crate::net::{Elapsed, Endpoint, StreamSocket, Timers, Transport};
 
 /// Why there is no connection.
@@ -157,6 +158,10 @@ fn socket_for(endpoint: &Endpoint) -> Result<OwnedFd, Errno> {
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     if family != AddressFamily::UNIX {
         sockopt::set_tcp_nodelay(socket.as_fd(), true)?;
+        // Before it connects: the window is agreed on in the handshake.
+        sockopt::set_socket_recv_buffer_size(socket.as_fd(), UPSTREAM_RECEIVE_BYTES)?;
+        // A kernel without the option holds more.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     }
     Ok(socket)
 }

@@ -10,6 +10,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use socket2::{SockFilter, SockRef};
 
+use crate::limits::UNSENT_BYTES_MAX;
 use crate::net::{StreamSocket, Transport};
 use crate::sys::fd_of;
 
@@ -224,6 +225,7 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<OwnedFd> {
 fn inherit_to_accepted(socket: &OwnedFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     Ok(())
 }
 
@@ -274,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_cores_share_a_port_and_accepted_sockets_inherit_nodelay() {
+    fn two_cores_share_a_port_and_accepted_sockets_inherit_their_options() {
         let first = bind(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).expect("bind");
         let address = first.local_address().expect("address");
         let second = bind(Some(address.ip()), address.port()).expect("bind the same port");
@@ -289,6 +291,7 @@ mod tests {
         };
         assert!(sockopt::tcp_nodelay(&accepted).expect("read the option"));
         assert!(sockopt::socket_keepalive(&accepted).expect("read the option"));
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().expect("read the option"), UNSENT_BYTES_MAX);
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub struct Sink<'s> {
     /// Gathered bytes that are not sent yet.
     out: Buffer,
     pace: Pace,
+    sent: u64,
+    /// Bytes that the pace has counted: those that the peer has acknowledged.
+    paced: u64,
     /// The last wait ended at its deadline, not with a writable socket.
     is_overdue: bool,
 }
@@ -19,72 +22,108 @@ pub struct Sink<'s> {
 impl<'s> Sink<'s> {
     /// A sink that sends the bytes in `out` first, usually a head.
     pub fn new(transport: &'s Transport, timers: &'s Timers, out: Buffer, pace: Pace) -> Sink<'s> {
-        Sink { transport, timers, out, pace, is_overdue: false }
+        Sink { transport, timers, out, pace, sent: 0, paced: 0, is_overdue: false }
     }
 
     /// The number of bytes sent so far.
     pub fn sent(&self) -> u64 {
-        self.pace.total()
+        self.sent
     }
 
     /// Gathers a small piece (a chunk size, a final chunk). It is sent with the next large piece or flush.
     pub async fn gather(&mut self, piece: &[u8]) -> Result<(), SendError> {
-        if self.out.free() < piece.len() {
-            self.flush().await?;
+        while !self.has_room(piece.len())? {
+            self.wait().await?;
         }
         self.out.put(piece);
         Ok(())
     }
 
-    /// Gathers a small piece, or sends a large one at once without copying it.
-    pub async fn write(&mut self, mut piece: &[u8]) -> Result<(), SendError> {
-        if piece.len() <= GATHERED_BYTES_MAX {
-            return self.gather(piece).await;
+    /// Whether so many bytes can be gathered. What was gathered before is sent if it has to, as far as the peer takes
+    /// it.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn has_room(&mut self, bytes: usize) -> Result<bool, SendError> {
+        while self.out.free() < bytes {
+            if !self.try_flush()? {
+                return Ok(false);
+            }
         }
-        while !piece.is_empty() {
+        Ok(true)
+    }
+
+    /// Gathers bytes that there is room for.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.out.put(bytes);
+    }
+
+    /// Gathers a small piece, or sends a large one at once without copying it, and never waits. Returns how many bytes
+    /// of the piece were taken; if these are not all, [`Sink::wait`] is next.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn try_write(&mut self, piece: &[u8]) -> Result<usize, SendError> {
+        if piece.len() <= GATHERED_BYTES_MAX {
+            if !self.has_room(piece.len())? {
+                return Ok(0);
+            }
+            self.out.put(piece);
+            return Ok(piece.len());
+        }
+        let mut taken = 0;
+        while taken < piece.len() {
             let sent = match self.out.is_empty() {
-                true => self.transport.try_send(piece),
-                false => self.transport.try_send_both(self.out.filled(), piece),
+                true => self.transport.try_send(&piece[taken..]),
+                false => self.transport.try_send_both(self.out.filled(), &piece[taken..]),
             };
-            let Some(sent) = sent.map_err(SendError::Closed)? else {
-                self.wait().await?;
-                continue;
-            };
+            let Some(sent) = sent.map_err(SendError::Closed)? else { break };
             self.moved(sent);
             let gathered = sent.min(self.out.len());
             self.out.consume(gathered);
-            piece = &piece[sent - gathered..];
+            taken += sent - gathered;
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Sends the gathered bytes.
     pub async fn flush(&mut self) -> Result<(), SendError> {
-        while !self.out.is_empty() {
-            match self.transport.try_send(self.out.filled()).map_err(SendError::Closed)? {
-                Some(sent) => {
-                    self.moved(sent);
-                    self.out.consume(sent);
-                }
-                None => self.wait().await?,
-            }
+        while !self.try_flush()? {
+            self.wait().await?;
         }
         self.out.release_if_empty();
         Ok(())
     }
 
+    /// Sends gathered bytes as far as the peer takes them. True: all of them.
+    fn try_flush(&mut self) -> Result<bool, SendError> {
+        while !self.out.is_empty() {
+            let Some(sent) = self.transport.try_send(self.out.filled()).map_err(SendError::Closed)? else {
+                return Ok(false);
+            };
+            self.moved(sent);
+            self.out.consume(sent);
+        }
+        Ok(true)
+    }
+
     fn moved(&mut self, sent: usize) {
-        self.pace.moved(sent);
+        self.sent += sent as u64;
         self.is_overdue = false;
     }
 
-    /// Waits until a send may move bytes. A socket counts as writable when a third of the kernel's buffer is free, and
+    /// Waits until a send may move bytes. A socket counts as writable when a part of the kernel's buffer is free, and
     /// a peer that reads slowly but steadily may need longer than the deadline for that. So a send is tried once more
     /// after the deadline, and only if it finds no room at all has the peer timed out.
-    async fn wait(&mut self) -> Result<(), SendError> {
+    ///
+    /// # Errors
+    /// The peer is gone, or does not take the bytes in time.
+    pub async fn wait(&mut self) -> Result<(), SendError> {
         if self.is_overdue {
             return Err(SendError::TimedOut);
         }
+        self.out.park();
+        self.count_acknowledged();
         let since = clock::now_ms();
         let waited = self.timers.until(self.pace.deadline(since), pin!(self.transport.writable())).await;
         self.pace.waited_since(since);
@@ -96,6 +135,13 @@ impl<'s> Sink<'s> {
                 Ok(())
             }
         }
+    }
+
+    /// What lies in the kernel's buffer was not read by the peer, and does not count for its pace.
+    fn count_acknowledged(&mut self) {
+        let acknowledged = self.sent.saturating_sub(self.transport.unacknowledged());
+        self.pace.moved(acknowledged.saturating_sub(self.paced) as usize);
+        self.paced = self.paced.max(acknowledged);
     }
 }
 

@@ -222,30 +222,23 @@ impl StreamSocket {
         let _ = sockopt::set_tcp_user_timeout(fd, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     }
 
-    /// Checks for a byte or the end, without reading it.
-    pub fn peek(&self) -> Liveness {
-        let mut byte = [0];
-        loop {
-            return match rustix::net::recv(
-                fd_of(&self.inner),
-                &mut byte[..],
-                RecvFlags::DONTWAIT | RecvFlags::PEEK,
-            ) {
-                Err(Errno::AGAIN) => Liveness::Quiet,
-                Err(Errno::INTR) => continue,
-                Ok((_, 1)) if self.is_reset() => Liveness::Closed,
-                Ok((_, 1)) => Liveness::Bytes,
-                Ok(_) | Err(_) => Liveness::Closed,
-            };
-        }
+    /// Bounds what the kernel receives for this socket while it is not read.
+    pub fn bound_receiving(&self, bytes: usize) {
+        // An error means that the peer is gone already.
+        let _ = sockopt::set_socket_recv_buffer_size(fd_of(&self.inner), bytes);
     }
 
-    /// Whether the connection has ended in both directions. While bytes wait to be read, a reset is visible only here.
-    fn is_reset(&self) -> bool {
+    /// Checks for a byte or the end, without reading it. The end is seen also behind bytes that wait to be read: a peer
+    /// that sends another byte and closes is gone.
+    pub fn peek(&self) -> Liveness {
         let fd = fd_of(&self.inner);
-        let mut look = [PollFd::new(&fd, PollFlags::empty())];
-        let ended = PollFlags::HUP | PollFlags::ERR;
-        poll(&mut look, Some(&Timespec::default())).is_ok() && look[0].revents().intersects(ended)
+        let mut look = [PollFd::new(&fd, PollFlags::IN | PollFlags::RDHUP)];
+        while poll(&mut look, Some(&Timespec::default())) == Err(Errno::INTR) {}
+        match look[0].revents() {
+            seen if seen.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) => Liveness::Closed,
+            seen if seen.contains(PollFlags::IN) => Liveness::Bytes,
+            _ => Liveness::Quiet,
+        }
     }
 
     /// Makes the close a reset, so that it does not look like an orderly end.

@@ -72,7 +72,7 @@ impl Transport {
     }
 
     /// Reads the next bytes, until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte. During the
-    /// wait the buffer owns memory only if it holds bytes.
+    /// wait the buffer owns no more memory than it holds bytes.
     ///
     /// # Errors
     /// The peer is gone, or nothing arrived in time.
@@ -83,7 +83,9 @@ impl Transport {
         deadline_ms: u64,
     ) -> Result<usize, RecvError> {
         loop {
-            into.release_if_empty();
+            if !self.may_read_on() {
+                into.park();
+            }
             self.arrival(timers, deadline_ms).await?;
             if let Some(n) = self.try_recv(into.room()).map_err(RecvError::Closed)? {
                 into.fill(n);
@@ -149,6 +151,11 @@ impl Transport {
         match self {
             Transport::Plain(socket) => socket.peek(),
         }
+    }
+
+    /// Bytes sent that the peer's kernel has not acknowledged. A transport that cannot say has none.
+    pub fn unacknowledged(&self) -> u64 {
+        self.raw().map_or(0, StreamSocket::unacknowledged)
     }
 
     /// Makes the kernel detect a peer that has vanished; see [`StreamSocket::watch_peer`].

@@ -206,7 +206,8 @@ fn an_upstreams_last_words_arrive_though_the_client_talks_into_its_end() {
         let Some(side) = ServerSide::accept(exchange) else { return };
         let mut reader = side.exchange.stream().try_clone().expect("a clone");
         thread::spawn(move || while matches!(reader.read(&mut [0; 4_096]), Ok(1..)) {});
-        let words = Frame::new(0x82, vec![5; 2_000]).plain().repeat(400);
+        // No more than the gateway's socket takes: what is still with the upstream's kernel, a reset destroys.
+        let words = Frame::new(0x82, vec![5; 2_000]).plain().repeat(80);
         side.exchange.write([words, Frame::close(4_002, "banned").plain()].concat());
         side.exchange.sleep_ms(400);
         let _ = side.exchange.stream().shutdown(Shutdown::Both);
@@ -218,7 +219,7 @@ fn an_upstreams_last_words_arrive_though_the_client_talks_into_its_end() {
         socket.send(Frame::text("and another thing"));
         thread::sleep(Duration::from_millis(10));
     }
-    for nth in 0..400 {
+    for nth in 0..80 {
         assert_eq!(socket.read().payload.len(), 2_000, "{nth}");
     }
     assert_eq!(socket.read().code(), Some(4_002));

@@ -125,6 +125,9 @@ async fn deliver(
     if sent == Sent::Partial && delivery.request.expects_continue {
         delivery.responder.send_continue().await.map_err(Failure::of_client)?;
     }
+    if sent == Sent::Whole {
+        body.park();
+    }
     let head_timeout_ms = delivery.core.snapshot.timeouts.upstream_head;
     let rest = pin!(pump(body, sink));
     let mut upload = Upload::new(rest, sent, head_timeout_ms);

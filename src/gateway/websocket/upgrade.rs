@@ -116,7 +116,8 @@ async fn ask(
     slots: Slots<'_>,
 ) -> Result<Answered, Failure> {
     let Exchange { core, client, request, response, record, .. } = exchange;
-    let (_, responder) = client.split();
+    let (mut body, responder) = client.split();
+    body.park();
     let context = core.exchange_context(responder.client());
     let mut delivery = Delivery {
         core,

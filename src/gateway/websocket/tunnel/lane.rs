@@ -92,13 +92,16 @@ impl Lane {
 
     /// Nothing is read from the source while the sink takes nothing: that is the back-pressure.
     fn after_sending(
-        &self,
+        &mut self,
         turn: &mut Turn<'_>,
         sent: io::Result<Option<usize>>,
         event: fn(Direction, usize) -> Event<'static>,
     ) -> Step {
         match sent {
-            Ok(None) => Step::Wait(Interest::Room),
+            Ok(None) => {
+                self.buffer.park();
+                Step::Wait(Interest::Room)
+            }
             Ok(Some(sent)) => {
                 turn.tell(event(self.direction, sent));
                 Step::Done

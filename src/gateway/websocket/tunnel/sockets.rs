@@ -9,7 +9,7 @@ use super::state::TunnelState;
 use crate::clock;
 use crate::gateway::core::Resources;
 use crate::gateway::websocket::TunnelMetrics;
-use crate::net::{Buffer, Pipe, StreamSocket, Timers, Transport};
+use crate::net::{Buffer, Pipe, Timers, Transport};
 use crate::telemetry::TunnelRecord;
 
 /// The sockets of one tunnel, with the core that they are on.
@@ -78,9 +78,9 @@ impl Sockets {
         pipe
     }
 
-    /// Bytes that the client's kernel has not acknowledged. A transport that cannot say has none.
+    /// Bytes that the client's kernel has not acknowledged.
     pub(super) fn unacknowledged(&self) -> u64 {
-        self.client.raw().map_or(0, StreamSocket::unacknowledged)
+        self.client.unacknowledged()
     }
 
     /// Four random bytes.

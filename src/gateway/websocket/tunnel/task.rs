@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::TokenExpiry;
 use crate::gateway::core::Resources;
 use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
+use crate::limits::TUNNEL_RECEIVE_BYTES;
 use crate::net::{NEVER, StreamSocket, Transport};
 
 /// A tunnel on this core.
@@ -65,7 +66,9 @@ async fn run(mut tunnel: Box<Tunnel>) {
 impl Tunnel {
     /// Registers both sockets with this core. Errors: the runtime's registration.
     fn new(resources: &Rc<Resources>, handover: Handover) -> io::Result<Tunnel> {
-        let client = Transport::Plain(StreamSocket::new(handover.client)?);
+        let client = StreamSocket::new(handover.client)?;
+        client.bound_receiving(TUNNEL_RECEIVE_BYTES);
+        let client = Transport::Plain(client);
         let upstream = Transport::Plain(StreamSocket::new(handover.upstream)?);
         let rules = &handover.rules;
         let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
