@@ -13,6 +13,13 @@ pub const BUFFERS_KEPT_MIN: usize = 4;
 /// not take. Over half of it: the core reads in steps of [`TIGHT_READ_BYTES`]. Over it: the connections that have
 /// waited longest for the rest of a head are closed.
 pub const HELD_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// The least that a memory budget leaves for that.
+pub const HELD_BYTES_LEAST: usize = 2 * 1024 * 1024;
+/// Memory that one client connection is planned with, its upstream connection and the kernel's part included, in bytes:
+/// half of the budget divided by this is the default of `MAX_CONNECTIONS`. An idle one takes a third.
+pub const CONNECTION_BYTES_PLANNED: u64 = 32 * 1024;
+/// The smallest memory budget that an operator may set, in bytes.
+pub const MEMORY_BUDGET_MIN: u64 = 16 * 1024 * 1024;
 /// Bytes that are read at a time while a core holds much.
 pub const TIGHT_READ_BYTES: usize = 4 * 1024;
 
@@ -153,7 +160,18 @@ pub const READS_PER_TURN: u32 = 16;
 /// Consecutive waits of a core that are ready at once. Over it: the core sleeps a moment, so that its timers run.
 pub const WAITS_AT_ONCE_MAX: u32 = 16;
 /// Pipelined requests of one connection that are served in one turn of a core. Over it: other tasks have a turn first.
-pub const REQUESTS_PER_TURN: u32 = 16;
+pub const REQUESTS_PER_TURN: u8 = 16;
+/// How long a connection may serve pipelined requests in one turn of a core, in microseconds. Over it: other tasks have
+/// a turn first. Nor is more than one served in a turn while the core is late by [`TICK_MS`].
+pub const TURN_US_MAX: u32 = 500;
+/// Connections that a full core closes at a time in favour of new ones, and that wait only for a request.
+pub const ROOM_MADE_AT_ONCE: usize = 32;
+/// How long a client over a bound of connections may take to say what it wants, in milliseconds. Over it: its connection
+/// is closed. It may ask for the health of the process; anything else is refused.
+pub const REFUSED_REQUEST_MS: u64 = 1_000;
+/// Connections over `MAX_CONNECTIONS_PER_ADDRESS` that are answered at one time. Over it: they are closed without an
+/// answer.
+pub const ADDRESS_REFUSALS_AT_ONCE: usize = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// File descriptors that a core needs in addition to its connections: ring, listener, order channel, log, connections

@@ -8,38 +8,113 @@ use crate::harness::*;
 
 const ME: &str = "/api/v1/users/me";
 
+/// Clients whose requests the origin does not answer.
+fn busy(gateway: &Gateway, origin: &Origin, count: usize) -> Vec<Client> {
+    let before = origin.heads();
+    let mut clients: Vec<Client> = (0..count).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send(Request::new("GET", ME).token("ann").bytes());
+    }
+    eventually("the requests are in flight", || origin.heads() == before + count);
+    clients
+}
+
+fn never_answers() -> Origin {
+    Origin::new(|exchange| {
+        exchange.read_request();
+        exchange.wait_closed();
+    })
+}
+
 #[test]
 fn a_connection_over_the_cap_is_told_so_and_closed() {
-    let gateway = Gateway::builder().env("MAX_CONNECTIONS", "3").start();
-    let mut clients: Vec<Client> = (0..3).map(|_| gateway.client()).collect();
-    clients.iter_mut().for_each(Client::expect_open);
-    for _ in 0..5 {
+    let origin = never_answers();
+    let gateway = Gateway::builder().everywhere(&origin).env("MAX_CONNECTIONS", "3").start();
+    let mut clients = busy(&gateway, &origin, 3);
+    for nth in 1..=5 {
         let mut over = gateway.client();
-        // The answer does not wait for a request.
-        let response = over.read_response();
+        let response = over.send(Request::new("POST", ME).token("ann").body("x").bytes()).read_response();
         assert_eq!((response.status, response.code().as_str()), (503, "overloaded"));
         assert_eq!(response.field("retry-after"), Some("1"), "{response:?}");
         assert!(response.head.lists("connection", "close"), "{response:?}");
         over.expect_closed();
+        assert_eq!(gateway.metric("connections_refused_total"), nth);
     }
-    clients.iter_mut().for_each(Client::expect_open);
+    gateway.wait_log("connections are refused");
+    assert_eq!(gateway.metric("requests_in_flight"), 3);
     drop(clients.pop());
-    eventually("a place is free again", || {
-        gateway.client().send(Request::new("GET", "/healthz").bytes()).read_response().status == 200
-    });
+    eventually("a place is free again", || gateway.get("/nothing", "ann").status == 404);
+}
+
+#[test]
+fn a_full_core_tells_its_health_and_forgets_who_says_nothing() {
+    let origin = never_answers();
+    let gateway = Gateway::builder().everywhere(&origin).env("MAX_CONNECTIONS", "2").start();
+    let _clients = busy(&gateway, &origin, 2);
+    for path in ["/healthz", "/readyz"] {
+        let mut probe = gateway.client();
+        assert_eq!(probe.send(Request::new("GET", path).bytes()).read_response().status, 200, "{path}");
+        probe.expect_closed();
+    }
+    let mut silent = gateway.client();
+    assert!(silent.read_until_gone().is_empty());
 }
 
 #[test]
 fn many_connections_over_the_cap_hold_nothing() {
-    let gateway = Gateway::builder().env("MAX_CONNECTIONS", "1").start();
-    let mut first = gateway.client();
-    first.expect_open();
+    let origin = never_answers();
+    let gateway = Gateway::builder().everywhere(&origin).env("MAX_CONNECTIONS", "1").start();
+    let first = busy(&gateway, &origin, 1);
     let fds = gateway.fd_count();
     let over: Vec<Client> = (0..300).map(|_| gateway.client()).collect();
-    // Those that are told keep their places only for a moment, the others not at all.
+    // Those that may say something keep their places only for a moment, the others not at all.
     eventually("the others are closed", || gateway.fd_count() <= fds);
-    first.expect_open();
-    drop(over);
+    assert_eq!((gateway.metric("requests_in_flight"), origin.open()), (1, 1));
+    drop((first, over));
+}
+
+#[test]
+fn one_address_took_all_connections_of_a_core() {
+    let gateway = Gateway::builder()
+        .env("MAX_CONNECTIONS", "12")
+        .without("MAX_CONNECTIONS_PER_ADDRESS")
+        .config("trusted_proxies = ['127.0.0.4']\n")
+        .start();
+    let from = |last: u8| Client::connect_from([127, 0, 0, last], gateway.public);
+    let health = Request::new("GET", "/health").bytes();
+    let mut many: Vec<Client> = (0..6).map(|_| from(2)).collect();
+    many.iter_mut().for_each(Client::expect_open);
+    for _ in 0..3 {
+        let refused = from(2).send(&health).read_response();
+        assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_connections"));
+        assert_eq!(refused.field("retry-after"), Some("10"));
+    }
+    assert_eq!(from(3).send(&health).read_response().status, 401, "another address has its own");
+    gateway.wait_log("127.0.0.2: 6");
+    drop(many);
+    // A proxy is many clients.
+    let mut proxied: Vec<Client> = (0..7).map(|_| from(4)).collect();
+    assert!(proxied.iter_mut().all(|client| client.send(&health).read_response().status == 401));
+}
+
+#[test]
+fn idle_connections_of_the_fullest_address_give_way_on_a_full_core() {
+    let gateway = Gateway::builder().env("MAX_CONNECTIONS", "8").start();
+    let from = |last: u8| Client::connect_from([127, 0, 0, last], gateway.public);
+    let mut idle: Vec<Client> = (0..6).map(|_| from(2)).collect();
+    let mut others: Vec<Client> = (0..2).map(|_| from(3)).collect();
+    let health = Request::new("GET", "/healthz").bytes();
+    for client in idle.iter_mut().chain(&mut others) {
+        assert_eq!(client.send(&health).read_response().status, 200);
+    }
+    let mut newcomer = from(4);
+    assert_eq!(newcomer.send(&health).read_response().status, 200);
+    others.push(newcomer);
+    eventually("they are gone", || gateway.metric("connections_open") == 3);
+    eventually("they are counted", || gateway.metric("connections_gave_way_total") == 6);
+    assert_eq!(gateway.metric("connections_refused_total"), 0);
+    idle.iter_mut().for_each(Client::expect_closed);
+    assert!(others.iter_mut().all(|client| client.send(&health).read_response().status == 200));
 }
 
 #[test]

@@ -50,6 +50,45 @@ fn over_the_bound_of_an_upstream_a_request_is_refused_at_once_and_told_when_to_c
 }
 
 #[test]
+fn one_address_took_all_places_of_an_upstream() {
+    let (origin, release) = held();
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("UPSTREAM_MAX_IN_FLIGHT", "4")
+        .without("MAX_REQUESTS_PER_ADDRESS")
+        .env("TRUSTED_PROXIES", "127.0.0.4")
+        .start();
+    let from = |last: u8| Client::connect_from([127, 0, 0, last], gateway.public);
+    let mut busy = Vec::new();
+    // Slow bodies count as well as slow answers.
+    let slow_body =
+        Request::new("POST", "/api/v1/messages").token("ann").field("Content-Length", "9").bytes();
+    for (nth, request) in [a_request().bytes(), slow_body].iter().enumerate() {
+        let mut client = from(2);
+        client.send(request);
+        eventually("the request is in flight", || origin.heads() == nth + 1);
+        busy.push(client);
+    }
+    let mut third = from(2);
+    let refused = third.send(a_request().bytes()).read_response();
+    assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_requests_in_flight"));
+    assert_eq!(refused.field("retry-after"), Some("1"));
+    third.expect_open();
+    // Behind a proxy the client is the one that it names; the proxy's own requests have no bound.
+    let named = |client: &str| a_request().field("X-Forwarded-For", client).bytes();
+    assert_eq!(from(4).send(named("127.0.0.2")).read_response().code(), "too_many_requests_in_flight");
+    for (nth, request) in [named("2001:db8::1"), a_request().bytes()].iter().enumerate() {
+        let mut client = from(4);
+        client.send(request);
+        eventually("another client has places of its own", || origin.heads() == nth + 3);
+        busy.push(client);
+    }
+    drop(release);
+    assert_eq!(busy.remove(0).read_response().text(), "done");
+    assert_eq!(third.send(a_request().bytes()).read_response().status, 200, "its place is free again");
+}
+
+#[test]
 fn a_client_that_goes_away_gives_its_place_back() {
     let (origin, _release) = held();
     let gateway = Gateway::builder().everywhere(&origin).env("UPSTREAM_MAX_IN_FLIGHT", "1").start();

@@ -260,24 +260,6 @@ fn one_core_is_one_core() {
 }
 
 #[test]
-fn connections_over_the_cap_are_told_so() {
-    let gateway = Gateway::builder().env("MAX_CONNECTIONS", "2").start();
-    let (mut first, mut second) = (gateway.client(), gateway.client());
-    first.expect_open();
-    second.expect_open();
-    let mut third = gateway.client();
-    // Whatever it asks: it is told before anybody reads.
-    let refused = third.send(Request::new("GET", "/healthz").bytes()).read_response();
-    assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
-    assert_eq!(refused.field("retry-after"), Some("1"));
-    third.expect_closed();
-    assert_eq!(gateway.metric("connections_refused_total"), 1);
-    drop(first);
-    eventually("there is room again", || gateway.ask(Request::new("GET", "/healthz")).status == 200);
-    second.expect_open();
-}
-
-#[test]
 fn out_of_descriptors_it_waits_says_so_and_goes_on() {
     let gateway = Gateway::builder().start();
     gateway.ask(Request::new("GET", "/healthz"));

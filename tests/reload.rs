@@ -223,13 +223,14 @@ fn evaluations(stats: &str) -> u64 {
 
 #[test]
 fn the_number_of_connections_follows() {
-    let gateway = Gateway::builder().config("max_connections = 1\n").start();
-    let mut first = gateway.client();
-    first.expect_open();
-    assert_eq!(gateway.client().read_response().code(), "overloaded");
+    let origin = echoing();
+    let gateway = Gateway::builder().everywhere(&origin).config("max_connections = 1\n").start();
+    let mut first = Socket::open(&gateway, "ann");
+    assert_eq!(gateway.get("/nothing", "ann").code(), "overloaded");
     gateway.rewrite_config("max_connections = 2\n");
     gateway.reload();
-    gateway.client().expect_open();
+    assert_eq!(gateway.get("/nothing", "ann").code(), "no_route");
+    first.expect_echo("still here");
 }
 
 #[test]

@@ -37,7 +37,11 @@ BODIES = {"16k": 16 * 1024, "1m": 1024 * 1024}
 # From the first port on: what stands behind, then the proxies, then the gateways' admin listeners.
 ORIGIN, TUNNELS, REDIS, FIRST_PROXY, FIRST_ADMIN, PORTS = 0, 1, 2, 10, 40, 70
 # The gateway in every scenario, before what the scenario says.
-GATEWAY = {"JWT_SECRET": SECRET, "BIND": "127.0.0.1", "RATE_LIMIT_STORE": "off", "ACCESS_LOG": "off"}
+GATEWAY = {
+    "JWT_SECRET": SECRET, "BIND": "127.0.0.1", "RATE_LIMIT_STORE": "off", "ACCESS_LOG": "off",
+    # Every client has one address here.
+    "MAX_CONNECTIONS_PER_ADDRESS": "0", "MAX_REQUESTS_PER_ADDRESS": "0",
+}
 
 
 @dataclass

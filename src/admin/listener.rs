@@ -10,6 +10,7 @@ use std::task::Poll;
 
 use super::pages::{Admin, Page};
 use crate::clock;
+use crate::downstream::clients::{Clients, Network, Presence};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
 use crate::downstream::{AfterAnswer, ClientStream, Next, Outcome, ResponseBody, Settings};
 use crate::http::{BodyLength, HeadPool, Method, Request};
@@ -27,13 +28,15 @@ pub async fn serve(admin: Rc<Admin>, socket: Socket) -> std::io::Result<()> {
     let listener = Listener::new(socket)?;
     let open: Rc<Cell<usize>> = Rc::default();
     let heads = Rc::<HeadPool>::default();
+    let clients = Rc::<Clients>::default();
     while await_connection(&admin, &listener).await? {
         match listener.try_accept() {
             Ok(Some((transport, peer))) if open.get() < ADMIN_CONNECTIONS_MAX => {
                 open.set(open.get() + 1);
                 let (admin, open, heads) = (admin.clone(), open.clone(), heads.clone());
+                let presence = clients.enter(Network::of(peer.ip()));
                 monoio::spawn(async move {
-                    serve_connection(&admin, &heads, transport, peer).await;
+                    serve_connection(&admin, &heads, (transport, peer), presence).await;
                     open.set(open.get() - 1);
                 });
             }
@@ -57,8 +60,13 @@ async fn await_connection(admin: &Admin, listener: &Listener) -> std::io::Result
 }
 
 /// Serves the requests of one connection.
-async fn serve_connection(admin: &Admin, heads: &Rc<HeadPool>, transport: Transport, peer: SocketAddr) {
-    let mut connection = Connection::new(&admin.io, transport, peer);
+async fn serve_connection(
+    admin: &Admin,
+    heads: &Rc<HeadPool>,
+    (transport, peer): (Transport, SocketAddr),
+    presence: Presence,
+) {
+    let mut connection = Connection::new(&admin.io, transport, peer, presence);
     while connection.first_bytes(&admin.io, &SETTINGS).await {
         let next = match connection.head(&admin.io, &SETTINGS, heads).await {
             Received::Request(heads, head) => {

@@ -18,7 +18,8 @@ pub struct UpstreamUrl {
 impl UpstreamUrl {
     /// The upstream of this name at this URL.
     pub(super) fn named(self, name: &str) -> Upstream {
-        Upstream { name: name.to_owned(), address: self.address, authority: self.authority }
+        let UpstreamUrl { address, authority } = self;
+        Upstream { name: name.to_owned(), address, authority, connection_reuse: true }
     }
 }
 

@@ -91,7 +91,9 @@ fn config(layers: &mut Layers) -> Config {
         listen,
         admin_addr,
         cores: layers.value(&process::CORES),
+        memory_budget: layers.option(&process::MEMORY_BUDGET),
         connections_max: layers.option(&process::MAX_CONNECTIONS),
+        connections_per_address_max: layers.option(&clients::MAX_CONNECTIONS_PER_ADDRESS),
         io_driver: process::driver(layers),
         jwt: tokens::jwt(layers),
         rate_limit,
@@ -132,6 +134,7 @@ fn sizes(layers: &mut Layers) -> Sizes {
         fields: layers.value(&clients::HEAD_MAX_FIELDS),
         body_bytes: layers.value(&clients::BODY_MAX_BYTES),
         body_rate_min: layers.value(&clients::BODY_MIN_RATE),
+        requests_per_address: layers.option(&clients::MAX_REQUESTS_PER_ADDRESS),
         upstream_idle: layers.value(&upstreams::UPSTREAM_IDLE_CONNECTIONS),
         upstream_in_flight: layers.value(&upstreams::UPSTREAM_MAX_IN_FLIGHT),
     }

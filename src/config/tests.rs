@@ -61,6 +61,7 @@ fn has_the_defaults_of_the_documentation() {
         fields: limits::FIELDS_MAX,
         body_bytes: limits::BODY_BYTES_DEFAULT,
         body_rate_min: 1024,
+        requests_per_address: None,
         upstream_idle: limits::UPSTREAM_IDLE_DEFAULT,
         upstream_in_flight: limits::UPSTREAM_IN_FLIGHT_DEFAULT,
     };

@@ -35,6 +35,9 @@ struct Setting {
 pub struct WrittenUpstream {
     /// Where it listens: `http://host:port` or `http+unix://%2Fpath`.
     pub url: String,
+    /// Whether its connections carry more than one request.
+    #[serde(default, deserialize_with = "scalar")]
+    pub connection_reuse: Option<String>,
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
+use super::clients::{Presence, Waits};
 use super::settings::Settings;
 use crate::clock;
 use crate::http::{HeadPool, LentHeads, Method, ProtocolError};
 use crate::http1::{HeadScan, RequestHead};
-use crate::limits::{DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN};
+use crate::limits::{
+    DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN, TICK_MS, TURN_US_MAX,
+};
 use crate::net::{Buffer, Io, RecvError, Transport};
 
 /// A client's connection.
@@ -17,9 +20,13 @@ pub struct Connection {
     pub(super) peer: SocketAddr,
     /// What has arrived and was not used: the rest of a body, the next request.
     pub(super) buffer: Buffer,
+    /// The connection among the others of its client.
+    pub(super) presence: Presence,
     phase: Phase,
     /// Requests since the last turn for every other task that were here before they were waited for.
-    pipelined: u32,
+    pipelined: u8,
+    /// When the first of them came, on the precise clock; the low bits of it.
+    pipelined_since_us: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,8 +58,17 @@ pub enum HeadFailure {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(io: &Io, transport: Transport, peer: SocketAddr) -> Connection {
-        Connection { transport, peer, buffer: io.buffers.buffer(), phase: Phase::Fresh, pipelined: 0 }
+    pub fn new(io: &Io, transport: Transport, peer: SocketAddr, presence: Presence) -> Connection {
+        let buffer = io.buffers.buffer();
+        Connection {
+            transport,
+            peer,
+            buffer,
+            presence,
+            phase: Phase::Fresh,
+            pipelined: 0,
+            pipelined_since_us: 0,
+        }
     }
 
     /// Waits for the first bytes of the next head, without a buffer until they are there. False: they will not come.
@@ -63,8 +79,7 @@ impl Connection {
         };
         let mut deadline = clock::now_ms() + patience_ms;
         if !self.buffer.is_empty() {
-            self.pipelined = (self.pipelined + 1) % REQUESTS_PER_TURN;
-            if self.pipelined != 0 {
+            if self.may_go_on(io) {
                 return true;
             }
             // Every other task has a turn before the poll completes.
@@ -75,18 +90,37 @@ impl Connection {
             if io.is_draining() {
                 deadline = deadline.min(clock::now_ms() + self.drain_grace_ms(io));
             }
-            let waited = io.until_drain(deadline, pin!(self.transport.readable())).await;
+            let readable = pin!(self.transport.readable());
+            let readable = pin!(self.presence.unless_told_to_leave(Waits::Request, readable));
+            let waited = io.until_drain(deadline, readable).await;
             // Looked at in any case: what has arrived before the end of the wait is served.
             match self.transport.try_recv(self.buffer.room()) {
                 Ok(Some(0)) | Err(_) => return false,
                 Ok(Some(n)) => {
                     self.buffer.fill(n);
+                    self.pipelined = 0;
                     return true;
                 }
-                Ok(None) if matches!(waited, Err(_) | Ok(Some(Err(_)))) => return false,
+                Ok(None) if matches!(waited, Err(_) | Ok(Some(None | Some(Err(_))))) => return false,
                 Ok(None) => self.buffer.release_if_empty(),
             }
         }
+    }
+
+    /// Whether one more request that is here already may be served before every other task has a turn: a few in a row,
+    /// for a bounded time, and none while the core is late.
+    fn may_go_on(&mut self, io: &Io) -> bool {
+        if self.pipelined == 0 {
+            self.pipelined_since_us = clock::now_us() as u32;
+        }
+        self.pipelined += 1;
+        let may = self.pipelined < REQUESTS_PER_TURN
+            && io.timers.late_by_ms(clock::now_ms()) < TICK_MS
+            && (clock::now_us() as u32).wrapping_sub(self.pipelined_since_us) < TURN_US_MAX;
+        if !may {
+            self.pipelined = 0;
+        }
+        may
     }
 
     /// How long an idle connection may take for a request while the core drains. A client that has just connected may
@@ -101,7 +135,9 @@ impl Connection {
     /// Waits for the rest of a head, the beginning of which is in the buffer.
     pub async fn head(&mut self, io: &Io, settings: &Settings, heads: &Rc<HeadPool>) -> Received {
         self.phase = Phase::Used;
-        let deadline = clock::now_ms() + settings.request_head_ms;
+        let now_ms = clock::now_ms();
+        let deadline = now_ms + settings.request_head_ms;
+        self.presence.awaits_head_since(now_ms);
         let mut scan = HeadScan::default();
         let failure = loop {
             match scan.advance(self.buffer.filled(), &settings.head_limits) {
@@ -109,10 +145,14 @@ impl Connection {
                 Ok(None) => {}
                 Err(error) => break HeadFailure::Protocol(error),
             }
-            match self.transport.recv(&mut self.buffer, &io.timers, deadline).await {
-                Ok(0) | Err(RecvError::Closed(_)) => return Received::Nothing,
-                Ok(_) => {}
-                Err(RecvError::TimedOut) => break HeadFailure::TimedOut,
+            if io.buffers.is_over() {
+                self.presence.relieve();
+            }
+            let more = pin!(self.transport.recv(&mut self.buffer, &io.timers, deadline));
+            match self.presence.unless_told_to_leave(Waits::Head, more).await {
+                Some(Ok(1..)) => {}
+                Some(Ok(0) | Err(RecvError::Closed(_))) | None => return Received::Nothing,
+                Some(Err(RecvError::TimedOut)) => break HeadFailure::TimedOut,
             }
         };
         self.refused(heads.take(), failure)

@@ -2,6 +2,7 @@
 //! exchange means for its connection.
 
 pub mod client_address;
+pub mod clients;
 mod future_pool;
 pub mod h1;
 mod outcome;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use super::clients::Place;
 use super::h1::Connection;
 use super::outcome::{Next, Outcome};
 use super::responder::{H1Responder, Responder};
@@ -74,6 +75,12 @@ impl<'c> ClientStream<'c> {
     pub fn peer(&self) -> SocketAddr {
         let ClientStream::H1(stream) = self;
         stream.connection.peer
+    }
+
+    /// Whose connection it is.
+    pub fn client(&self) -> Place {
+        let ClientStream::H1(stream) = self;
+        stream.connection.presence.client()
     }
 
     /// Bytes of the request's body so far.

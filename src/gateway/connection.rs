@@ -4,15 +4,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::downstream::clients::Network;
 use crate::downstream::h1::{Connection, HeadFailure, Received};
-use crate::downstream::{FuturePool, Next, Outcome};
+use crate::downstream::{FuturePool, Next, Outcome, Settings};
 use crate::gateway::answer::failure::Failure;
-use crate::gateway::answer::reply;
-use crate::gateway::core::{ActiveCore, Core};
+use crate::gateway::answer::{local, reply};
+use crate::gateway::core::{ActiveCore, Core, Resources};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
 use crate::http1::RequestHead;
+use crate::limits::REFUSED_REQUEST_MS;
 use crate::net::Transport;
 
 /// A function that serves the client connections of one core, each from its first byte to its close. The acceptor has
@@ -20,8 +22,36 @@ use crate::net::Transport;
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr) {
     let pool = FuturePool::new(turn);
     move |transport, peer| {
-        let connection = Box::new(Connection::new(&active.core().resources.io, transport, peer));
+        let connection = connection(&active.core(), transport, peer);
         monoio::spawn(serve(active.clone(), pool.clone(), connection));
+    }
+}
+
+fn connection(core: &Core, transport: Transport, peer: SocketAddr) -> Box<Connection> {
+    let Resources { io, clients, .. } = &*core.resources;
+    Box::new(Connection::new(io, transport, peer, clients.enter(Network::of(peer.ip()))))
+}
+
+/// Serves one request of a connection over a bound, and closes the connection: what asks for the health of the process
+/// learns it, because a full gateway is not a dead one. Anything else is refused with `refusal`.
+pub async fn turn_away(core: Rc<Core>, transport: Transport, peer: SocketAddr, refusal: Failure) {
+    let Core { resources, snapshot } = &*core;
+    let mut connection = connection(&core, transport, peer);
+    let settings = Settings { request_head_ms: REFUSED_REQUEST_MS, ..snapshot.downstream };
+    if !connection.first_bytes(&resources.io, &settings).await {
+        return;
+    }
+    let received = connection.head(&resources.io, &settings, &resources.heads).await;
+    let (Received::Request(mut heads, _) | Received::Refused(mut heads, _)) = received else { return };
+    // The default head is one of a connection that closes.
+    let mut exchange = Exchange::h1(&core, &mut connection, RequestHead::default(), &mut heads);
+    let outcome: ExchangeOutcome = match local::probe(exchange.request) {
+        Some(probe) => local::answer(&mut exchange, &probe).await,
+        None => reply::refuse(&mut exchange, refusal).await,
+    };
+    exchange.finish();
+    if matches!(outcome, Outcome::Complete) {
+        connection.linger(&resources.io).await;
     }
 }
 

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use crate::downstream::client_address::client_address;
+use crate::downstream::clients::{Network, RequestSlot};
 use crate::downstream::h1::Connection;
 use crate::downstream::{ClientStream, Outcome};
+use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::record::Record;
@@ -60,6 +62,24 @@ impl<'c> Exchange<'c> {
     /// The address of the connection's other end.
     pub fn peer(&self) -> IpAddr {
         self.client.peer().ip().to_canonical()
+    }
+
+    /// A place among the requests that the client may have in flight. A trusted proxy that names no client may have any
+    /// number.
+    ///
+    /// # Errors
+    /// The client has as many as allowed.
+    pub fn request_slot(&self) -> Result<RequestSlot<'c>, Failure> {
+        let (clients, max) =
+            (&self.core.resources.clients, self.core.snapshot.config.requests_per_address_max());
+        let slot = match self.is_peer_trusted {
+            true if self.record.client == self.peer() => {
+                clients.begin_request_at(self.client.client(), usize::MAX)
+            }
+            true => clients.begin_request(Network::of(self.record.client), max),
+            false => clients.begin_request_at(self.client.client(), max),
+        };
+        slot.ok_or(Failure::TooManyRequests)
     }
 
     /// The exchange is over: counted and logged.

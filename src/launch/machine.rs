@@ -4,8 +4,10 @@ use core_affinity::CoreId;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::error::LaunchError;
+use super::memory;
 use crate::config::CoreChoice;
-use crate::limits::FDS_RESERVED;
+use crate::gateway::core::Room;
+use crate::limits::{CONNECTION_BYTES_PLANNED, FDS_RESERVED, HELD_BYTES_DEFAULT, HELD_BYTES_LEAST};
 
 /// Selects the configured CPUs from those that the process may use (affinity mask, cpuset).
 pub(super) fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchError> {
@@ -31,9 +33,22 @@ pub(super) fn choose_cpus(choice: &CoreChoice) -> Result<Vec<CoreId>, LaunchErro
     }
 }
 
-/// Returns the maximum number of client connections of each core. After a reserve, half of the file descriptors are
-/// for clients and half for upstreams. Raises the soft limit of open files to the hard limit.
-pub(super) fn connections_room(cores: usize) -> usize {
+/// What each core may hold. `memory`: the budget of the process, in bytes.
+pub(super) fn room(cores: usize, memory: u64) -> Room {
+    let share = memory / cores as u64;
+    let held = (share / HELD_PART).clamp(HELD_BYTES_LEAST as u64, HELD_BYTES_DEFAULT as u64);
+    let by_memory = (share / CONNECTIONS_PART / CONNECTION_BYTES_PLANNED).max(1) as usize;
+    Room { connections: connections_by_files(cores).min(by_memory), held_bytes: held as usize }
+}
+
+/// The memory budget of the process, in bytes: as configured, else what the control group or the machine has.
+pub(super) fn memory_budget(configured: Option<u64>) -> u64 {
+    configured.or_else(memory::available).unwrap_or(u64::MAX)
+}
+
+/// Returns the number of client connections of each core that there are file descriptors for. After a reserve, half of
+/// the file descriptors are for clients and half for upstreams. Raises the soft limit of open files to the hard limit.
+fn connections_by_files(cores: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // The soft limit protects programs that use select(2). The gateway does not use select(2).
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -44,3 +59,23 @@ pub(super) fn connections_room(cores: usize) -> usize {
 
 /// Assumed limit of open files if getrlimit(2) reports none.
 const FILES_ASSUMED: u64 = 1024;
+
+/// One part in so many of a core's memory is for connections.
+const CONNECTIONS_PART: u64 = 2;
+/// One part in so many of a core's memory is for buffers of slow peers.
+const HELD_PART: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_bounds_connections_and_buffers() {
+        let small = room(2, 256 << 20);
+        assert_eq!((small.connections.min(2_048), small.held_bytes), (small.connections, 16 << 20));
+        let large = room(2, u64::MAX);
+        assert_eq!(large.held_bytes, HELD_BYTES_DEFAULT);
+        assert_eq!(large.connections, connections_by_files(2));
+        assert_eq!(room(8, 1), Room { connections: 1, held_bytes: HELD_BYTES_LEAST });
+    }
+}

@@ -4,6 +4,7 @@
 mod core_thread;
 mod error;
 mod machine;
+mod memory;
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +19,7 @@ use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
 use crate::control::{OrderSender, Target, mailbox};
 use crate::gateway::core::readiness::Readiness;
-use crate::gateway::core::{Metrics, Prepared, Replacement};
+use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::Tunnels;
 use crate::limit::Store;
@@ -29,7 +30,7 @@ use crate::worker::{Assignment, redis};
 
 pub use error::LaunchError;
 
-use machine::{choose_cpus, connections_room};
+use machine::{choose_cpus, memory_budget};
 
 /// Starts all threads. The cores do not accept connections yet. `load` reads the configuration again for a reload.
 /// `inherited` contains the descriptors from a service manager or predecessor process.
@@ -51,7 +52,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         first: Replacement::first(config.clone(), routes, Arc::new(Keys::new(&config.jwt))),
         readiness: Arc::default(),
         store: Store::new(&config.rate_limit),
-        connections_room: connections_room(cpus.len()),
+        room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
     };
     let (cores, order_senders) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared)?;
     let Shared { readiness, store, .. } = shared;
@@ -90,7 +91,7 @@ struct Shared {
     first: Replacement,
     readiness: Arc<Readiness>,
     store: Store,
-    connections_room: usize,
+    room: Room,
 }
 
 /// Starts the thread of every core. Each core gets the sockets at its index.
@@ -114,7 +115,7 @@ fn start_cores(
             readiness: shared.readiness.clone(),
             tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), user_slots.clone()),
             store: shared.store.clone(),
-            connections_room: shared.connections_room,
+            room: shared.room,
         };
         let assignment = Assignment { prepared, first: shared.first.clone(), sockets, orders };
         let (thread, driver) = core_thread::start(index, cpu, assignment, shared.first.config.io_driver)?;

@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::clock;
-use crate::limits::WAITS_AT_ONCE_MAX;
+use crate::limits::{TICK_MS, WAITS_AT_ONCE_MAX};
 
 /// A deadline that never comes.
 pub const NEVER: u64 = u64::MAX;
@@ -28,12 +28,14 @@ pub struct Timers {
     earliest_ms: Cell<u64>,
     /// Consecutive waits of all tasks of the core that were ready at once.
     at_once: Cell<u32>,
+    /// When the next tick is due. 0: the first one has not come.
+    due_ms: Cell<u64>,
 }
 
 impl Timers {
     /// A table without deadlines.
     pub fn new() -> Timers {
-        Timers { slots: RefCell::default(), earliest_ms: Cell::new(NEVER), at_once: Cell::new(0) }
+        Timers { earliest_ms: Cell::new(NEVER), ..Timers::default() }
     }
 
     /// Waits for `future` until the coarse clock ([`clock::now_ms`]) shows `at_ms`. The caller pins the
@@ -86,6 +88,7 @@ impl Timers {
 
     /// Wakes every wait whose deadline has passed.
     pub fn tick(&self, now_ms: u64) {
+        self.due_ms.set(now_ms + TICK_MS);
         if now_ms < self.earliest_ms.get() {
             return;
         }
@@ -99,6 +102,14 @@ impl Timers {
             }
         }
         self.earliest_ms.set(earliest);
+    }
+
+    /// How late the core is: how long the next tick is overdue, because the tasks of this turn take so long.
+    pub fn late_by_ms(&self, now_ms: u64) -> u64 {
+        match self.due_ms.get() {
+            0 => 0,
+            due_ms => now_ms.saturating_sub(due_ms),
+        }
     }
 
     /// Wakes every wait, so that each checks its conditions again. Used when the core begins to drain.

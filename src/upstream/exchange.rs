@@ -110,6 +110,13 @@ impl ResponseReader<'_> {
         }
     }
 
+    /// The upstream has sent more than the response.
+    pub fn has_surplus(&self) -> bool {
+        match self {
+            ResponseReader::H1(reader) => reader.has_surplus(),
+        }
+    }
+
     /// The response is complete, and the upstream lets the connection carry another exchange.
     pub fn is_reusable(&self) -> bool {
         match self {

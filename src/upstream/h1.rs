@@ -121,6 +121,11 @@ impl<'r> H1ResponseReader<'r> {
         &self.buffer.filled()[self.head_length..]
     }
 
+    /// There are bytes behind the end of the response.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.body.is_complete() && !self.buffer.is_empty()
+    }
+
     /// Bytes behind the end of a response mean a broken upstream: such a connection is never used again.
     pub(super) fn is_reusable(&self) -> bool {
         self.body.is_complete()

@@ -80,6 +80,11 @@ impl<'u> Lease<'u> {
         }
     }
 
+    /// The upstream has sent more than the response.
+    pub fn distrust(self) {
+        self.pool.distrust();
+    }
+
     /// The exchange is complete in both directions: the next one may use the connection.
     pub fn give_back(self) {
         self.pool.put(self.connection);

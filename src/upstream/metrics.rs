@@ -13,6 +13,8 @@ crate::metric_group! {
         counter retries = "upstream_retries";
         /// Upstream responses that broke the protocol.
         counter protocol_errors = "upstream_protocol_errors";
+        /// Times that an upstream sent more than the answer to a request: each closes its idle connections.
+        counter surplus_answers = "upstream_surplus_answers";
         /// Requests answered 503 because too many were in flight to their upstream.
         counter overloads = "upstream_overloads";
         /// Idle connections in the upstream pools now.

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::member::Member;
 use super::metrics::UpstreamMetrics;
 use crate::clock;
@@ -21,6 +23,9 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Idle>>,
     idle_max: Cell<usize>,
     keep_alive_ms: Cell<u64>,
+    upstream: Box<str>,
+    /// When a surplus answer was last logged.
+    warned_ms: Cell<Option<u64>>,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -34,18 +39,30 @@ impl Idle {
         now_ms.saturating_sub(self.since_ms)
     }
 
-    /// Open, and nothing has arrived: bytes on an idle connection answer nothing that was asked, and the next request
-    /// would take them for its answer. The look is a system call, some 1.5 % of a small request. Left out for a moment
-    /// after the last exchange, it let a surplus answer that came a moment late reach another client every time.
-    fn is_quiet(&self) -> bool {
-        self.connection.transport.liveness() == Liveness::Quiet
+    /// Whether the connection is open, and nothing has arrived: bytes on an idle connection answer nothing that was
+    /// asked, and the next request would take them for its answer. The look is a system call, some 1.5 % of a small
+    /// request. Left out for a moment after the last exchange, it let a surplus answer that came a moment late reach
+    /// another client every time. One that comes even later cannot be told from an answer: HTTP/1.1 has no way to.
+    fn liveness(&self) -> Liveness {
+        self.connection.transport.liveness()
     }
 }
 
 impl Pool {
-    pub(super) fn new(idle_max: usize, keep_alive: Duration, metrics: Arc<UpstreamMetrics>) -> Pool {
-        let pool =
-            Pool { idle: RefCell::default(), idle_max: Cell::new(0), keep_alive_ms: Cell::new(0), metrics };
+    pub(super) fn new(
+        upstream: &str,
+        idle_max: usize,
+        keep_alive: Duration,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Pool {
+        let pool = Pool {
+            idle: RefCell::default(),
+            idle_max: Cell::new(0),
+            keep_alive_ms: Cell::new(0),
+            upstream: upstream.into(),
+            warned_ms: Cell::new(None),
+            metrics,
+        };
         pool.adjust(idle_max, keep_alive);
         pool
     }
@@ -61,9 +78,29 @@ impl Pool {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             self.metrics.idle.subtract(1);
-            if idle.idle_ms(now_ms) < self.keep_alive_ms.get() && idle.is_quiet() {
-                return Some(idle.connection);
+            match idle.liveness() {
+                Liveness::Quiet if idle.idle_ms(now_ms) < self.keep_alive_ms.get() => {
+                    return Some(idle.connection);
+                }
+                Liveness::Bytes => self.distrust(),
+                Liveness::Quiet | Liveness::Closed => {}
             }
+        }
+    }
+
+    /// The upstream has sent more than one answer to a request. What it has done once it may do again at any time:
+    /// every idle connection is closed, since another surplus answer may be on its way.
+    pub(super) fn distrust(&self) {
+        self.metrics.surplus_answers.add(1);
+        self.clear();
+        let now_ms = clock::now_ms();
+        if self.warned_ms.get().is_none_or(|warned_ms| now_ms - warned_ms >= WARNING_INTERVAL_MS) {
+            self.warned_ms.set(Some(now_ms));
+            let upstream = &*self.upstream;
+            warn!(
+                upstream,
+                "the upstream sends more than it was asked for; connection_reuse = false protects clients"
+            );
         }
     }
 
@@ -87,8 +124,17 @@ impl Pool {
         let before = idle.len();
         let over = before.saturating_sub(self.idle_max.get());
         idle.drain(..over);
-        idle.retain(|idle| idle.idle_ms(now_ms) < self.keep_alive_ms.get() && idle.is_quiet());
+        let mut has_surplus = false;
+        idle.retain(|idle| {
+            let liveness = idle.liveness();
+            has_surplus |= liveness == Liveness::Bytes;
+            liveness == Liveness::Quiet && idle.idle_ms(now_ms) < self.keep_alive_ms.get()
+        });
         self.metrics.idle.subtract((before - idle.len()) as u64);
+        drop(idle);
+        if has_surplus {
+            self.distrust();
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -96,3 +142,6 @@ impl Pool {
         self.metrics.idle.subtract(closed as u64);
     }
 }
+
+/// Interval between two log lines about surplus answers, in milliseconds.
+const WARNING_INTERVAL_MS: u64 = 60_000;

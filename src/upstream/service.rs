@@ -19,6 +19,8 @@ use crate::net::{self, ConnectError, Endpoint, Timers};
 pub struct Upstream {
     /// Its name in routes, logs and metrics.
     pub name: Rc<str>,
+    /// Whether a connection carries more than one request.
+    is_reusing: bool,
     /// What it gets as `Host`.
     pub authority: Box<[u8]>,
     members: RefCell<Rc<[Rc<Member>]>>,
@@ -41,13 +43,15 @@ pub enum LeaseError {
 impl Upstream {
     /// An upstream without members: until [`Upstream::replace_endpoints`] it is unreachable.
     pub fn new(written: &config::Upstream, config: &Config, metrics: Arc<UpstreamMetrics>) -> Upstream {
-        let (idle_max, keep_alive) = (config.sizes.upstream_idle, config.timeouts.upstream_keep_alive);
+        let keep_alive = config.timeouts.upstream_keep_alive;
+        let idle_max = idle_max(written.connection_reuse, config);
         Upstream {
+            is_reusing: written.connection_reuse,
             name: written.name.as_str().into(),
             authority: written.authority.as_bytes().into(),
             members: RefCell::new(Rc::new([])),
             balance: Balance::default(),
-            pool: Pool::new(idle_max, keep_alive, metrics.clone()),
+            pool: Pool::new(&written.name, idle_max, keep_alive, metrics.clone()),
             slots: UpstreamSlots::new(config.sizes.upstream_in_flight),
             connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
             metrics,
@@ -56,7 +60,7 @@ impl Upstream {
 
     /// Takes over the bounds and timeouts of a new configuration, in which the upstream itself is the same.
     pub fn adjust(&self, config: &Config) {
-        self.pool.adjust(config.sizes.upstream_idle, config.timeouts.upstream_keep_alive);
+        self.pool.adjust(idle_max(self.is_reusing, config), config.timeouts.upstream_keep_alive);
         self.slots.set_max(config.sizes.upstream_in_flight);
         self.connect_timeout_ms.set(config.timeouts.upstream_connect.as_millis() as u64);
     }
@@ -148,6 +152,11 @@ impl Upstream {
     pub fn close_idle(&self) {
         self.pool.clear();
     }
+}
+
+/// The idle connections that are kept.
+fn idle_max(is_reusing: bool, config: &Config) -> usize {
+    if is_reusing { config.sizes.upstream_idle } else { 0 }
 }
 
 #[cfg(test)]

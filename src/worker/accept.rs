@@ -1,7 +1,7 @@
 //! Accepts connections from a core's listener.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -9,11 +9,12 @@ use tracing::warn;
 
 use crate::clock;
 use crate::control::ListenerDrain;
-use crate::gateway::answer::reply;
-use crate::gateway::core::ActiveCore;
-use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use crate::downstream::clients::Network;
+use crate::gateway::core::{ActiveCore, Core};
+use crate::limits::{ACCEPTS_PER_TURN, ROOM_MADE_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Transport};
+use crate::worker::refusals::{Refusal, Refusals};
 
 /// Accepts connections until the core drains. If the drain hands the socket over, accepting stops immediately.
 /// Otherwise new SYNs are dropped, the connections in the accept queue are accepted, and then the socket is closed.
@@ -26,7 +27,7 @@ pub async fn accept(
 ) {
     let connections = active.core().resources.metrics.connections.clone();
     connections.listening.add(1);
-    let acceptor = Acceptor { active, serve, refusals: Rc::default() };
+    let acceptor = Acceptor { active, serve, refusals: Refusals::default() };
     let mut exhaustion = ExhaustionLog::default();
     let mut closes_at_ms = NEVER;
     loop {
@@ -65,8 +66,7 @@ struct Acceptor<S> {
     active: Rc<ActiveCore>,
     /// Serves an accepted connection.
     serve: Rc<S>,
-    /// Number of connections that are currently being answered with 503 `overloaded`.
-    refusals: Rc<Cell<usize>>,
+    refusals: Refusals,
 }
 
 /// The result of accepting the connections in the accept queue.
@@ -96,23 +96,28 @@ impl<S: Fn(Transport, SocketAddr)> Acceptor<S> {
 
     fn admit(&self, stream: Transport, peer: SocketAddr) {
         let core = self.active.core();
-        let connections = &core.resources.metrics.connections;
-        connections.accepted.add(1);
-        if connections.open.get() < core.connections_max() as u64 {
-            connections.open.add(1);
-            (self.serve)(stream, peer);
-            return;
-        }
-        connections.refused.add(1);
-        if self.refusals.get() < REFUSALS_AT_ONCE {
-            self.refusals.set(self.refusals.get() + 1);
-            let (core, refusals) = (core.clone(), self.refusals.clone());
-            monoio::spawn(async move {
-                reply::overloaded(&core, stream, peer).await;
-                refusals.set(refusals.get() - 1);
-            });
+        core.resources.metrics.connections.accepted.add(1);
+        match admission(&core, peer.ip()) {
+            Ok(()) => {
+                core.resources.metrics.connections.open.add(1);
+                (self.serve)(stream, peer);
+            }
+            Err(refusal) => self.refusals.refuse(core, stream, peer, refusal),
         }
     }
+}
+
+/// Whether a client may have another connection. On a full core, connections that only wait give way to it.
+fn admission(core: &Core, peer: IpAddr) -> Result<(), Refusal> {
+    let (clients, metrics) = (&core.resources.clients, &core.resources.metrics.connections);
+    let is_trusted =
+        || core.snapshot.config.trusted_proxies.iter().any(|net| net.contains(&peer.to_canonical()));
+    if clients.connections(Network::of(peer)) >= core.connections_per_address_max() && !is_trusted() {
+        return Err(Refusal::Address);
+    }
+    let staying = metrics.open.get().saturating_sub(clients.leaving() as u64);
+    let has_room = staying < core.connections_max() as u64 || clients.make_room(ROOM_MADE_AT_ONCE) > 0;
+    if has_room { Ok(()) } else { Err(Refusal::Full) }
 }
 
 /// Logs failures to accept for lack of resources, at most once a minute.

@@ -1,6 +1,7 @@
 //! The main loop of a core: it accepts connections, ticks and executes the orders of the control thread.
 
 pub mod accept;
+mod refusals;
 pub mod redis;
 
 use std::cell::Cell;
@@ -119,12 +120,15 @@ async fn tick(active: Rc<ActiveCore>) {
         let (core, now_ms) = (active.core(), clock::now_ms());
         core.resources.io.timers.tick(now_ms);
         core.resources.metrics.core.ticks.add(1);
+        core.resources.metrics.core.held_bytes.set(core.resources.io.buffers.held() as u64);
+        core.resources.metrics.connections.gave_way.add(core.resources.clients.take_gave_way());
         if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {
             flushed_ms = now_ms;
             core.resources.flush_access_log();
         }
         if now_ms - swept_ms >= SWEEP_MS {
             swept_ms = now_ms;
+            core.resources.io.buffers.tidy();
             core.snapshot.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms));
         }
     }

@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use socket2::{Domain, Socket, Type};
+
 use super::message::{Body, Framing, Head, Wire};
 use super::{PATIENCE, show, token};
 
@@ -16,6 +18,14 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway accepts connections");
         Client { wire: Wire::new(stream) }
+    }
+
+    /// A client with this address, which must be one of the loopback network.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("an address of this host");
+        socket.connect(&address.into()).expect("the gateway listens");
+        Client { wire: Wire::new(socket.into()) }
     }
 
     /// Sends as much as the peer takes: one that refuses early may stop reading, and its answer is what counts.

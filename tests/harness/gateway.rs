@@ -38,7 +38,8 @@ enum Stdout {
 }
 
 impl Gateway {
-    /// One core, no limits, no access log, upstreams where nobody listens; then as the test wants.
+    /// One core, no limits (all clients have one address), no access log, upstreams where nobody listens; then as the
+    /// test wants.
     pub fn builder() -> Builder {
         let mut builder = Builder {
             env: Vec::new(),
@@ -51,6 +52,9 @@ impl Gateway {
         let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
         for (name, value) in names.into_iter().zip(values) {
             builder = builder.env(name, value);
+        }
+        for name in ["MAX_CONNECTIONS_PER_ADDRESS", "MAX_REQUESTS_PER_ADDRESS"] {
+            builder = builder.env(name, "0");
         }
         for service in SERVICES {
             builder = builder.upstream_url(service, &format!("http://{NOBODY}"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::key::{InFile, Key, OnReload, Section, Shown};
+use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
 use crate::config::value::{
     DAY, TICK, buffer_size, count, duration, show_bytes, show_duration, show_size, size,
@@ -22,6 +22,8 @@ pub const SECTION: Section = Section {
         &HEAD_MAX_BYTES,
         &HEAD_MAX_FIELDS,
         &REQUEST_LINE_MAX_BYTES,
+        &MAX_CONNECTIONS_PER_ADDRESS,
+        &MAX_REQUESTS_PER_ADDRESS,
     ],
 };
 
@@ -137,6 +139,38 @@ pub const REQUEST_LINE_MAX_BYTES: Key<usize> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const MAX_CONNECTIONS_PER_ADDRESS: Key<usize, NoDefault> = Key {
+    env: "MAX_CONNECTIONS_PER_ADDRESS",
+    flag: "max-connections-per-address",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "0 to 16777216",
+    help: "Connections of one client address per core; 0: no bound; unset: half of MAX_CONNECTIONS",
+    more: "An IPv6 /64 is one address. Over it: 429. Peers of `TRUSTED_PROXIES` are exempt.",
+    parse: |text| count(text, 0, HELD_MAX),
+    shown: Shown::Value(|config| {
+        show_held(config.connections_per_address_max, "half of the core's connections")
+    }),
+    on_reload: OnReload::Takes,
+};
+
+pub const MAX_REQUESTS_PER_ADDRESS: Key<usize, NoDefault> = Key {
+    env: "MAX_REQUESTS_PER_ADDRESS",
+    flag: "max-requests-per-address",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "0 to 16777216",
+    help: "Requests of one client address in flight per core; 0: no bound; unset: half of UPSTREAM_MAX_IN_FLIGHT",
+    more: "An IPv6 /64 is one address. Over it: 429. Behind `TRUSTED_PROXIES` the client is the one that they name.",
+    parse: |text| count(text, 0, HELD_MAX),
+    shown: Shown::Value(|config| {
+        show_held(config.sizes.requests_per_address, "half of UPSTREAM_MAX_IN_FLIGHT")
+    }),
+    on_reload: OnReload::Takes,
+};
+
 /// The sizes of a head and of a request line, in bytes. The line fits the head.
 pub(crate) fn head_sizes(layers: &mut Layers) -> (usize, usize) {
     let head = layers.value(&HEAD_MAX_BYTES);
@@ -165,6 +199,17 @@ const REQUEST_LINE_BYTES_MIN: usize = 128;
 /// The highest rate that an operator may demand of a body, in bytes per second.
 const BODY_RATE_MAX: u64 = 1 << 30;
 
+fn show_held(max: Option<usize>, unset: &str) -> String {
+    match max {
+        None => unset.to_owned(),
+        Some(0) => "no bound".to_owned(),
+        Some(max) => format!("{max} per core"),
+    }
+}
+
+/// The largest bound of what one address holds.
+const HELD_MAX: usize = 1 << 24;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +228,8 @@ mod tests {
                 (&HEAD_MAX_BYTES, "16KiB", "HEAD_MAX_BYTES 16KiB"),
                 (&HEAD_MAX_FIELDS, "50", "HEAD_MAX_FIELDS 50 fields"),
                 (&REQUEST_LINE_MAX_BYTES, "4000", "REQUEST_LINE_MAX_BYTES 4000 bytes"),
+                (&MAX_CONNECTIONS_PER_ADDRESS, "7", "MAX_CONNECTIONS_PER_ADDRESS 7 per core"),
+                (&MAX_REQUESTS_PER_ADDRESS, "0", "MAX_REQUESTS_PER_ADDRESS no bound"),
             ],
         );
     }
@@ -198,6 +245,8 @@ mod tests {
             (&HEAD_MAX_BYTES, "33KiB"),
             (&HEAD_MAX_FIELDS, "101"),
             (&REQUEST_LINE_MAX_BYTES, "32KiB"),
+            (&MAX_CONNECTIONS_PER_ADDRESS, "-1"),
+            (&MAX_REQUESTS_PER_ADDRESS, "many"),
         ]);
     }
 

@@ -7,8 +7,8 @@ use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
 use crate::config::meaning::{AccessLog, Choice, CoreChoice, IoDriver};
 use crate::config::value::{DAY, HOUR, Parsed, SECOND};
-use crate::config::value::{choice, count, duration, quoted, show_duration, show_list};
-use crate::limits;
+use crate::config::value::{choice, count, duration, quoted, show_bytes, show_duration, show_list, size};
+use crate::limits::{self, MEMORY_BUDGET_MIN};
 
 /// The settings under "Process".
 pub const SECTION: Section = Section {
@@ -17,6 +17,7 @@ pub const SECTION: Section = Section {
     keys: &[
         &CONFIG_FILE,
         &CORES,
+        &MEMORY_BUDGET,
         &MAX_CONNECTIONS,
         &IO_DRIVER,
         &REQUIRE_IO_URING,
@@ -57,6 +58,20 @@ pub const CORES: Key<CoreChoice> = Key {
     on_reload: OnReload::NeedsRestart(|running, wanted| wanted.cores = running.cores.clone()),
 };
 
+pub const MEMORY_BUDGET: Key<u64, NoDefault> = Key {
+    env: "MEMORY_BUDGET",
+    flag: "memory-budget",
+    value_name: "SIZE",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "16MiB to 1024GiB",
+    help: "Memory of the process; unset: the limit of its control group, or what the machine has",
+    more: "Connections and buffers are bounded by it.",
+    parse: |text| size(text, MEMORY_BUDGET_MIN, MEMORY_BUDGET_MAX),
+    shown: Shown::Value(|config| show_memory(config.memory_budget)),
+    on_reload: OnReload::NeedsRestart(|running, wanted| wanted.memory_budget = running.memory_budget),
+};
+
 pub const MAX_CONNECTIONS: Key<usize, NoDefault> = Key {
     env: "MAX_CONNECTIONS",
     flag: "max-connections",
@@ -64,7 +79,7 @@ pub const MAX_CONNECTIONS: Key<usize, NoDefault> = Key {
     in_file: InFile::Scalar,
     default: NoDefault,
     bounds: "1 to 16777216",
-    help: "Connections per core; unset: derived from the limit of open files",
+    help: "Connections per core; unset: derived from the memory and the limit of open files",
     more: "Over it a client gets 503.",
     parse: |text| count(text, 1, CONNECTIONS_MAX),
     shown: Shown::Value(|config| show_connections(config.connections_max)),
@@ -257,9 +272,16 @@ fn show_cores(cores: &CoreChoice) -> String {
 fn show_connections(connections_max: Option<usize>) -> String {
     match connections_max {
         Some(count) => format!("{count} per core"),
-        None => "from the limit of open files".to_owned(),
+        None => "from the memory and the limit of open files".to_owned(),
     }
 }
+
+fn show_memory(budget: Option<u64>) -> String {
+    budget.map_or_else(|| "what the process may use".to_owned(), |bytes| show_bytes(bytes, "0"))
+}
+
+/// The largest memory budget that an operator may set, in bytes.
+const MEMORY_BUDGET_MAX: u64 = 1 << 40;
 
 fn show_access_log(log: &AccessLog) -> String {
     match log {
@@ -283,6 +305,7 @@ mod tests {
             &SECTION,
             &[
                 (&CORES, "0-1,8", "CORES CPUs 0, 1, 8"),
+                (&MEMORY_BUDGET, "1GiB", "MEMORY_BUDGET 1GiB"),
                 (&MAX_CONNECTIONS, "5", "MAX_CONNECTIONS 5 per core"),
                 (&IO_DRIVER, "epoll", "IO_DRIVER epoll"),
                 (&REQUIRE_IO_URING, "true", "IO_DRIVER io_uring"),
@@ -299,6 +322,7 @@ mod tests {
     fn refuses_each_wrong_value_with_its_key() {
         refuses(&[
             (&CORES, "0"),
+            (&MEMORY_BUDGET, "1MiB"),
             (&MAX_CONNECTIONS, "0"),
             (&IO_DRIVER, "uring"),
             (&REQUIRE_IO_URING, "yes"),

@@ -24,8 +24,13 @@ pub struct Config {
     pub admin_addr: Option<SocketAddr>,
     /// The CPUs that get a core.
     pub cores: CoreChoice,
-    /// Connections per core. `None`: derived from RLIMIT_NOFILE.
+    /// Memory of the process, in bytes. `None`: what the control group or the machine has. `MEMORY_BUDGET`, none.
+    pub memory_budget: Option<u64>,
+    /// Connections per core. `None`: derived from the memory budget and RLIMIT_NOFILE.
     pub connections_max: Option<usize>,
+    /// Connections of one client address per core. 0: no bound. `None`: half of those of the core.
+    /// `MAX_CONNECTIONS_PER_ADDRESS`, none.
+    pub connections_per_address_max: Option<usize>,
     /// How the threads wait for their sockets.
     pub io_driver: IoDriver,
     /// How tokens are verified.
@@ -52,4 +57,14 @@ pub struct Config {
     pub access_log: AccessLog,
     /// The file that holds the pid of the running process. `None`: no file is written.
     pub pid_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Requests of one client address that may be in flight per core.
+    pub fn requests_per_address_max(&self) -> usize {
+        match self.sizes.requests_per_address {
+            Some(0) => usize::MAX,
+            configured => configured.unwrap_or(self.sizes.upstream_in_flight.div_ceil(2)),
+        }
+    }
 }

@@ -11,6 +11,8 @@ pub struct Upstream {
     pub address: UpstreamAddress,
     /// The value of `Host` in requests to it.
     pub authority: String,
+    /// Whether a connection to it carries more than one request.
+    pub connection_reuse: bool,
 }
 
 /// Where an upstream listens.

@@ -9,11 +9,15 @@ use crate::config::address;
 use crate::config::layers::Layers;
 use crate::config::meaning::Upstream;
 use crate::config::mistake::Mistakes;
+use crate::config::value::choice;
 use crate::config::written::WrittenUpstream;
 use crate::limits::UPSTREAMS_MAX;
 
 /// The upstreams of a file, by name.
 pub(super) type WrittenUpstreams = BTreeMap<String, WrittenUpstream>;
+
+/// The upstreams whose URL is a setting, by name. `None`: the URL is wrong.
+type Moved = BTreeMap<&'static str, Option<Upstream>>;
 
 /// The upstreams that routes may name.
 pub(super) struct Upstreams {
@@ -35,19 +39,22 @@ pub(super) fn of_file(
     }
     let mut names: BTreeSet<String> = written.keys().cloned().collect();
     names.extend(moved.keys().map(ToString::to_string));
-    // The setting replaces the URL of the file before either is judged.
-    written.retain(|name, _| !moved.contains_key(name.as_str()));
-    let mut valid = valid(&written, &mut layers.mistakes);
-    valid.extend(moved.into_values().flatten());
+    let mut valid = valid(&written, &moved, &mut layers.mistakes);
+    // The setting replaces the URL of the file, which is not judged then; the other keys stay.
+    written.retain(|name, _| moved.contains_key(name.as_str()));
+    for mut upstream in moved.into_values().flatten() {
+        if let Some(written) = written.get(&upstream.name) {
+            let place = &written.place;
+            let mut report = Report::new("upstream", &upstream.name, place, &mut layers.mistakes);
+            upstream.connection_reuse = connection_reuse(written, &mut report);
+        }
+        valid.push(upstream);
+    }
     Upstreams { valid, names }
 }
 
 /// The upstreams whose URL is a setting (`UPSTREAM_…_URL`), by name. `None`: the URL is wrong.
-fn moved(
-    layers: &mut Layers,
-    written: &WrittenUpstreams,
-    wanted: &BTreeSet<&str>,
-) -> BTreeMap<&'static str, Option<Upstream>> {
+fn moved(layers: &mut Layers, written: &WrittenUpstreams, wanted: &BTreeSet<&str>) -> Moved {
     let mut moved = BTreeMap::new();
     for (key, name) in SERVICES {
         if !layers.has(key) {
@@ -64,18 +71,27 @@ fn moved(
 }
 
 /// The upstreams with a valid URL.
-fn valid(written: &WrittenUpstreams, mistakes: &mut Mistakes) -> Vec<Upstream> {
+fn valid(written: &WrittenUpstreams, moved: &Moved, mistakes: &mut Mistakes) -> Vec<Upstream> {
     if written.len() > UPSTREAMS_MAX {
         mistakes.add("upstreams", &format!("there are {}, over {UPSTREAMS_MAX}", written.len()));
     }
     let mut upstreams = Vec::new();
-    for (name, WrittenUpstream { url, place }) in written {
-        let mut report = Report::new("upstream", name, place, mistakes);
+    for (name, written) in written.iter().filter(|(name, _)| !moved.contains_key(name.as_str())) {
+        let mut report = Report::new("upstream", name, &written.place, mistakes);
         name::check(name, &mut report);
-        match address::upstream(url) {
-            Ok(url) => upstreams.push(url.named(name)),
+        let connection_reuse = connection_reuse(written, &mut report);
+        match address::upstream(&written.url) {
+            Ok(url) => upstreams.push(Upstream { connection_reuse, ..url.named(name) }),
             Err(why) => report.add(&format!("url {why}")),
         }
     }
     upstreams
+}
+
+fn connection_reuse(written: &WrittenUpstream, report: &mut Report<'_>) -> bool {
+    let choice = written.connection_reuse.as_deref().map_or(Ok(true), choice);
+    choice.unwrap_or_else(|why| {
+        report.add(&format!("connection_reuse {why}"));
+        true
+    })
 }

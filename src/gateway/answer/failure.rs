@@ -37,6 +37,10 @@ pub enum Failure {
     Overloaded,
     /// As many requests as allowed are in flight to the upstream already.
     UpstreamFull,
+    /// The client has as many connections as allowed.
+    TooManyConnections,
+    /// The client has as many requests in flight as allowed.
+    TooManyRequests,
     /// The user has as many tunnels as allowed.
     TooManyTunnels,
     /// The gateway drains and begins no tunnel.
@@ -147,6 +151,8 @@ impl Failure {
             Failure::Handshake(HandshakeError::Subprotocols) => (400, "websocket_subprotocols"),
             Failure::Handshake(HandshakeError::Origin) => (403, "origin_not_allowed"),
             Failure::Overloaded | Failure::UpstreamFull => (503, "overloaded"),
+            Failure::TooManyConnections => (429, "too_many_connections"),
+            Failure::TooManyRequests => (429, "too_many_requests_in_flight"),
             Failure::TooManyTunnels => (429, "too_many_websockets"),
             Failure::Draining => (503, "draining"),
             Failure::Unreachable(_) | Failure::Stale => (502, "upstream_unreachable"),
@@ -192,6 +198,8 @@ impl Failure {
             Failure::Handshake(error) => error.detail(),
             Failure::Overloaded => "The gateway has no room for another connection.",
             Failure::UpstreamFull => "The service has as many requests as it may have.",
+            Failure::TooManyConnections => "Too many connections from this address.",
+            Failure::TooManyRequests => "Too many requests from this address are in flight.",
             Failure::TooManyTunnels => "This user has too many WebSockets open.",
             Failure::Draining => "The gateway is about to restart. Try again.",
             Failure::Unreachable(_) | Failure::Stale => "The service could not be reached.",

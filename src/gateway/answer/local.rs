@@ -20,11 +20,18 @@ pub enum Local<'c> {
 
 /// Whether a request is for the gateway itself.
 pub fn find<'c>(cors: &'c CorsPolicy, request: &'c Request) -> Option<Local<'c>> {
+    match request.method {
+        Method::Options => preflight(cors, request).map(Local::Preflight),
+        _ => probe(request),
+    }
+}
+
+/// Whether a request asks for the health of the process.
+pub fn probe(request: &Request) -> Option<Local<'static>> {
     let is_read = matches!(request.method, Method::Get | Method::Head);
     match request.path() {
         b"/healthz" if is_read => Some(Local::Health),
         b"/readyz" if is_read => Some(Local::Readiness),
-        _ if request.method == Method::Options => preflight(cors, request).map(Local::Preflight),
         _ => None,
     }
 }

@@ -1,20 +1,16 @@
 //! The gateway's own answers: the one place that turns a failure into bytes for the client.
 
-use std::net::SocketAddr;
-
 use super::failure::{self, Failure, HandshakeError};
 use crate::auth::CredentialError;
-use crate::downstream::h1::Connection;
-use crate::downstream::{AfterAnswer, ClientStream, Outcome, ResponseBody};
+use crate::downstream::{AfterAnswer, Outcome, ResponseBody};
 use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::headers;
 use crate::http::{BodyLength, FieldKind, Method, push_decimal};
-use crate::http1::RequestHead;
 use crate::limit::Denied;
 use crate::message::{HeadWriter, Trailers};
-use crate::net::{Buffer, Transport};
+use crate::net::Buffer;
 
 /// An answer of the gateway's own.
 pub struct Answer<'a> {
@@ -114,28 +110,6 @@ pub async fn send<U>(
     if sent.is_ok() { Outcome::Complete } else { Outcome::Aborted }
 }
 
-/// Answers a connection over the cap with 503 and closes it.
-pub async fn overloaded(core: &Core, transport: Transport, peer: SocketAddr) {
-    let (io, settings) = (&core.resources.io, &core.snapshot.downstream);
-    let mut connection = Connection::new(io, transport, peer);
-    let id = core.resources.ids.next_id();
-    let mut body = io.buffers.buffer();
-    put_problem(&mut body, &Failure::Overloaded, &id);
-    let answer = Answer { status: 503, content_type: PROBLEM, body: body.filled() };
-    let mut client = ClientStream::h1(io, settings, &mut connection, RequestHead::default(), 0);
-    let mut responder = client.answer(AfterAnswer::Close, false);
-    let mut head = responder.head(answer.status, failure::reason(answer.status).as_bytes());
-    headers::compose_date(&mut head);
-    head.field(b"Retry-After", b"1");
-    head.field(b"Content-Type", answer.content_type);
-    head.field(b"X-Request-Id", id.as_bytes());
-    let mut sink = responder.respond(head, answer.response_body(Method::Get));
-    if sink.write(answer.body).await.is_ok() && sink.flush().await.is_ok() {
-        drop(sink);
-        connection.linger(io).await;
-    }
-}
-
 /// RFC 9457, with the stable `code` and the request's id.
 fn put_problem(out: &mut Buffer, failure: &Failure, id: &RequestId) {
     let (status, code) = failure.answer();
@@ -175,8 +149,10 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
             compose_upgrade(head);
             head.field(b"Sec-WebSocket-Version", b"13");
         }
-        Failure::Overloaded | Failure::UpstreamFull | Failure::Draining => head.field(b"Retry-After", b"1"),
-        Failure::TooManyTunnels => head.field(b"Retry-After", b"10"),
+        Failure::Overloaded | Failure::UpstreamFull | Failure::TooManyRequests | Failure::Draining => {
+            head.field(b"Retry-After", b"1");
+        }
+        Failure::TooManyConnections | Failure::TooManyTunnels => head.field(b"Retry-After", b"10"),
         Failure::MethodNotAllowed(allow) => head.field(b"Allow", allow.as_bytes()),
         _ => {}
     }

@@ -15,6 +15,8 @@ crate::metric_group! {
     pub struct CoreMetrics {
         /// Configurations that the core has taken over from a reload.
         counter reloads = "reloads";
+        /// Bytes in buffers that the core holds for its peers: parts of heads, and what a peer does not take.
+        gauge held_bytes = "buffer_bytes_held";
         /// Turns of the core's ticker: a core whose number stands still is down.
         counter ticks = "ticks";
     }
@@ -31,6 +33,8 @@ crate::metric_group! {
         gauge open = "connections_open";
         /// Connections over the cap: answered 503 and closed.
         counter refused = "connections_refused";
+        /// Connections that waited for a request, or for the rest of its head, and were closed in favour of others.
+        counter gave_way = "connections_gave_way";
         /// Times that accepting failed for want of file descriptors or memory.
         counter accept_failures = "accept_failures";
     }

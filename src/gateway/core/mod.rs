@@ -16,6 +16,6 @@ mod state;
 
 pub use active::ActiveCore;
 pub use metrics::Metrics;
-pub use resources::{Prepared, Resources};
+pub use resources::{Prepared, Resources, Room};
 pub use snapshot::{Replacement, Snapshot, body_bytes_max, head_limits};
 pub use state::Core;

@@ -8,6 +8,7 @@ use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use crate::clock;
+use crate::downstream::clients::Clients;
 use crate::gateway::websocket::{DrainSchedule, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
@@ -21,6 +22,8 @@ pub struct Resources {
     pub io: Rc<Io>,
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
+    /// What each client holds at once.
+    pub clients: Rc<Clients>,
     /// Request ids.
     pub ids: RequestIds,
     /// This core's metrics.
@@ -35,8 +38,17 @@ pub struct Resources {
     pub drain_schedule: DrainSchedule,
     /// Who keeps the limiter's buckets.
     pub store: Store,
-    /// Client connections that the limit of open files leaves room for.
-    pub connections_room: usize,
+    /// What the core may hold.
+    pub room: Room,
+}
+
+/// What one core may hold: what the machine has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Client connections, unless the operator says how many.
+    pub connections: usize,
+    /// Bytes in buffers for slow peers.
+    pub held_bytes: usize,
 }
 
 /// What the starting thread prepares for one core.
@@ -51,16 +63,19 @@ pub struct Prepared {
     pub tunnels: Tunnels,
     /// Who keeps the limiter's buckets.
     pub store: Store,
-    /// Client connections that the limit of open files leaves room for.
-    pub connections_room: usize,
+    /// What the core may hold.
+    pub room: Room,
 }
 
 impl Resources {
     /// The resources of the core that runs on this thread.
     pub fn new(prepared: Prepared) -> Resources {
+        let io = Rc::<Io>::default();
+        io.buffers.set_held_max(prepared.room.held_bytes);
         Resources {
-            io: Rc::default(),
+            io,
             heads: Rc::default(),
+            clients: Rc::default(),
             ids: RequestIds::new(),
             metrics: prepared.metrics,
             access_log: prepared.access_log.map(RefCell::new),
@@ -68,7 +83,7 @@ impl Resources {
             tunnels: prepared.tunnels,
             drain_schedule: DrainSchedule::default(),
             store: prepared.store,
-            connections_room: prepared.connections_room,
+            room: prepared.room,
         }
     }
 

@@ -48,7 +48,16 @@ impl Core {
 
     /// Client connections that may be open at one time.
     pub fn connections_max(&self) -> usize {
-        self.snapshot.config.connections_max.unwrap_or(self.resources.connections_room)
+        self.snapshot.config.connections_max.unwrap_or(self.resources.room.connections)
+    }
+
+    /// Client connections of one address that may be open at one time.
+    pub fn connections_per_address_max(&self) -> usize {
+        let half = || (self.connections_max() / 2).max(1);
+        match self.snapshot.config.connections_per_address_max {
+            Some(0) => usize::MAX,
+            configured => configured.unwrap_or_else(half),
+        }
     }
 
     /// Begins to drain. A client that sends a request in the moment in which its idle connection is closed sees it

@@ -41,6 +41,8 @@ pub enum Delivered {
     Reusable,
     /// It must be closed.
     Spent,
+    /// It must be closed, and others to the upstream as well: it has sent more than one answer.
+    Surplus,
 }
 
 impl Delivery<'_, '_> {
@@ -116,6 +118,9 @@ impl Delivery<'_, '_> {
             Ok(Ok(())) => self.record.status = self.response.status,
             Ok(Err(error)) => return Err(self.cut_short(Failure::of_download(error), sent)),
             Err(failure) => return Err(self.cut_short(failure, sent)),
+        }
+        if self.reader.has_surplus() {
+            return Ok(Delivered::Surplus);
         }
         // A request of which the upstream still lacks the end would go on with the head of the next one.
         let is_reusable = upload.is_whole() && self.reader.is_reusable();

@@ -29,6 +29,7 @@ pub async fn forward<U>(
     admission: &Admission<'_>,
 ) -> Result<Outcome<U>, Failure> {
     let core = exchange.core;
+    let _slot = exchange.request_slot()?;
     let upstream = &core.snapshot.upstreams[admission.route().upstream];
     let lease = upstream.lease(&core.resources.io.timers).await?;
     match attempt(exchange, admission, lease).await {
@@ -54,6 +55,7 @@ async fn attempt<U>(
         Ok(Delivered::Reusable) if exchange.request.may_leave_body_unread() => {}
         Ok(Delivered::Reusable) => lease.give_back(),
         Ok(Delivered::Spent) => {}
+        Ok(Delivered::Surplus) => lease.distrust(),
         Err(Failure::Stale) => {
             let is_safe = exchange.request.method.is_idempotent() || sent == 0;
             let may_retry = lease.is_reused() && is_safe && exchange.client.rewind(checkpoint);

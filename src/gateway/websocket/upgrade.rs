@@ -9,6 +9,7 @@ use super::slots::{TunnelSlot, UserSlot};
 use super::tunnel::Handover;
 use crate::auth::Identity;
 use crate::downstream::Outcome;
+use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{self, Failure, UpstreamFault};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
@@ -28,6 +29,7 @@ pub async fn upgrade(
     let core = exchange.core;
     let rules = &core.snapshot.config.websocket;
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
+    let _slot = exchange.request_slot()?;
     let slots = take_slots(exchange, admission.identity())?;
     // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
     let upstream = &core.snapshot.upstreams[admission.route().upstream];
@@ -37,6 +39,7 @@ pub async fn upgrade(
     match ask(exchange, &lease, head, slots).await? {
         Answered::Otherwise(Delivered::Reusable) => lease.give_back(),
         Answered::Otherwise(Delivered::Spent) => {}
+        Answered::Otherwise(Delivered::Surplus) => lease.distrust(),
         Answered::Switched(switched) => return begin(exchange, &lease, switched, admission.identity()).await,
     }
     Ok(Outcome::Complete)
@@ -182,6 +185,7 @@ async fn begin(
     exchange.record.bytes_out += sent.map_err(Failure::of_client)?;
     let client = exchange.client.upgrade(client);
     Ok(Outcome::Upgraded(Box::new(Handover {
+        network: Network::of(exchange.peer()),
         client: client.socket,
         upstream,
         early_in: client.early,

@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use super::access_context::AccessContext;
 use crate::config::WebSocket;
+use crate::downstream::clients::Network;
 use crate::gateway::core::metrics::ConnectionMetrics;
 use crate::gateway::websocket::slots::{TunnelSlot, TunnelSlots, UserSlot, UserSlots};
 use crate::limits::BALANCE_DIFFERENCE_MIN;
 
 /// A tunnel that has not begun: everything that another core needs.
 pub struct Handover {
+    /// Whose connection it is.
+    pub network: Network,
     /// The client's connection.
     pub client: OwnedFd,
     /// The upstream's.

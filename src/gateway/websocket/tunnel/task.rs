@@ -22,6 +22,7 @@ use super::turn::Turn;
 use super::waiter::Waiter;
 use crate::clock;
 use crate::config::TokenExpiry;
+use crate::downstream::clients::Holding;
 use crate::gateway::core::Resources;
 use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
 use crate::limits::TUNNEL_RECEIVE_BYTES;
@@ -33,6 +34,7 @@ struct Tunnel {
     state: TunnelState,
     up: Lane,
     down: Lane,
+    _holding: Holding,
     _slot: TunnelSlot,
     _user_slot: Option<Box<UserSlot>>,
 }
@@ -91,6 +93,7 @@ impl Tunnel {
             up: Lane::new(Direction::Up, &sockets),
             down: Lane::new(Direction::Down, &sockets),
             sockets,
+            _holding: resources.clients.enter_tunnel(handover.network),
             _slot: handover.slot,
             _user_slot: handover.user_slot.map(Box::new),
         })
@@ -207,7 +210,7 @@ mod tests {
             readiness: Arc::default(),
             tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
             store: Store::Off,
-            connections_room: 1,
+            room: crate::gateway::core::Room { connections: 1, held_bytes: 1 << 20 },
         }))
     }
 
@@ -224,6 +227,7 @@ mod tests {
         let slots = TunnelSlots::new(1);
         let ((client, our_client), (our_upstream, upstream)) = (pair(), pair());
         let handover = Handover {
+            network: crate::downstream::clients::Network::of([127, 0, 0, 1].into()),
             client: our_client,
             upstream: our_upstream,
             early_in: EARLY.to_vec(),

@@ -1,0 +1,319 @@
+//! The clients of one core: what each of them holds at once, and which connections close in favour of others.
+//!
+//! Rates alone do not keep one client from taking a core: what it *holds* has bounds of its own, connections and
+//! requests in flight. Where a core is full all the same, a connection that only waits for its next request is worth
+//! less than a new one, and first those of the client that has most.
+
+mod loads;
+mod network;
+mod seat;
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::future::Future;
+use std::rc::Rc;
+
+pub use network::Network;
+pub use seat::Waits;
+
+pub use loads::Place;
+
+use loads::Loads;
+use seat::Seat;
+
+/// The clients of one core.
+#[derive(Default)]
+pub struct Clients {
+    loads: RefCell<Loads>,
+    seats: RefCell<Vec<Rc<Seat>>>,
+    /// Connections that were told to close and are still open.
+    leaving: Cell<usize>,
+    /// Connections that were told to close and are not counted yet.
+    gave_way: Cell<u64>,
+}
+
+/// A client's connection among those of its core, as long as it is open.
+pub struct Presence {
+    clients: Rc<Clients>,
+    seat: Rc<Seat>,
+}
+
+/// Counts a connection of a client that is no longer for others to close: a tunnel.
+pub struct Holding {
+    clients: Rc<Clients>,
+    load: Place,
+}
+
+/// Counts a request in flight of a client. Dropped, it is over.
+pub struct RequestSlot<'c> {
+    clients: &'c Clients,
+    load: Place,
+}
+
+impl Clients {
+    /// A new connection.
+    pub fn enter(self: &Rc<Self>, network: Network) -> Presence {
+        let load = self.hold(network);
+        let mut seats = self.seats.borrow_mut();
+        let seat = Rc::new(Seat::new(load, seats.len() as u32));
+        seats.push(seat.clone());
+        Presence { clients: self.clone(), seat }
+    }
+
+    /// A tunnel that has begun, or come from another core.
+    pub fn enter_tunnel(self: &Rc<Self>, network: Network) -> Holding {
+        Holding { clients: self.clone(), load: self.hold(network) }
+    }
+
+    fn hold(&self, network: Network) -> Place {
+        let mut loads = self.loads.borrow_mut();
+        let place = loads.place(network);
+        loads.at(place).connections += 1;
+        place
+    }
+
+    fn release(&self, load: Place) {
+        let mut loads = self.loads.borrow_mut();
+        loads.at(load).connections -= 1;
+        loads.tidy(load);
+    }
+
+    /// The connections of a client, tunnels included.
+    pub fn connections(&self, network: Network) -> usize {
+        self.loads.borrow().connections(network)
+    }
+
+    /// Connections that were told to close and are still open.
+    pub fn leaving(&self) -> usize {
+        self.leaving.get()
+    }
+
+    /// Connections that were told to close since the last call.
+    pub fn take_gave_way(&self) -> u64 {
+        self.gave_way.take()
+    }
+
+    /// A request in flight of the client behind a trusted proxy. `None`: it has `max` of them.
+    pub fn begin_request(&self, network: Network, max: usize) -> Option<RequestSlot<'_>> {
+        let place = self.loads.borrow_mut().place(network);
+        let slot = self.begin_request_at(place, max);
+        if slot.is_none() {
+            self.loads.borrow_mut().tidy(place);
+        }
+        slot
+    }
+
+    /// A request in flight of the client at a place, which has a connection. `None`: it has `max` requests.
+    pub fn begin_request_at(&self, load: Place, max: usize) -> Option<RequestSlot<'_>> {
+        let mut loads = self.loads.borrow_mut();
+        let requests = &mut loads.at(load).requests;
+        if *requests >= max {
+            return None;
+        }
+        *requests += 1;
+        Some(RequestSlot { clients: self, load })
+    }
+
+    /// Makes connections that wait for a request or the rest of its head close: at most `count` of them, all of one
+    /// client, the one with the most connections. Returns their number.
+    pub fn make_room(&self, count: usize) -> usize {
+        let seats = self.seats.borrow();
+        let mut loads = self.loads.borrow_mut();
+        let waiting = || seats.iter().filter(|seat| seat.waits.get() != Waits::No && !seat.is_leaving.get());
+        let fullest = waiting().max_by_key(|seat| loads.at(seat.load).connections).map(|seat| seat.load);
+        let chosen = waiting().filter(|seat| Some(seat.load) == fullest).take(count);
+        chosen.map(|seat| self.tell_to_leave(seat)).count()
+    }
+
+    /// Makes an eighth of the connections that wait for the rest of a head close, those that have waited longest.
+    /// Returns their number.
+    pub fn give_up_heads(&self) -> usize {
+        let seats = self.seats.borrow();
+        let is_one = |seat: &&Rc<Seat>| seat.waits.get() == Waits::Head && !seat.is_leaving.get();
+        let mut waiting: Vec<&Rc<Seat>> = seats.iter().filter(is_one).collect();
+        waiting.sort_unstable_by_key(|seat| seat.since_ms.get());
+        let count = waiting.len().div_ceil(8);
+        waiting.into_iter().take(count).map(|seat| self.tell_to_leave(seat)).count()
+    }
+
+    fn tell_to_leave(&self, seat: &Seat) {
+        self.leaving.set(self.leaving.get() + 1);
+        self.gave_way.set(self.gave_way.get() + 1);
+        seat.leave();
+    }
+
+    /// The clients with the most connections, at most `count` of them.
+    pub fn fullest(&self, count: usize) -> Vec<(Network, usize)> {
+        let mut all = self.loads.borrow().connections_by_network();
+        all.sort_unstable_by_key(|(_, connections)| Reverse(*connections));
+        all.truncate(count);
+        all
+    }
+}
+
+impl Presence {
+    /// Waits for `future`, during which the connection may be told to close in favour of others: `None`.
+    pub fn unless_told_to_leave<F: Future + Unpin>(
+        &self,
+        waits: Waits,
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> {
+        self.seat.unless_told_to_leave(waits, future)
+    }
+
+    /// The rest of a head is awaited from now on.
+    pub fn awaits_head_since(&self, now_ms: u64) {
+        self.seat.since_ms.set(now_ms);
+    }
+
+    /// The core holds more for its clients than it should: the oldest connections that wait for the rest of a head
+    /// close, perhaps this one.
+    pub fn relieve(&self) {
+        self.clients.give_up_heads();
+    }
+
+    /// Whose connection it is.
+    pub fn client(&self) -> Place {
+        self.seat.load
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let Presence { clients, seat } = self;
+        let mut seats = clients.seats.borrow_mut();
+        let place = seat.place.get();
+        seats.swap_remove(place as usize);
+        if let Some(moved) = seats.get(place as usize) {
+            moved.place.set(place);
+        }
+        if seats.capacity() > 64 && seats.len() < seats.capacity() / 4 {
+            let half = seats.capacity() / 2;
+            seats.shrink_to(half);
+        }
+        if seat.is_leaving.get() {
+            clients.leaving.set(clients.leaving.get() - 1);
+        }
+        clients.release(seat.load);
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.clients.release(self.load);
+    }
+}
+
+impl Drop for RequestSlot<'_> {
+    fn drop(&mut self) {
+        let mut loads = self.clients.loads.borrow_mut();
+        loads.at(self.load).requests -= 1;
+        loads.tidy(self.load);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn network(last: u8) -> Network {
+        Network::of([192, 0, 2, last].into())
+    }
+
+    /// So many connections that wait for this.
+    fn waiting(clients: &Rc<Clients>, last: u8, count: usize, waits: Waits) -> Vec<Presence> {
+        let enter = |nth| {
+            let presence = clients.enter(network(last));
+            presence.awaits_head_since(nth as u64);
+            presence.seat.waits.set(waits);
+            presence
+        };
+        (0..count).map(enter).collect()
+    }
+
+    fn leaving(presences: &[Presence]) -> usize {
+        presences.iter().filter(|presence| presence.seat.is_leaving.get()).count()
+    }
+
+    #[test]
+    fn the_fullest_client_makes_room_and_what_is_served_stays() {
+        let clients = Rc::<Clients>::default();
+        let few = waiting(&clients, 1, 2, Waits::Request);
+        let many = waiting(&clients, 2, 5, Waits::Request);
+        let busy = waiting(&clients, 3, 9, Waits::No);
+        assert_eq!(clients.make_room(3), 3);
+        assert_eq!((leaving(&few), leaving(&many), leaving(&busy), clients.leaving()), (0, 3, 0, 3));
+        assert_eq!(clients.make_room(3), 2);
+        assert_eq!(clients.make_room(9), 2, "then the next one");
+        assert_eq!(clients.make_room(1), 0);
+        drop(many);
+        assert_eq!((clients.leaving(), clients.connections(network(2))), (2, 0));
+    }
+
+    #[test]
+    fn the_oldest_heads_are_given_up_and_idle_connections_stay() {
+        let clients = Rc::<Clients>::default();
+        let idle = waiting(&clients, 1, 4, Waits::Request);
+        let heads = waiting(&clients, 1, 16, Waits::Head);
+        assert_eq!(clients.give_up_heads(), 2);
+        assert_eq!((leaving(&heads[..2]), leaving(&heads), leaving(&idle)), (2, 2, 0));
+        assert_eq!(clients.give_up_heads(), 2);
+    }
+
+    #[test]
+    fn a_connection_that_is_told_to_leave_stops_waiting_but_not_with_its_bytes_there() {
+        let clients = Rc::<Clients>::default();
+        let presence = clients.enter(network(1));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut wait = pin!(presence.unless_told_to_leave(Waits::Request, pending::<()>()));
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+        assert_eq!(clients.make_room(1), 1);
+        assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(None));
+        let mut ready = pin!(presence.unless_told_to_leave(Waits::Head, std::future::ready(7)));
+        assert_eq!(ready.as_mut().poll(&mut context), Poll::Ready(Some(7)));
+    }
+
+    #[test]
+    fn requests_of_one_client_are_bounded_whatever_its_connections() {
+        let clients = Rc::<Clients>::default();
+        let (one, two) = (clients.enter(network(1)), clients.enter(network(1)));
+        let first = clients.begin_request_at(one.client(), 2);
+        let second = clients.begin_request_at(two.client(), 2);
+        assert!(first.is_some() && second.is_some() && clients.begin_request_at(one.client(), 2).is_none());
+        assert!(clients.begin_request(network(1), 2).is_none(), "also behind a proxy");
+        assert!(clients.begin_request(network(2), 2).is_some(), "another client has its own");
+        drop(first);
+        assert!(clients.begin_request_at(two.client(), 2).is_some());
+    }
+
+    #[test]
+    fn who_holds_nothing_is_forgotten() {
+        let clients = Rc::<Clients>::default();
+        {
+            let _slot = clients.begin_request(network(9), 1);
+            let _tunnel = clients.enter_tunnel(network(8));
+            let presences: Vec<Presence> = (0..5).map(|last| clients.enter(network(last))).collect();
+            drop(presences);
+            assert_eq!(clients.loads.borrow().len(), 2);
+            assert!(clients.begin_request(network(9), 1).is_none());
+            assert_eq!(clients.connections(network(8)), 1);
+        }
+        assert_eq!((clients.loads.borrow().len(), clients.seats.borrow().len()), (0, 0));
+        assert!(clients.begin_request(network(7), 0).is_none());
+        assert_eq!(clients.loads.borrow().len(), 0);
+    }
+
+    #[test]
+    fn a_seat_that_moves_is_still_found() {
+        let clients = Rc::<Clients>::default();
+        let mut all: Vec<Presence> = (0..10).map(|last| clients.enter(network(last))).collect();
+        while !all.is_empty() {
+            all.swap_remove(all.len() / 2);
+            let seats = clients.seats.borrow();
+            assert!(seats.iter().enumerate().all(|(place, seat)| seat.place.get() == place as u32));
+        }
+    }
+}
