@@ -52,7 +52,10 @@ pub const REQUEST_LINE_BYTES_DEFAULT: usize = 8 * 1024;
 pub const FIELDS_MAX: usize = 100;
 /// Options in the `Connection` fields of one head, including empty ones. Over it: 400 for a request, 502 for
 /// a response.
-pub const CONNECTION_OPTIONS_MAX: usize = 64;
+pub const CONNECTION_OPTIONS_MAX: usize = 16;
+/// Bytes of one option in `Connection`. Over it: as over [`CONNECTION_OPTIONS_MAX`]. So what a field's name costs to
+/// look up has a bound, too.
+pub const CONNECTION_OPTION_BYTES_MAX: usize = 64;
 /// Bytes of a chunk-size line, including extensions and CRLF. Over it: 400 for a request; a response is cut short.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Bytes of a trailer section, from the last chunk to the final CRLF. Over it: 400 for a request; a response is cut

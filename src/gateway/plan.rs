@@ -110,3 +110,129 @@ impl<'c> Plan<'c> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::testing::lowered_toml;
+    use crate::downstream::client_address::client_address;
+    use crate::gateway::forward::headers::passes_upstream;
+    use crate::http1::{HeadLimits, HeadScan, RequestHead};
+    use crate::limits::{
+        CONNECTION_OPTION_BYTES_MAX, CONNECTION_OPTIONS_MAX, FIELDS_MAX, HEAD_BYTES_DEFAULT,
+        REQUEST_LINE_BYTES_DEFAULT,
+    };
+
+    /// A head of this request line and these field lines, filled up to the bound with one field.
+    fn filled(line: &str, fields: &str) -> Vec<u8> {
+        let head = format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}X-Filler: ");
+        let filler = (HEAD_BYTES_DEFAULT - 4).saturating_sub(head.len());
+        format!("{head}{}\r\n\r\n", "f".repeat(filler)).into_bytes()
+    }
+
+    /// A list in one field that fills the head.
+    fn list(name: &str, element: &str) -> Vec<u8> {
+        filled("GET /ws", &format!("{name}: {}\r\n", element.repeat(32_000 / element.len())))
+    }
+
+    /// Each way to spend a head of 32 KiB on what the gateway reads before it knows the client.
+    fn heads() -> Vec<(&'static str, Vec<u8>)> {
+        let names = |width: usize| {
+            let name = |n: usize| format!("{n:03}{}", "x".repeat(width - 3));
+            let options: Vec<_> = (0..CONNECTION_OPTIONS_MAX).map(name).collect();
+            let fields: String = (0..FIELDS_MAX - 3).map(|n| name(n) + ":\r\n").collect();
+            filled("GET /", &format!("Connection: {}\r\n{fields}", options.join(",")))
+        };
+        let many = |line: &str| filled("GET /", &line.repeat(FIELDS_MAX - 3));
+        let target = |piece: &str| {
+            let times = (REQUEST_LINE_BYTES_DEFAULT - "GET / HTTP/1.1".len()) / piece.len();
+            filled(&format!("GET /{}", piece.repeat(times)), "")
+        };
+        let asked = format!(
+            "Origin: http://a\r\nAccess-Control-Request-Method: PUT\r\n\
+             Access-Control-Request-Headers: {}\r\n",
+            "a,".repeat(15_000)
+        );
+        let upgrade = "Upgrade: websocket\r\nConnection: upgrade\r\n";
+        vec![
+            ("a plain head", filled("GET /", "")),
+            ("nominations", names(CONNECTION_OPTION_BYTES_MAX)),
+            ("nominations over their bound", names(250)),
+            ("short nominations", names(8)),
+            ("equal fields", many("Accept: text/html,application/xhtml+xml\r\n")),
+            ("folded names", many(&format!("{}: 1\r\n", "a_".repeat(150)))),
+            ("protocols to upgrade to", list("Upgrade", "a,")),
+            ("expectations", list("Expect", "100-continue,")),
+            ("codings", list("Transfer-Encoding", "gzip,")),
+            ("hops", list("X-Forwarded-For", "10.0.0.1,")),
+            ("commas of hops", list("X-Forwarded-For", ",")),
+            ("proxies", many("Via: 1.1 a\r\n")),
+            ("cookies", list("Cookie", "a=b;")),
+            ("languages", list("Accept", "a;q=0.1,")),
+            (
+                "subprotocols",
+                filled("GET /ws", &format!("{upgrade}Sec-WebSocket-Protocol: {}\r\n", "a,".repeat(15_000))),
+            ),
+            (
+                "subprotocol fields",
+                filled("GET /ws", &(upgrade.to_owned() + &"Sec-WebSocket-Protocol: bearer,b\r\n".repeat(90))),
+            ),
+            ("requested headers", filled("OPTIONS /", &asked)),
+            ("spaces", list("Accept", "\t ")),
+            ("empty segments of a path", target("a/")),
+            ("escapes", target("%C3%A9")),
+            ("escapes of four bytes", target("%F0%9F%98%80")),
+            ("percent signs", target("%25x")),
+            ("parameters of a path", target(";a")),
+            ("parameters of a query", target("?&a")),
+            ("tokens of a query", target("?acces%73_toke")),
+        ]
+    }
+
+    /// What every request costs before its client is known and limited, whatever becomes of it.
+    fn read(config: &Config, routes: &RouteTable, cors: &CorsPolicy, bytes: &[u8], request: &mut Request) {
+        let limits = HeadLimits::DEFAULT;
+        let Ok(Some(length)) = HeadScan::default().advance(bytes, &limits) else { panic!("no head") };
+        if RequestHead::parse(&bytes[..length], &limits, request).is_err() {
+            return;
+        }
+        let hops = request.values(FieldKind::XForwardedFor);
+        black_box(client_address([127, 0, 0, 1].into(), &config.trusted_proxies, hops));
+        let plan = Plan::new(config, routes, cors, request);
+        let _ = black_box(plan.token(request));
+        if let Some(route) = plan.route() {
+            black_box(request.fields.iter().filter(|field| passes_upstream(field, route, false)).count());
+            let _ = black_box(handshake::check(request, &config.websocket.origins));
+        }
+    }
+
+    #[test]
+    fn no_head_costs_much_more_than_a_plain_one_of_its_size() {
+        let config = lowered_toml("cors_allowed_origins = ['http://a']\n")
+            .map_err(|mistakes| mistakes.to_string())
+            .unwrap()
+            .config;
+        let routes = RouteTable::new(&config.routes).unwrap();
+        let cors = CorsPolicy::new(&config.cors);
+        let mut request = Request::default();
+        let mut cost = |bytes: &[u8]| {
+            let once = || {
+                let begun = Instant::now();
+                (0..4).for_each(|_| read(&config, &routes, &cors, bytes, &mut request));
+                begun.elapsed()
+            };
+            std::iter::repeat_with(once).take(8).min().unwrap_or_default()
+        };
+        let heads = heads();
+        let plain = cost(&heads[0].1).max(Duration::from_micros(1));
+        for (name, head) in &heads {
+            assert!(head.len() <= HEAD_BYTES_DEFAULT, "{name}: {} bytes", head.len());
+            let cost = cost(head);
+            println!("{name}: {cost:?}");
+            assert!(cost < plain * 15, "{name}: {cost:?}, a plain head {plain:?}");
+        }
+    }
+}

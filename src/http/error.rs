@@ -56,8 +56,9 @@ protocol_errors! {
     RequestLineTooLong 414 "request_line_too_long" "The request line is too long.";
     /// More fields than `HeadLimits::fields`.
     TooManyFields 431 "too_many_fields" "The request has too many header fields.";
-    /// More options than `limits::CONNECTION_OPTIONS_MAX` in `Connection`.
-    TooManyConnectionOptions 400 "too_many_connection_options" "Connection lists too many options.";
+    /// More options than `limits::CONNECTION_OPTIONS_MAX` in `Connection`, or a longer one than
+    /// `limits::CONNECTION_OPTION_BYTES_MAX`.
+    TooManyConnectionOptions 400 "too_many_connection_options" "Connection lists too many options, or one too long.";
     /// Not three parts with one space between them.
     InvalidRequestLine 400 "invalid_request_line" "The request line must be: method, target, version.";
     /// Not a token.

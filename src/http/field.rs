@@ -1,5 +1,7 @@
 //! Header fields: the kind of a field, from any spelling of its name.
 
+use std::hash::{Hash, Hasher};
+
 use super::Span;
 
 /// One field line of a head or trailer section. Repeated names are repeated fields.
@@ -257,12 +259,27 @@ pub(crate) fn same_name(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(&l, &r)| fold(l) == fold(r))
 }
 
-/// Without SP and HTAB at both ends (OWS, RFC 9110 §5.6.3). No other byte is white space here.
-pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
+/// A name as it is hashed: two names that [`same_name`] takes for the same have the same hash.
+pub(crate) struct FoldedName<'a>(pub(crate) &'a [u8]);
+
+impl Hash for FoldedName<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut folded = [0; 64];
+        for piece in self.0.chunks(folded.len()) {
+            let folded = &mut folded[..piece.len()];
+            folded.iter_mut().zip(piece).for_each(|(to, &from)| *to = fold(from));
+            state.write(folded);
+        }
     }
-    bytes
+}
+
+/// Without SP and HTAB at both ends (OWS, RFC 9110 §5.6.3). No other byte is white space here.
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    match (bytes.iter().position(is_text), bytes.iter().rposition(is_text)) {
+        (Some(first), Some(last)) => &bytes[first..=last],
+        _ => b"",
+    }
 }
 
 fn fold(byte: u8) -> u8 {

@@ -20,7 +20,7 @@ mod target;
 pub use body_length::BodyLength;
 pub use error::ProtocolError;
 pub use field::{Field, FieldKind, is_token, tokens, values};
-pub(crate) use field::{is_token_byte, same_name, trim};
+pub(crate) use field::{FoldedName, is_token_byte, same_name, trim};
 pub use format::{AddressText, http_date, push_decimal};
 pub use heads::{HeadPool, Heads, LentHeads};
 pub use method::Method;

@@ -1,8 +1,9 @@
 //! The `Connection` field: whether the connection persists, and which fields are hop-by-hop.
 
 use super::Version;
-use crate::http::{Field, FieldKind, ProtocolError, same_name, tokens, trim, values};
-use crate::limits::CONNECTION_OPTIONS_MAX;
+use super::nominated::Nominated;
+use crate::http::{Field, FieldKind, ProtocolError, tokens, trim, values};
+use crate::limits::{CONNECTION_OPTION_BYTES_MAX, CONNECTION_OPTIONS_MAX};
 
 /// The options of every `Connection` field of one head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,38 +20,32 @@ impl Options {
     }
 }
 
-/// Reads the options and marks the fields that they nominate.
+/// Reads the options and marks the fields that they nominate, in time linear in the head.
 pub(super) fn read(head: &[u8], fields: &mut [Field]) -> Result<Options, ProtocolError> {
     let (mut options, mut count) = (Options::default(), 0);
-    for index in 0..fields.len() {
-        if fields[index].kind != FieldKind::Connection {
-            continue;
+    let mut nominated: Option<Nominated<'_>> = None;
+    let connections = fields.iter().filter(|field| field.kind == FieldKind::Connection);
+    for option in connections.flat_map(|field| field.value.of(head).split(|&byte| byte == b',')).map(trim) {
+        count += 1;
+        if count > CONNECTION_OPTIONS_MAX || option.len() > CONNECTION_OPTION_BYTES_MAX {
+            return Err(ProtocolError::TooManyConnectionOptions);
         }
-        for option in fields[index].value.of(head).split(|&byte| byte == b',').map(trim) {
-            // Each option is compared with each field: the count is what keeps that small.
-            count += 1;
-            if count > CONNECTION_OPTIONS_MAX {
-                return Err(ProtocolError::TooManyConnectionOptions);
-            }
-            if option.eq_ignore_ascii_case(b"keep-alive") {
-                options.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"close") {
-                options.close = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
-                options.upgrade = true;
-            }
-            nominate(head, fields, option);
+        // The fields of these two names are for this hop in any case, so an ordinary head needs no table.
+        if option.eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
+        } else if option.eq_ignore_ascii_case(b"upgrade") {
+            options.upgrade = true;
+        } else if !option.is_empty() {
+            options.close |= option.eq_ignore_ascii_case(b"close");
+            nominated.get_or_insert_with(Nominated::new).add(option);
+        }
+    }
+    if let Some(nominated) = nominated {
+        for field in fields.iter_mut().filter(|field| !field.kind.is_protected()) {
+            field.nominated = nominated.contains(field.name.of(head));
         }
     }
     Ok(options)
-}
-
-fn nominate(head: &[u8], fields: &mut [Field], option: &[u8]) {
-    for field in fields {
-        if same_name(field.name.of(head), option) && !field.kind.is_protected() {
-            field.nominated = true;
-        }
-    }
 }
 
 /// Whether `Upgrade` lists `websocket` (RFC 6455 §4.2.1).
@@ -91,6 +86,9 @@ mod tests {
              X-Forwarded-For: 1\r\nCookie: c\r\nX-C: 4\r\n\r\n",
         );
         assert_eq!(nominated, ["X-A", "x_a", "X-B"]);
+        let (_, nominated) =
+            read_head("Connection: close, keep-alive, te\r\nClose: 1\r\nTE: x\r\nA: b\r\n\r\n");
+        assert_eq!(nominated, ["Close", "TE"]);
     }
 
     #[test]
@@ -101,5 +99,8 @@ mod tests {
         assert_eq!(read_head(&flood(CONNECTION_OPTIONS_MAX + 1)).0, refused);
         assert_eq!(read_head(&format!("Connection: {}\r\n\r\n", ",".repeat(1000))).0, refused);
         assert_eq!(read_head(&("Connection: a, b\r\n".repeat(40) + "\r\n")).0, refused);
+        let long = |bytes: usize| format!("Connection: close, {}\r\n\r\n", "a".repeat(bytes));
+        assert!(read_head(&long(CONNECTION_OPTION_BYTES_MAX)).0.is_ok());
+        assert_eq!(read_head(&long(CONNECTION_OPTION_BYTES_MAX + 1)).0, refused);
     }
 }

@@ -57,7 +57,8 @@ fn encoding(head: &[u8], fields: &[Field], version: Version) -> Result<Option<Fr
 fn is_known_unsupported(encoding: &[u8]) -> bool {
     let codings = [b"gzip".as_slice(), b"x-gzip", b"deflate", b"compress", b"x-compress"];
     let known = |token: &[u8]| codings.iter().any(|coding| coding.eq_ignore_ascii_case(token));
-    let mut list = tokens(encoding).peekable();
+    // Nobody applies more codings than there are, so a longer list is none that is worth reading.
+    let mut list = tokens(encoding).take(codings.len() + 2).peekable();
     let mut any = false;
     while let Some(token) = list.next() {
         let last_chunked = any && list.peek().is_none() && token.eq_ignore_ascii_case(b"chunked");

@@ -8,6 +8,7 @@ mod connection;
 mod declared;
 mod framing;
 mod limits;
+mod nominated;
 mod request;
 mod response;
 mod scan;
