@@ -463,3 +463,44 @@ fn no_token_appears_in_any_log() {
         !gateway.stdout().join("\n").contains(signature) && !gateway.log().join("\n").contains(signature)
     );
 }
+
+#[test]
+fn without_a_valid_credential_every_path_gives_the_same_answer() {
+    let origin = Origin::echo();
+    let gateway = Gateway::before(&origin);
+    let expired = claims(json!({ "sub": "ann", "exp": 1_000_000_000 }));
+    let offer = |token: &str| ("Sec-WebSocket-Protocol", format!("chat, bearer.{token}"));
+    let header = |token: &str| ("Authorization", format!("Bearer {token}"));
+    let cases = [
+        ("", vec![], "token_missing"),
+        ("?access_token=x", vec![], "token_invalid"),
+        ("?access+token[]=x", vec![], "token_invalid"),
+        ("", vec![offer("x")], "token_invalid"),
+        ("", vec![offer(&expired)], "token_expired"),
+        ("?access_token=x", vec![header(&expired)], "token_expired"),
+        ("?access_token=x", vec![offer(&expired)], "token_expired"),
+        ("?access_token=x", vec![("Authorization", "Basic eA==".to_owned())], "token_invalid"),
+        ("", vec![header("a"), header("b")], "token_invalid"),
+        ("", vec![("Authorization", "Bearer\tx".to_owned()), offer(&expired)], "token_invalid"),
+    ];
+    for (query, fields, code) in &cases {
+        let mut told = Vec::new();
+        for path in ["/ws", "/api/v1/users/me", "/api/v1/auth/me", "/nowhere", "/"] {
+            for upgrade in ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"] {
+                let request = Request::new("GET", &format!("{path}{query}")).raw(upgrade);
+                let request =
+                    fields.iter().fold(request, |request, (name, value)| request.field(name, value));
+                let response = gateway.ask(request);
+                let authenticate = response.field("www-authenticate").map(str::to_owned);
+                assert_eq!(
+                    (response.status, response.code().as_str()),
+                    (401, *code),
+                    "{path}{query} {fields:?}"
+                );
+                told.push((response.head.fields.len(), response.body.len(), authenticate));
+            }
+        }
+        assert!(told.iter().all(|answer| *answer == told[0]), "{query} {fields:?}: {told:?}");
+    }
+    assert_eq!(origin.heads(), 0);
+}

@@ -1,14 +1,15 @@
 //! Authentication: turns an `Authorization` field into a verified user. CPU only, no I/O.
 //!
-//! A request passes these files in this order: `bearer` takes the token out of the field, `authenticator` looks it up
-//! among the tokens that are verified already (`cache`), `token` checks its shape, [`keys`] its signature, `claims`
-//! what it says, and `identity` decides whether the user may use the route. Only this module makes an [`Identity`],
-//! so code that asks for one runs after all of these checks.
+//! A request passes these files in this order: [`credentials`] finds the token, `bearer` takes it out of the field,
+//! `authenticator` looks it up among the tokens that are verified already (`cache`), `token` checks its shape, [`keys`]
+//! its signature, `claims` what it says, and `identity` decides whether the user may use the route. Only this module
+//! makes an [`Identity`], so code that asks for one runs after all of these checks.
 
 mod authenticator;
 mod bearer;
 mod cache;
 mod claims;
+pub mod credentials;
 mod error;
 mod identity;
 mod json;

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, CredentialError, Identity, User, Verified};
+use crate::auth::{self, CredentialError, Identity, User, Verified, credentials};
 use crate::clock;
 use crate::config::{Access, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
@@ -90,10 +90,29 @@ impl<'c> Exchange<'c> {
         if plan.access() == Access::Public {
             return Caller::Anonymous;
         }
-        let authenticator = &self.core.snapshot.authenticator;
-        let verified =
-            plan.token(self.request).and_then(|token| authenticator.verify(token, clock::unix_s()));
-        verified.map_or_else(Caller::Rejected, Caller::User)
+        let found = plan.token(self.request);
+        let verified = found.and_then(|token| self.verify(token));
+        verified.map_or_else(|error| Caller::Rejected(self.told(found, error)), Caller::User)
+    }
+
+    /// What a client without a valid credential is told: the fault of its first one, whatever the route would have
+    /// looked at. So the answer is the same on every path. A client whose first credential is valid may learn what the
+    /// route wants.
+    fn told(&self, found: Result<&[u8], CredentialError>, error: CredentialError) -> CredentialError {
+        let first = credentials::first(self.request);
+        if first == found {
+            return error;
+        }
+        match first.and_then(|token| self.verify(token)) {
+            // Of two faults with the same code, the log gets the one that the route has found.
+            Err(other) if other.code() != error.code() => other,
+            Err(_) | Ok(_) => error,
+        }
+    }
+
+    fn verify(&self, token: &[u8]) -> Result<Verified, CredentialError> {
+        let snapshot = &self.core.snapshot;
+        snapshot.authenticator.verify(token, clock::unix_s())
     }
 
     /// Charges every bucket that applies.

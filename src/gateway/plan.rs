@@ -3,13 +3,12 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, CredentialError};
+use crate::auth::{self, CredentialError, credentials};
 use crate::config::{Access, Config, Route, RouteKind};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
 use crate::gateway::core::body_bytes_max;
 use crate::gateway::cors::CorsPolicy;
-use crate::gateway::websocket::handshake;
 use crate::http::{BodyLength, FieldKind, Request};
 use crate::limit::{Client, LimitedRequest};
 use crate::route::{Match, RouteTable};
@@ -75,7 +74,7 @@ impl<'c> Plan<'c> {
     /// There is none, or more than one.
     pub fn token<'r>(&self, request: &'r Request) -> Result<&'r [u8], CredentialError> {
         match self.websocket() {
-            Some(route) => handshake::token(request, route.token_sources),
+            Some(route) => credentials::token(request, route.token_sources),
             None => auth::bearer(request.values(FieldKind::Authorization)),
         }
     }
@@ -120,6 +119,7 @@ mod tests {
     use crate::config::testing::lowered_toml;
     use crate::downstream::client_address::client_address;
     use crate::gateway::forward::headers::passes_upstream;
+    use crate::gateway::websocket::handshake;
     use crate::http1::{HeadLimits, HeadScan, RequestHead};
     use crate::limits::{
         CONNECTION_OPTION_BYTES_MAX, CONNECTION_OPTIONS_MAX, FIELDS_MAX, HEAD_BYTES_DEFAULT,

@@ -302,3 +302,33 @@ fn a_pool_of_upstream_connections_is_left_alone() {
     socket.expect_echo("hi");
     assert_eq!((origin.connections(), gateway.metric("upstream_reuses_total")), (2, 1));
 }
+
+#[test]
+fn an_authorization_that_was_not_verified_goes_no_further() {
+    let origin = echoing();
+    let token = token("ann");
+    let config = |sources: &str| {
+        format!(
+            "[upstreams.a]\nurl = 'http://{}'\n[[route]]\nname = 'live'\npaths = ['/live']\nupstream = 'a'\n\
+             kind = 'websocket'\ntokens_from = [{sources}]\n",
+            origin.address
+        )
+    };
+    let builder = SERVICES.iter().fold(Gateway::builder(), |builder, service| {
+        builder.without(&format!("UPSTREAM_{}_URL", service.to_uppercase()))
+    });
+    let in_query = handshake_on(&format!("/live?access_token={token}&access-token=y&x=1"));
+    let in_query_once = handshake_on(&format!("/live?access_token={token}"));
+    let gateway = builder.clone().config(&config("'query'")).start();
+    for beside in ["Bearer forged", "Basic cm9vdDpyb290", "Bearer"] {
+        Socket::open_with(&gateway, &in_query_once.clone().field("Authorization", beside)).expect_echo("hi");
+        assert_eq!(upstream_field(&origin, "authorization"), None, "{beside}");
+    }
+    assert_eq!(gateway.ask(in_query).code(), "token_invalid", "two tokens, in two spellings");
+    let gateway = builder.config(&config("'header', 'query'")).start();
+    Socket::open_with(&gateway, &in_query_once.field("Authorization", "Basic cm9vdDpyb290"))
+        .expect_echo("hi");
+    assert_eq!(upstream_field(&origin, "authorization"), None);
+    Socket::open_with(&gateway, &handshake_on("/live").bearer(&token)).expect_echo("hi");
+    assert_eq!(upstream_field(&origin, "authorization"), Some(format!("Bearer {token}")));
+}

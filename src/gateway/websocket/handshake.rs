@@ -1,8 +1,8 @@
-//! The WebSocket handshake (RFC 6455 §4): finds its token, validates it, composes the head that goes upstream, and
-//! checks the upstream's 101.
+//! The WebSocket handshake (RFC 6455 §4): validates it, composes the head that goes upstream, and checks the upstream's
+//! 101. Its token is found by [`credentials`].
 
-use crate::auth::{self, CredentialError, TokenFault};
-use crate::config::{self, Access, Origins, TokenSources};
+use crate::auth::credentials::{self, bearer_of, is_access_token, is_separator, parameters, subprotocols};
+use crate::config::{self, Access, Origins};
 use crate::gateway::answer::failure::HandshakeError;
 use crate::gateway::forward::headers::{self, Context};
 use crate::http::{BodyLength, FieldKind, Request, Response, is_token, tokens, values};
@@ -10,30 +10,6 @@ use crate::limits::SUBPROTOCOLS_MAX;
 use crate::message::HeadWriter;
 use crate::net::Buffer;
 use crate::ws;
-
-/// The one token of a handshake. Browsers cannot set `Authorization` on a WebSocket, so it may come as a subprotocol
-/// or in the query. Two tokens are refused, because two services could choose different ones.
-pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], CredentialError> {
-    let header = match sources.header {
-        true => auth::bearer(request.values(FieldKind::Authorization)),
-        false => Err(CredentialError::Missing),
-    };
-    let header = match header {
-        Err(CredentialError::Missing) => None,
-        found => Some(found?),
-    };
-    let offered = subprotocols(request).filter(|_| sources.subprotocol);
-    let asked = parameters(request.query()).filter(|_| sources.query);
-    let mut found = header
-        .into_iter()
-        .chain(offered.filter_map(bearer_of))
-        .chain(asked.filter(|(name, _)| is_access_token(name)).map(|(_, value)| value));
-    let token = found.next().ok_or(CredentialError::Missing)?;
-    match found.next() {
-        Some(_) => Err(TokenFault::TwoCredentials.into()),
-        None => Ok(token),
-    }
-}
 
 /// Whether the request is a valid handshake. The caller was authorized before.
 pub fn check(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
@@ -72,7 +48,8 @@ fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeErr
 }
 
 /// Writes the head that goes upstream, without its end. On a protected route, tokens in subprotocols and in the query
-/// are removed, also where the route does not accept them from there.
+/// are removed, also where the route does not accept them from there; and so is an `Authorization` that is not the
+/// token that was verified: a service must not take it for a credential that the gateway has checked.
 pub fn compose(
     mut out: Buffer,
     request: &Request,
@@ -84,13 +61,15 @@ pub fn compose(
         Access::Protected => Tokens::Remove,
         Access::Public => Tokens::Forward,
     };
+    let is_verified = tokens == Tokens::Forward || credentials::is_in_header(request, route.token_sources);
     out.put_all([b"GET ", request.path()]);
     compose_query(&mut out, request.query(), tokens);
     let mut head = HeadWriter::h1_request_line(out, authority);
     headers::compose_passing(&mut head, request, |field| {
         let is_rewritten =
             matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
-        !is_rewritten && headers::passes_upstream(field, route, context.is_peer_trusted)
+        let is_unverified = field.kind == FieldKind::Authorization && !is_verified;
+        !is_rewritten && !is_unverified && headers::passes_upstream(field, route, context.is_peer_trusted)
     });
     compose_subprotocols(&mut head, request, tokens);
     headers::compose_ours(&mut head, request, context);
@@ -140,31 +119,6 @@ pub fn compose_switch(head: &mut HeadWriter, response: &Response, bytes: &[u8], 
     head.field(b"X-Request-Id", id);
 }
 
-/// The subprotocols that the client offers, in all fields.
-fn subprotocols(request: &Request) -> impl Iterator<Item = &[u8]> {
-    request.values(FieldKind::SecWebSocketProtocol).flat_map(tokens)
-}
-
-/// The token of a subprotocol that is one, in any case.
-fn bearer_of(offer: &[u8]) -> Option<&[u8]> {
-    let (prefix, token) = offer.split_at_checked(BEARER.len())?;
-    prefix.eq_ignore_ascii_case(BEARER).then_some(token)
-}
-
-/// The parameters of a query, which begins with its question mark or is empty: names and values as they stand. Some
-/// services take `;` for `&`, and read names in any case: a token is one however they would find it.
-fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let pieces = query.get(1..).unwrap_or_default().split(|&byte| is_separator(byte));
-    pieces.map(|piece| match memchr::memchr(b'=', piece) {
-        Some(at) => (&piece[..at], &piece[at + 1..]),
-        None => (piece, &piece[piece.len()..]),
-    })
-}
-
-fn is_separator(byte: u8) -> bool {
-    matches!(byte, b'&' | b';')
-}
-
 /// The query without its tokens; nothing else of it changes.
 fn compose_query(out: &mut Buffer, query: &[u8], tokens: Tokens) {
     if tokens == Tokens::Forward || !parameters(query).any(|(name, _)| is_access_token(name)) {
@@ -185,32 +139,6 @@ fn compose_query(out: &mut Buffer, query: &[u8], tokens: Tokens) {
     }
 }
 
-/// `access_token` (RFC 6750 §2.3) in any case, also where some of it is percent-encoded: the service behind us may
-/// decode it.
-fn is_access_token(name: &[u8]) -> bool {
-    let mut rest = name;
-    for expected in ACCESS_TOKEN {
-        let (byte, after) = match rest {
-            [b'%', high, low, after @ ..] => (hex(*high) << 4 | hex(*low), after),
-            [byte, after @ ..] => (*byte, after),
-            [] => return false,
-        };
-        if byte.to_ascii_lowercase() != *expected {
-            return false;
-        }
-        rest = after;
-    }
-    rest.is_empty()
-}
-
-/// The value of a hex digit. The head's parser has seen to it that there is no other after a `%`.
-fn hex(digit: u8) -> u8 {
-    (digit as char).to_digit(16).unwrap_or(0) as u8
-}
-
-const BEARER: &[u8] = b"bearer.";
-const ACCESS_TOKEN: &[u8] = b"access_token";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,66 +155,6 @@ mod tests {
         let mut request = Request::default();
         RequestHead::parse(head.as_bytes(), &HeadLimits::DEFAULT, &mut request).expect("a valid head");
         request
-    }
-
-    fn found(target: &str, fields: &str, sources: TokenSources) -> Result<String, CredentialError> {
-        let request = request(target, fields);
-        token(&request, sources).map(|token| String::from_utf8_lossy(token).into_owned())
-    }
-
-    #[test]
-    fn a_token_comes_in_one_of_three_ways() {
-        let all = TokenSources::ALL;
-        assert_eq!(found("/ws", "Authorization: Bearer a.b.c\r\n", all), Ok("a.b.c".into()));
-        let offer = "Sec-WebSocket-Protocol: chat.v1, bearer.a.b.c\r\nSec-WebSocket-Protocol: chat.v2\r\n";
-        assert_eq!(found("/ws", offer, all), Ok("a.b.c".into()));
-        assert_eq!(found("/ws?x=1&access_token=a.b.c&y", "", all), Ok("a.b.c".into()));
-        for target in ["/ws?acc%65ss%5ftoken=a.b.c", "/ws?Access_Token=a.b.c", "/ws?x;access_token=a.b.c;y"] {
-            assert_eq!(found(target, "", all), Ok("a.b.c".into()), "{target}");
-        }
-        assert_eq!(found("/ws", "Sec-WebSocket-Protocol: Bearer.a.b.c\r\n", all), Ok("a.b.c".into()));
-        for (target, fields) in [
-            ("/ws", ""),
-            ("/ws?access_tokens=x&xaccess_token=y&", ""),
-            ("/ws", "Sec-WebSocket-Protocol: bearer, xbearer.x\r\nAuthorization: Basic eA==\r\n"),
-        ] {
-            assert_eq!(found(target, fields, all), Err(CredentialError::Missing), "{target} {fields}");
-        }
-    }
-
-    #[test]
-    fn two_tokens_are_refused_wherever_they_stand() {
-        let (header, offer) = ("Authorization: Bearer a\r\n", "Sec-WebSocket-Protocol: bearer.a\r\n");
-        for (target, fields) in [
-            ("/ws?access_token=a", header.to_owned()),
-            ("/ws?access_token=a", offer.to_owned()),
-            ("/ws?access_token=a&access_token=a", String::new()),
-            ("/ws?a;Access_Token=a", header.to_owned()),
-            ("/ws", format!("{header}{}", offer.replace("bearer", "BEARER"))),
-            ("/ws", format!("{header}{offer}")),
-            ("/ws", format!("{header}{header}")),
-            ("/ws", format!("{offer}{offer}")),
-            ("/ws", "Sec-WebSocket-Protocol: bearer.a, bearer.a\r\n".to_owned()),
-        ] {
-            assert_eq!(
-                found(target, &fields, TokenSources::ALL),
-                Err(TokenFault::TwoCredentials.into()),
-                "{target} {fields}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_source_that_is_off_is_not_looked_at() {
-        let fields = "Authorization: Bearer a\r\nSec-WebSocket-Protocol: bearer.b\r\n";
-        for (name, token) in [("header", "a"), ("subprotocol", "b"), ("query", "c")] {
-            let sources = TokenSources {
-                header: name == "header",
-                subprotocol: name == "subprotocol",
-                query: name == "query",
-            };
-            assert_eq!(found("/ws?access_token=c", fields, sources), Ok(token.into()));
-        }
     }
 
     #[test]
@@ -342,6 +210,7 @@ mod tests {
             ("?a&%61ccess_token=x=y", "?a"),
             ("?a;ACCESS_token=x;b&c", "?a;b&c"),
             ("?access_token=x;b", "?b"),
+            ("?access+token=x&access-token[]=y&b", "?b"),
         ] {
             let mut out = BufferPool::new().buffer();
             compose_query(&mut out, query.as_bytes(), Tokens::Remove);
