@@ -83,12 +83,19 @@ pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The longest token, in bytes. Over it: 401 before any decoding.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// The longest header of a token, in bytes as decoded. Over it: 401 before any decoding. A real one has some 30 to 150
+/// bytes.
+pub const TOKEN_HEADER_BYTES_MAX: usize = 512;
 /// The longest subject of a token, in bytes. Over it: 401.
 pub const SUBJECT_BYTES_MAX: usize = 256;
 /// Verified tokens that one core caches. Over it: the older half is dropped.
 pub const TOKENS_CACHED_MAX: usize = 8 * 1024;
 /// The longest token that is cached, in bytes. Over it: it is verified every time.
 pub const TOKEN_CACHED_BYTES_MAX: usize = 2 * 1024;
+
+/// Tokens over [`TOKEN_CACHED_BYTES_MAX`] that a core verifies in one tick for addresses whose bucket for bad
+/// credentials it knows to be empty. Over it: they count as bad credentials.
+pub const LONG_TOKENS_PER_TICK: u32 = 64;
 
 /// The longest request id that is accepted from a trusted proxy, in bytes. Over it: the gateway makes a new one.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;

@@ -219,3 +219,42 @@ fn all_cores_share_the_buckets_of_memory() {
     let got = statuses(&gateway, (0..20).map(|_| me().token("ann")));
     assert_eq!(got.iter().filter(|status| **status == 200).count(), 5, "{got:?}");
 }
+
+#[test]
+fn a_flood_of_forged_tokens_costs_little_more_than_its_429s() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    const REQUESTS: u32 = 8_000;
+    let forged = |names: usize| {
+        let names: Vec<_> = (0..names).map(|n| format!(r#""{n:x}":1"#)).collect();
+        let header = format!(r#"{{"alg":"HS256",{}}}"#, names.join(","));
+        let room = (8_000_usize).saturating_sub(header.len() * 4 / 3) * 3 / 4;
+        token_with("c".repeat(room), header, "a secret that somebody has made up for this")
+    };
+    let claims_of = |bytes: usize| {
+        let filler = "x".repeat(bytes * 3 / 4);
+        let claims = format!(r#"{{"sub":"ann{bytes}","exp":{},"x":"{filler}"}}"#, now() + 60);
+        token_with(claims, r#"{"alg":"HS256"}"#, SECRET)
+    };
+    let cpu_of = |request: Request| {
+        let (mut client, bytes, begun) = (gateway.client(), request.bytes(), gateway.cpu_time());
+        for _ in 0..REQUESTS {
+            client.send(&bytes).read_response();
+        }
+        gateway.cpu_time() - begun
+    };
+    // As long a head, and nothing in it to verify.
+    let plain = cpu_of(me().bearer("x").field("X-Filler", &"f".repeat(8_000)));
+    for names in [1, 50, 600] {
+        let token = forged(names);
+        assert!(token.len() <= 8 * 1024 && token.len() > 7_000, "{}", token.len());
+        let cpu = cpu_of(me().bearer(&token));
+        println!("{names} names: {:?} for a request, {:?} without a token", cpu / REQUESTS, plain / REQUESTS);
+        assert!(cpu < plain * 3, "{names} names: {cpu:?}, without a token {plain:?}");
+        assert_eq!(gateway.ask(me().bearer(&token)).status, 429);
+    }
+    let new = claims_of(600);
+    assert_eq!(gateway.ask(me().bearer(&new)).status, 200, "a new and valid token of the same address");
+    let long = claims_of(7_000);
+    eventually("a long one has its turn", || gateway.ask(me().bearer(&long)).status == 200);
+}

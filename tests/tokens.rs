@@ -465,6 +465,13 @@ fn no_token_appears_in_any_log() {
 }
 
 #[test]
+fn refuses_a_header_over_its_bound() {
+    let names: Vec<_> = (0..830).map(|n| format!(r#""{n:x}":1"#)).collect();
+    let header = format!(r#"{{"alg":"HS256",{}}}"#, names.join(","));
+    none_enters([token_with(good_claims(), header, SECRET)], "token_invalid");
+}
+
+#[test]
 fn without_a_valid_credential_every_path_gives_the_same_answer() {
     let origin = Origin::echo();
     let gateway = Gateway::before(&origin);

@@ -2,7 +2,7 @@
 //!
 //! Other keys mean another authenticator, so that a token of a removed key is not remembered.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::cache::Cache;
@@ -10,19 +10,35 @@ use super::error::CredentialError;
 use super::keys::Keys;
 use super::metrics::AuthMetrics;
 use super::user::Verified;
-use crate::limits::TOKEN_CACHED_BYTES_MAX;
+use crate::clock;
+use crate::limits::{LONG_TOKENS_PER_TICK, TICK_MS, TOKEN_CACHED_BYTES_MAX};
 
 /// The token verifier of one core.
 pub struct Authenticator {
     keys: Arc<Keys>,
     cache: RefCell<Cache>,
     metrics: Arc<AuthMetrics>,
+    /// Long tokens of limited addresses: the tick, and how many there were in it.
+    long: Cell<(u64, u32)>,
 }
 
 impl Authenticator {
     /// Starts with an empty cache.
     pub fn new(keys: Arc<Keys>, metrics: Arc<AuthMetrics>) -> Self {
-        Self { keys, cache: RefCell::new(Cache::new()), metrics }
+        Self { keys, cache: RefCell::new(Cache::new()), metrics, long: Cell::default() }
+    }
+
+    /// Whether one more long token (over [`TOKEN_CACHED_BYTES_MAX`]) is verified in this tick for an address that is
+    /// limited already: [`LONG_TOKENS_PER_TICK`] are. Short ones need no leave: one may be the new token of an honest
+    /// neighbour, and a forged one costs less than the answer that it gets.
+    pub fn affords_long(&self) -> bool {
+        let now = clock::now_ms() / TICK_MS;
+        let count = match self.long.get() {
+            (tick, count) if tick == now => count + 1,
+            _ => 1,
+        };
+        self.long.set((now, count));
+        count <= LONG_TOKENS_PER_TICK
     }
 
     /// Verifies a token and returns its user.

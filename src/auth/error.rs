@@ -47,6 +47,8 @@ pub enum TokenFault {
     Audience,
     /// `nbf` is in the future.
     NotYetValid,
+    /// A long token of an address that is limited already, over [`crate::limits::LONG_TOKENS_PER_TICK`]: not looked at.
+    Unverified,
 }
 
 impl CredentialError {
@@ -87,6 +89,7 @@ impl TokenFault {
             TokenFault::Issuer => "issuer",
             TokenFault::Audience => "audience",
             TokenFault::NotYetValid => "not_yet_valid",
+            TokenFault::Unverified => "unverified",
         }
     }
 }

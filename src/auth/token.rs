@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{CredentialError, TokenFault};
 use super::json;
-use crate::limits::TOKEN_BYTES_MAX;
+use crate::limits::{TOKEN_BYTES_MAX, TOKEN_HEADER_BYTES_MAX};
 
 /// A token cut at its dots, nothing decoded yet.
 ///
@@ -22,7 +22,7 @@ pub(super) struct Parts<'a> {
     pub(super) signature: &'a [u8],
 }
 
-/// Cuts a token into exactly three parts, none of them empty.
+/// Cuts a token into exactly three parts, none of them empty, the header no longer than its bound.
 pub(super) fn split(token: &[u8]) -> Result<Parts<'_>, CredentialError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenFault::TooLong.into());
@@ -34,6 +34,9 @@ pub(super) fn split(token: &[u8]) -> Result<Parts<'_>, CredentialError> {
         return Err(TokenFault::Malformed.into());
     };
     if header.is_empty() || claims.is_empty() || signature.is_empty() {
+        return Err(TokenFault::Malformed.into());
+    }
+    if header.len() > HEADER_CHARACTERS_MAX {
         return Err(TokenFault::Malformed.into());
     }
     Ok(Parts { signed: &token[..header.len() + 1 + claims.len()], header, claims, signature })
@@ -65,6 +68,9 @@ pub(super) fn algorithm(header: &[u8]) -> Result<String, CredentialError> {
 /// §4.1.11), and the gateway supports none. `b64` (RFC 7797), `enc` and `zip` (RFC 7516) say that the payload
 /// is not base64url of plain JSON.
 const MEANING_CHANGERS: [&str; 4] = ["crit", "b64", "enc", "zip"];
+
+/// Characters of a header of [`TOKEN_HEADER_BYTES_MAX`] bytes: four for three bytes, without padding.
+const HEADER_CHARACTERS_MAX: usize = (4 * TOKEN_HEADER_BYTES_MAX).div_ceil(3);
 
 #[cfg(test)]
 mod tests {
@@ -293,8 +299,8 @@ mod tests {
         assert!(verdict(&jwt(), &longest, NOW).is_ok());
         refused(sized(7000));
         assert!(split(&vec![b'.'; TOKEN_BYTES_MAX + 1]).is_err());
-        assert!(split(format!("{}.b.c", "a".repeat(TOKEN_BYTES_MAX - 4)).as_bytes()).is_ok());
-        assert!(split(format!("{}.b.c", "a".repeat(TOKEN_BYTES_MAX - 3)).as_bytes()).is_err());
+        assert!(split(format!("a.{}.c", "b".repeat(TOKEN_BYTES_MAX - 4)).as_bytes()).is_ok());
+        assert!(split(format!("a.{}.c", "b".repeat(TOKEN_BYTES_MAX - 3)).as_bytes()).is_err());
     }
 
     #[test]
@@ -308,11 +314,55 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_names_in_an_unsigned_header_cost_no_quadratic_time() {
-        let names: Vec<String> = (0..800).map(|n| format!(r#""{n:x}":1"#)).collect();
-        let header = format!(r#"{{"alg":"HS256",{}}}"#, names.join(","));
-        let started = std::time::Instant::now();
-        (0..100).for_each(|_| drop(algorithm(header.as_bytes()).unwrap()));
-        assert!(started.elapsed() < std::time::Duration::from_secs(2));
+    fn a_header_over_its_bound_is_malformed_and_not_decoded() {
+        let sized = |bytes: usize| format!(r#"{{"alg":"HS256","x":"{}"}}"#, "x".repeat(bytes - 22));
+        assert_eq!(sized(TOKEN_HEADER_BYTES_MAX).len(), TOKEN_HEADER_BYTES_MAX);
+        assert!(verdict(&jwt(), token(sized(TOKEN_HEADER_BYTES_MAX), CLAIMS), NOW).is_ok());
+        let over = token(sized(TOKEN_HEADER_BYTES_MAX + 1), CLAIMS);
+        assert_eq!(split(over.as_bytes()).unwrap_err(), CredentialError::Invalid(TokenFault::Malformed));
+        // Not base64url at all: whoever decoded it would call that another fault.
+        let not_encoded = format!("{}.b.c", "*".repeat(HEADER_CHARACTERS_MAX + 1));
+        assert_eq!(split(not_encoded.as_bytes()).unwrap_err(), TokenFault::Malformed.into());
+    }
+
+    /// Whoever floods with forged tokens pays for each with a request of its size: the dearest may cost a few times as
+    /// much as one whose signature is just wrong.
+    #[test]
+    fn no_forged_token_costs_much_more_than_a_wrong_signature() {
+        use std::time::{Duration, Instant};
+        let keys = super::super::Keys::new(&jwt());
+        let cost = |token: &str| {
+            let once = || {
+                let begun = Instant::now();
+                (0..50).for_each(|_| drop(std::hint::black_box(keys.verify(token.as_bytes(), NOW))));
+                begun.elapsed()
+            };
+            std::iter::repeat_with(once).take(8).min().unwrap_or_default()
+        };
+        let signed = |header: &str, signature: &str| {
+            let header = encode(header);
+            let claims = "a".repeat(TOKEN_BYTES_MAX - header.len() - 2 - signature.len());
+            format!("{header}.{claims}.{signature}")
+        };
+        let wrong = "A".repeat(43);
+        let plain = cost(&signed(HEADER, &wrong)).max(Duration::from_micros(50));
+        let members = |count: usize| {
+            let names: Vec<String> = (0..count).map(|n| format!(r#""{n:x}":1"#)).collect();
+            format!(r#"{{"alg":"HS256",{}}}"#, names.join(","))
+        };
+        for (name, forged) in [
+            ("members", signed(&members(55), &wrong)),
+            ("more members than the bound", signed(&members(500), &wrong)),
+            (
+                "nesting",
+                signed(&format!(r#"{{"alg":"HS256","x":{}1{}}}"#, "[".repeat(100), "]".repeat(100)), &wrong),
+            ),
+            ("a long signature", format!("{}.a.{}", encode(HEADER), "A".repeat(8100))),
+        ] {
+            assert!(forged.len() <= TOKEN_BYTES_MAX, "{name}");
+            let cost = cost(&forged);
+            println!("{name}: {:?}, a wrong signature {:?}", cost / 50, plain / 50);
+            assert!(cost < plain * 4, "{name}: {cost:?}, a wrong signature {plain:?}");
+        }
     }
 }

@@ -3,13 +3,14 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, CredentialError, Identity, User, Verified, credentials};
+use crate::auth::{self, CredentialError, Identity, TokenFault, User, Verified, credentials};
 use crate::clock;
 use crate::config::{Access, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
-use crate::limit::{Client, Denied, Permit};
+use crate::limit::{Client, Denied, LimitedRequest, Permit};
+use crate::limits::TOKEN_CACHED_BYTES_MAX;
 
 /// Evidence that one request may use one route: its caller is authorized, and every bucket was charged.
 /// Only [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
@@ -112,7 +113,18 @@ impl<'c> Exchange<'c> {
 
     fn verify(&self, token: &[u8]) -> Result<Verified, CredentialError> {
         let snapshot = &self.core.snapshot;
+        let stranger = self.stranger();
+        let is_limited = || snapshot.limiter.is_known_empty(&stranger, &snapshot.config.rate_limit);
+        if token.len() > TOKEN_CACHED_BYTES_MAX && is_limited() && !snapshot.authenticator.affords_long() {
+            return Err(TokenFault::Unverified.into());
+        }
         snapshot.authenticator.verify(token, clock::unix_s())
+    }
+
+    /// What is limited of a client without a valid credential, whatever it asks for.
+    fn stranger(&self) -> LimitedRequest<'static> {
+        let address = self.record.client;
+        LimitedRequest { client: Client::Bad(address), address, route: None }
     }
 
     /// Charges every bucket that applies.

@@ -19,6 +19,18 @@ pub enum Limiter {
 }
 
 impl Limiter {
+    /// Whether this core knows, without a wait and without a charge, that the request would be denied now.
+    pub fn is_known_empty(&self, request: &LimitedRequest<'_>, global: &RateLimit) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Memory(limiter) => {
+                let charges = request.charges(global);
+                charges.known_denied().is_some() || limiter.would_deny(&charges)
+            }
+            Self::Shared(limiter) => limiter.is_known_empty(|| request.charges(global)),
+        }
+    }
+
     /// Charges all buckets of a request, or none of them.
     ///
     /// It may wait for Redis. For buckets in this process it never waits.

@@ -94,6 +94,13 @@ impl<C: Clock> MemoryLimiter<C> {
         self.charge_all(meters, now_ns)
     }
 
+    /// Whether one of the buckets does not have enough tokens now. It charges nothing. No rate may be 0.
+    pub fn would_deny(&self, charges: &Charges<'_>) -> bool {
+        let (now_ns, prefix) = (self.now_ns(), charges.prefix());
+        let mut meters = charges.all().iter().map(|charge| self.meter(prefix, charge));
+        meters.any(|meter| meter.wait_ns(self.full_ns(&meter), now_ns) > 0)
+    }
+
     /// Charges one bucket after the other. The first denial refunds those before it.
     fn charge_all(&self, meters: &[Meter], now_ns: u64) -> Decision {
         let mut decision: Option<Decision> = None;

@@ -68,6 +68,11 @@ impl SharedLimiter {
         }
     }
 
+    /// Whether a denial follows from an earlier one.
+    pub fn is_known_empty<'a>(&self, charges: impl FnOnce() -> Charges<'a>) -> bool {
+        !self.empty.borrow().is_empty() && self.known_empty(&charges()).is_some()
+    }
+
     /// The denial that follows from an earlier one, as long as Redis would give the same.
     fn known_empty(&self, charges: &Charges<'_>) -> Option<Decision> {
         let empty = self.empty.borrow();
