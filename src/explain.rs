@@ -141,8 +141,9 @@ fn refused(status: u16, code: &str, detail: &str) -> String {
 const PROBES: &str = "Connection: keep-alive, X-Nominated-By-Connection\r\nX-Nominated-By-Connection: 1\r\n\
 Keep-Alive: 1\r\nProxy-Connection: 1\r\nProxy-Authorization: 1\r\nTE: trailers\r\nTrailer: x\r\nUpgrade: h2c\r\n\
 X-Internal-User-Id: 1\r\nX_Internal_Anything: 1\r\nX-Forwarded-For: 1\r\nX-Forwarded-Proto: http\r\n\
-X-Forwarded-Host: h\r\nForwarded: for=1\r\nX-Real-IP: 1\r\nX-Request-Id: 1\r\nVia: 1.1 x\r\ntraceparent: 1\r\n\
-tracestate: 1\r\nContent_Length: 1\r\nAuthorization: Bearer x\r\nCookie: a=b\r\nAccept: */*\r\n";
+X-Forwarded-Host: h\r\nForwarded: for=1\r\nX-Real-IP: 1\r\nX-Request-Id: 1\r\nVia: 1.1 x\r\nProxy: 1\r\n\
+X-HTTP-Method-Override: 1\r\ntraceparent: 1\r\ntracestate: 1\r\nContent_Length: 1\r\n\
+Authorization: Bearer x\r\nCookie: a=b\r\nAccept: */*\r\n";
 
 #[cfg(test)]
 mod tests {

@@ -143,6 +143,56 @@ fn forwards_authorization_unless_the_route_says_no() {
     assert!(received.field("authorization").is_some_and(|value| value.starts_with("Bearer ")));
 }
 
+// --- Fields that name another method, path or client than the gateway's
+
+#[test]
+fn takes_out_fields_that_override_what_was_decided() {
+    let names = [
+        "Proxy",
+        "PROXY",
+        "X-HTTP-Method-Override",
+        "X_HTTP_Method_Override",
+        "x-http-method",
+        "X-Method.Override",
+        "X-Original-Method",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Envoy-Original-Path",
+        "X-Sendfile-Type",
+        "X-Accel-Mapping",
+        "Script-Name",
+        "Path_Info",
+        "Client-IP",
+        "Remote-User",
+        "X-Remote-User",
+        "X-Scheme",
+        "Front-End-Https",
+    ];
+    let fields: String = names.iter().map(|name| format!("{name}: spoofed\r\n")).collect();
+    let received = upstream_of(&(fields + "X-Proxy: kept\r\nProxy-Status: kept\r\n"));
+    let with = |value: &str| received.fields.iter().filter(|(_, found)| found == value).count();
+    assert_eq!((with("spoofed"), with("kept")), (0, 2), "{:?}", received.fields);
+}
+
+#[test]
+fn a_route_may_keep_method_overrides() {
+    let origin = Origin::echo();
+    let config = format!(
+        "[upstreams.a]\nurl = 'http://{}'\n[[route]]\nname = 'a'\npaths = ['/a']\nupstream = 'a'\naccess = 'public'\n\
+         forward_method_override = true\n",
+        origin.address
+    );
+    let builder = SERVICES.iter().fold(Gateway::builder(), |builder, service| {
+        builder.without(&format!("UPSTREAM_{}_URL", service.to_uppercase()))
+    });
+    let gateway = builder.config(&config).start();
+    let fields = "X-HTTP-Method-Override: PUT\r\nX_HTTP_Method_Override: DELETE\r\nProxy: x\r\n";
+    assert_eq!(gateway.ask(Request::new("POST", "/a").raw(fields)).status, 200);
+    let received = origin.last();
+    assert_eq!(received.field("x-http-method-override"), Some("PUT"));
+    assert_eq!((received.field("x_http_method_override"), received.field("proxy")), (None, None));
+}
+
 // --- Forwarding fields
 
 #[test]

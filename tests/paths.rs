@@ -33,6 +33,20 @@ fn refuses_encoded_separators_and_nul() {
 }
 
 #[test]
+fn refuses_encoded_control_characters() {
+    let c0 = (1..0x20).chain([0x7f]).map(|byte| format!("%{byte:02x}"));
+    let more = ["%0D%0A", "%0d%0aX-A:%20b", "%C2%80", "%c2%85", "%C2%9F"].map(str::to_owned);
+    let gateway = Gateway::builder().start();
+    for escape in c0.chain(more) {
+        for path in [format!("/api/v1/users/a{escape}b"), format!("/nowhere/{escape}")] {
+            gateway.refuses(Request::new("GET", &path).bytes(), 400, Some("path_control"), Then::Closes);
+        }
+    }
+    let no_controls = ["/api/v1/users/%C2%A0", "/api/v1/users/%20", "/api/v1/users/me?a=%0D%0A%00"];
+    forwarded(no_controls.map(|path| (path, path)));
+}
+
+#[test]
 fn refuses_a_raw_backslash() {
     refused(["/api/v1/users/a\\b", "/api\\v1\\users", "/api/v1/users/..\\b"]);
 }

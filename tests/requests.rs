@@ -416,6 +416,29 @@ fn keeps_http_1_0_without_a_host_and_closes_after_it() {
 // --- Targets and versions
 
 #[test]
+fn trace_is_refused_on_every_path_with_a_token_and_without() {
+    let origin = Origin::echo();
+    let gateway = Gateway::before(&origin);
+    for method in ["TRACE", "trace", "Trace", "TRACK"] {
+        for target in [LOGIN, "/api/v1/users/me", "/nowhere", "/healthz", "/ws"] {
+            for request in [Request::new(method, target), Request::new(method, target).token("ann")] {
+                let mut client = gateway.client();
+                let response = client.send(request.bytes()).read_response();
+                assert_eq!(
+                    (response.status, response.code().as_str()),
+                    (405, "trace_refused"),
+                    "{method} {target}"
+                );
+                let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+                assert_eq!(response.field("allow"), Some(allow));
+                client.expect_closed();
+            }
+        }
+    }
+    assert_eq!(origin.heads(), 0);
+}
+
+#[test]
 fn refuses_targets_that_are_not_paths() {
     let gateway = Gateway::builder().start();
     for line in [

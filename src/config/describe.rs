@@ -57,6 +57,9 @@ fn besides(route: &Route) -> Vec<String> {
     if !route.authorization_forwarded {
         besides.push("Authorization stays here".to_owned());
     }
+    if route.method_override_forwarded {
+        besides.push("method overrides pass".to_owned());
+    }
     if route.trailers_forwarded {
         besides.push("trailers pass".to_owned());
     }
@@ -120,11 +123,12 @@ mod tests {
     fn prints_what_a_route_has_besides() {
         let shown = describe(&config(
             "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'shop'\npaths = ['/shop']\nupstream = 'a'\n\
-             forward_authorization = false\nforward_trailers = true\nbody_max_bytes = 0\nlimit_global = false\n\
+             forward_authorization = false\nforward_method_override = true\nforward_trailers = true\n\
+             body_max_bytes = 0\nlimit_global = false\n\
              [[route.limit]]\nrate = 0.5\nburst = 5\ncost = 2\n",
         ));
-        let besides = "Authorization stays here, trailers pass, body without bound, 0.5/s burst 5 per user cost 2, \
-                       no global limit";
+        let besides = "Authorization stays here, method overrides pass, trailers pass, body without bound, \
+                       0.5/s burst 5 per user cost 2, no global limit";
         assert!(shown.contains(besides), "{shown}");
     }
 }

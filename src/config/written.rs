@@ -66,6 +66,8 @@ pub struct WrittenRoute {
     /// Whether the client's `Authorization` goes to the upstream.
     #[serde(default, deserialize_with = "scalar")]
     pub forward_authorization: Option<String>,
+    /// Whether the fields that name another method go to the upstream.
+    pub forward_method_override: Option<String>,
     /// Whether trailer fields pass.
     #[serde(default, deserialize_with = "scalar")]
     pub forward_trailers: Option<String>,

@@ -99,6 +99,8 @@ protocol_errors! {
     Expectation 417 "expectation" "The only expectation supported is 100-continue.";
     /// The CONNECT method.
     ConnectRefused 400 "connect_refused" "CONNECT is not served here.";
+    /// The method TRACE, or TRACK, which some servers take for it.
+    TraceRefused 405 "trace_refused" "TRACE is not served here.";
     /// `*` with another method than OPTIONS.
     AsteriskForm 400 "asterisk_form" "The target * is for OPTIONS only.";
     /// `host:port` as target.
@@ -117,6 +119,8 @@ protocol_errors! {
     PathBackslash 400 "path_backslash" "The path contains a backslash.";
     /// `%00` in the path.
     PathNul 400 "path_nul" "The path contains an encoded NUL.";
+    /// Any other control character in the path, encoded: `%01` to `%1F`, `%7F`, and U+0080 to U+009F in UTF-8.
+    PathControl 400 "path_control" "The path contains an encoded control character.";
     /// A `.` or `..` segment, raw or encoded, with parameters or without.
     PathDotSegment 400 "path_dot_segment" "The path contains a dot segment.";
     /// `%` without two hex digits in the path.

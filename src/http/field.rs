@@ -39,8 +39,12 @@ pub enum FieldKind {
     /// Any `x-internal-*`, under any spelling: only the gateway writes these.
     Internal,
     /// `Forwarded`, any other `x-forwarded-*`, and the other names under which proxies tell a client's
-    /// address or the URL it asked for.
+    /// address, the method and the URL it asked for, or the path under which a service is mounted.
     Forwarded,
+    /// `Proxy`, which CGI turns into the variable `HTTP_PROXY` (httpoxy, CVE-2016-5385).
+    Proxy,
+    /// `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`: another method than the one that was routed.
+    MethodOverride,
     XForwardedFor,
     XForwardedProto,
     XForwardedHost,
@@ -131,6 +135,7 @@ impl FieldKind {
             2 => &[(b"te", Self::Te)],
             3 => &[(b"via", Self::Via)],
             4 => &[(b"host", Self::Host), (b"date", Self::Date), (b"vary", Self::Vary)],
+            5 => &[(b"proxy", Self::Proxy)],
             6 => &[
                 (b"cookie", Self::Cookie),
                 (b"origin", Self::Origin),
@@ -138,7 +143,13 @@ impl FieldKind {
                 (b"server", Self::Server),
             ],
             7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
-            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::Forwarded)],
+            8 => &[(b"x-scheme", Self::Forwarded)],
+            9 => &[
+                (b"forwarded", Self::Forwarded),
+                (b"x-real-ip", Self::Forwarded),
+                (b"client-ip", Self::Forwarded),
+                (b"path-info", Self::Forwarded),
+            ],
             10 => &[
                 (b"connection", Self::Connection),
                 (b"set-cookie", Self::SetCookie),
@@ -150,15 +161,31 @@ impl FieldKind {
                 (b"x-client-ip", Self::Forwarded),
                 (b"x-forwarded", Self::Forwarded),
                 (b"x-internal-", Self::Internal),
+                (b"remote-user", Self::Forwarded),
+                (b"remote-addr", Self::Forwarded),
+                (b"script-name", Self::Forwarded),
             ],
             12 => &[(b"content-type", Self::ContentType), (b"x-request-id", Self::XRequestId)],
-            13 => &[(b"authorization", Self::Authorization), (b"x-rewrite-url", Self::Forwarded)],
+            13 => &[
+                (b"authorization", Self::Authorization),
+                (b"x-rewrite-url", Self::Forwarded),
+                (b"x-http-method", Self::MethodOverride),
+                (b"x-remote-user", Self::Forwarded),
+                (b"x-remote-addr", Self::Forwarded),
+                (b"x-script-name", Self::Forwarded),
+            ],
             14 => &[
                 (b"content-length", Self::ContentLength),
                 (b"true-client-ip", Self::Forwarded),
                 (b"x-original-url", Self::Forwarded),
             ],
-            15 => &[(b"x-forwarded-for", Self::XForwardedFor), (b"x-original-host", Self::Forwarded)],
+            15 => &[
+                (b"x-forwarded-for", Self::XForwardedFor),
+                (b"x-original-host", Self::Forwarded),
+                (b"front-end-https", Self::Forwarded),
+                (b"x-accel-mapping", Self::Forwarded),
+                (b"x-sendfile-type", Self::Forwarded),
+            ],
             16 => &[
                 (b"x-forwarded-host", Self::XForwardedHost),
                 (b"proxy-connection", Self::ProxyConnection),
@@ -169,6 +196,8 @@ impl FieldKind {
                 (b"transfer-encoding", Self::TransferEncoding),
                 (b"x-forwarded-proto", Self::XForwardedProto),
                 (b"sec-websocket-key", Self::SecWebSocketKey),
+                (b"x-method-override", Self::MethodOverride),
+                (b"x-original-method", Self::Forwarded),
             ],
             18 => &[(b"cf-connecting-ipv6", Self::Forwarded)],
             19 => &[
@@ -177,7 +206,10 @@ impl FieldKind {
             ],
             20 => &[(b"sec-websocket-accept", Self::SecWebSocketAccept)],
             21 => &[(b"sec-websocket-version", Self::SecWebSocketVersion)],
-            22 => &[(b"sec-websocket-protocol", Self::SecWebSocketProtocol)],
+            22 => &[
+                (b"sec-websocket-protocol", Self::SecWebSocketProtocol),
+                (b"x-http-method-override", Self::MethodOverride),
+            ],
             24 => &[
                 (b"sec-websocket-extensions", Self::SecWebSocketExtensions),
                 (b"x-original-forwarded-for", Self::Forwarded),
@@ -198,7 +230,9 @@ impl FieldKind {
     fn of_prefix(name: &[u8]) -> Self {
         match name.first() {
             Some(b'x' | b'X') if begins(name, b"x-internal-") => Self::Internal,
-            Some(b'x' | b'X') if begins(name, b"x-forwarded-") => Self::Forwarded,
+            Some(b'x' | b'X') if begins(name, b"x-forwarded-") || begins(name, b"x-envoy-") => {
+                Self::Forwarded
+            }
             Some(b'a' | b'A')
                 if begins(name, b"access-control-allow-")
                     || begins(name, b"access-control-expose-")
@@ -307,6 +341,14 @@ mod tests {
             ("X-Forwarded-Port", FieldKind::Forwarded),
             ("X-Forwarded", FieldKind::Forwarded),
             ("X-Real-IP", FieldKind::Forwarded),
+            ("Proxy", FieldKind::Proxy),
+            ("X-HTTP-Method-Override", FieldKind::MethodOverride),
+            ("X-HTTP-Method", FieldKind::MethodOverride),
+            ("X-Method-Override", FieldKind::MethodOverride),
+            ("X-Original-Method", FieldKind::Forwarded),
+            ("X-Envoy-Original-Path", FieldKind::Forwarded),
+            ("X-HTTP-Methods", FieldKind::Other),
+            ("Proxy-Status", FieldKind::Other),
             ("X-Cluster-Client-IP", FieldKind::Forwarded),
             ("Access-Control-Allow-Origin", FieldKind::AccessControlResponse),
             ("Access-Control-Max-Age", FieldKind::AccessControlResponse),
@@ -332,6 +374,9 @@ mod tests {
             "Proxy_Authorization",
             "x_real.ip",
             "sec_websocket_key",
+            "X_HTTP_Method_Override",
+            "x-method.override",
+            "x_envoy_internal",
         ] {
             assert_eq!(FieldKind::of(name.as_bytes()), FieldKind::Alias, "{name}");
         }

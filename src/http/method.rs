@@ -18,7 +18,7 @@ pub enum Method {
     Delete,
     /// `OPTIONS`
     Options,
-    /// `TRACE`
+    /// `TRACE`, or `TRACK`, which some servers take for it, both in any case: always refused
     Trace,
     /// `CONNECT`, which is always refused
     Connect,
@@ -37,8 +37,11 @@ impl Method {
             b"PATCH" => Self::Patch,
             b"DELETE" => Self::Delete,
             b"OPTIONS" => Self::Options,
-            b"TRACE" => Self::Trace,
             b"CONNECT" => Self::Connect,
+            // A server that ignores the case of a method would send the request back, with all that is in it.
+            _ if [b"TRACE".as_slice(), b"TRACK"].iter().any(|trace| trace.eq_ignore_ascii_case(name)) => {
+                Self::Trace
+            }
             _ => Self::Other,
         }
     }
@@ -46,7 +49,7 @@ impl Method {
     /// Whether sending the request twice is the same as sending it once (RFC 9110 §9.2.2). Of an unknown
     /// method nothing is promised.
     pub fn is_idempotent(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace)
+        matches!(self, Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options)
     }
 
     /// Whether it gives a request's body a meaning. Of these methods RFC 9110 (§9.3.1, 9.3.2, 9.3.5, 9.3.7, 9.3.8) says

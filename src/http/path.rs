@@ -82,6 +82,7 @@ fn decode(path: &mut [u8]) -> Result<usize, ProtocolError> {
             0x00 => return Err(ProtocolError::PathNul),
             b'/' => return Err(ProtocolError::PathEncodedSlash),
             b'\\' => return Err(ProtocolError::PathEncodedBackslash),
+            0x01..=0x1f | 0x7f => return Err(ProtocolError::PathControl),
             0x80.. => check_utf8(&path[read..])?,
             _ => 1,
         };
@@ -96,15 +97,19 @@ fn decode(path: &mut [u8]) -> Result<usize, ProtocolError> {
 /// One character of two to four escapes at the start of `bytes`: how many.
 fn check_utf8(bytes: &[u8]) -> Result<usize, ProtocolError> {
     let mut character = [0; 4];
-    for length in 1..=character.len() {
-        let Some(value) = bytes.get((length - 1) * 3..).and_then(escape) else { break };
-        character[length - 1] = value;
-        // Refuses overlong forms, surrogates and what is over U+10FFFF, too.
-        if std::str::from_utf8(&character[..length]).is_ok() {
-            return Ok(length);
-        }
+    let length = match escape(bytes) {
+        Some(0xc2..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf4) => 4,
+        _ => return Err(ProtocolError::PathNotUtf8),
+    };
+    for (at, byte) in character[..length].iter_mut().enumerate() {
+        *byte = bytes.get(at * 3..).and_then(escape).ok_or(ProtocolError::PathNotUtf8)?;
     }
-    Err(ProtocolError::PathNotUtf8)
+    // Refuses overlong forms, surrogates and what is over U+10FFFF, too.
+    let text = std::str::from_utf8(&character[..length]).map_err(|_| ProtocolError::PathNotUtf8)?;
+    let is_control = text.chars().any(char::is_control);
+    if is_control { Err(ProtocolError::PathControl) } else { Ok(length) }
 }
 
 fn check_segments(path: &[u8]) -> Result<(), ProtocolError> {

@@ -32,8 +32,10 @@ impl Target {
     /// end and the query are left over.
     pub(crate) fn parse(head: &mut [u8], span: Span, method: Method) -> Result<Self, ProtocolError> {
         let range = span.range();
-        if method == Method::Connect {
-            return Err(ProtocolError::ConnectRefused);
+        match method {
+            Method::Connect => return Err(ProtocolError::ConnectRefused),
+            Method::Trace => return Err(ProtocolError::TraceRefused),
+            _ => {}
         }
         match &head[range.clone()] {
             [] => Err(ProtocolError::InvalidTarget),

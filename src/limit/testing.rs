@@ -29,6 +29,7 @@ pub(crate) fn route(name: &str, access: Access) -> Route {
         kind: RouteKind::Http,
         token_sources: TokenSources::ALL,
         authorization_forwarded: true,
+        method_override_forwarded: false,
         trailers_forwarded: false,
         body_bytes_max: None,
         is_limited_globally: true,

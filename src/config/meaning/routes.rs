@@ -24,6 +24,8 @@ pub struct Route {
     pub token_sources: TokenSources,
     /// Whether the client's `Authorization` goes to the upstream.
     pub authorization_forwarded: bool,
+    /// Whether `X-HTTP-Method-Override` and its kin go to the upstream.
+    pub method_override_forwarded: bool,
     /// Whether trailer fields pass, in both directions.
     pub trailers_forwarded: bool,
     /// The largest request body of this route, in bytes. `None`: as [`super::bounds::Sizes::body_bytes`].

@@ -4,7 +4,7 @@ use super::key::RouteKey;
 use super::{access, body, forwarding, limits, methods, name, paths, tokens_from};
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 12] = [
+pub const ROUTE_KEYS: [RouteKey; 13] = [
     name::NAME,
     paths::PATHS,
     name::UPSTREAM,
@@ -13,6 +13,7 @@ pub const ROUTE_KEYS: [RouteKey; 12] = [
     access::KIND,
     tokens_from::TOKENS_FROM,
     forwarding::FORWARD_AUTHORIZATION,
+    forwarding::FORWARD_METHOD_OVERRIDE,
     forwarding::FORWARD_TRAILERS,
     body::BODY_MAX_BYTES,
     limits::LIMIT_GLOBAL,

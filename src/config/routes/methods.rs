@@ -41,8 +41,8 @@ pub(crate) fn method(text: &str) -> Parsed<String> {
     if text != text.to_ascii_uppercase() {
         return Err(format!("{} is not in upper case, and methods are told apart by case", quoted(text)));
     }
-    if text == "CONNECT" {
-        return Err("\"CONNECT\" is never forwarded".to_owned());
+    if ["CONNECT", "TRACE", "TRACK"].contains(&text) {
+        return Err(format!("{} is never forwarded", quoted(text)));
     }
     Ok(text.to_owned())
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn takes_methods_that_are_tokens_in_upper_case() {
         assert!(["GET", "PATCH", "M-SEARCH"].iter().all(|text| method(text).is_ok()));
-        for text in ["", "get", "G ET", "GET,POST", "CONNECT", "GÉT"] {
+        for text in ["", "get", "G ET", "GET,POST", "CONNECT", "TRACE", "TRACK", "GÉT"] {
             assert!(method(text).is_err(), "{text}");
         }
     }

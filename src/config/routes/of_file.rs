@@ -62,6 +62,7 @@ fn route(written: &WrittenRoute, upstreams: &Upstreams, report: &mut Report<'_>)
         methods: methods::methods(written, kind, report),
         paths: paths::paths(written, report),
         authorization_forwarded: forwarding::authorization(written, report),
+        method_override_forwarded: forwarding::method_override(written, report),
         trailers_forwarded: forwarding::trailers(written, report),
         is_limited_globally: limits::is_limited_globally(written, report),
         limits: limits::limits(written, access, report),

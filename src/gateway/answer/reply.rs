@@ -7,7 +7,7 @@ use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::headers;
-use crate::http::{BodyLength, FieldKind, Method, push_decimal};
+use crate::http::{BodyLength, FieldKind, Method, ProtocolError, push_decimal};
 use crate::limit::Denied;
 use crate::message::{HeadWriter, Trailers};
 use crate::net::Buffer;
@@ -154,6 +154,8 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
         }
         Failure::TooManyConnections | Failure::TooManyTunnels => head.field(b"Retry-After", b"10"),
         Failure::MethodNotAllowed(allow) => head.field(b"Allow", allow.as_bytes()),
+        // RFC 9110 §15.5.6 asks for the methods. The same for every path: nothing of the routes is told.
+        Failure::Request(ProtocolError::TraceRefused) => head.field(b"Allow", METHODS),
         _ => {}
     }
 }
@@ -164,4 +166,6 @@ fn compose_upgrade(head: &mut HeadWriter) {
     head.field(b"Connection", b"Upgrade");
 }
 
+/// The methods that are not refused everywhere.
+const METHODS: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const PROBLEM: &[u8] = b"application/problem+json";

@@ -63,12 +63,14 @@ pub fn passes_upstream(field: &Field, route: &config::Route, is_peer_trusted: bo
         _ if field.nominated => false,
         kind if kind.is_hop_by_hop() => false,
         Kind::Host | Kind::ContentLength | Kind::Expect | Kind::Alias => false,
-        Kind::Internal | Kind::Forwarded | Kind::XRequestId | Kind::Via => false,
+        Kind::Internal | Kind::Forwarded | Kind::Proxy | Kind::XRequestId | Kind::Via => false,
         Kind::XForwardedFor | Kind::XForwardedProto | Kind::XForwardedHost => false,
         // The gateway writes its own; the state belongs to a trusted proxy's parent, or to none.
         Kind::Traceparent => false,
         Kind::Tracestate => is_peer_trusted,
         Kind::Authorization => route.authorization_forwarded,
+        // Method, access and limits were decided for the method of the request line.
+        Kind::MethodOverride => route.method_override_forwarded,
         _ => true,
     }
 }
