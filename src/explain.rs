@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Access, Config, LimitStore, Rate};
+use crate::config::{Access, Config, LimitStore, Rate, show_spellings};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
 use crate::gateway::cors::CorsPolicy;
@@ -51,7 +51,9 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
         Match::Route(entry) => {
             let (route, upstream) = (&entry.route, &config.upstreams[entry.route.upstream]);
             let (name, service, authority) = (&route.name, &upstream.name, &upstream.authority);
-            writeln!(text, "route           {name} (upstream {service}, {authority})")
+            let spellings = show_spellings(route)
+                .map_or_else(String::new, |spellings| format!("; its paths: {spellings}"));
+            writeln!(text, "route           {name} (upstream {service}, {authority}){spellings}")
         }
         Match::MethodNotAllowed { allow, .. } => {
             writeln!(text, "route           none for this method: 405, Allow: {allow}")

@@ -129,6 +129,8 @@ pub const CLIENT_WATCH_MS: u64 = 1_000;
 
 /// Routes of one configuration. Over it: the configuration is refused.
 pub const ROUTES_MAX: usize = 1024;
+/// The longest path that is matched in any case, in bytes. Over it: the configuration is refused.
+pub const ANY_CASE_PATH_BYTES_MAX: usize = 256;
 /// Upstreams of one configuration. Over it: the configuration is refused.
 pub const UPSTREAMS_MAX: usize = 256;
 /// CPUs that the choice of cores may name: the size of one affinity mask. Over it: the configuration is refused.

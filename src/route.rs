@@ -4,11 +4,14 @@
 //! `/*`. If that pattern does not have the method, the answer is *method not allowed*, even if a wider pattern has it:
 //! `GET /api/v1/auth/login` must not fall through to `/api/v1/auth/*` because only `POST` has a route of its own.
 
+mod any_case;
+
 use std::collections::{BTreeMap, HashMap};
 
+use any_case::AnyCase;
 use matchit::{InsertError, Router};
 
-use crate::config::{Access, Route, RouteKind};
+use crate::config::{Access, PathCase, Route, RouteKind, TrailingSlash};
 
 /// The table of all routes. It is immutable; a reload makes a new one.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct RouteTable {
     entries: Vec<RouteEntry>,
     /// Paths without a parameter. They take precedence over patterns.
     exact: HashMap<String, Pattern>,
+    /// Those that are matched in any case.
+    any_case: AnyCase<Pattern>,
     patterns: Router<Pattern>,
 }
 
@@ -93,7 +98,8 @@ impl RouteTable {
     /// A sentence for every malformed pattern and every two routes for the same requests, with their names.
     pub fn new(routes: &[Route]) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
-        let drafts = drafts(routes, &mut mistakes);
+        let mut drafts = drafts(routes, &mut mistakes);
+        let any_case = any_case(routes, &mut drafts);
         let (mut exact, mut patterns) = (HashMap::new(), Router::new());
         for (pattern, draft) in &drafts {
             mistakes.extend(contested_methods(routes, draft));
@@ -112,18 +118,18 @@ impl RouteTable {
             .enumerate()
             .map(|(index, route)| RouteEntry { index, route: route.clone() })
             .collect();
-        Ok(Self { entries, exact, patterns })
+        Ok(Self { entries, exact, any_case, patterns })
     }
 
     /// Finds the route of a request. `method` is as sent. `path` is canonical and without its query: the bytes that are
-    /// forwarded. Both are compared byte by byte, so case matters.
+    /// forwarded. Both are compared byte by byte, so case matters, except for the paths of a route that says otherwise.
     ///
     /// It does not allocate for exact paths, nor for patterns with at most three parameters, unless a parameter
     /// competes with static text (`/a/{x}/b` and `/a/c/{y}`): then matchit uses lists on the heap. It would also do so
     /// for `/a/b` and `/a/*`, so exact paths are looked up first.
     pub fn find<'t>(&'t self, method: &[u8], path: &[u8]) -> Match<'t> {
         let Ok(path) = std::str::from_utf8(path) else { return Match::Unknown };
-        let pattern = match self.exact.get(path) {
+        let pattern = match self.exact.get(path).or_else(|| self.any_case.get(path)) {
             Some(pattern) => pattern,
             None => match self.patterns.at(path) {
                 Ok(found) => found.value,
@@ -174,18 +180,18 @@ fn drafts(routes: &[Route], mistakes: &mut Vec<String>) -> BTreeMap<String, Draf
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     let mut roots: BTreeMap<String, Draft> = BTreeMap::new();
     let written =
-        routes.iter().enumerate().flat_map(|(at, route)| route.paths.iter().map(move |path| (at, path)));
+        routes.iter().enumerate().flat_map(|(at, route)| spellings(route).map(move |path| (at, path)));
     for (at, written) in written {
-        let (pattern, root) = match translate(written) {
+        let (pattern, root) = match translate(&written) {
             Ok(translated) => translated,
             Err(mistake) => {
                 mistakes.push(format!("route \"{}\": path \"{written}\": {mistake}", routes[at].name));
                 continue;
             }
         };
-        add(&mut drafts, pattern, written, at);
+        add(&mut drafts, pattern, &written, at);
         if let Some(root) = root {
-            add(&mut roots, root, written, at);
+            add(&mut roots, root, &written, at);
         }
     }
     // `/below/*` matches `/below/` too, unless that has a pattern of its own.
@@ -193,6 +199,35 @@ fn drafts(routes: &[Route], mistakes: &mut Vec<String>) -> BTreeMap<String, Draf
         drafts.entry(root).or_insert(draft);
     }
     drafts
+}
+
+/// The paths that are matched in any case. Each such route also goes to the drafts that differ from one of its paths in
+/// case alone: there it competes with their own routes, and two for the same method are a mistake.
+fn any_case(routes: &[Route], drafts: &mut BTreeMap<String, Draft>) -> AnyCase<Pattern> {
+    let mut folded: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, route) in routes.iter().enumerate().filter(|(_, route)| route.path_case == PathCase::Any) {
+        for path in spellings(route) {
+            let others = drafts.keys().filter(|other| other.eq_ignore_ascii_case(&path));
+            let others: Vec<String> = others.cloned().collect();
+            others.into_iter().for_each(|other| add(drafts, other, &path, at));
+            let same = folded.entry(path.to_ascii_lowercase()).or_default();
+            if !same.contains(&at) {
+                same.push(at);
+            }
+        }
+    }
+    AnyCase::new(folded.into_iter().map(|(path, at)| (path, Pattern::new(routes, &at))).collect())
+}
+
+/// The paths of a route as written, and with or without their trailing slash if the route takes both.
+fn spellings(route: &Route) -> impl Iterator<Item = String> {
+    let other = |path: &String| match path.strip_suffix("/*").or_else(|| path.strip_suffix('/')) {
+        _ if route.trailing_slash == TrailingSlash::Exact => None,
+        Some("") => None,
+        Some(without) => Some(without.to_owned()),
+        None => Some(format!("{path}/")),
+    };
+    route.paths.iter().flat_map(move |path| std::iter::once(path.clone()).chain(other(path)))
 }
 
 fn add(drafts: &mut BTreeMap<String, Draft>, pattern: String, written: &str, at: usize) {
@@ -272,161 +307,4 @@ fn insert_mistake(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::TokenSources;
-
-    fn route(name: &str, methods: &[&str], paths: &[&str], access: Access) -> Route {
-        Route {
-            name: name.into(),
-            methods: methods.iter().map(|m| (*m).into()).collect(),
-            paths: paths.iter().map(|p| (*p).into()).collect(),
-            upstream: 0,
-            access,
-            kind: RouteKind::Http,
-            token_sources: TokenSources::ALL,
-            authorization_forwarded: true,
-            method_override_forwarded: false,
-            trailers_forwarded: false,
-            body_bytes_max: None,
-            is_limited_globally: true,
-            limits: Vec::new(),
-        }
-    }
-
-    fn table() -> RouteTable {
-        use Access::{Protected, Public};
-        RouteTable::new(&[
-            route("login", &["POST"], &["/api/v1/auth/login"], Public),
-            route("auth", &[], &["/api/v1/auth/*"], Protected),
-            route("users", &["GET", "PUT"], &["/api/v1/users/{id}"], Protected),
-            route("talk", &[], &["/api/v1/conversations", "/api/v1/conversations/*"], Protected),
-            route("read", &["GET"], &["/shared"], Public),
-            route("write", &["POST"], &["/shared"], Protected),
-            route("open-a", &["GET"], &["/open"], Public),
-            route("open-b", &["PUT"], &["/open"], Public),
-        ])
-        .unwrap()
-    }
-
-    fn found(table: &RouteTable, method: &str, path: &str) -> String {
-        match table.find(method.as_bytes(), path.as_bytes()) {
-            Match::Route(entry) => entry.route.name.clone(),
-            Match::MethodNotAllowed { allow, access } => format!("405 {allow} {access:?}"),
-            Match::Unknown => "?".into(),
-        }
-    }
-
-    #[test]
-    fn finds_the_most_specific_route() {
-        let table = table();
-        for (method, path, expected) in [
-            ("POST", "/api/v1/auth/login", "login"),
-            ("GET", "/api/v1/auth/login", "405 POST Public"),
-            ("POST", "/api/v1/auth/login/", "auth"),
-            ("POST", "/api/v1/auth/logi", "auth"),
-            ("POST", "/api/v1/auth/logins", "auth"),
-            ("DELETE", "/api/v1/auth/a/b/c", "auth"),
-            ("GET", "/api/v1/auth/", "auth"),
-            ("GET", "/api/v1/auth", "?"),
-            ("GET", "/api/v1/conversations", "talk"),
-            ("GET", "/api/v1/conversations/", "talk"),
-            ("GET", "/api/v1/conversations/7/x", "talk"),
-            ("GET", "/api/v1/conversationsX", "?"),
-            ("GET", "/api/v1/users/%C3%A9", "users"),
-            ("GET", "/api/v1/users/", "?"),
-            ("GET", "/api/v1/users/7/", "?"),
-            ("GET", "/API/v1/users/7", "?"),
-            ("GET", "/", "?"),
-            ("OPTIONS", "*", "?"),
-            ("GET", "", "?"),
-        ] {
-            assert_eq!(found(&table, method, path), expected, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn a_known_path_with_another_method_names_the_methods() {
-        let table = table();
-        for (method, path, expected) in [
-            ("HEAD", "/api/v1/users/7", "users"),
-            ("DELETE", "/api/v1/users/7", "405 GET, HEAD, PUT Protected"),
-            ("OPTIONS", "/api/v1/users/7", "405 GET, HEAD, PUT Protected"),
-            ("get", "/api/v1/users/7", "405 GET, HEAD, PUT Protected"),
-            ("GET", "/shared", "read"),
-            ("HEAD", "/shared", "read"),
-            ("POST", "/shared", "write"),
-            ("PUT", "/shared", "405 GET, HEAD, POST Protected"),
-            ("POST", "/open", "405 GET, HEAD, PUT Public"),
-        ] {
-            assert_eq!(found(&table, method, path), expected, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn a_method_of_its_own_wins_over_any_method() {
-        let routes = [
-            route("any", &[], &["/x", "/y/*"], Access::Protected),
-            route("post", &["POST"], &["/x"], Access::Public),
-            route("root", &["GET"], &["/y/"], Access::Public),
-        ];
-        let table = RouteTable::new(&routes).unwrap();
-        assert_eq!(found(&table, "POST", "/x"), "post");
-        assert_eq!(found(&table, "GET", "/x"), "any");
-        assert_eq!(found(&table, "GET", "/y/"), "root");
-        assert_eq!(found(&table, "POST", "/y/"), "405 GET, HEAD Public");
-        assert_eq!(found(&table, "POST", "/y/z"), "any");
-    }
-
-    #[test]
-    fn a_route_for_everything_takes_the_root_too() {
-        let table = RouteTable::new(&[route("all", &[], &["/*"], Access::Public)]).unwrap();
-        for path in ["/", "/a", "/a/b", "/a//"] {
-            assert_eq!(found(&table, "GET", path), "all", "{path}");
-        }
-    }
-
-    #[test]
-    fn parameters_of_one_segment_may_have_different_names() {
-        let routes = [
-            route("a", &[], &["/u/{id}/a"], Access::Public),
-            route("b", &[], &["/u/{name}/b"], Access::Public),
-            route("c", &["GET"], &["/u/{x}"], Access::Public),
-            route("d", &["POST"], &["/u/{y}"], Access::Public),
-        ];
-        let table = RouteTable::new(&routes).unwrap();
-        assert_eq!(found(&table, "GET", "/u/1/a"), "a");
-        assert_eq!(found(&table, "GET", "/u/1/b"), "b");
-        assert_eq!(found(&table, "POST", "/u/1"), "d");
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_match_nothing() {
-        assert_eq!(table().find(b"GET", b"/api/v1/auth/\xff"), Match::Unknown);
-        let entry = table();
-        assert!(matches!(entry.find(b"POST", b"/shared"), Match::Route(e) if e.index == 5));
-    }
-
-    #[test]
-    fn reports_every_mistake_with_its_route() {
-        let any = |name: &str, path: &str| route(name, &[], &[path], Access::Public);
-        let get = |name: &str, path: &str| route(name, &["GET"], &[path], Access::Public);
-        for (routes, expected) in [
-            (vec![any("a", "x")], "must begin with /"),
-            (vec![any("a", "/x/*/y")], "* must be the last segment"),
-            (vec![any("a", "/x*")], "* must be a whole segment"),
-            (vec![any("a", "/{}")], "a parameter needs a name"),
-            (vec![any("a", "/x{id}")], "{parameter} must be a whole segment"),
-            (vec![any("a", "/{{x}}")], "{parameter} must be a whole segment"),
-            (vec![any("a", "/{*all}")], "{parameter} must be a whole segment"),
-            (vec![any("a", "/x"), any("b", "/x")], "with any method is taken by route \"a\""),
-            (vec![get("a", "/{x}"), get("b", "/{y}")], "with GET is taken by route \"a\""),
-            (vec![get("a", "/x/{id}"), get("b", "/x/*")], "conflicts with \"/x/"),
-        ] {
-            let mistakes = RouteTable::new(&routes).unwrap_err();
-            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-            assert!(mistakes[0].contains(expected) && mistakes[0].starts_with("route \""), "{mistakes:?}");
-        }
-        assert_eq!(RouteTable::new(&[any("a", "x"), any("b", "/{}")]).unwrap_err().len(), 2);
-    }
-}
+mod tests;

@@ -141,6 +141,22 @@ fn the_example_file_is_right() {
 }
 
 #[test]
+fn check_warns_of_spellings_past_a_limit() {
+    let config = "[upstreams.auth]\nurl = 'http://a'\n\
+                  [[route]]\nname = 'rest'\npaths = ['/auth/*']\nupstream = 'auth'\n\
+                  [[route]]\nname = 'login'\npaths = ['/auth/login']\nupstream = 'auth'\n\
+                  [[route.limit]]\nrate = 1\nburst = 1\n";
+    let builder = SERVICES.iter().fold(Gateway::builder(), |builder, service| {
+        builder.without(&format!("UPSTREAM_{}_URL", service.to_uppercase()))
+    });
+    let (code, _, stderr) = builder.config(config).run(&["check"]);
+    assert!(
+        code == Some(0) && stderr.starts_with("warning: route \"login\": its limit does not hold for"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn explain_tells_route_bucket_and_headers() {
     for (method, path, part) in [
         ("GET", "/api/v1/users/7", "rl:u:<user>"),
@@ -148,6 +164,8 @@ fn explain_tells_route_bucket_and_headers() {
         ("GET", "/ws", "426 upgrade_required"),
         ("GET", "/ws", "from header, subprotocol, query"),
         ("GET", "/nowhere", "404 no_route"),
+        ("POST", "/api/v1/auth/Login/", "auth-login (upstream auth"),
+        ("POST", "/api/v1/auth/Login/", "its paths: any case, with and without trailing slash"),
         ("GET", "/a//b", "refused         400"),
     ] {
         let (code, stdout, stderr) =

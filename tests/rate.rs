@@ -221,6 +221,22 @@ fn all_cores_share_the_buckets_of_memory() {
 }
 
 #[test]
+fn every_spelling_of_a_limited_path_draws_from_its_bucket() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).start();
+    let spelled = |path: &str| Request::new("POST", path).token("ann").body("{}");
+    assert_eq!(
+        statuses(&gateway, [spelled("/api/v1/auth/login/"), spelled("/api/v1/auth/Login")]),
+        [200, 200]
+    );
+    for path in ["/api/v1/auth/login", "/api/v1/auth/LOGIN", "/API/v1/auth/login/", "/api/v1/auth/%4Cogin"] {
+        assert_eq!(gateway.ask(spelled(path)).status, 429, "{path}");
+    }
+    assert_eq!(gateway.ask(spelled("/api/v1/auth/logins")).status, 200, "another path");
+    assert_eq!(gateway.ask(spelled("/api/v1/auth/Register/")).status, 200, "another bucket");
+}
+
+#[test]
 fn a_flood_of_forged_tokens_costs_little_more_than_its_429s() {
     let origin = Origin::echo();
     let gateway = limited(&origin).start();

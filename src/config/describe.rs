@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::address::show_upstream;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
-use super::meaning::{Choice, Config, Per, Route, RouteLimit, TokenSources};
+use super::meaning::{Choice, Config, PathCase, Per, Route, RouteLimit, TokenSources, TrailingSlash};
 use super::value::show_bytes;
 
 /// Every setting in force, in columns, with units. Of secrets it prints the number and whether they are long enough.
@@ -54,6 +54,7 @@ pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
 /// The column BESIDES: the settings of a route that differ from the defaults.
 fn besides(route: &Route) -> Vec<String> {
     let mut besides = Vec::new();
+    besides.extend(show_spellings(route));
     if !route.authorization_forwarded {
         besides.push("Authorization stays here".to_owned());
     }
@@ -74,6 +75,14 @@ fn besides(route: &Route) -> Vec<String> {
         besides.push("no global limit".to_owned());
     }
     besides
+}
+
+/// In which other spellings a route takes its paths: `any case, with and without trailing slash`.
+pub fn show_spellings(route: &Route) -> Option<String> {
+    let case = (route.path_case == PathCase::Any).then_some("any case");
+    let slash = (route.trailing_slash == TrailingSlash::Either).then_some("with and without trailing slash");
+    let spellings: Vec<_> = case.into_iter().chain(slash).collect();
+    (!spellings.is_empty()).then(|| spellings.join(", "))
 }
 
 /// `5/s burst 20 per ip`.

@@ -28,13 +28,14 @@ mod tests;
 pub mod value;
 mod written;
 
-pub use describe::describe;
+pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
     Access, AccessLog, Config, CoreChoice, Cors, IoDriver, Jwt, LimitHeaders, LimitStore, Listen,
-    OnRedisFailure, Origins, Per, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret,
-    Sizes, Timeouts, TokenExpiry, TokenSources, Upstream, UpstreamAddress, WebSocket,
+    OnRedisFailure, Origins, PathCase, Per, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind,
+    RouteLimit, Secret, Sizes, Timeouts, TokenExpiry, TokenSources, TrailingSlash, Upstream, UpstreamAddress,
+    WebSocket,
 };
 pub use mistake::Mistakes;
 pub(crate) use routes::method;

@@ -53,6 +53,12 @@ pub struct WrittenRoute {
     pub methods: Option<Vec<String>>,
     /// Path patterns.
     pub paths: Vec<String>,
+    /// `exact` or `either`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub trailing_slash: Option<String>,
+    /// `exact` or `any`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub path_case: Option<String>,
     /// Name of an upstream.
     pub upstream: String,
     /// `public` or `protected`.
@@ -67,6 +73,7 @@ pub struct WrittenRoute {
     #[serde(default, deserialize_with = "scalar")]
     pub forward_authorization: Option<String>,
     /// Whether the fields that name another method go to the upstream.
+    #[serde(default, deserialize_with = "scalar")]
     pub forward_method_override: Option<String>,
     /// Whether trailer fields pass.
     #[serde(default, deserialize_with = "scalar")]

@@ -2,7 +2,8 @@
 
 use super::{Client, LimitedRequest};
 use crate::config::{
-    Access, LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Route, RouteKind, TokenSources,
+    Access, LimitHeaders, LimitStore, OnRedisFailure, PathCase, Rate, RateLimit, Route, RouteKind,
+    TokenSources, TrailingSlash,
 };
 
 /// A global limit, kept in memory.
@@ -24,6 +25,8 @@ pub(crate) fn route(name: &str, access: Access) -> Route {
         name: name.to_owned(),
         methods: Vec::new(),
         paths: vec![format!("/{name}")],
+        trailing_slash: TrailingSlash::Exact,
+        path_case: PathCase::Exact,
         upstream: 0,
         access,
         kind: RouteKind::Http,

@@ -17,7 +17,7 @@ pub use config::Config;
 pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redis, RedisAddress};
 pub use listen::{Cors, Listen};
 pub use process::{AccessLog, CoreChoice, IoDriver};
-pub use routes::{Access, Per, Route, RouteKind, RouteLimit, TokenSources};
+pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
 pub use tokens::{Jwt, Secret};
 pub use upstreams::{Upstream, UpstreamAddress};
 pub use websockets::{Origins, TokenExpiry, WebSocket};

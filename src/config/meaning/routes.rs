@@ -14,6 +14,10 @@ pub struct Route {
     pub methods: Vec<String>,
     /// Path patterns: `/exact`, `/with/{parameter}`, `/below/*` (every path below, and `/below/` itself).
     pub paths: Vec<String>,
+    /// Whether the paths are matched with and without a trailing slash.
+    pub trailing_slash: TrailingSlash,
+    /// Whether the paths are matched in any case. If so, they have neither `{parameter}` nor `*`.
+    pub path_case: PathCase,
     /// Index into [`super::config::Config::upstreams`].
     pub upstream: usize,
     /// Who may use it.
@@ -68,6 +72,46 @@ impl Choice for Per {
             Self::User => "user",
             Self::Ip => "ip",
             Self::None => "none",
+        }
+    }
+}
+
+/// How a route matches a slash at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrailingSlash {
+    /// As written.
+    Exact,
+    /// With and without it: for a service that takes both for the same.
+    Either,
+}
+
+impl Choice for TrailingSlash {
+    const ALL: &'static [Self] = &[Self::Exact, Self::Either];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Either => "either",
+        }
+    }
+}
+
+/// How a route matches the case of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathCase {
+    /// As written.
+    Exact,
+    /// In any case, of ASCII letters: for a service that ignores it.
+    Any,
+}
+
+impl Choice for PathCase {
+    const ALL: &'static [Self] = &[Self::Exact, Self::Any];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Any => "any",
         }
     }
 }

@@ -4,9 +4,11 @@ use super::key::RouteKey;
 use super::{access, body, forwarding, limits, methods, name, paths, tokens_from};
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 13] = [
+pub const ROUTE_KEYS: [RouteKey; 15] = [
     name::NAME,
     paths::PATHS,
+    paths::TRAILING_SLASH,
+    paths::PATH_CASE,
     name::UPSTREAM,
     methods::METHODS,
     access::ACCESS,

@@ -28,6 +28,7 @@ pub(crate) fn upstreams_and_routes(
     let wanted: BTreeSet<&str> = written.iter().map(|route| route.upstream.as_str()).collect();
     let upstreams = upstreams::of_file(layers, written_upstreams, &wanted);
     let routes = routes(&written, &upstreams, &mut layers.mistakes);
+    layers.warnings.extend(paths::unlimited_spellings(&routes));
     (upstreams.valid, routes)
 }
 
@@ -61,6 +62,8 @@ fn route(written: &WrittenRoute, upstreams: &Upstreams, report: &mut Report<'_>)
         token_sources: tokens_from::token_sources(written, (access, kind), report),
         methods: methods::methods(written, kind, report),
         paths: paths::paths(written, report),
+        trailing_slash: paths::trailing_slash(written, report),
+        path_case: paths::path_case(written, report),
         authorization_forwarded: forwarding::authorization(written, report),
         method_override_forwarded: forwarding::method_override(written, report),
         trailers_forwarded: forwarding::trailers(written, report),

@@ -7,7 +7,9 @@ use crate::config::keys::upstreams::{
     UPSTREAM_PROFILE_URL,
 };
 use crate::config::layers::Layers;
-use crate::config::meaning::{Access, Per, RateLimit, Route, RouteKind, RouteLimit, TokenSources, Upstream};
+use crate::config::meaning::{
+    Access, PathCase, Per, RateLimit, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash, Upstream,
+};
 
 /// The services of RealChat: the setting of each URL and the name in routes.
 pub(super) const SERVICES: [(&Key<UpstreamUrl>, &str); 5] = [
@@ -32,6 +34,8 @@ pub(crate) fn routes(global: &RateLimit) -> Vec<Route> {
         name: name.to_owned(),
         methods: methods.iter().map(ToString::to_string).collect(),
         paths: paths.iter().map(ToString::to_string).collect(),
+        trailing_slash: TrailingSlash::Exact,
+        path_case: PathCase::Exact,
         upstream: SERVICES.iter().position(|(_, name)| *name == upstream).unwrap_or_default(),
         access: Access::Protected,
         kind: RouteKind::Http,
@@ -43,9 +47,16 @@ pub(crate) fn routes(global: &RateLimit) -> Vec<Route> {
         is_limited_globally: true,
         limits: Vec::new(),
     };
+    // What the service may read as the limited path must not be served by `/api/v1/auth/*`, without that limit.
+    let every_spelling =
+        |route| Route { trailing_slash: TrailingSlash::Either, path_case: PathCase::Any, ..route };
     let own = RouteLimit { rate: global.rate, burst: global.burst, per: Per::Ip, cost: 1 };
-    let public =
-        |route| Route { access: Access::Public, is_limited_globally: false, limits: vec![own], ..route };
+    let public = |route| Route {
+        access: Access::Public,
+        is_limited_globally: false,
+        limits: vec![own],
+        ..every_spelling(route)
+    };
     vec![
         public(route("auth-register", &["POST"], &["/api/v1/auth/register"], "auth")),
         public(route("auth-login", &["POST"], &["/api/v1/auth/login"], "auth")),

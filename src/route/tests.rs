@@ -1,0 +1,219 @@
+//! Tests of the route table.
+
+use super::*;
+use crate::config::TokenSources;
+
+fn route(name: &str, methods: &[&str], paths: &[&str], access: Access) -> Route {
+    Route {
+        name: name.into(),
+        methods: methods.iter().map(|m| (*m).into()).collect(),
+        paths: paths.iter().map(|p| (*p).into()).collect(),
+        upstream: 0,
+        trailing_slash: TrailingSlash::Exact,
+        path_case: PathCase::Exact,
+        access,
+        kind: RouteKind::Http,
+        token_sources: TokenSources::ALL,
+        authorization_forwarded: true,
+        method_override_forwarded: false,
+        trailers_forwarded: false,
+        body_bytes_max: None,
+        is_limited_globally: true,
+        limits: Vec::new(),
+    }
+}
+
+fn table() -> RouteTable {
+    use Access::{Protected, Public};
+    RouteTable::new(&[
+        route("login", &["POST"], &["/api/v1/auth/login"], Public),
+        route("auth", &[], &["/api/v1/auth/*"], Protected),
+        route("users", &["GET", "PUT"], &["/api/v1/users/{id}"], Protected),
+        route("talk", &[], &["/api/v1/conversations", "/api/v1/conversations/*"], Protected),
+        route("read", &["GET"], &["/shared"], Public),
+        route("write", &["POST"], &["/shared"], Protected),
+        route("open-a", &["GET"], &["/open"], Public),
+        route("open-b", &["PUT"], &["/open"], Public),
+    ])
+    .unwrap()
+}
+
+fn found(table: &RouteTable, method: &str, path: &str) -> String {
+    match table.find(method.as_bytes(), path.as_bytes()) {
+        Match::Route(entry) => entry.route.name.clone(),
+        Match::MethodNotAllowed { allow, access } => format!("405 {allow} {access:?}"),
+        Match::Unknown => "?".into(),
+    }
+}
+
+#[test]
+fn finds_the_most_specific_route() {
+    let table = table();
+    for (method, path, expected) in [
+        ("POST", "/api/v1/auth/login", "login"),
+        ("GET", "/api/v1/auth/login", "405 POST Public"),
+        ("POST", "/api/v1/auth/login/", "auth"),
+        ("POST", "/api/v1/auth/logi", "auth"),
+        ("POST", "/api/v1/auth/logins", "auth"),
+        ("DELETE", "/api/v1/auth/a/b/c", "auth"),
+        ("GET", "/api/v1/auth/", "auth"),
+        ("GET", "/api/v1/auth", "?"),
+        ("GET", "/api/v1/conversations", "talk"),
+        ("GET", "/api/v1/conversations/", "talk"),
+        ("GET", "/api/v1/conversations/7/x", "talk"),
+        ("GET", "/api/v1/conversationsX", "?"),
+        ("GET", "/api/v1/users/%C3%A9", "users"),
+        ("GET", "/api/v1/users/", "?"),
+        ("GET", "/api/v1/users/7/", "?"),
+        ("GET", "/API/v1/users/7", "?"),
+        ("GET", "/", "?"),
+        ("OPTIONS", "*", "?"),
+        ("GET", "", "?"),
+    ] {
+        assert_eq!(found(&table, method, path), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_known_path_with_another_method_names_the_methods() {
+    let table = table();
+    for (method, path, expected) in [
+        ("HEAD", "/api/v1/users/7", "users"),
+        ("DELETE", "/api/v1/users/7", "405 GET, HEAD, PUT Protected"),
+        ("OPTIONS", "/api/v1/users/7", "405 GET, HEAD, PUT Protected"),
+        ("get", "/api/v1/users/7", "405 GET, HEAD, PUT Protected"),
+        ("GET", "/shared", "read"),
+        ("HEAD", "/shared", "read"),
+        ("POST", "/shared", "write"),
+        ("PUT", "/shared", "405 GET, HEAD, POST Protected"),
+        ("POST", "/open", "405 GET, HEAD, PUT Public"),
+    ] {
+        assert_eq!(found(&table, method, path), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_method_of_its_own_wins_over_any_method() {
+    let routes = [
+        route("any", &[], &["/x", "/y/*"], Access::Protected),
+        route("post", &["POST"], &["/x"], Access::Public),
+        route("root", &["GET"], &["/y/"], Access::Public),
+    ];
+    let table = RouteTable::new(&routes).unwrap();
+    assert_eq!(found(&table, "POST", "/x"), "post");
+    assert_eq!(found(&table, "GET", "/x"), "any");
+    assert_eq!(found(&table, "GET", "/y/"), "root");
+    assert_eq!(found(&table, "POST", "/y/"), "405 GET, HEAD Public");
+    assert_eq!(found(&table, "POST", "/y/z"), "any");
+}
+
+#[test]
+fn a_route_for_everything_takes_the_root_too() {
+    let table = RouteTable::new(&[route("all", &[], &["/*"], Access::Public)]).unwrap();
+    for path in ["/", "/a", "/a/b", "/a//"] {
+        assert_eq!(found(&table, "GET", path), "all", "{path}");
+    }
+}
+
+#[test]
+fn parameters_of_one_segment_may_have_different_names() {
+    let routes = [
+        route("a", &[], &["/u/{id}/a"], Access::Public),
+        route("b", &[], &["/u/{name}/b"], Access::Public),
+        route("c", &["GET"], &["/u/{x}"], Access::Public),
+        route("d", &["POST"], &["/u/{y}"], Access::Public),
+    ];
+    let table = RouteTable::new(&routes).unwrap();
+    assert_eq!(found(&table, "GET", "/u/1/a"), "a");
+    assert_eq!(found(&table, "GET", "/u/1/b"), "b");
+    assert_eq!(found(&table, "POST", "/u/1"), "d");
+}
+
+#[test]
+fn bytes_that_are_not_text_match_nothing() {
+    assert_eq!(table().find(b"GET", b"/api/v1/auth/\xff"), Match::Unknown);
+    let entry = table();
+    assert!(matches!(entry.find(b"POST", b"/shared"), Match::Route(e) if e.index == 5));
+}
+
+#[test]
+fn reports_every_mistake_with_its_route() {
+    let any = |name: &str, path: &str| route(name, &[], &[path], Access::Public);
+    let get = |name: &str, path: &str| route(name, &["GET"], &[path], Access::Public);
+    for (routes, expected) in [
+        (vec![any("a", "x")], "must begin with /"),
+        (vec![any("a", "/x/*/y")], "* must be the last segment"),
+        (vec![any("a", "/x*")], "* must be a whole segment"),
+        (vec![any("a", "/{}")], "a parameter needs a name"),
+        (vec![any("a", "/x{id}")], "{parameter} must be a whole segment"),
+        (vec![any("a", "/{{x}}")], "{parameter} must be a whole segment"),
+        (vec![any("a", "/{*all}")], "{parameter} must be a whole segment"),
+        (vec![any("a", "/x"), any("b", "/x")], "with any method is taken by route \"a\""),
+        (vec![get("a", "/{x}"), get("b", "/{y}")], "with GET is taken by route \"a\""),
+        (vec![get("a", "/x/{id}"), get("b", "/x/*")], "conflicts with \"/x/"),
+    ] {
+        let mistakes = RouteTable::new(&routes).unwrap_err();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].contains(expected) && mistakes[0].starts_with("route \""), "{mistakes:?}");
+    }
+    assert_eq!(RouteTable::new(&[any("a", "x"), any("b", "/{}")]).unwrap_err().len(), 2);
+}
+
+/// A limited login below a wildcard, in these spellings.
+fn login(paths: &[&str], trailing_slash: TrailingSlash, path_case: PathCase) -> Route {
+    Route { trailing_slash, path_case, ..route("login", &["POST"], paths, Access::Public) }
+}
+
+#[test]
+fn a_route_takes_its_paths_with_and_without_a_trailing_slash_if_it_says_so() {
+    let wildcard = route("rest", &[], &["/auth/*"], Access::Protected);
+    let either =
+        login(&["/auth/login", "/auth/in/", "/x/{y}", "/z/*", "/"], TrailingSlash::Either, PathCase::Exact);
+    let table = RouteTable::new(&[either, wildcard.clone()]).unwrap();
+    for path in
+        ["/auth/login", "/auth/login/", "/auth/in", "/auth/in/", "/x/1", "/x/1/", "/z", "/z/", "/z/1", "/"]
+    {
+        assert_eq!(found(&table, "POST", path), "login", "{path}");
+    }
+    assert_eq!(found(&table, "GET", "/auth/login/"), "405 POST Public");
+    assert_eq!(found(&table, "POST", "/auth/Login"), "rest");
+    let exact = login(&["/auth/login"], TrailingSlash::Exact, PathCase::Exact);
+    assert_eq!(found(&RouteTable::new(&[exact, wildcard]).unwrap(), "POST", "/auth/login/"), "rest");
+}
+
+#[test]
+fn a_route_takes_its_paths_in_any_case_if_it_says_so() {
+    let wildcard = route("rest", &[], &["/auth/*"], Access::Protected);
+    let upper = route("upper", &["GET"], &["/auth/LOGIN"], Access::Public);
+    let any = login(&["/auth/Login"], TrailingSlash::Either, PathCase::Any);
+    let table = RouteTable::new(&[wildcard, upper, any]).unwrap();
+    for path in ["/auth/Login", "/auth/login", "/AUTH/LOGIN", "/auth/LOGIN", "/auth/lOGIN/"] {
+        assert_eq!(found(&table, "POST", path), "login", "{path}");
+    }
+    assert_eq!(found(&table, "GET", "/auth/LOGIN"), "upper");
+    assert_eq!(found(&table, "GET", "/auth/login"), "405 POST Public");
+    for (path, expected) in
+        [("/auth/logins", "rest"), ("/Auth/x", "?"), (&format!("/auth/{}", "l".repeat(64 + 5)), "rest")]
+    {
+        assert_eq!(found(&table, "POST", path), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_spelling_that_another_route_has_is_a_mistake() {
+    let (either, any) = (TrailingSlash::Either, PathCase::Any);
+    for (path, other) in
+        [("/login", "/login/"), ("/login/", "/login"), ("/login", "/LOGIN"), ("/Login", "/login/")]
+    {
+        let routes = [login(&[path], either, any), route("other", &["POST"], &[other], Access::Public)];
+        let mistakes = RouteTable::new(&routes).unwrap_err();
+        let is_told = |mistake: &String| mistake.contains("\"other\"") && mistake.contains("\"login\"");
+        assert!(mistakes.iter().any(is_told), "{path} {other}: {mistakes:?}");
+    }
+    let two = [
+        login(&["/login"], TrailingSlash::Exact, any),
+        Route { name: "b".into(), ..login(&["/Login"], TrailingSlash::Exact, any) },
+    ];
+    assert!(RouteTable::new(&two).is_err());
+    assert!(RouteTable::new(&[login(&["/login", "/login/", "/LOGIN"], either, any)]).is_ok());
+}
