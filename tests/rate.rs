@@ -237,6 +237,51 @@ fn every_spelling_of_a_limited_path_draws_from_its_bucket() {
 }
 
 #[test]
+fn malformed_heads_draw_from_the_bucket_for_bad_credentials() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin).env("ACCESS_LOG", "stdout").start();
+    let malformed = "GET / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n";
+    for _ in 0..2 {
+        gateway.refuses(malformed, 400, Some("space_before_colon"), Then::Closes);
+    }
+    for raw in [malformed, "\x16\x03\x01\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut client = gateway.client();
+        let response = client.send(raw).read_response();
+        assert_eq!((response.status, response.code().as_str()), (429, "rate_limited"), "{raw:?}");
+        assert!(response.field("retry-after").is_some() && response.head.lists("connection", "close"));
+        client.expect_closed();
+        let line = gateway.wait_stdout(response.field("x-request-id").expect("a request id"));
+        assert!(line.contains(r#""status":429"#) && line.contains(r#""cause":""#), "{line}");
+    }
+    assert_eq!(gateway.ask(me().bearer("x")).status, 429, "it is one bucket");
+    assert_eq!(gateway.ask(me().token("ann")).status, 200, "a well-formed request pays nothing for them");
+    assert_eq!(gateway.ask(login()).status, 200);
+    assert_eq!(gateway.metric("requests_limited_total"), 4);
+}
+
+#[test]
+fn only_preflights_of_origins_that_may_not_call_are_limited() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin)
+        .env("CORS_ALLOWED_ORIGINS", "https://chat.example")
+        .env("ACCESS_LOG", "stdout")
+        .start();
+    let preflight = |from: &str| {
+        let request = Request::new("OPTIONS", "/api/v1/messages");
+        request.field("Origin", from).field("Access-Control-Request-Method", "POST")
+    };
+    let evil = || preflight("https://evil.example");
+    assert_eq!(statuses(&gateway, [evil(), evil(), evil(), evil()]), [204, 204, 429, 429]);
+    for _ in 0..20 {
+        assert_eq!(gateway.ask(preflight("https://chat.example")).status, 204, "a NAT full of browsers");
+    }
+    let response = gateway.ask(evil());
+    assert_eq!((response.status, response.code().as_str()), (429, "rate_limited"));
+    let line = gateway.wait_stdout(response.field("x-request-id").expect("a request id"));
+    assert!(line.contains(r#""code":"rate_limited""#), "{line}");
+}
+
+#[test]
 fn a_flood_of_forged_tokens_costs_little_more_than_its_429s() {
     let origin = Origin::echo();
     let gateway = limited(&origin).start();

@@ -9,7 +9,7 @@ use crate::config::{Access, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
-use crate::limit::{Client, Denied, LimitedRequest, Permit};
+use crate::limit::{Client, Denied, Limited, LimitedRequest, Permit};
 use crate::limits::TOKEN_CACHED_BYTES_MAX;
 
 /// Evidence that one request may use one route: its caller is authorized, and every bucket was charged.
@@ -125,6 +125,23 @@ impl<'c> Exchange<'c> {
     fn stranger(&self) -> LimitedRequest<'static> {
         let address = self.record.client;
         LimitedRequest { client: Client::Bad(address), address, route: None }
+    }
+
+    /// Charges what reaches no route and needs no credential: a malformed head, and a preflight of an origin that may
+    /// not call. It draws from the bucket of its address for bad credentials. Where nobody can count at the moment, the
+    /// gateway's own answer costs no service anything, and goes out.
+    ///
+    /// # Errors
+    /// The bucket is empty.
+    pub async fn charge_stranger(&mut self) -> Result<(), Limited> {
+        let snapshot = &self.core.snapshot;
+        match snapshot.limiter.charge(&self.stranger(), &snapshot.config.rate_limit).await {
+            Err(Denied::Limited(limited)) => {
+                self.record.quota = Some(limited.quota);
+                Err(limited)
+            }
+            Ok(_) | Err(Denied::Unavailable) => Ok(()),
+        }
     }
 
     /// Charges every bucket that applies.

@@ -13,6 +13,7 @@ use crate::gateway::core::{ActiveCore, Core, Resources};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
+use crate::http::ProtocolError;
 use crate::http1::RequestHead;
 use crate::limits::REFUSED_REQUEST_MS;
 use crate::net::Transport;
@@ -121,12 +122,22 @@ async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {
 async fn exchange(mut exchange: Exchange<'_>, refused: Option<HeadFailure>) -> (ExchangeOutcome, Next) {
     let outcome = match refused {
         None => pipeline::serve(&mut exchange).await,
-        Some(HeadFailure::Protocol(error)) => reply::refuse(&mut exchange, Failure::Request(error)).await,
+        Some(HeadFailure::Protocol(error)) => malformed(&mut exchange, error).await,
         Some(HeadFailure::TimedOut) => reply::refuse(&mut exchange, Failure::HeadTimeout).await,
     };
     let next = exchange.client.conclude(&outcome).await;
     exchange.finish();
     (outcome, next)
+}
+
+/// Answers a head that breaks HTTP. Its address pays for it as for a bad credential; well-formed requests pay nothing
+/// here.
+async fn malformed(exchange: &mut Exchange<'_>, error: ProtocolError) -> ExchangeOutcome {
+    let failure = match exchange.charge_stranger().await {
+        Ok(()) => Failure::Request(error),
+        Err(denied) => Failure::MalformedLimited(error, denied),
+    };
+    reply::refuse(exchange, failure).await
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::forward::forward;
 use crate::gateway::plan::Plan;
 use crate::gateway::websocket::upgrade::upgrade;
+use crate::limit::Denied;
 
 /// Serves a request: with the upstream's response, or with the answer for its failure.
 pub async fn serve(exchange: &mut Exchange<'_>) -> ExchangeOutcome {
@@ -20,6 +21,9 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
     let snapshot = &exchange.core.snapshot;
     let plan = Plan::new(&snapshot.config, &snapshot.routes, &snapshot.cors, exchange.request);
     if let Some(local) = &plan.local {
+        if local.is_charged() {
+            exchange.charge_stranger().await.map_err(|limited| Failure::Limit(Denied::Limited(limited)))?;
+        }
         return Ok(local::answer(exchange, local).await);
     }
     exchange.record.route = plan.found.name();

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::auth::CredentialError;
 use crate::http::ProtocolError;
-use crate::limit::Denied;
+use crate::limit::{Denied, Limited};
 use crate::net::{ConnectError, SendError, errno_name};
 use crate::upstream::{LeaseError, ResponseError};
 
@@ -15,6 +15,8 @@ use crate::message::BodyError;
 pub enum Failure {
     /// The client broke HTTP, in its head or in its body's framing.
     Request(ProtocolError),
+    /// The same in a head, from an address whose bucket for bad credentials is empty.
+    MalformedLimited(ProtocolError, Limited),
     /// The client did not finish its head in time.
     HeadTimeout,
     /// The client did not keep its body moving.
@@ -140,7 +142,7 @@ impl Failure {
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
             Failure::Credential(error) => (401, error.code()),
-            Failure::Limit(Denied::Limited(_)) => (429, "rate_limited"),
+            Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => (429, "rate_limited"),
             Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
             Failure::MethodNotAllowed(_) => (405, "method_not_allowed"),
@@ -169,6 +171,7 @@ impl Failure {
     /// learns it.
     pub fn cause(&self) -> Option<&'static str> {
         match self {
+            Failure::MalformedLimited(error, _) => Some(error.code()),
             Failure::Credential(error) => Some(error.cause()),
             Failure::Unreachable(error) => Some(error.cause()),
             Failure::UpstreamProtocol(fault) => Some(fault.cause()),
@@ -191,7 +194,7 @@ impl Failure {
             Failure::Credential(CredentialError::Missing) => "A bearer token is required.",
             Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
             Failure::Credential(_) => "The bearer token is not valid.",
-            Failure::Limit(Denied::Limited(_)) => "Too many requests.",
+            Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => "Too many requests.",
             Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",

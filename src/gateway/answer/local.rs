@@ -1,5 +1,6 @@
-//! Requests that the gateway answers itself: health, readiness, and CORS preflights. They are not rate limited, because
-//! they reach no other service.
+//! Requests that the gateway answers itself: health, readiness, and CORS preflights. They reach no other service and
+//! cost less than a 429, so they are not rate limited: probes must get through, and so must the browsers of an allowed
+//! page, however many of them share one address. A preflight of an origin that may not call is neither.
 
 use super::reply::{self, Answer};
 use crate::downstream::{AfterAnswer, Outcome};
@@ -16,6 +17,13 @@ pub enum Local<'c> {
     Readiness,
     /// A browser asks whether a page may call.
     Preflight(Preflight<'c>),
+}
+
+impl Local<'_> {
+    /// Whether the client's address pays for it, as for a bad credential.
+    pub fn is_charged(&self) -> bool {
+        matches!(self, Local::Preflight(preflight) if preflight.allowed.is_none())
+    }
 }
 
 /// Whether a request is for the gateway itself.

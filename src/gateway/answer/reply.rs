@@ -52,9 +52,11 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
     put_problem(&mut body, &failure, &exchange.record.id);
     let answer = Answer { status, content_type: PROBLEM, body: body.filled() };
     let after = match failure {
-        Failure::Request(_) | Failure::HeadTimeout | Failure::BodyTimeout | Failure::BodyTooLarge => {
-            AfterAnswer::Close
-        }
+        Failure::Request(_)
+        | Failure::MalformedLimited(..)
+        | Failure::HeadTimeout
+        | Failure::BodyTimeout
+        | Failure::BodyTooLarge => AfterAnswer::Close,
         _ => AfterAnswer::Continue,
     };
     send(exchange, &answer, after, |head| compose_extra(head, &failure)).await
@@ -64,7 +66,7 @@ fn count(core: &Core, failure: &Failure) {
     let metrics = &core.resources.metrics;
     match failure {
         Failure::Credential(_) => metrics.requests.unauthorized.add(1),
-        Failure::Limit(Denied::Limited(_)) => metrics.requests.limited.add(1),
+        Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
         Failure::UpstreamProtocol(_) => metrics.upstream.protocol_errors.add(1),
         _ => {}
@@ -137,13 +139,10 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
         // RFC 6750 §3: no error code where no credential was sent.
         Failure::Credential(CredentialError::Missing) => head.field(b"WWW-Authenticate", b"Bearer"),
         Failure::Credential(_) => head.field(b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
-        Failure::Limit(refused) => {
-            let seconds = match refused {
-                Denied::Limited(limited) => limited.retry_after_s(),
-                Denied::Unavailable => 1,
-            };
-            head.field(b"Retry-After", push_decimal(seconds, &mut [0; 20]));
+        Failure::Limit(Denied::Limited(limited)) | Failure::MalformedLimited(_, limited) => {
+            head.field(b"Retry-After", push_decimal(limited.retry_after_s(), &mut [0; 20]));
         }
+        Failure::Limit(Denied::Unavailable) => head.field(b"Retry-After", b"1"),
         Failure::Handshake(HandshakeError::NoUpgrade) => compose_upgrade(head),
         Failure::Handshake(HandshakeError::Version) => {
             compose_upgrade(head);
