@@ -157,6 +157,26 @@ fn check_warns_of_spellings_past_a_limit() {
 }
 
 #[test]
+fn a_pid_file_is_not_written_through_a_link() {
+    let folder = std::env::temp_dir().join(format!("realchat-it-{}-pid", std::process::id()));
+    std::fs::create_dir(&folder).expect("a new folder");
+    let (victim, pid_file) = (folder.join("victim"), folder.join("pid"));
+    std::fs::write(&victim, "precious").expect("a file");
+    // The shell becomes the gateway, so it knows the process id beforehand.
+    let plant = "ln -s \"$0\" \"$1.$$\" && shift && exec \"$@\"";
+    let (victim_path, pid_path) = (victim.to_str().expect("UTF-8"), pid_file.to_str().expect("UTF-8"));
+    let builder = Gateway::builder().env("PID_FILE", pid_path);
+    let (code, _, stderr) = builder.under(&["sh", "-c", plant, victim_path, pid_path]).run(&["run"]);
+    let left = std::fs::read_to_string(&victim).expect("it is there");
+    std::fs::remove_dir_all(&folder).expect("our own folder");
+    assert_eq!((code, left.as_str()), (Some(2), "precious"), "{stderr}");
+    assert!(
+        stderr.contains("PID_FILE: ") && stderr.contains("is there, and this gateway has not left it"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn explain_tells_route_bucket_and_headers() {
     for (method, path, part) in [
         ("GET", "/api/v1/users/7", "rl:u:<user>"),
