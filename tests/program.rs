@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -141,7 +142,7 @@ fn the_example_file_is_right() {
 }
 
 #[test]
-fn check_warns_of_spellings_past_a_limit() {
+fn check_warns_of_spellings_past_a_limit_and_of_a_file_that_anybody_may_write() {
     let config = "[upstreams.auth]\nurl = 'http://a'\n\
                   [[route]]\nname = 'rest'\npaths = ['/auth/*']\nupstream = 'auth'\n\
                   [[route]]\nname = 'login'\npaths = ['/auth/login']\nupstream = 'auth'\n\
@@ -154,6 +155,22 @@ fn check_warns_of_spellings_past_a_limit() {
         code == Some(0) && stderr.starts_with("warning: route \"login\": its limit does not hold for"),
         "{stderr}"
     );
+
+    let path = std::env::temp_dir().join(format!("realchat-it-{}-open.toml", std::process::id()));
+    std::fs::write(&path, "port = 1\n").expect("a file");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).expect("our own file");
+    let (code, _, stderr) =
+        Gateway::builder().env("CONFIG_FILE", path.to_str().expect("UTF-8")).run(&["check"]);
+    assert!(
+        code == Some(0) && stderr.starts_with("warning: CONFIG_FILE: ") && stderr.contains("by everybody"),
+        "{stderr}"
+    );
+    std::fs::write(&path, SECRET).expect("the same file");
+    let secret =
+        Gateway::builder().without("JWT_SECRET").env("JWT_SECRET_FILE", path.to_str().expect("UTF-8"));
+    let (code, _, stderr) = secret.run(&["run"]);
+    std::fs::remove_file(&path).expect("our own file");
+    assert!(code == Some(2) && stderr.contains("is writable by everybody"), "{stderr}");
 }
 
 #[test]

@@ -18,14 +18,17 @@ use super::written::{Written, WrittenRoute, WrittenUpstream};
 
 impl Written {
     /// Reads a file. Mistakes of form go to `mistakes`, the other entries are kept. The values are judged when they
-    /// are lowered.
+    /// are lowered. A file that anybody may change is read, and goes to `warnings`.
     #[must_use]
-    pub fn from_file(path: &Path, mistakes: &mut Mistakes) -> Self {
-        let text = regular_file::read(path).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", path.display()))
+    pub fn from_file(path: &Path, mistakes: &mut Mistakes, warnings: &mut Vec<String>) -> Self {
+        let text = regular_file::read(path).and_then(|file| {
+            let text =
+                String::from_utf8(file.bytes).map_err(|_| format!("{} is not UTF-8", path.display()))?;
+            Ok((text, file.exposure))
         });
         match text {
-            Ok(text) => {
+            Ok((text, exposure)) => {
+                warnings.extend(exposure.map(|why| format!("{}: {why}", CONFIG_FILE.env)));
                 let name = path.file_name().unwrap_or(path.as_os_str());
                 Self::from_toml(&text, &name.to_string_lossy(), mistakes)
             }
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_a_mistake_of_its_key() {
         let mut mistakes = Mistakes::default();
-        let written = Written::from_file(Path::new("/does/not/exist"), &mut mistakes);
+        let written = Written::from_file(Path::new("/does/not/exist"), &mut mistakes, &mut Vec::new());
         assert!(mistakes.concern(CONFIG_FILE.env) && written == Written::default(), "{mistakes}");
     }
 }

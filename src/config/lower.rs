@@ -42,10 +42,10 @@ pub fn load_over(
     defaults: impl FnOnce(&Written) -> Written,
     check: impl FnOnce(&Config) -> Vec<String>,
 ) -> Result<Lowered, Mistakes> {
-    let mut mistakes = Mistakes::default();
+    let (mut mistakes, mut warnings) = (Mistakes::default(), Vec::new());
     let file = match args.get(&process::CONFIG_FILE).map(|text| process::CONFIG_FILE.read(text)) {
         None => Written::default(),
-        Some(Ok(path)) => Written::from_file(Path::new(&path), &mut mistakes),
+        Some(Ok(path)) => Written::from_file(Path::new(&path), &mut mistakes, &mut warnings),
         Some(Err(why)) => {
             mistakes.add(process::CONFIG_FILE.env, &why);
             Written::default()
@@ -54,7 +54,8 @@ pub fn load_over(
     let defaults = defaults(&args.clone().or(file.clone()));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let strays = stray_names(names);
-    let mut layers = Layers { written: [args, file, defaults], mistakes, warnings: strays.clone() };
+    warnings.extend(strays.iter().cloned());
+    let mut layers = Layers { written: [args, file, defaults], mistakes, warnings };
     let config = config(&mut layers);
     for mistake in check(&config) {
         let (subject, what) = mistake.split_once(": ").unwrap_or(("routes", &mistake));

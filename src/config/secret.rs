@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::key::{Key, NoDefault};
 use super::layers::Layers;
 use super::meaning::Secret;
-use super::regular_file;
+use super::regular_file::{self, RegularFile};
 use super::written::Written;
 
 /// The two settings of a secret.
@@ -50,7 +50,10 @@ impl SecretKeys {
             (None, Some(path)) => {
                 let subject = written.subject(file);
                 match regular_file::read(Path::new(path)) {
-                    Ok(bytes) => not_empty(without_line_break(bytes), subject, "names an empty file"),
+                    Ok(RegularFile { exposure: Some(why), .. }) => Err(Wrong { subject, why }),
+                    Ok(RegularFile { bytes, .. }) => {
+                        not_empty(without_line_break(bytes), subject, "names an empty file")
+                    }
                     Err(why) => Err(Wrong { subject, why }),
                 }
             }
