@@ -224,7 +224,7 @@ mod tests {
                 (0..4).for_each(|_| read(&config, &routes, &cors, bytes, &mut request));
                 begun.elapsed()
             };
-            std::iter::repeat_with(once).take(8).min().unwrap_or_default()
+            std::iter::repeat_with(once).take(20).min().unwrap_or_default()
         };
         let heads = heads();
         let plain = cost(&heads[0].1).max(Duration::from_micros(1));
