@@ -8,7 +8,7 @@
 //! - [`explain`]: prints what would happen to a request.
 //! - [`health`]: asks a running gateway for its readiness.
 //! - [`launch`]: the start, from a configuration to running threads.
-//! - [`worker`]: the thread of one core: accepts, ticks, obeys orders.
+//! - [`worker`]: the thread of one core: accepts, ticks, comes to the state that is wanted.
 //! - [`control`]: the control thread: signals, drain, reload, hot upgrade, name resolution.
 //! - [`admin`]: the admin listener: health, readiness, metrics.
 //! - [`gateway`]: the life of a request: plan, admission, forwarding, WebSocket tunnels, answers, records.

@@ -186,7 +186,7 @@ pub const REFUSED_REQUEST_MS: u64 = 1_000;
 pub const ADDRESS_REFUSALS_AT_ONCE: usize = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
-/// File descriptors that a core needs in addition to its connections: ring, listener, order channel, log, connections
+/// File descriptors that a core needs in addition to its connections: ring, listener, wake-up socket, log, connections
 /// that are refused, pipes, and a few that the process opens for a moment.
 pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;
 
@@ -225,10 +225,11 @@ pub const DRAIN_LOOK_MS: u64 = 5;
 pub const SUCCESSOR_WORDS_MAX: usize = 4 * 1024;
 /// How long a successor that has failed may take to exit, in milliseconds. Over it: it is killed.
 pub const SUCCESSOR_END_MS: u64 = 1_000;
-/// How long a reload waits for every core to apply it, in milliseconds. Over it: a log line says so.
+/// How long a core may take to apply a reload, in milliseconds. Over it: the reload says so, and the process is not
+/// ready until the core has applied it.
 pub const RELOAD_TAKEN_MS: u64 = 1_000;
-/// Orders that wait for one core. Over it: the control thread waits.
-pub const ORDERS_QUEUED_MAX: usize = 64;
+/// Tunnels given to one core that it has not taken yet. Over it: the core of the handshake keeps the tunnel.
+pub const TUNNELS_GIVEN_MAX: usize = 64;
 /// Empty buckets that one core remembers, to deny requests without a call to Redis. Over it: those with a token due are
 /// dropped; if there are none, all.
 pub const KNOWN_EMPTY_MAX: usize = 8 * 1024;

@@ -222,6 +222,21 @@ fn evaluations(stats: &str) -> u64 {
 }
 
 #[test]
+fn metrics_tell_which_configuration_every_core_applies() {
+    let gateway = Gateway::builder().cores("2").config("body_timeout = '5s'\n").start();
+    let versions = || (gateway.metric("config_version"), gateway.metric("config_version_wanted"));
+    assert_eq!(versions(), (2, 1), "1 on each of two cores");
+    for version in 2..5 {
+        gateway.rewrite_config(&format!("body_timeout = '{version}s'\n"));
+        gateway.reload();
+        assert_eq!(versions(), (2 * version, version));
+    }
+    gateway.reload();
+    assert_eq!(versions(), (8, 4), "nothing was new");
+    assert!(!gateway.admin("/readyz").text().contains("configuration"));
+}
+
+#[test]
 fn the_number_of_connections_follows() {
     let origin = echoing();
     let gateway = Gateway::builder().everywhere(&origin).config("max_connections = 1\n").start();

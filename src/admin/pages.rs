@@ -10,8 +10,8 @@ use crate::gateway::core::readiness::Readiness;
 use crate::http::{Method, ProtocolError, Request};
 use crate::net::Io;
 use crate::net::runtime::Driver;
-use crate::telemetry::metrics::Counter;
 use crate::telemetry::metrics::prometheus::{self, Extra};
+use crate::telemetry::metrics::{Counter, Gauge};
 
 /// The state of the admin listener.
 pub struct Admin {
@@ -27,6 +27,8 @@ pub struct Admin {
     pub io: Rc<Io>,
     /// Set when the listener is handed over to the successor process.
     pub is_handed_over: Rc<Cell<bool>>,
+    /// The version of the configuration that every core should have applied.
+    pub config_version: Arc<Gauge>,
 }
 
 /// A response.
@@ -71,7 +73,12 @@ impl Admin {
         let mut text = format!("{}\n", self.readiness.get().text());
         for (index, (cpu, driver, metrics)) in self.cores.iter().enumerate() {
             let redis = if metrics.redis.breaker_open.get() > 0 { ", redis out of reach" } else { "" };
-            let _ = writeln!(text, "core {index}: cpu {cpu}, {driver}{redis}");
+            let _ = write!(text, "core {index}: cpu {cpu}, {driver}{redis}");
+            let (applied, wanted) = (metrics.core.config_version.get(), self.config_version.get());
+            if applied != wanted {
+                let _ = write!(text, ", configuration {applied} of {wanted}");
+            }
+            text.push('\n');
         }
         let _ = writeln!(text, "control: {}", self.control);
         text
@@ -92,6 +99,13 @@ impl Admin {
             labels: &control,
             value: 1,
         }];
+        extra.push(Extra {
+            name: "config_version_wanted",
+            kind: "gauge",
+            help: "The version of the configuration that every core should apply.",
+            labels: &[],
+            value: self.config_version.get(),
+        });
         extra.extend(self.access_log_refused.as_ref().map(|refused| Extra {
             name: "access_log_lines_refused",
             kind: "counter",

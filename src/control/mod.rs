@@ -1,6 +1,7 @@
-//! The control thread: slow or rare work that must not block the cores. It prepares immutable values and sends them
-//! to the cores.
+//! The control thread: slow or rare work that must not block the cores. It prepares immutable values and tells the
+//! cores which of them should be in force.
 
+pub mod desired;
 pub mod inherit;
 pub mod mailbox;
 pub mod manager;
@@ -15,4 +16,5 @@ pub mod sockets;
 pub mod upgrade;
 pub mod watch;
 
-pub use mailbox::{ListenerDrain, Order, OrderReceiver, OrderSender, Target};
+pub use desired::{Desired, Drain, ListenerDrain, Phase, Step, Target};
+pub use mailbox::{Cores, Mailbox, News};

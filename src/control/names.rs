@@ -9,15 +9,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, info};
 
 use crate::config::{Config, UpstreamAddress};
-use crate::control::{Order, OrderSender, Target};
+use crate::control::{Cores, Target};
 use crate::limits::FIRST_RESOLUTION_MS;
-use crate::net::Endpoint;
 use crate::upstream::resolve;
 
 /// A service with a configured address, which is a name or an IP address.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// The target of the orders for this service.
+    /// The service for the cores.
     pub target: Target,
     /// The name of the service in the log.
     pub name: String,
@@ -26,11 +25,6 @@ pub struct Service {
 }
 
 impl Service {
-    /// Returns the order that gives a core the addresses of this service.
-    pub fn order(&self, endpoints: Arc<[Endpoint]>) -> Order {
-        Order::Endpoints(self.target.clone(), endpoints)
-    }
-
     /// Returns Redis, if configured, and the upstreams of a configuration. Redis comes first, because a core accepts
     /// no connection before its first attempt to connect to Redis.
     pub fn all(redis: Option<&Service>, config: &Config) -> Vec<Service> {
@@ -51,7 +45,7 @@ pub struct NameResolver {
 }
 
 impl NameResolver {
-    /// Sends the cores the addresses that need no resolution, and starts a thread for the others. Waits up to
+    /// Gives the cores the addresses that need no resolution, and starts a thread for the others. Waits up to
     /// [`FIRST_RESOLUTION_MS`] for the first round of that thread. Returns `None` if no address needs resolution.
     ///
     /// # Errors
@@ -59,13 +53,11 @@ impl NameResolver {
     pub fn begin(
         services: Vec<Service>,
         refresh_every: Duration,
-        cores: &Arc<[OrderSender]>,
+        cores: &Arc<Cores>,
     ) -> std::io::Result<Option<NameResolver>> {
         for service in &services {
             let Some(endpoints) = resolve::known(&service.address) else { continue };
-            for core in cores.iter() {
-                core.send(service.order(endpoints.clone()));
-            }
+            cores.set_addresses(&service.target, &endpoints);
         }
         let unresolved = unresolved(services);
         if unresolved.is_empty() {
@@ -84,17 +76,17 @@ impl NameResolver {
     pub fn start(
         services: Vec<Service>,
         refresh_every: Duration,
-        cores: Arc<[OrderSender]>,
+        cores: Arc<Cores>,
     ) -> std::io::Result<NameResolver> {
         let (round_sender, first_round) = bounded(0);
         let (stop_sender, stop) = bounded::<()>(0);
         thread::Builder::new().name("names".to_owned()).spawn(move || {
-            let mut known = vec![LastResolution::default(); services.len()];
-            refresh(&services, &cores, &mut known);
+            let mut are_failing = vec![false; services.len()];
+            refresh(&services, &cores, &mut are_failing);
             drop(round_sender);
             // Nothing is sent on this channel: the call ends with the timeout or when `NameResolver` is dropped.
             while stop.recv_timeout(refresh_every.max(REFRESH_MIN)) == Err(RecvTimeoutError::Timeout) {
-                refresh(&services, &cores, &mut known);
+                refresh(&services, &cores, &mut are_failing);
             }
         })?;
         Ok(NameResolver { _stop_sender: stop_sender, first_round })
@@ -106,32 +98,22 @@ pub fn unresolved(services: Vec<Service>) -> Vec<Service> {
     services.into_iter().filter(|service| resolve::known(&service.address).is_none()).collect()
 }
 
-/// The latest result for one service that was sent to the cores.
-#[derive(Clone, Default)]
-struct LastResolution {
-    endpoints: Option<Arc<[Endpoint]>>,
-    is_failing: bool,
-}
-
-fn refresh(services: &[Service], cores: &[OrderSender], known: &mut [LastResolution]) {
-    for (service, known) in services.iter().zip(known) {
+/// One round. What it finds is compared with what the cores should have, not with the round before: the thread of an
+/// earlier configuration may still be in a call to `getaddrinfo` and give them its older result afterwards.
+fn refresh(services: &[Service], cores: &Cores, are_failing: &mut [bool]) {
+    for (service, is_failing) in services.iter().zip(are_failing) {
         match resolve::resolve(&service.address) {
             Ok(endpoints) => {
-                if known.is_failing {
+                if *is_failing {
                     info!(service = service.name, "the service's name resolves again");
                 }
-                known.is_failing = false;
-                if known.endpoints.as_ref() == Some(&endpoints) {
-                    continue;
-                }
-                let is_sent = cores.iter().all(|core| core.send(service.order(endpoints.clone())));
-                // If a core did not take the order, the next round sends the addresses again.
-                known.endpoints = is_sent.then_some(endpoints);
+                *is_failing = false;
+                cores.set_addresses(&service.target, &endpoints);
             }
             // The previous addresses, if any, stay in use, so that an outage of the name server does not interrupt
             // the service.
-            Err(error) if !known.is_failing => {
-                known.is_failing = true;
+            Err(error) if !*is_failing => {
+                *is_failing = true;
                 error!(service = service.name, %error, "the service's name does not resolve");
             }
             Err(_) => {}

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::mailbox::{Order, OrderSender};
+use super::desired::Phase;
+use super::mailbox::Cores;
 use super::manager::{self, Watchdog};
 use super::pid_file::{PidFile, PublishedPidFile};
 use super::reload::{self, Reload};
@@ -44,8 +45,8 @@ pub struct Process {
     pub reload: Arc<Reload>,
     /// The cores.
     pub cores: Vec<RunningCore>,
-    /// The order channel of each core.
-    pub order_senders: Arc<[OrderSender]>,
+    /// The state that the cores should be in.
+    pub wanted: Arc<Cores>,
     /// The readiness of the process.
     pub readiness: Arc<Readiness>,
     /// The store of the rate limiter's buckets.
@@ -125,7 +126,7 @@ impl Process {
             timers,
             signal: signals.end.open()?,
             upgrade: (signals.upgrade.open()?, upgrade),
-            cores: self.order_senders.clone(),
+            cores: self.wanted.clone(),
             metrics: self.metrics(),
             readiness: self.readiness.clone(),
             running: self.running.clone(),
@@ -136,9 +137,7 @@ impl Process {
 
     /// Makes all cores accept connections and publishes the PID file.
     fn accept_connections(&mut self) -> Option<PublishedPidFile> {
-        self.order_senders.iter().for_each(|core| {
-            core.send(Order::Open);
-        });
+        self.wanted.advance(Phase::Open);
         let taken = self.pid_file.take().map(PidFile::publish)?;
         taken.inspect_err(|error| error!(%error, "PID_FILE: cannot be replaced")).ok()
     }
@@ -155,6 +154,7 @@ impl Process {
                 access_log_refused: self.access_log.as_ref().map(AccessLogWriter::refused),
                 io,
                 is_handed_over,
+                config_version: self.wanted.version(),
             };
             monoio::spawn(async move {
                 if let Err(error) = admin::serve(Rc::new(admin), socket).await {
@@ -209,9 +209,7 @@ impl Process {
     /// Stops the cores, then writes the remaining lines of the access log. Both steps have a time limit, and a core
     /// that does not stop in time is abandoned.
     fn stop(self) {
-        self.order_senders.iter().for_each(|core| {
-            core.send(Order::Stop);
-        });
+        self.wanted.advance(Phase::Stopped);
         let deadline = clock::now_ms() + STOP_MS;
         while self.cores.iter().any(|core| !core.thread.is_finished()) && clock::now_ms() < deadline {
             thread::sleep(Duration::from_millis(1));

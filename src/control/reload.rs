@@ -1,5 +1,5 @@
-//! Configuration reload: read the configuration, validate it as at the start, compare it with the current
-//! configuration and send it to every core. A single mistake rejects the new configuration, and the current one
+//! Configuration reload: read the configuration, validate it as at the start, compare it with the current configuration
+//! and make it the one that every core should have. A single mistake rejects the new configuration, and the current one
 //! stays.
 //!
 //! A reload reads files and resolves names, both of which block, so each reload runs on its own thread.
@@ -14,10 +14,11 @@ use tracing::{error, info, warn};
 use crate::auth::Keys;
 use crate::clock;
 use crate::config::{self, Config, Lowered, Mistakes, UpstreamAddress};
+use crate::control::desired::Addressed;
 use crate::control::names::{self, NameResolver, Service};
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
-use crate::control::{Order, OrderSender, manager};
+use crate::control::{Cores, Target, manager};
 use crate::gateway::core::{Metrics, Replacement};
 use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
 use crate::net::Endpoint;
@@ -34,8 +35,8 @@ pub struct Reload {
     pub load: Load,
     /// The current configuration.
     pub running: Arc<RunningConfig>,
-    /// The order channels of the cores.
-    pub cores: Arc<[OrderSender]>,
+    /// The state that the cores should be in.
+    pub cores: Arc<Cores>,
     /// The metrics of the cores.
     pub metrics: Vec<Metrics>,
     /// The thread that resolves names, if there is one.
@@ -55,7 +56,8 @@ pub enum ReloadOutcome {
     Unchanged,
     /// Every core has applied the new configuration.
     Applied,
-    /// A core has not applied the new configuration in time, but may still do so. The other cores have applied it.
+    /// A core has not applied the configuration in time, and does so as soon as it can. The other cores have applied
+    /// it.
     Incomplete,
 }
 
@@ -103,8 +105,12 @@ impl Reload {
             }
         }
         if changes.iter().all(|change| change.needs_restart) {
-            info!("reload: nothing to take over");
-            return ReloadOutcome::Unchanged;
+            if self.behind().is_empty() {
+                info!("reload: nothing to take over");
+                return ReloadOutcome::Unchanged;
+            }
+            self.cores.wake();
+            return self.wait_until_applied();
         }
         let config = Arc::new(config::settle(&running, wanted));
         match RouteTable::new(&config.routes) {
@@ -114,44 +120,49 @@ impl Reload {
     }
 
     fn publish(&self, running: &Config, config: Arc<Config>, routes: RouteTable) -> ReloadOutcome {
-        let replacement = Arc::new(Replacement {
-            routes: Arc::new(routes),
-            keys: Arc::new(Keys::new(&config.jwt)),
-            endpoints: config.upstreams.iter().map(|upstream| addresses(running, upstream)).collect(),
-            redis_endpoints: self.redis_addresses(running, &config),
-            config: config.clone(),
-        });
-        let before: Vec<u64> = self.metrics.iter().map(|core| core.core.reloads.get()).collect();
-        let mut is_sent = true;
-        for core in self.cores.iter() {
-            is_sent &= core.send(Order::Reload(replacement.clone()));
-        }
+        let services = self.addressed(running, &config);
+        let keys = Arc::new(Keys::new(&config.jwt));
+        let replacement = Replacement { config: config.clone(), routes: Arc::new(routes), keys };
+        self.cores.configure(replacement, services);
         self.restart_resolver(&config);
         self.running.set(config);
-        if is_sent && self.wait_until_applied(&before) {
-            info!("reload: in force on every core");
-            return ReloadOutcome::Applied;
-        }
-        error!("reload: a core has not applied the configuration in time");
-        ReloadOutcome::Incomplete
+        self.wait_until_applied()
     }
 
-    /// Waits until the reload counter of every core has changed. Returns false after [`RELOAD_TAKEN_MS`].
-    fn wait_until_applied(&self, before: &[u64]) -> bool {
+    /// Waits up to [`RELOAD_TAKEN_MS`] until no core is behind, and says what came of it.
+    fn wait_until_applied(&self) -> ReloadOutcome {
         for _ in 0..RELOAD_TAKEN_MS {
-            if self.metrics.iter().zip(before).all(|(core, before)| core.core.reloads.get() != *before) {
-                return true;
+            if self.behind().is_empty() {
+                info!("reload: in force on every core");
+                return ReloadOutcome::Applied;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        false
+        let (cores, version) = (self.behind(), self.cores.version().get());
+        error!(?cores, version, "reload: these cores have not applied the configuration yet");
+        ReloadOutcome::Incomplete
     }
 
-    /// Resolves the address of Redis. Returns `None` if the address has not changed.
-    fn redis_addresses(&self, running: &Config, wanted: &Config) -> Option<Arc<[Endpoint]>> {
-        let (before, after) = ((self.redis)(running), (self.redis)(wanted)?);
-        let is_known = before.is_some_and(|before| before.address == after.address);
-        if is_known { None } else { found(&after.name, &after.address) }
+    /// The cores that have not applied the latest configuration.
+    fn behind(&self) -> Vec<usize> {
+        let wanted = self.cores.version().get();
+        let is_behind = |core: &Metrics| core.core.config_version.get() != wanted;
+        self.metrics.iter().enumerate().filter(|(_, core)| is_behind(core)).map(|(index, _)| index).collect()
+    }
+
+    /// The services of the new configuration. Those that the running one does not have get addresses at once, because
+    /// the first requests would fail without them.
+    fn addressed(&self, running: &Config, wanted: &Config) -> Vec<Addressed> {
+        let upstreams = wanted.upstreams.iter().map(|upstream| {
+            let is_known = running.upstreams.contains(upstream);
+            let addresses = if is_known { None } else { found(&upstream.name, &upstream.address) };
+            (Target::Upstream(upstream.address.clone()), addresses)
+        });
+        let redis = (self.redis)(wanted).map(|redis| {
+            let is_known = (self.redis)(running).is_some_and(|before| before.address == redis.address);
+            (redis.target, if is_known { None } else { found(&redis.name, &redis.address) })
+        });
+        upstreams.chain(redis).collect()
     }
 
     /// Replaces the resolver thread by one for the services of the new configuration.
@@ -176,15 +187,6 @@ fn refused(mistakes: &str) -> ReloadOutcome {
     mistakes.lines().for_each(|mistake| error!("reload: {mistake}"));
     error!("reload: refused, the running configuration stays");
     ReloadOutcome::Refused
-}
-
-/// Resolves the addresses of a new upstream, because the first requests would fail without them. Returns `None` for
-/// an upstream of the current configuration: the cores already have its addresses.
-fn addresses(running: &Config, upstream: &config::Upstream) -> Option<Arc<[Endpoint]>> {
-    if running.upstreams.contains(upstream) {
-        return None;
-    }
-    found(&upstream.name, &upstream.address)
 }
 
 fn found(service: &str, address: &UpstreamAddress) -> Option<Arc<[Endpoint]>> {

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
-use crate::control::{ListenerDrain, Order, OrderSender, manager};
+use crate::control::{Cores, Drain, ListenerDrain, Phase, manager};
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::DRAIN_LOOK_MS;
@@ -39,8 +39,8 @@ pub struct Shutdown {
     pub signal: OpenSignal,
     /// The signal for a hot upgrade, and the upgrade.
     pub upgrade: (OpenSignal, Upgrade),
-    /// The order channels of the cores.
-    pub cores: Arc<[OrderSender]>,
+    /// The cores.
+    pub cores: Arc<Cores>,
     /// The metrics of the cores.
     pub metrics: Vec<Metrics>,
     /// The readiness of the process.
@@ -112,14 +112,14 @@ impl Shutdown {
     }
 
     async fn drain(&self, listener_drain: ListenerDrain) -> ShutdownOutcome {
-        for core in self.cores.iter() {
-            core.send(Order::Drain(listener_drain));
-        }
-        let deadline = clock::now_ms() + self.running.get().timeouts.shutdown.as_millis() as u64;
+        let timeout_ms = self.running.get().timeouts.shutdown.as_millis() as u64;
+        let drain = Drain { listeners: listener_drain, begun_ms: clock::now_ms(), timeout_ms };
+        self.cores.advance(Phase::Draining(drain));
+        let deadline = drain.begun_ms + timeout_ms;
         // A service manager that stops the service signals all of its processes. A process that drains after an
         // upgrade must ignore this first signal.
         let mut signals_left = if listener_drain == ListenerDrain::HandOver { 1 } else { 0 };
-        // A core that still listens has not processed the order yet, or still accepts the connections in the accept
+        // A core that still listens has not begun with the drain yet, or still accepts the connections in the accept
         // queue.
         let mut idle_checks = 0;
         while idle_checks < IDLE_CHECKS {

@@ -17,7 +17,7 @@ use crate::control::process::{Process, RunningCore};
 use crate::control::reload::{Load, Reload};
 use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
-use crate::control::{OrderSender, Target, mailbox};
+use crate::control::{Cores, Desired, Target};
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
@@ -49,21 +49,22 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let access_log = AccessLogWriter::start(&config.access_log)
         .map_err(|error| LaunchError::access_log(&config, &error))?;
     let shared = Shared {
-        first: Replacement::first(config.clone(), routes, Arc::new(Keys::new(&config.jwt))),
         readiness: Arc::default(),
         store: Store::new(&config.rate_limit),
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
     };
-    let (cores, order_senders) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared)?;
-    let Shared { readiness, store, .. } = shared;
     let services = Service::all(redis_service(&config).as_ref(), &config);
-    let names = NameResolver::begin(services, config.timeouts.dns_refresh, &order_senders)
+    let first = Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)) };
+    let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
+    let (cores, wanted) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared, first)?;
+    let Shared { readiness, store, .. } = shared;
+    let names = NameResolver::begin(services, config.timeouts.dns_refresh, &wanted)
         .map_err(LaunchError::machine("names"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
     let reload = Arc::new(Reload {
         load,
         running: running.clone(),
-        cores: order_senders.clone(),
+        cores: wanted.clone(),
         metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
         names: Mutex::new(names),
         redis: redis_service,
@@ -75,7 +76,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         running,
         reload,
         cores,
-        order_senders,
+        wanted,
         readiness,
         store,
         access_log,
@@ -88,7 +89,6 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
 
 /// State that all cores start with.
 struct Shared {
-    first: Replacement,
     readiness: Arc<Readiness>,
     store: Store,
     room: Room,
@@ -100,15 +100,16 @@ fn start_cores(
     sockets: Vec<Vec<Socket>>,
     access_log: Option<&AccessLogWriter>,
     shared: &Shared,
-) -> Result<(Vec<RunningCore>, Arc<[OrderSender]>), LaunchError> {
-    let (order_senders, order_receivers) =
-        mailbox::order_channels(cpus.len()).map_err(LaunchError::machine("core"))?;
+    first: Desired,
+) -> Result<(Vec<RunningCore>, Arc<Cores>), LaunchError> {
+    let io_driver = first.configuration.config.io_driver;
+    let (wanted, mailboxes) = Cores::new(cpus.len(), first).map_err(LaunchError::machine("core"))?;
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
-    let siblings = mailbox::siblings(&order_senders, &metrics);
+    let siblings = wanted.siblings(&metrics);
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let mut cores = Vec::new();
-    let each = cpus.into_iter().zip(sockets).zip(order_receivers).zip(metrics);
-    for (index, (((cpu, sockets), orders), metrics)) in each.enumerate() {
+    let each = cpus.into_iter().zip(sockets).zip(mailboxes).zip(metrics);
+    for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {
         let prepared = Prepared {
             metrics: metrics.clone(),
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
@@ -117,11 +118,11 @@ fn start_cores(
             store: shared.store.clone(),
             room: shared.room,
         };
-        let assignment = Assignment { prepared, first: shared.first.clone(), sockets, orders };
-        let (thread, driver) = core_thread::start(index, cpu, assignment, shared.first.config.io_driver)?;
+        let assignment = Assignment { prepared, sockets, mailbox };
+        let (thread, driver) = core_thread::start(index, cpu, assignment, io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, metrics });
     }
-    Ok((cores, order_senders))
+    Ok((cores, wanted))
 }
 
 /// Returns the mistakes that a well-formed configuration can still have: CPUs that are not available, and conflicting

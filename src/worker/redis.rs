@@ -47,8 +47,9 @@ pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<
 }
 
 /// Applies a new configuration. If the address or the settings of Redis have changed, the core connects to the new
-/// Redis before the first request uses it, as at the start. The old connection stays open until its calls have ended.
-pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
+/// Redis, at `endpoints`, before the first request uses it, as at the start. The old connection stays open until its
+/// calls have ended.
+pub async fn reload(active: &ActiveCore, replacement: &Replacement, endpoints: Option<Arc<[Endpoint]>>) {
     let old = active.core();
     let wanted = configured(&replacement.config);
     if wanted == configured(&old.snapshot.config) {
@@ -57,8 +58,7 @@ pub async fn reload(active: &ActiveCore, replacement: &Replacement) {
     }
     let another = wanted.map(|(_, settings)| old.another_redis(settings));
     if let Some(another) = &another {
-        let before = || old.snapshot.redis.as_ref().map(|redis| redis.endpoints());
-        if let Some(endpoints) = replacement.redis_endpoints.clone().or_else(before) {
+        if let Some(endpoints) = endpoints {
             another.replace_endpoints(endpoints);
         }
         monoio::spawn(another.clone().run());

@@ -21,7 +21,8 @@ impl ActiveCore {
         self.0.borrow().clone()
     }
 
-    /// From now on new requests meet this configuration, and this connection to Redis.
+    /// From now on new requests meet this configuration, and this connection to Redis. The caller then sets the
+    /// addresses of upstreams, before any request can meet them.
     pub fn replace(&self, replacement: &Replacement, redis: Option<Rc<Redis>>) {
         let next = self.core().next(replacement, redis);
         next.resources.metrics.core.reloads.add(1);

@@ -17,8 +17,14 @@ crate::metric_group! {
         counter reloads = "reloads";
         /// Bytes in buffers that the core holds for its peers: parts of heads, and what a peer does not take.
         gauge held_bytes = "buffer_bytes_held";
-        /// Turns of the core's ticker: a core whose number stands still is down.
+        /// The version of the configuration that the core applies: 1 at the start, one more with every reload.
+        gauge config_version = "config_version";
+        /// Turns of the core's ticker: a core whose number stands still is busy or down.
         counter ticks = "ticks";
+        /// How late the latest turn of the ticker was, in milliseconds: the lag of the core's event loop.
+        gauge tick_delay = "tick_delay_milliseconds";
+        /// The longest such delay of the last one to two minutes.
+        gauge tick_delay_max = "tick_delay_max_milliseconds";
     }
 }
 

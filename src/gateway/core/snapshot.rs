@@ -56,23 +56,11 @@ pub struct Replacement {
     pub routes: Arc<RouteTable>,
     /// Its keys, prepared.
     pub keys: Arc<Keys>,
-    /// The addresses of its upstreams, in its order, where they are known; `None`: those that the upstream has had.
-    pub endpoints: Vec<Option<Arc<[Endpoint]>>>,
-    /// The addresses of Redis; `None`: those that it has had.
-    pub redis_endpoints: Option<Arc<[Endpoint]>>,
-}
-
-impl Replacement {
-    /// The configuration of a start: no upstream has an address yet.
-    pub fn first(config: Arc<Config>, routes: Arc<RouteTable>, keys: Arc<Keys>) -> Replacement {
-        let endpoints = config.upstreams.iter().map(|_| None).collect();
-        Replacement { config, routes, keys, endpoints, redis_endpoints: None }
-    }
 }
 
 impl Snapshot {
     /// What a configuration means. `before`: the current snapshot, from which verified tokens and upstreams that stay
-    /// the same are carried over.
+    /// the same are carried over. Another upstream has no address yet.
     pub(super) fn new(
         replacement: &Replacement,
         resources: &Resources,
@@ -81,15 +69,11 @@ impl Snapshot {
     ) -> Snapshot {
         let config = replacement.config.clone();
         let metrics = &resources.metrics;
-        let addressed = config.upstreams.iter().zip(&replacement.endpoints);
-        let upstreams = addressed.map(|(wanted, found)| {
+        let upstreams = config.upstreams.iter().map(|wanted| {
             let known = before.and_then(|before| before.upstream(wanted));
             let upstream =
                 known.unwrap_or_else(|| Rc::new(Upstream::new(wanted, &config, metrics.upstream.clone())));
             upstream.adjust(&config);
-            if let Some(endpoints) = found {
-                upstream.replace_endpoints(endpoints);
-            }
             upstream
         });
         Snapshot {

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use super::resources::Resources;
 use super::snapshot::{Replacement, Snapshot};
-use crate::clock;
 use crate::limit;
 use crate::net::Transport;
 use crate::redis::{self, Redis};
@@ -60,12 +59,12 @@ impl Core {
         }
     }
 
-    /// Begins to drain. A client that sends a request in the moment in which its idle connection is closed sees it
+    /// Begins to drain. The drain of the process began at `begun_ms` and ends after `timeout_ms`, also if the core
+    /// comes to it late. A client that sends a request in the moment in which its idle connection is closed sees it
     /// fail; where there is time, it has `idle_grace_ms` for one more.
-    pub fn drain(&self, idle_grace_ms: u64) {
+    pub fn drain(&self, begun_ms: u64, timeout_ms: u64, idle_grace_ms: u64) {
         let Resources { io, metrics, drain_schedule, .. } = &*self.resources;
-        let timeout_ms = self.snapshot.config.timeouts.shutdown.as_millis() as u64;
-        drain_schedule.begin(clock::now_ms(), metrics.tunnels.open.get(), timeout_ms);
+        drain_schedule.begin(begun_ms, metrics.tunnels.open.get(), timeout_ms);
         self.snapshot.upstreams.iter().for_each(|upstream| upstream.close_idle());
         io.drain(idle_grace_ms);
     }

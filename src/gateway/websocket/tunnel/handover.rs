@@ -90,8 +90,8 @@ impl Tunnels {
         choices.into_iter().flatten().find_map(|index| self.slots.take(index, max))
     }
 
-    /// Gives a tunnel to the core that has the slot for it. It comes back if that is this core; and if the order
-    /// queue of the other is full, with the other's slot: its bound is passed by one for a moment.
+    /// Gives a tunnel to the core that has the slot for it. It comes back if that is this core; and if too
+    /// many wait for the other one already, with the other's slot: its bound is passed by one for a moment.
     pub fn hand_over(&self, handover: Box<Handover>) -> Result<(), Box<Handover>> {
         match handover.slot.core() {
             here if here == self.index => Err(handover),

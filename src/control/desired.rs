@@ -1,0 +1,315 @@
+//! The state that the control thread wants the cores to be in. It is a value, not a series of messages: the latest one
+//! holds, and a core that missed any number of them takes the same steps to it as one that saw each.
+
+use std::sync::Arc;
+
+use crate::config::UpstreamAddress;
+use crate::gateway::core::Replacement;
+use crate::net::Endpoint;
+
+/// The service whose addresses are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// All upstreams with this configured address. An index into the configuration would be ambiguous: after a
+    /// reload, the same index can belong to another upstream.
+    Upstream(UpstreamAddress),
+    /// Redis, if its configured address is this one.
+    Redis(UpstreamAddress),
+}
+
+/// A service of the configuration, and its addresses. `None`: they are not known yet.
+pub type Addressed = (Target, Option<Arc<[Endpoint]>>);
+
+/// What a draining core does with its listening sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerDrain {
+    /// Accept the connections in the accept queues, then close the sockets. Closing a socket resets the connections
+    /// in its queue.
+    Close,
+    /// Stop accepting immediately and leave the sockets open. The successor process accepts the connections in the
+    /// queues.
+    HandOver,
+}
+
+/// A drain. It has the same times on every core, whenever a core begins with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// What happens to the listening sockets.
+    pub listeners: ListenerDrain,
+    /// The begin, by the coarse clock.
+    pub begun_ms: u64,
+    /// The time until the process ends, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// How far the life of the process is. It only goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No connections are accepted yet.
+    Starting,
+    /// Connections are accepted.
+    Open,
+    /// No more connections are accepted, the requests in flight are finished, and idle connections are closed.
+    Draining(Drain),
+    /// Everything ends immediately, even with requests in flight.
+    Stopped,
+}
+
+/// The desired state.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The number of the configuration: 1 at the start, one more with every reload.
+    pub version: u64,
+    /// The configuration.
+    pub configuration: Arc<Replacement>,
+    /// Every service of the configuration.
+    addresses: Arc<[Addressed]>,
+    phase: Phase,
+}
+
+/// What a core does to come to the desired state.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Apply this configuration, which has this version. Its Redis has these addresses.
+    Configure(u64, Arc<Replacement>, Option<Arc<[Endpoint]>>),
+    /// Replace the addresses of a service.
+    Address(Target, Arc<[Endpoint]>),
+    /// Start accepting connections.
+    Open,
+    /// Drain. The core may not have accepted connections before.
+    Drain(Drain),
+    /// Stop immediately. No other step comes with it.
+    Stop,
+}
+
+impl Desired {
+    /// The state at the start. `services` are those of the configuration.
+    pub fn first(configuration: Replacement, services: impl IntoIterator<Item = Target>) -> Desired {
+        let addresses = services.into_iter().map(|target| (target, None)).collect();
+        Desired { version: 1, configuration: Arc::new(configuration), addresses, phase: Phase::Starting }
+    }
+
+    /// Replaces the configuration. `services` are its services, with the addresses that have just been found; a service
+    /// without any keeps those that it has.
+    pub fn configure(&mut self, configuration: Replacement, services: Vec<Addressed>) {
+        let before = self.addresses.clone();
+        let found = |(target, new): Addressed| {
+            let known =
+                || before.iter().find(|(known, _)| *known == target).and_then(|(_, known)| known.clone());
+            let addresses = new.or_else(known);
+            (target, addresses)
+        };
+        self.addresses = services.into_iter().map(found).collect();
+        self.configuration = Arc::new(configuration);
+        self.version += 1;
+    }
+
+    /// Replaces the addresses of a service. Returns false if nothing changes, or if the configuration has no such
+    /// service any more.
+    pub fn set_addresses(&mut self, target: &Target, endpoints: &Arc<[Endpoint]>) -> bool {
+        let is_other =
+            |(known, before): &Addressed| known == target && before.as_deref() != Some(&**endpoints);
+        if !self.addresses.iter().any(is_other) {
+            return false;
+        }
+        let replaced = |(known, before): &Addressed| {
+            let addresses = if known == target { Some(endpoints.clone()) } else { before.clone() };
+            (known.clone(), addresses)
+        };
+        self.addresses = self.addresses.iter().map(replaced).collect();
+        true
+    }
+
+    /// Goes on to a phase. Returns false if that would not be forward.
+    pub fn advance(&mut self, phase: Phase) -> bool {
+        let is_forward = phase.rank() > self.phase.rank();
+        if is_forward {
+            self.phase = phase;
+        }
+        is_forward
+    }
+
+    /// The steps to this state for a core that is in the state `seen`.
+    pub fn steps_from(&self, seen: &Desired) -> Vec<Step> {
+        if self.phase == Phase::Stopped {
+            return vec![Step::Stop];
+        }
+        let mut steps = Vec::new();
+        let is_reconfigured = self.version != seen.version;
+        if is_reconfigured {
+            steps.push(Step::Configure(self.version, self.configuration.clone(), self.redis_addresses()));
+        }
+        for (target, endpoints) in self.addresses.iter() {
+            // The services of another configuration may be new to the core.
+            let is_seen = !is_reconfigured
+                && seen.addresses.iter().any(|known| (&known.0, &known.1) == (target, endpoints));
+            steps.extend(
+                endpoints.clone().filter(|_| !is_seen).map(|found| Step::Address(target.clone(), found)),
+            );
+        }
+        match self.phase {
+            phase if phase == seen.phase => {}
+            Phase::Open => steps.push(Step::Open),
+            Phase::Draining(drain) => steps.push(Step::Drain(drain)),
+            Phase::Starting | Phase::Stopped => {}
+        }
+        steps
+    }
+
+    fn redis_addresses(&self) -> Option<Arc<[Endpoint]>> {
+        let is_redis = |(target, _): &&Addressed| matches!(target, Target::Redis(_));
+        self.addresses.iter().find(is_redis).and_then(|(_, endpoints)| endpoints.clone())
+    }
+}
+
+impl Phase {
+    fn rank(self) -> u8 {
+        match self {
+            Phase::Starting => 0,
+            Phase::Open => 1,
+            Phase::Draining(_) => 2,
+            Phase::Stopped => 3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Keys;
+    use crate::config::testing::config;
+    use crate::route::RouteTable;
+
+    fn replacement() -> Replacement {
+        let config = config("");
+        let routes = RouteTable::new(&config.routes).expect("routes");
+        Replacement {
+            routes: Arc::new(routes),
+            keys: Arc::new(Keys::new(&config.jwt)),
+            config: Arc::new(config),
+        }
+    }
+
+    fn tcp(host: &str) -> UpstreamAddress {
+        UpstreamAddress::Tcp { host: host.to_owned(), port: 80 }
+    }
+
+    fn upstream(host: &str) -> Target {
+        Target::Upstream(tcp(host))
+    }
+
+    fn endpoints(last: u8) -> Arc<[Endpoint]> {
+        Arc::new([Endpoint::tcp(([127, 0, 0, last], 80).into())])
+    }
+
+    fn drain(listeners: ListenerDrain) -> Phase {
+        Phase::Draining(Drain { listeners, begun_ms: 1, timeout_ms: 2 })
+    }
+
+    /// The steps as text, one word for each.
+    fn told(steps: &[Step]) -> Vec<String> {
+        let word = |step: &Step| match step {
+            Step::Configure(version, _, redis) => {
+                let redis =
+                    redis.as_ref().map_or(String::new(), |found| format!("+redis {}", found[0].text()));
+                format!("configure {version}{redis}")
+            }
+            Step::Address(Target::Upstream(UpstreamAddress::Tcp { host, .. }), found) => {
+                format!("{host} {}", found[0].text())
+            }
+            Step::Address(_, found) => format!("redis {}", found[0].text()),
+            Step::Open => "open".to_owned(),
+            Step::Drain(drain) => format!("drain {:?}", drain.listeners),
+            Step::Stop => "stop".to_owned(),
+        };
+        steps.iter().map(word).collect()
+    }
+
+    #[test]
+    fn nothing_new_is_no_step() {
+        let first = Desired::first(replacement(), [upstream("a")]);
+        assert!(first.clone().steps_from(&first).is_empty());
+    }
+
+    #[test]
+    fn many_updates_before_one_look_are_the_steps_to_the_last_one() {
+        let first = Desired::first(replacement(), [upstream("a"), upstream("b")]);
+        let mut wanted = first.clone();
+        assert!(wanted.set_addresses(&upstream("a"), &endpoints(1)));
+        assert!(wanted.advance(Phase::Open));
+        assert!(wanted.set_addresses(&upstream("a"), &endpoints(2)));
+        assert_eq!(told(&wanted.steps_from(&first)), ["a 127.0.0.2:80", "open"]);
+        let seen = wanted.clone();
+        for _ in 0..1_000 {
+            wanted.configure(replacement(), vec![(upstream("a"), None), (upstream("c"), Some(endpoints(3)))]);
+        }
+        wanted.advance(drain(ListenerDrain::Close));
+        let steps = ["configure 1001", "a 127.0.0.2:80", "c 127.0.0.3:80", "drain Close"];
+        assert_eq!(told(&wanted.steps_from(&seen)), steps);
+    }
+
+    #[test]
+    fn a_service_that_a_missed_configuration_brought_has_its_addresses() {
+        let first = Desired::first(replacement(), []);
+        let mut wanted = first.clone();
+        let redis = Target::Redis(tcp("r"));
+        wanted.configure(
+            replacement(),
+            vec![(upstream("a"), Some(endpoints(1))), (redis.clone(), Some(endpoints(9)))],
+        );
+        // The second reload finds the services in the running configuration and does not resolve them again.
+        wanted.configure(replacement(), vec![(upstream("a"), None), (redis, None)]);
+        let steps = ["configure 3+redis 127.0.0.9:80", "a 127.0.0.1:80", "redis 127.0.0.9:80"];
+        assert_eq!(told(&wanted.steps_from(&first)), steps);
+    }
+
+    #[test]
+    fn the_order_of_a_reload_a_drain_and_addresses_does_not_matter() {
+        type Update = fn(&mut Desired);
+        let updates: [Update; 3] = [
+            |wanted| wanted.configure(replacement(), vec![(upstream("a"), None)]),
+            |wanted| assert!(wanted.advance(drain(ListenerDrain::HandOver))),
+            |wanted| assert!(wanted.set_addresses(&upstream("a"), &endpoints(1))),
+        ];
+        let first = Desired::first(replacement(), [upstream("a")]);
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut wanted = first.clone();
+            order.into_iter().for_each(|nth| updates[nth](&mut wanted));
+            let steps = ["configure 2", "a 127.0.0.1:80", "drain HandOver"];
+            assert_eq!(told(&wanted.steps_from(&first)), steps, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_is_the_only_step_whatever_was_missed() {
+        let first = Desired::first(replacement(), [upstream("a")]);
+        let mut wanted = first.clone();
+        wanted.configure(replacement(), vec![]);
+        for phase in [Phase::Open, drain(ListenerDrain::Close), Phase::Stopped] {
+            assert!(wanted.advance(phase));
+        }
+        wanted.configure(replacement(), vec![]);
+        assert_eq!(told(&wanted.steps_from(&first)), ["stop"]);
+    }
+
+    #[test]
+    fn phases_only_go_forward() {
+        let mut wanted = Desired::first(replacement(), []);
+        assert!(wanted.advance(drain(ListenerDrain::HandOver)));
+        for phase in [Phase::Starting, Phase::Open, drain(ListenerDrain::Close)] {
+            assert!(!wanted.advance(phase));
+        }
+        assert_eq!(wanted.phase, drain(ListenerDrain::HandOver));
+        assert!(wanted.advance(Phase::Stopped) && !wanted.advance(drain(ListenerDrain::Close)));
+    }
+
+    #[test]
+    fn addresses_of_a_service_that_is_gone_are_not_kept() {
+        let mut wanted = Desired::first(replacement(), [upstream("a")]);
+        assert!(wanted.set_addresses(&upstream("a"), &endpoints(1)));
+        assert!(!wanted.set_addresses(&upstream("a"), &endpoints(1)), "the same again");
+        wanted.configure(replacement(), vec![(upstream("b"), None)]);
+        assert!(!wanted.set_addresses(&upstream("a"), &endpoints(2)));
+        assert_eq!(wanted.addresses.len(), 1);
+    }
+}
