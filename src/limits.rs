@@ -192,8 +192,13 @@ pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PI
 
 /// Submission entries of a core's ring. When it is full, the core submits them and goes on.
 pub const RING_ENTRIES: u32 = 1024;
-/// How long a core's ticker may be silent, in milliseconds. Over it: the core counts as down.
+/// How long nothing that a core counts may move, its ticks among them, in milliseconds. Over it: the core counts as
+/// down.
 pub const CORE_STALL_MS: u64 = 5_000;
+/// How late a core's ticker may be, in milliseconds. Over it: a line in the log.
+pub const CORE_LATE_MS: u64 = 1_000;
+/// The time between two such lines about one core, in milliseconds.
+pub const CORE_LATE_LOG_MS: u64 = 60_000;
 /// How long the start waits for the upstreams' names to resolve, in milliseconds. Over it: it goes on without them.
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
 /// How long the start waits for a port that is taken, in milliseconds. Over it: the gateway does not start.
@@ -259,5 +264,6 @@ const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_BYTES_MAX < BUFFER_BYTES && CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(TOKEN_CACHED_BYTES_MAX <= TOKEN_BYTES_MAX && TOKEN_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(ACCESS_LOG_LINE_BYTES < ACCESS_LOG_BUFFER_BYTES);
+const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 // An incomplete reply leaves room for the rest.
 const _: () = assert!(REDIS_REPLY_BYTES_MAX < BUFFER_BYTES / 2);

@@ -53,7 +53,8 @@ impl Watchdog {
     }
 
     /// Sends a keep-alive notification if one is due. The control thread calls this function at every tick. While a
-    /// core has stalled, no notification is sent, so that the service manager restarts the process.
+    /// core has stalled, no notification is sent, so that the service manager restarts the process; a core that is only
+    /// busy, or behind the configuration, is none.
     pub fn notify_if_due(&mut self, status: Status, now_ms: u64) {
         if status != Status::CoreDown && now_ms.saturating_sub(self.notified_ms) >= self.interval_ms {
             self.notified_ms = now_ms;

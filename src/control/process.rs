@@ -22,7 +22,7 @@ use super::running::RunningConfig;
 use super::shutdown::{Shutdown, ShutdownOutcome};
 use super::signals::Signals;
 use super::upgrade::{Predecessor, Program, Upgrade};
-use super::watch::HeartbeatMonitor;
+use super::watch::CoreMonitor;
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::{Config, IoDriver};
@@ -183,20 +183,21 @@ impl Process {
         self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
 
-    /// Runs the periodic work of the control thread: timers, heartbeats, the watchdog and the in-memory limiter.
+    /// Runs the periodic work of the control thread: timers, the watch over the cores, the watchdog and the in-memory
+    /// limiter.
     fn run_ticks(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
-        let (readiness, store) = (self.readiness.clone(), self.store.clone());
+        let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());
         async move {
-            let mut heartbeats = HeartbeatMonitor::new(&metrics, readiness.clone(), clock::now_ms());
+            let mut monitor = CoreMonitor::new(&metrics, version, readiness.clone(), clock::now_ms());
             let mut watchdog = Watchdog::new();
             let mut tidied_ms = clock::now_ms();
-            heartbeats.check(tidied_ms);
+            monitor.check(tidied_ms);
             loop {
                 monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
-                heartbeats.check(now_ms);
+                monitor.check(now_ms);
                 watchdog.iter_mut().for_each(|watchdog| watchdog.notify_if_due(readiness.get(), now_ms));
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;

@@ -16,10 +16,12 @@ pub enum Status {
     Ready = 1,
     /// The process is going away: send traffic elsewhere.
     Draining = 2,
-    /// A core has stalled.
+    /// A core has stalled: nothing moves on it.
     CoreDown = 3,
     /// Send traffic; but Redis is out of reach, so the rate limit is not enforced as configured.
     Degraded = 4,
+    /// A core has not applied the latest configuration: it may still accept a secret that was withdrawn.
+    CoreBehind = 5,
 }
 
 impl Default for Readiness {
@@ -43,6 +45,7 @@ impl Readiness {
             2 => Status::Draining,
             3 => Status::CoreDown,
             4 => Status::Degraded,
+            5 => Status::CoreBehind,
             _ => Status::Starting,
         }
     }
@@ -62,6 +65,7 @@ impl Status {
             Status::Draining => "draining",
             Status::CoreDown => "core_down",
             Status::Degraded => "degraded",
+            Status::CoreBehind => "core_behind",
         }
     }
 }
@@ -74,7 +78,7 @@ mod tests {
     fn draining_is_final() {
         let readiness = Readiness::default();
         assert_eq!(readiness.get(), Status::Starting);
-        for status in [Status::Ready, Status::CoreDown, Status::Draining] {
+        for status in [Status::Ready, Status::CoreDown, Status::CoreBehind, Status::Draining] {
             readiness.set(status);
             assert_eq!(readiness.get(), status);
         }
