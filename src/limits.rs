@@ -203,10 +203,17 @@ pub const CORE_LATE_LOG_MS: u64 = 60_000;
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
 /// How long the start waits for a port that is taken, in milliseconds. Over it: the gateway does not start.
 pub const PORT_FREED_MS: u64 = 1_000;
-/// Connections to the admin listener at one time. Over it: they are closed at once.
+/// Connections to the admin listener at one time. Over it: the one that has waited longest for a request is closed, in
+/// favour of the new one.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// How long a request on the admin listener may take to arrive, in milliseconds. Over it: the connection is closed.
-pub const ADMIN_TIMEOUT_MS: u64 = 10_000;
+/// How long a request on the admin listener may take to begin on a new connection, and to arrive, in milliseconds. Over
+/// it: the connection is closed.
+pub const ADMIN_HEAD_MS: u64 = 2_000;
+/// How long a connection to the admin listener may wait for its next request, in milliseconds. Over it: it is closed.
+pub const ADMIN_IDLE_MS: u64 = 5_000;
+/// How long a client of the admin listener may read nothing of an answer, in milliseconds. Over it: the connection is
+/// closed.
+pub const ADMIN_ANSWER_MS: u64 = 10_000;
 /// Lines of the program's own log that wait to be written. Over it: lines are dropped and counted.
 pub const LOG_LINES_QUEUED_MAX: usize = 1024;
 
@@ -257,6 +264,7 @@ pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
+const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // The spans of a head are 16 bits wide.
 const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
@@ -264,6 +272,5 @@ const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_BYTES_MAX < BUFFER_BYTES && CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(TOKEN_CACHED_BYTES_MAX <= TOKEN_BYTES_MAX && TOKEN_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(ACCESS_LOG_LINE_BYTES < ACCESS_LOG_BUFFER_BYTES);
-const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 // An incomplete reply leaves room for the rest.
 const _: () = assert!(REDIS_REPLY_BYTES_MAX < BUFFER_BYTES / 2);

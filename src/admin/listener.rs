@@ -1,21 +1,21 @@
 //! Connections to the admin listener. Their number is limited. Each is served until the client closes it, an error
-//! occurs or a timeout expires.
+//! occurs, a timeout expires or a newer connection takes its place.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::guests::{Guest, Guests};
 use super::pages::{Admin, Page};
 use crate::clock;
-use crate::downstream::clients::{Clients, Network, Presence};
+use crate::downstream::clients::{Clients, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
 use crate::downstream::{AfterAnswer, ClientStream, Next, Outcome, ResponseBody, Settings};
 use crate::http::{BodyLength, HeadPool, Method, Request};
 use crate::http1::{HeadLimits, RequestHead};
-use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT_MS};
+use crate::limits::{ADMIN_ANSWER_MS, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS, ADMIN_IDLE_MS};
 use crate::message::Trailers;
 use crate::net::listener::{Listener, Socket};
 use crate::net::{NEVER, SendError, Transport};
@@ -26,21 +26,20 @@ use crate::net::{NEVER, SendError, Transport};
 /// The listener cannot be registered with the runtime, or cannot be polled.
 pub async fn serve(admin: Rc<Admin>, socket: Socket) -> std::io::Result<()> {
     let listener = Listener::new(socket)?;
-    let open: Rc<Cell<usize>> = Rc::default();
+    let guests = Rc::new(Guests::new(ADMIN_CONNECTIONS_MAX));
     let heads = Rc::<HeadPool>::default();
-    let clients = Rc::<Clients>::default();
     while await_connection(&admin, &listener).await? {
         match listener.try_accept() {
-            Ok(Some((transport, peer))) if open.get() < ADMIN_CONNECTIONS_MAX => {
-                open.set(open.get() + 1);
-                let (admin, open, heads) = (admin.clone(), open.clone(), heads.clone());
-                let presence = clients.enter(Network::of(peer.ip()));
+            Ok(Some((transport, peer))) => {
+                let guest = guests.enter(peer.ip());
+                let (admin, guests, heads) = (admin.clone(), guests.clone(), heads.clone());
                 monoio::spawn(async move {
-                    serve_connection(&admin, &heads, (transport, peer), presence).await;
-                    open.set(open.get() - 1);
+                    let place = Place { guests: &guests, guest: &guest };
+                    guest.until_dismissed(serve_connection(&admin, &heads, place, transport, peer)).await;
+                    guests.leave(&guest);
                 });
             }
-            Ok(_) => {}
+            Ok(None) => {}
             // Usually the process has run out of file descriptors, and an immediate retry would fail again.
             Err(_) => admin.io.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await,
         }
@@ -59,16 +58,28 @@ async fn await_connection(admin: &Admin, listener: &Listener) -> std::io::Result
     admin.io.timers.until(NEVER, or_handed_over).await.unwrap_or(Ok(false))
 }
 
+/// A connection among all of them.
+#[derive(Clone, Copy)]
+struct Place<'g> {
+    guests: &'g Guests,
+    guest: &'g Guest,
+}
+
 /// Serves the requests of one connection.
 async fn serve_connection(
     admin: &Admin,
     heads: &Rc<HeadPool>,
-    (transport, peer): (Transport, SocketAddr),
-    presence: Presence,
+    place: Place<'_>,
+    transport: Transport,
+    peer: SocketAddr,
 ) {
+    // The guests decide here which connection gives way.
+    let presence = Rc::<Clients>::default().enter(Network::of(peer.ip()));
     let mut connection = Connection::new(&admin.io, transport, peer, presence);
     while connection.first_bytes(&admin.io, &SETTINGS).await {
-        let next = match connection.head(&admin.io, &SETTINGS, heads).await {
+        let received = connection.head(&admin.io, &SETTINGS, heads).await;
+        place.guests.answers(place.guest, true);
+        let next = match received {
             Received::Request(heads, head) => {
                 let page = admin.page(&heads.request);
                 answer(admin, &mut connection, head, &heads.request, page).await
@@ -84,6 +95,7 @@ async fn serve_connection(
             Next::Linger => return connection.linger(&admin.io).await,
             Next::Close => return,
         }
+        place.guests.answers(place.guest, false);
     }
 }
 
@@ -131,9 +143,9 @@ async fn send(
 
 const SETTINGS: Settings = Settings {
     head_limits: HeadLimits::DEFAULT,
-    request_head_ms: ADMIN_TIMEOUT_MS,
-    keep_alive_ms: ADMIN_TIMEOUT_MS,
-    body_ms: ADMIN_TIMEOUT_MS,
+    request_head_ms: ADMIN_HEAD_MS,
+    keep_alive_ms: ADMIN_IDLE_MS,
+    body_ms: ADMIN_ANSWER_MS,
     body_rate_min: 0,
 };
 

@@ -1,6 +1,7 @@
 //! The admin listener: read-only health, readiness and metrics endpoints on the control thread. It uses the same
 //! HTTP/1 server as the public listener, with the same strict parsing.
 
+mod guests;
 mod listener;
 mod pages;
 
