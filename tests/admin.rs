@@ -169,6 +169,64 @@ fn a_connection_to_the_window_that_says_nothing_is_closed() {
 }
 
 #[test]
+fn the_window_answers_only_to_its_own_names() {
+    let gateway = Gateway::builder().env("ADMIN_HOSTS", "gateway,metrics.example").start();
+    let ask = |version: &str, fields: &str| {
+        let request = format!("GET /metrics HTTP/{version}\r\n{fields}\r\n");
+        admin_client(&gateway).send(request).read_response()
+    };
+    for host in ["127.0.0.1", "127.0.0.1:9901", "[::1]", "localhost:1", "Gateway:9901", "METRICS.example"] {
+        assert_eq!(ask("1.1", &format!("Host: {host}\r\n")).status, 200, "{host}");
+    }
+    assert_eq!(ask("1.0", "").status, 200);
+    for host in
+        ["evil.example", "evil.example:9901", "gateway.evil.example", "2130706433", "127.0.0.1.evil.example"]
+    {
+        let response = ask("1.1", &format!("Host: {host}\r\n"));
+        assert_eq!(response.status, 421, "{host}");
+        assert!(
+            response.text().contains("ADMIN_HOSTS") && !response.text().contains("realchat_gateway_"),
+            "{host}"
+        );
+        assert_eq!(ask("1.0", &format!("Host: {host}\r\n")).status, 421, "{host}");
+    }
+    // The target says more than the field.
+    let absolute = "GET http://evil.example/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(admin_client(&gateway).send(absolute).read_response().status, 421);
+}
+
+#[test]
+fn the_window_refuses_pages_of_another_origin() {
+    let gateway = Gateway::builder().start();
+    let ask = |origin: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: {origin}\r\n\r\n");
+        admin_client(&gateway).send(request).read_response().status
+    };
+    for origin in ["http://127.0.0.1:9901", "http://localhost:9901", "https://chat.test"] {
+        assert_eq!(ask(origin), 200, "{origin}");
+    }
+    for origin in
+        ["http://evil.example", "null", "http://192.0.2.1", "file://", "http://127.0.0.1.evil.example"]
+    {
+        assert_eq!(ask(origin), 403, "{origin}");
+    }
+}
+
+#[test]
+fn a_reload_changes_the_names_of_the_window() {
+    let gateway =
+        Gateway::builder().without("ADMIN_HOSTS").config("admin_hosts = ['one', 'chat.test']\n").start();
+    let ask = |host: &str| {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        admin_client(&gateway).send(request).read_response().status
+    };
+    assert_eq!((ask("one"), ask("two")), (200, 421));
+    gateway.rewrite_config("admin_hosts = ['two', 'chat.test']\n");
+    gateway.reload();
+    assert_eq!((ask("one"), ask("two")), (421, 200));
+}
+
+#[test]
 fn without_a_window_everything_else_works() {
     let origin = Origin::echo();
     let gateway = Gateway::builder().everywhere(&origin).env("ADMIN_ADDR", "off").start();

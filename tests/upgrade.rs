@@ -226,7 +226,10 @@ fn handed(listener: &TcpListener) -> OwnedFd {
 #[test]
 fn a_service_managers_sockets_are_served_and_left_to_it() {
     let ((public, address), (admin, admin_address)) = (socket(), socket());
-    let env = || vec![("PORT", address.port().to_string()), ("ADMIN_ADDR", admin_address.to_string())];
+    let env = || {
+        let names = ("ADMIN_HOSTS", "chat.test".to_owned());
+        vec![("PORT", address.port().to_string()), ("ADMIN_ADDR", admin_address.to_string()), names]
+    };
     // Who is there before the process waits in the manager's queue.
     let mut early = Client::connect(address);
     for _ in 0..2 {

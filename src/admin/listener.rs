@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::guests::{Guest, Guests};
+use super::hosts;
 use super::pages::{Admin, Page};
 use crate::clock;
 use crate::downstream::clients::{Clients, Network};
@@ -81,7 +82,10 @@ async fn serve_connection(
         place.guests.answers(place.guest, true);
         let next = match received {
             Received::Request(heads, head) => {
-                let page = admin.page(&heads.request);
+                let page = match hosts::check(&heads.request, &(admin.config)().admin_hosts) {
+                    Ok(()) => admin.page(&heads.request),
+                    Err(stranger) => Page::stranger(stranger),
+                };
                 answer(admin, &mut connection, head, &heads.request, page).await
             }
             Received::Refused(heads, HeadFailure::Protocol(error)) => {

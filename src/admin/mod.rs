@@ -1,7 +1,8 @@
 //! The admin listener: read-only health, readiness and metrics endpoints on the control thread. It uses the same
-//! HTTP/1 server as the public listener, with the same strict parsing.
+//! HTTP/1 server as the public listener, with the same strict parsing, and answers only to names of its own.
 
 mod guests;
+mod hosts;
 mod listener;
 mod pages;
 

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::hosts::Stranger;
+use crate::config::Config;
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::Readiness;
 use crate::http::{Method, ProtocolError, Request};
@@ -29,6 +31,8 @@ pub struct Admin {
     pub is_handed_over: Rc<Cell<bool>>,
     /// The version of the configuration that every core should have applied.
     pub config_version: Arc<Gauge>,
+    /// Returns the current configuration.
+    pub config: Box<dyn Fn() -> Arc<Config>>,
 }
 
 /// A response.
@@ -48,6 +52,21 @@ impl Page {
     /// The response to a malformed request.
     pub(super) fn refused(error: ProtocolError) -> Page {
         Page::text(error.status(), "Refused", format!("{}\n", error.detail()))
+    }
+
+    /// The response to a request for another host, or of a page of another origin.
+    pub(super) fn stranger(stranger: Stranger) -> Page {
+        match stranger {
+            // RFC 9110 §15.5.20: "not able to produce an authoritative response for the target URI".
+            Stranger::Host => Page::text(
+                421,
+                "Misdirected Request",
+                "this listener has no such name: ask by IP address, as localhost, or by a name in ADMIN_HOSTS\n".into(),
+            ),
+            Stranger::Origin => {
+                Page::text(403, "Forbidden", "this listener does not answer pages of another origin\n".into())
+            }
+        }
     }
 }
 

@@ -91,6 +91,7 @@ fn config(layers: &mut Layers) -> Config {
     Config {
         listen,
         admin_addr,
+        admin_hosts: layers.value(&listen::ADMIN_HOSTS),
         cores: layers.value(&process::CORES),
         memory_budget: layers.option(&process::MEMORY_BUDGET),
         connections_max: layers.option(&process::MAX_CONNECTIONS),

@@ -155,6 +155,10 @@ impl Process {
                 io,
                 is_handed_over,
                 config_version: self.wanted.version(),
+                config: {
+                    let running = self.running.clone();
+                    Box::new(move || running.get())
+                },
             };
             monoio::spawn(async move {
                 if let Err(error) = admin::serve(Rc::new(admin), socket).await {

@@ -56,6 +56,8 @@ impl Gateway {
         for name in ["MAX_CONNECTIONS_PER_ADDRESS", "MAX_REQUESTS_PER_ADDRESS"] {
             builder = builder.env(name, "0");
         }
+        // The name that every request of the harness has.
+        builder = builder.env("ADMIN_HOSTS", "chat.test");
         for service in SERVICES {
             builder = builder.upstream_url(service, &format!("http://{NOBODY}"));
         }

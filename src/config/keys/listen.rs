@@ -8,13 +8,13 @@ use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
 use crate::config::meaning::{Cors, Listen};
 use crate::config::origins;
-use crate::config::value::{Parsed, count, items, quoted, show_list};
+use crate::config::value::{Parsed, count, host_and_port, items, quoted, show_list};
 
 /// The settings under "Listening".
 pub const SECTION: Section = Section {
     heading: "Listening",
     heading_in_check: "Listening",
-    keys: &[&PORT, &BIND, &ADMIN_ADDR, &TRUSTED_PROXIES, &CORS_ALLOWED_ORIGINS],
+    keys: &[&PORT, &BIND, &ADMIN_ADDR, &ADMIN_HOSTS, &TRUSTED_PROXIES, &CORS_ALLOWED_ORIGINS],
 };
 
 pub const PORT: Key<u16> = Key {
@@ -59,6 +59,20 @@ pub const ADMIN_ADDR: Key<Option<SocketAddr>> = Key {
     parse: socket_or_off,
     shown: Shown::Value(|config| config.admin_addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string())),
     on_reload: OnReload::NeedsRestart(|running, wanted| wanted.admin_addr = running.admin_addr),
+};
+
+pub const ADMIN_HOSTS: Key<Vec<String>> = Key {
+    env: "ADMIN_HOSTS",
+    flag: "admin-hosts",
+    value_name: "NAME,…",
+    in_file: InFile::List,
+    default: "none",
+    bounds: "list of host names without a port, up to 1024",
+    help: "Names by which the admin listener may be asked, besides `localhost` and IP addresses, comma-separated",
+    more: "A request with another name in its `Host` gets 421.",
+    parse: host_names,
+    shown: Shown::Value(|config| show_list(&config.admin_hosts)),
+    on_reload: OnReload::Takes,
 };
 
 pub const TRUSTED_PROXIES: Key<Networks> = Key {
@@ -145,6 +159,20 @@ fn socket_or_off(value: &str) -> Parsed<Option<SocketAddr>> {
     })
 }
 
+/// Reads host names, in lower case; `none` for none.
+fn host_names(value: &str) -> Parsed<Vec<String>> {
+    let name = |item: &str| match host_and_port(item) {
+        Some((name, None)) if !name.contains(':') => Ok(name),
+        _ => {
+            Err(format!("{} is not a host name without a port (use gateway, metrics.example)", quoted(item)))
+        }
+    };
+    let mut names = items(value)?.into_iter().map(name).collect::<Parsed<Vec<String>>>()?;
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
 /// Reads networks and single addresses; `none` for none. A network with host bits is read as the network around
 /// them, with a note.
 fn networks(value: &str) -> Parsed<Networks> {
@@ -188,6 +216,7 @@ mod tests {
                 (&PORT, "0", "PORT 0"),
                 (&BIND, "::1", "BIND ::1"),
                 (&ADMIN_ADDR, "off", "ADMIN_ADDR off"),
+                (&ADMIN_HOSTS, "Gateway,a.b", "ADMIN_HOSTS a.b, gateway"),
                 (&TRUSTED_PROXIES, "10.0.0.0/8,::1", "TRUSTED_PROXIES 10.0.0.0/8, ::1/128"),
                 (&CORS_ALLOWED_ORIGINS, "https://A.b", "CORS_ALLOWED_ORIGINS https://a.b"),
             ],
@@ -201,6 +230,8 @@ mod tests {
             (&BIND, "localhost"),
             (&ADMIN_ADDR, "localhost:1"),
             (&ADMIN_ADDR, "127.0.0.1:8080"),
+            (&ADMIN_HOSTS, "gateway:9901"),
+            (&ADMIN_HOSTS, "http://gateway"),
             (&TRUSTED_PROXIES, "10.0.0.0/33"),
             (&CORS_ALLOWED_ORIGINS, "https://a/"),
         ]);

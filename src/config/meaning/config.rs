@@ -22,6 +22,8 @@ pub struct Config {
     pub listen: Listen,
     /// Address of the admin listener (health and metrics). `None`: there is no admin listener.
     pub admin_addr: Option<SocketAddr>,
+    /// Names by which the admin listener may be asked, in lower case.
+    pub admin_hosts: Vec<String>,
     /// The CPUs that get a core.
     pub cores: CoreChoice,
     /// Memory of the process, in bytes. `None`: what the control group or the machine has. `MEMORY_BUDGET`, none.
