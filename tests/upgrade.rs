@@ -341,3 +341,29 @@ fn an_end_in_the_middle_of_an_upgrade_ends_both() {
     ended(pid.expect("a number"));
     fs::remove_file(&sleeper).expect("it was there");
 }
+
+#[test]
+fn a_reload_in_the_middle_of_an_upgrade_reaches_the_new_process() {
+    let folder = std::env::temp_dir().join(format!("realchat-it-{}-hup", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).expect("a temporary folder");
+    let (script, go) = (folder.join("script"), folder.join("go"));
+    // The new program waits for a pipe, so that the signal comes in the middle of the upgrade.
+    assert!(Command::new("mkfifo").arg(&go).status().expect("mkfifo").success());
+    let text = format!("#!/bin/sh\nread -r _ < {}\nexec {PROGRAM} \"$@\"\n", go.display());
+    fs::write(&script, text).expect("a script");
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("an executable");
+    let gateway = Gateway::builder().config("body_timeout = '30s'\n").upgradable().start();
+    let old = gateway.in_charge();
+    gateway.replace_program(script.to_str().expect("UTF-8"));
+    gateway.signal(Signal::USR2);
+    gateway.wait_log("the new process has begun");
+    gateway.reload();
+    fs::write(&go, "go\n").expect("the script reads");
+    eventually("the new process is in charge", || gateway.in_charge() != old);
+    gateway.wait_log("passed on to the new process");
+    // Both say that nothing is new: the file is the same.
+    let ends = || gateway.log().iter().filter(|line| line.contains("nothing to take over")).count();
+    eventually("the new process reloads", || ends() == 2);
+    fs::remove_dir_all(&folder).expect("it was there");
+}

@@ -17,7 +17,7 @@ use super::desired::Phase;
 use super::mailbox::Cores;
 use super::manager::{self, Watchdog};
 use super::pid_file::{PidFile, PublishedPidFile};
-use super::reload::{self, Reload};
+use super::reload::{self, Reload, ReloadRequests};
 use super::running::RunningConfig;
 use super::shutdown::{Shutdown, ShutdownOutcome};
 use super::signals::Signals;
@@ -114,14 +114,21 @@ impl Process {
         let is_admin_handed_over = Rc::<Cell<bool>>::default();
         self.serve_admin(io, driver, is_admin_handed_over.clone());
         manager::ready();
-        monoio::spawn(reload::on_signal(self.reload.clone(), signals.reload.open()?, timers.clone()));
+        let reloads = Rc::<ReloadRequests>::default();
+        monoio::spawn(reload::on_signal(
+            self.reload.clone(),
+            reloads.clone(),
+            signals.reload.open()?,
+            timers.clone(),
+        ));
         monoio::spawn(reload::reopen_log_on_signal(
             self.reload.clone(),
             signals.reopen.open()?,
             timers.clone(),
         ));
         let sockets = std::mem::take(&mut self.for_successor);
-        let upgrade = Upgrade { program, sockets, running: self.running.clone(), timers: timers.clone() };
+        let upgrade =
+            Upgrade { program, sockets, running: self.running.clone(), reloads, timers: timers.clone() };
         let shutdown = Shutdown {
             timers,
             signal: signals.end.open()?,

@@ -4,11 +4,13 @@
 //!
 //! A reload reads files and resolves names, both of which block, so each reload runs on its own thread.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info, warn};
 
 use crate::auth::Keys;
@@ -61,11 +63,57 @@ pub enum ReloadOutcome {
     Incomplete,
 }
 
+/// The requests for a reload, and to whom else they go. A successor process may have read the configuration before a
+/// request that comes during an upgrade, and the service manager sends the request only to the process in charge.
+#[derive(Debug, Default)]
+pub struct ReloadRequests {
+    count: Cell<u64>,
+    successor: Cell<Option<u32>>,
+}
+
+impl ReloadRequests {
+    /// How many there have been.
+    pub fn count(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// This process has taken over. `count` is how many requests there had been before it began. The latest request
+    /// goes to it if there was one since then, and so does every later one.
+    pub fn succeeded_by(&self, pid: u32, count: u64) {
+        self.successor.set(Some(pid));
+        if self.count.get() != count {
+            self.pass_on();
+        }
+    }
+
+    fn add(&self) {
+        self.count.set(self.count.get() + 1);
+        self.pass_on();
+    }
+
+    fn pass_on(&self) {
+        let Some(pid) = self.successor.get() else { return };
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // It handles the signal: it has reported that it was ready. The number is its own as long as this process, its
+        // parent, lives.
+        match process.map(|process| kill_process(process, Signal::HUP)) {
+            Some(Ok(())) => info!(pid, "reload: passed on to the new process"),
+            _ => warn!(pid, "reload: the new process has ended and does not reload"),
+        }
+    }
+}
+
 /// Reloads the configuration at every signal. Runs until the runtime ends.
-pub async fn on_signal(reload: Arc<Reload>, signal: OpenSignal, timers: Rc<Timers>) {
+pub async fn on_signal(
+    reload: Arc<Reload>,
+    requests: Rc<ReloadRequests>,
+    signal: OpenSignal,
+    timers: Rc<Timers>,
+) {
     while signal.wait(&timers, NEVER).await {
         // Pending signals need only one reload, because the files are read after the last signal.
         signal.discard_pending();
+        requests.add();
         manager::reloading();
         let reload = reload.clone();
         match thread::Builder::new().name("reload".to_owned()).spawn(move || reload.run()) {

@@ -35,6 +35,7 @@ use crate::config::value::show_duration;
 use crate::control::inherit::PREDECESSOR_PIPE;
 use crate::control::manager;
 use crate::control::pid_file;
+use crate::control::reload::ReloadRequests;
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::limits::{SUCCESSOR_END_MS, SUCCESSOR_WORDS_MAX, TICK_MS};
@@ -56,6 +57,8 @@ pub struct Upgrade {
     pub sockets: Vec<(String, OwnedFd)>,
     /// The current configuration, with the timeout of the upgrade.
     pub running: Arc<RunningConfig>,
+    /// The requests for a reload, which a successor must not miss.
+    pub reloads: Rc<ReloadRequests>,
     /// The timers of the control thread.
     pub timers: Rc<Timers>,
 }
@@ -103,12 +106,16 @@ impl Upgrade {
         loop {
             signal.wait(&self.timers, NEVER).await;
             info!(program = %self.program.path.display(), "upgrade: starting the new process");
+            let reloads = self.reloads.count();
             let mut stage = self.start();
             let why = loop {
                 stage = match stage {
                     Stage::Started(successor) => successor.wait_until_ready(&self.timers).await,
                     Stage::Ready(successor) => successor.hand_over(),
-                    Stage::TakenOver(pid) => return pid,
+                    Stage::TakenOver(pid) => {
+                        self.reloads.succeeded_by(pid, reloads);
+                        return pid;
+                    }
                     Stage::Failed(why) => break why,
                 };
             };
