@@ -19,7 +19,8 @@ use crate::control::names::Service;
 use crate::control::reload::{Reload, ReloadOutcome};
 use crate::control::running::RunningConfig;
 use crate::control::{Cores, Phase};
-use crate::gateway::core::{Metrics, Replacement};
+use crate::downstream::clients::Network;
+use crate::gateway::core::{Metrics, Replacement, Room};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::{Handover, Sibling, Tunnels};
 use crate::limit::Store;
@@ -68,7 +69,7 @@ impl World {
                 readiness: Arc::default(),
                 tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), Arc::<UserSlots>::default()),
                 store: Store::Off,
-                connections_room: 1_024,
+                room: Room { connections: 1_024, held_bytes: 1 << 20 },
             };
             let assignment = Assignment { prepared, sockets: vec![socket], mailbox };
             let (sender, receiver) = channel();
@@ -111,6 +112,7 @@ impl World {
         for nth in 0.. {
             let (client, upstream) = UnixStream::pair().expect("a pair");
             let handover = Handover {
+                network: Network::of([127, 0, 0, 1].into()),
                 client: OwnedFd::from(client),
                 upstream: OwnedFd::from(upstream),
                 early_in: Vec::new(),
