@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod faults;
+mod flood;
 
 use std::thread;
 use std::time::{Duration, Instant};

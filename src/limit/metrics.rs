@@ -9,5 +9,9 @@ crate::metric_group! {
         counter refused = "limit_refused";
         /// Requests that were refused without asking: the bucket was known to be empty.
         counter refused_locally = "limit_refused_locally";
+        /// Requests that this process's own buckets admitted, because this core could not ask Redis in time.
+        counter admitted_unasked = "limit_admitted_unasked";
+        /// Requests that were refused without asking, because this core could not ask Redis in time.
+        counter refused_unasked = "limit_refused_unasked";
     }
 }

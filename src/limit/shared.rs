@@ -24,7 +24,8 @@ pub struct SharedLimiter {
     /// The generation of the connection that said so.
     empty_generation: Cell<u64>,
     on_failure: OnRedisFailure,
-    /// The buckets of this process, for `RATE_LIMIT_ON_REDIS_FAILURE=memory`.
+    /// The buckets of this process, for what this core cannot ask in time and for
+    /// `RATE_LIMIT_ON_REDIS_FAILURE=memory`.
     memory: Arc<MemoryLimiter>,
     metrics: Arc<LimitMetrics>,
 }
@@ -63,8 +64,10 @@ impl SharedLimiter {
         match reply.map(Decision::from_reply) {
             Ok(Some(decision)) => self.on_decision(charges, decision, asked_us),
             // An answer of another form counts as no answer.
-            Ok(None) => self.without_redis(charges, Unavailable::Open),
-            Err(why) => self.without_redis(charges, why),
+            Ok(None) => self.without_redis(charges, Outage::NotAsked),
+            Err(Unavailable::Open) => self.without_redis(charges, Outage::NotAsked),
+            Err(Unavailable::TimedOut) => self.without_redis(charges, Outage::Late),
+            Err(Unavailable::Unsent | Unavailable::QueueFull) => self.without_asking(charges),
         }
     }
 
@@ -123,7 +126,20 @@ impl SharedLimiter {
         charges.decide(decision).map_err(Denied::Limited)
     }
 
-    fn without_redis(&self, charges: &Charges<'_>, why: Unavailable) -> Result<Permit, Denied> {
+    /// Redis is well, but this core could not ask it. Somebody keeps the core busy, and nobody may get rid of the
+    /// limits that way: this process decides, whatever the operator wants for outages. Redis charges such a request
+    /// too if its command still leaves.
+    fn without_asking(&self, charges: &Charges<'_>) -> Result<Permit, Denied> {
+        // Another call may have found the bucket empty in the meantime.
+        let decision = self.known_empty(charges).unwrap_or_else(|| self.memory.charge(charges));
+        match decision.is_admitted {
+            true => self.metrics.admitted_unasked.add(1),
+            false => self.metrics.refused_unasked.add(1),
+        }
+        charges.decide(decision).map_err(Denied::Limited)
+    }
+
+    fn without_redis(&self, charges: &Charges<'_>, why: Outage) -> Result<Permit, Denied> {
         // Redis may come back without its buckets. What is remembered of them would then be wrong.
         self.empty.borrow_mut().clear();
         match self.on_failure {
@@ -139,12 +155,20 @@ impl SharedLimiter {
             OnRedisFailure::Open => {}
         }
         match why {
-            Unavailable::Open => self.redis.outage().unlimited_breaker.add(1),
-            Unavailable::TimedOut => self.redis.outage().unlimited_timeout.add(1),
-            Unavailable::QueueFull => self.redis.outage().unlimited_queue.add(1),
+            Outage::NotAsked => self.redis.outage().unlimited_breaker.add(1),
+            Outage::Late => self.redis.outage().unlimited_timeout.add(1),
         }
         Ok(Permit::unlimited())
     }
+}
+
+/// Why Redis has not decided a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    /// The circuit breaker is open, the connection broke, or the answer was an error.
+    NotAsked,
+    /// There was no answer in time.
+    Late,
 }
 
 /// Writes the keys and arguments of the script; `bucket.lua` defines their order.

@@ -81,8 +81,7 @@ struct Passed {
 
 impl Passed {
     fn now(outage: &OutageMetrics) -> Passed {
-        let unlimited =
-            outage.unlimited_timeout.get() + outage.unlimited_breaker.get() + outage.unlimited_queue.get();
+        let unlimited = outage.unlimited_timeout.get() + outage.unlimited_breaker.get();
         Passed { unlimited, refused_locally: outage.refused_by_memory.get() }
     }
 

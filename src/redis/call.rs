@@ -10,7 +10,15 @@ pub(super) struct Call {
     /// Whether Redis has already said that it does not know the script.
     pub(super) attempt: Attempt,
     pub(super) asked_us: u64,
+    /// The command must have left by then.
     pub(super) deadline_us: u64,
+}
+
+impl Call {
+    /// How long Redis may take from the moment at which it has the command, in microseconds.
+    pub(super) fn budget_us(&self) -> u64 {
+        self.deadline_us - self.asked_us
+    }
 }
 
 /// A call is made a second time if Redis did not know the script.
@@ -36,8 +44,10 @@ pub(super) enum CallOutcome {
 pub enum Unavailable {
     /// The circuit breaker is open, the connection broke during the call, or Redis answered with an error.
     Open,
-    /// There was no answer within the budget.
+    /// Redis had the command for the whole budget, or did not take it for so long, and there is no answer.
     TimedOut,
-    /// Too many calls are waiting already.
+    /// The command could not leave within the budget. That says nothing of Redis.
+    Unsent,
+    /// Too many calls are waiting already. That says nothing of Redis.
     QueueFull,
 }

@@ -1,6 +1,6 @@
 //! One connection while it serves calls: writing, reading and deadlines, all in one task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, ready};
@@ -24,11 +24,18 @@ pub(super) struct Connection<'p> {
     transport: &'p Transport,
     /// The beginning of a reply whose end has not arrived yet.
     buffer: RefCell<Buffer>,
+    /// Since when the socket takes nothing, although there is something to send: Redis does not read.
+    blocked_us: Cell<Option<u64>>,
 }
 
 impl<'p> Connection<'p> {
     pub(super) fn new(pipeline: &'p Pipeline, transport: &'p Transport, io: &Io) -> Connection<'p> {
-        Connection { pipeline, transport, buffer: RefCell::new(io.buffers.buffer()) }
+        Connection {
+            pipeline,
+            transport,
+            buffer: RefCell::new(io.buffers.buffer()),
+            blocked_us: Cell::new(None),
+        }
     }
 
     /// Serves calls until the connection fails, and returns the cause.
@@ -62,19 +69,31 @@ impl<'p> Connection<'p> {
                         return OutageCause::Broken(error);
                     }
                 }
-                Err(error) => return OutageCause::Broken(error),
+                Err(cause) => return cause,
             }
         }
     }
 
     /// Sends what the socket takes. True: nothing is left to send.
-    fn send(&self) -> std::io::Result<bool> {
+    fn send(&self) -> Result<bool, OutageCause> {
         let mut out = self.pipeline.out.borrow_mut();
-        let Some(sent) = self.transport.try_send(&out)? else { return Ok(false) };
+        if out.is_empty() {
+            return Ok(true);
+        }
+        let sent = self.transport.try_send(&out).map_err(OutageCause::Broken)?;
+        let Some(sent) = sent else {
+            if self.blocked_us.get().is_none() {
+                self.blocked_us.set(Some(clock::now_us()));
+            }
+            return Ok(false);
+        };
+        self.blocked_us.set(None);
         self.pipeline.metrics.round_trips.add(1);
+        self.pipeline.sent(sent);
         if sent < out.len() {
             // The socket's buffer is full. That is rare, so the rest may be moved to the front.
             out.drain(..sent);
+            self.blocked_us.set(Some(clock::now_us()));
             return Ok(false);
         }
         out.clear();
@@ -153,10 +172,11 @@ impl<'p> Connection<'p> {
             queue.end(slot, CallOutcome::Unavailable(Unavailable::Open));
             return Err(OutageCause::Garbage(UNEXPECTED_FORM));
         }
-        let is_wanted = queue.end(slot, CallOutcome::Answered(integers));
-        self.pipeline.metrics.latency.observe(now_us.saturating_sub(call.asked_us));
+        let (sent_us, is_overdue) = (queue.sent_us(slot), queue.is_overdue(slot));
+        queue.end(slot, CallOutcome::Answered(integers));
+        self.pipeline.metrics.latency.observe(now_us.saturating_sub(sent_us));
         // A late reply does not count as a success: a Redis that is always a little late must not delay every caller.
-        if is_wanted {
+        if !is_overdue {
             self.pipeline.breaker.count_success();
         }
         Ok(())
@@ -182,7 +202,7 @@ impl<'p> Connection<'p> {
         Err(error.into_cause())
     }
 
-    /// Ends calls that time out. There is one precise sleep, until the earliest deadline; later deadlines cost nothing
+    /// Ends calls that are due. There is one precise sleep, until the earliest deadline; later deadlines cost nothing
     /// while it runs.
     async fn watch(&self) -> OutageCause {
         let mut sleep = pin!(monoio::time::sleep(Duration::ZERO));
@@ -200,7 +220,7 @@ impl<'p> Connection<'p> {
                 }
                 ready!(sleep.as_mut().poll(context));
                 armed_us = u64::MAX;
-                if let Err(cause) = self.receive().and_then(|()| self.expire()) {
+                if let Err(cause) = self.judge() {
                     return Poll::Ready(cause);
                 }
             }
@@ -208,12 +228,18 @@ impl<'p> Connection<'p> {
         .await
     }
 
-    /// Ends the calls that have timed out. All replies that had arrived are read by now, so these calls waited for
-    /// Redis and not for this core.
-    fn expire(&self) -> Result<(), OutageCause> {
-        let expired = self.pipeline.queue.borrow_mut().expire(clock::now_us());
-        self.pipeline.metrics.timeouts.add(u64::from(expired));
-        let too_many = (0..expired).fold(false, |_, _| self.pipeline.breaker.count_failure());
+    /// Ends the calls that are due, after everything has left that the socket takes, and every reply has been read
+    /// that is there. So what is counted against Redis is a command that it had for the whole budget, or did not
+    /// take for so long, and never the time that this core was busy.
+    fn judge(&self) -> Result<(), OutageCause> {
+        self.send()?;
+        // Before the look, so that a reply which comes while this thread does not run is not too late.
+        let now_us = clock::now_us();
+        self.receive()?;
+        let due = self.pipeline.queue.borrow_mut().expire(now_us, self.blocked_us.get());
+        self.pipeline.metrics.timeouts.add(u64::from(due.overdue));
+        self.pipeline.metrics.unsent.add(u64::from(due.unsent));
+        let too_many = (0..due.overdue).fold(false, |_, _| self.pipeline.breaker.count_failure());
         if too_many { Err(OutageCause::TimedOut(self.pipeline.breaker.failures_in_row())) } else { Ok(()) }
     }
 }

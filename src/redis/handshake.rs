@@ -1,5 +1,10 @@
 //! Sets up a new connection: authentication, database, script, and a first call that shows that it works.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
 use redis::{Cmd, Value};
 
 use super::breaker::OutageCause;
@@ -10,7 +15,7 @@ use super::server::Server;
 use super::settings::Settings;
 use crate::clock;
 use crate::limits::REDIS_CONNECT_MS;
-use crate::net::{Buffer, Io, RecvError, SendError, Timers, Transport};
+use crate::net::{Buffer, Io, Liveness, RecvError, SendError, Timers, Transport};
 
 /// Connects and sets the connection up. On success it has answered a call of the script within the budget of a call.
 pub(super) async fn connect(
@@ -86,8 +91,10 @@ impl Setup<'_> {
         let mut command = Vec::new();
         let keys: Vec<&[u8]> = settings.probe_keys.iter().map(Vec::as_slice).collect();
         self.script.pack_call(&keys, &settings.probe_args, &mut command);
-        let (asked_us, deadline_ms) = (clock::now_us(), clock::now_ms() + REDIS_CONNECT_MS);
+        let deadline_ms = clock::now_ms() + REDIS_CONNECT_MS;
         self.send(&command, deadline_ms).await?;
+        let sent_us = clock::now_us();
+        let is_in_time = self.answers_within(settings.timeout_ms.min(REDIS_CONNECT_MS)).await;
         let (value, error) = self.reply(deadline_ms).await?;
         let Value::Array(items) = value else { return Err(error.into_cause()) };
         if !items.iter().all(|item| matches!(item, Value::Int(_))) {
@@ -96,8 +103,23 @@ impl Setup<'_> {
         if !self.replies.is_empty() {
             return Err(OutageCause::Garbage(UNASKED));
         }
-        let took_ms = (clock::now_us() - asked_us) / 1_000;
-        if took_ms > settings.timeout_ms { Err(OutageCause::Slow(took_ms)) } else { Ok(()) }
+        let took_ms = (clock::now_us() - sent_us) / 1_000;
+        if is_in_time { Ok(()) } else { Err(OutageCause::Slow(took_ms)) }
+    }
+
+    /// Whether an answer is there after this time at the latest. A core that looks late, because it has other work,
+    /// finds the answer of a Redis that was in time.
+    async fn answers_within(&self, budget_ms: u64) -> bool {
+        let mut readable = pin!(self.transport.readable());
+        let mut sleep = pin!(monoio::time::sleep(Duration::from_millis(budget_ms)));
+        poll_fn(|context| {
+            if readable.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            ready!(sleep.as_mut().poll(context));
+            Poll::Ready(self.transport.liveness() != Liveness::Quiet)
+        })
+        .await
     }
 
     /// Expects `+OK`.

@@ -7,15 +7,17 @@ crate::metric_group! {
         counter calls = "redis_calls";
         /// Writes to Redis: calls that are ready together leave in one.
         counter round_trips = "redis_round_trips";
-        /// Calls that Redis did not answer in time.
+        /// Calls that Redis did not answer in time, counted from the moment at which their commands left.
         counter timeouts = "redis_timeouts";
+        /// Calls whose commands could not leave in time.
+        counter unsent = "redis_unsent";
         /// Calls that were not made because too many waited already.
         counter queue_full = "redis_queue_full";
         /// 1 while Redis is not asked, because it is out of reach or answers with errors.
         gauge breaker_open = "redis_breaker_open";
         /// Attempts to connect to Redis, the first one included.
         counter reconnects = "redis_reconnects";
-        /// How long Redis took for the calls that it answered.
+        /// How long Redis took for the calls that it answered, from the moment at which their commands left.
         histogram latency(&LATENCY_BOUNDS_US) = "redis_latency_seconds";
     }
 }
@@ -31,8 +33,6 @@ crate::metric_group! {
         counter unlimited_timeout = "limit_unlimited_timeout";
         /// Requests that passed unlimited because Redis was not asked.
         counter unlimited_breaker = "limit_unlimited_breaker";
-        /// Requests that passed unlimited because too many calls waited for Redis.
-        counter unlimited_queue = "limit_unlimited_queue";
     }
 }
 

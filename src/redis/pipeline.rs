@@ -12,6 +12,7 @@ use super::call::{Attempt, Call, CallOutcome, Unavailable};
 use super::metrics::{OutageMetrics, RedisMetrics};
 use super::queue::CallQueue;
 use super::script::{CallWriter, Script};
+use crate::clock;
 use crate::limits::REDIS_INTEGERS_MAX;
 
 /// Calls on their way to Redis and back.
@@ -22,6 +23,8 @@ pub(super) struct Pipeline {
     pub(super) queue: RefCell<CallQueue>,
     /// Commands that have not been sent yet.
     pub(super) out: RefCell<Vec<u8>>,
+    /// Bytes of commands that have been sent, over all connections.
+    sent: Cell<u64>,
     /// Wakes the connection's task.
     task: RefCell<Option<Waker>>,
     is_retired: Cell<bool>,
@@ -35,6 +38,7 @@ impl Pipeline {
             metrics,
             queue: RefCell::new(CallQueue::new()),
             out: RefCell::default(),
+            sent: Cell::new(0),
             task: RefCell::default(),
             is_retired: Cell::new(false),
         }
@@ -76,8 +80,15 @@ impl Pipeline {
             self.wake_task();
         }
         write(CallWriter::new(&self.script, &mut out));
+        queue.written(slot, self.sent.get() + out.len() as u64);
         self.metrics.calls.add(1);
         Ok(QueuedCall { pipeline: self, slot })
+    }
+
+    /// So many bytes of commands have left: Redis' time for them begins.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.queue.borrow_mut().sent(self.sent.get(), clock::now_us());
     }
 
     /// The connection is gone: opens the breaker and ends every call.

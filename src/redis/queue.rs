@@ -2,6 +2,9 @@
 //!
 //! A slot stays taken until its reply has come or the connection is gone, even if its caller has given up. So a late
 //! reply is matched with its own slot, never with another caller's.
+//!
+//! Redis is judged by the time between a command that the kernel has taken and a reply that can be read. The time that
+//! a call spends in front of that, because this core has other work, is not Redis' fault.
 
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
@@ -23,7 +26,9 @@ pub(super) struct CallQueue {
     slots: Vec<Slot>,
     free: Vec<u32>,
     expected: VecDeque<Expected>,
-    /// No call has an earlier deadline. It may be too early, never too late.
+    /// How many of the expected replies, from the front, are those of commands that have left.
+    sent: usize,
+    /// No call is due earlier. It may be too early, never too late.
     earliest_us: u64,
 }
 
@@ -32,6 +37,23 @@ struct Slot {
     caller: Caller,
     /// The reply has not come yet.
     awaits_reply: bool,
+    /// Where the command ends in the stream of all commands.
+    end: u64,
+    /// When the command left; [`UNSENT`]: it has not.
+    sent_us: u64,
+    /// When the command must have left, and then when its reply must have come.
+    due_us: u64,
+    /// Redis had its time for this call, and it was counted against it.
+    is_overdue: bool,
+}
+
+/// What has become due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Calls for which Redis has had its time.
+    pub(super) overdue: u32,
+    /// Calls that could not leave in time. Nothing is held against Redis.
+    pub(super) unsent: u32,
 }
 
 enum Caller {
@@ -44,12 +66,26 @@ enum Caller {
 
 impl CallQueue {
     pub(super) fn new() -> CallQueue {
-        CallQueue { slots: Vec::new(), free: Vec::new(), expected: VecDeque::new(), earliest_us: u64::MAX }
+        CallQueue {
+            slots: Vec::new(),
+            free: Vec::new(),
+            expected: VecDeque::new(),
+            sent: 0,
+            earliest_us: u64::MAX,
+        }
     }
 
-    /// Takes a slot for a call that is about to be sent. `None`: the queue is full.
+    /// Takes a slot for a call whose command is written next. `None`: the queue is full.
     pub(super) fn push(&mut self, call: Call) -> Option<u32> {
-        let slot = Slot { call, caller: Caller::Waiting(None), awaits_reply: true };
+        let slot = Slot {
+            call,
+            caller: Caller::Waiting(None),
+            awaits_reply: true,
+            end: u64::MAX,
+            sent_us: UNSENT,
+            due_us: call.deadline_us,
+            is_overdue: false,
+        };
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -66,6 +102,27 @@ impl CallQueue {
         Some(index)
     }
 
+    /// The command of a call is written; it ends here in the stream of all commands.
+    pub(super) fn written(&mut self, index: u32, end: u64) {
+        self.slots[index as usize].end = end;
+    }
+
+    /// The stream of commands has left up to `end`. For each of them Redis' time begins now.
+    pub(super) fn sent(&mut self, end: u64, now_us: u64) {
+        while let Some(expected) = self.expected.get(self.sent) {
+            if let Expected::Call(index) = expected {
+                let slot = &mut self.slots[*index as usize];
+                if slot.end > end {
+                    return;
+                }
+                slot.sent_us = now_us;
+                slot.due_us = now_us + slot.call.budget_us();
+                self.earliest_us = self.earliest_us.min(slot.due_us);
+            }
+            self.sent += 1;
+        }
+    }
+
     /// Expects the reply to a command that loads the script. False: such a command is under way already.
     pub(super) fn push_load(&mut self) -> bool {
         let is_loading = self.expected.contains(&Expected::Load);
@@ -78,6 +135,7 @@ impl CallQueue {
     /// Takes what the next reply answers.
     pub(super) fn next(&mut self) -> Option<Expected> {
         let next = self.expected.pop_front()?;
+        self.sent = self.sent.saturating_sub(1);
         if let Expected::Call(index) = next {
             self.slots[index as usize].awaits_reply = false;
         }
@@ -89,8 +147,18 @@ impl CallQueue {
         self.slots[index as usize].call
     }
 
-    /// Ends a call. False: its caller no longer waits for it.
-    pub(super) fn end(&mut self, index: u32, outcome: CallOutcome) -> bool {
+    /// When the command of a call left.
+    pub(super) fn sent_us(&self, index: u32) -> u64 {
+        self.slots[index as usize].sent_us
+    }
+
+    /// Whether Redis has had its time for a call, and that was counted.
+    pub(super) fn is_overdue(&self, index: u32) -> bool {
+        self.slots[index as usize].is_overdue
+    }
+
+    /// Ends a call, if its caller still waits for it.
+    pub(super) fn end(&mut self, index: u32, outcome: CallOutcome) {
         let slot = &mut self.slots[index as usize];
         match &mut slot.caller {
             Caller::Waiting(waker) => {
@@ -99,15 +167,13 @@ impl CallQueue {
                 if let Some(waker) = waker {
                     waker.wake();
                 }
-                true
             }
             // The call has timed out, and the caller has not fetched that yet: it still owns the slot.
-            Caller::Ended(_) => false,
+            Caller::Ended(_) => {}
             Caller::Gone => {
                 if !slot.awaits_reply {
                     self.free.push(index);
                 }
-                false
             }
         }
     }
@@ -135,30 +201,37 @@ impl CallQueue {
         }
     }
 
-    /// When to look for calls that have timed out.
+    /// When to look for calls that are due.
     pub(super) fn earliest_us(&self) -> u64 {
         self.earliest_us
     }
 
-    /// Ends the calls whose deadline has passed and returns their number. It looks at all of them, because second
-    /// attempts are not in the order of their deadlines.
-    pub(super) fn expire(&mut self, now_us: u64) -> u32 {
-        let (mut expired, mut earliest) = (0, u64::MAX);
+    /// Ends the calls that are due. `blocked_us`: since when the socket takes nothing, which is Redis' fault once it
+    /// has lasted for the budget of a call. Redis is judged whether or not the caller still waits.
+    ///
+    /// It looks at all calls, because second attempts are not in the order of their deadlines.
+    pub(super) fn expire(&mut self, now_us: u64, blocked_us: Option<u64>) -> Due {
+        let (mut due, mut earliest) = (Due::default(), u64::MAX);
         for position in 0..self.expected.len() {
             let Expected::Call(index) = self.expected[position] else { continue };
-            let slot = &self.slots[index as usize];
-            if !matches!(slot.caller, Caller::Waiting(_)) {
+            let slot = &mut self.slots[index as usize];
+            let waits = matches!(slot.caller, Caller::Waiting(_));
+            // A call that has not left matters to nobody but its caller.
+            if slot.is_overdue || (slot.sent_us == UNSENT && !waits) {
                 continue;
             }
-            if slot.call.deadline_us <= now_us {
-                self.end(index, CallOutcome::Unavailable(Unavailable::TimedOut));
-                expired += 1;
-            } else {
-                earliest = earliest.min(slot.call.deadline_us);
+            if slot.due_us > now_us {
+                earliest = earliest.min(slot.due_us);
+                continue;
             }
+            let since_us = if slot.sent_us == UNSENT { blocked_us } else { Some(slot.sent_us) };
+            slot.is_overdue = since_us.is_some_and(|since_us| since_us + slot.call.budget_us() <= now_us);
+            let why = if slot.is_overdue { Unavailable::TimedOut } else { Unavailable::Unsent };
+            *if slot.is_overdue { &mut due.overdue } else { &mut due.unsent } += 1;
+            self.end(index, CallOutcome::Unavailable(why));
         }
         self.earliest_us = earliest;
-        expired
+        due
     }
 
     /// Ends every call, because the connection is gone.
@@ -168,6 +241,7 @@ impl CallQueue {
                 self.end(index, CallOutcome::Unavailable(Unavailable::Open));
             }
         }
+        self.sent = 0;
         self.earliest_us = u64::MAX;
     }
 
@@ -178,16 +252,29 @@ impl CallQueue {
     }
 }
 
+/// The command has not left yet.
+const UNSENT: u64 = u64::MAX;
+
 #[cfg(test)]
 mod tests {
     use super::super::call::Attempt;
     use super::*;
     use crate::limits::REDIS_INTEGERS_MAX;
 
-    const LOST: CallOutcome = CallOutcome::Unavailable(Unavailable::TimedOut);
+    const LATE: CallOutcome = CallOutcome::Unavailable(Unavailable::TimedOut);
+    const UNASKED: CallOutcome = CallOutcome::Unavailable(Unavailable::Unsent);
+    const OVERDUE: Due = Due { overdue: 1, unsent: 0 };
 
     fn call(deadline_us: u64) -> Call {
-        Call { integers: 1, attempt: Attempt::First, asked_us: 0, deadline_us }
+        Call { integers: 1, attempt: Attempt::First, asked_us: deadline_us - 10, deadline_us }
+    }
+
+    /// A call that has left at `sent_us`, with a budget of 10 µs.
+    fn sent(queue: &mut CallQueue, sent_us: u64) -> u32 {
+        let slot = queue.push(call(sent_us + 10)).unwrap();
+        queue.written(slot, 0);
+        queue.sent(0, sent_us);
+        slot
     }
 
     fn answer(n: i64) -> CallOutcome {
@@ -201,17 +288,19 @@ mod tests {
     #[test]
     fn a_late_reply_meets_its_own_slot() {
         let mut queue = CallQueue::new();
-        let (first, second) = (queue.push(call(10)).unwrap(), queue.push(call(20)).unwrap());
-        assert_eq!(queue.expire(10), 1);
+        let (first, second) = (sent(&mut queue, 0), sent(&mut queue, 10));
+        assert_eq!(queue.expire(10, None), OVERDUE);
         assert_eq!(queue.earliest_us(), 20);
-        assert_eq!(look(&mut queue, first), Poll::Ready(LOST));
+        assert_eq!(look(&mut queue, first), Poll::Ready(LATE));
         queue.leave(first);
         let third = queue.push(call(30)).unwrap();
         assert!(third != first && queue.len() == 3, "the slot is not free before its reply has come");
         assert_eq!(queue.next(), Some(Expected::Call(first)));
-        assert!(!queue.end(first, answer(1)));
+        assert!(queue.is_overdue(first));
+        queue.end(first, answer(1));
         assert_eq!(queue.next(), Some(Expected::Call(second)));
-        assert!(queue.end(second, answer(2)));
+        assert!(!queue.is_overdue(second));
+        queue.end(second, answer(2));
         assert_eq!(look(&mut queue, second), Poll::Ready(answer(2)));
         queue.leave(second);
         assert_eq!(look(&mut queue, third), Poll::Pending);
@@ -221,14 +310,48 @@ mod tests {
     #[test]
     fn a_reply_between_the_end_of_time_and_the_callers_look_frees_nothing_early() {
         let mut queue = CallQueue::new();
-        let slot = queue.push(call(10)).unwrap();
-        queue.expire(10);
+        let slot = sent(&mut queue, 0);
+        queue.expire(10, None);
         queue.next();
-        assert!(!queue.end(slot, answer(1)));
-        assert_eq!(look(&mut queue, slot), Poll::Ready(LOST));
+        queue.end(slot, answer(1));
+        assert_eq!(look(&mut queue, slot), Poll::Ready(LATE));
         assert_eq!(queue.len(), 1);
         queue.leave(slot);
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn redis_has_its_whole_time_from_the_moment_at_which_a_command_leaves() {
+        let mut queue = CallQueue::new();
+        let slot = queue.push(call(10)).unwrap();
+        queue.written(slot, 100);
+        queue.sent(99, 5);
+        assert_eq!(queue.sent_us(slot), UNSENT, "its last byte has not left");
+        // This core had other work until long after the deadline.
+        queue.sent(100, 500);
+        assert_eq!(queue.expire(509, None), Due::default());
+        assert_eq!((look(&mut queue, slot), queue.earliest_us()), (Poll::Pending, 510));
+        assert_eq!(queue.expire(510, None), OVERDUE);
+        assert_eq!((look(&mut queue, slot), queue.earliest_us()), (Poll::Ready(LATE), u64::MAX));
+        assert_eq!(queue.expire(999, None), Due::default(), "it counts once");
+    }
+
+    #[test]
+    fn a_command_that_cannot_leave_is_held_against_redis_once_the_socket_was_blocked_for_a_budget() {
+        let mut queue = CallQueue::new();
+        let slots = [0, 0].map(|_| queue.push(call(100)).unwrap());
+        slots.iter().for_each(|slot| queue.written(*slot, 1));
+        assert_eq!(queue.expire(100, Some(91)), Due { overdue: 0, unsent: 2 });
+        assert_eq!(look(&mut queue, slots[0]), Poll::Ready(UNASKED));
+        queue.leave(slots[0]);
+        let other = queue.push(call(101)).unwrap();
+        queue.written(other, 2);
+        assert_eq!(queue.expire(101, Some(91)), OVERDUE);
+        assert_eq!(look(&mut queue, other), Poll::Ready(LATE));
+        // Redis is judged by those that leave later, although nobody waits for them.
+        queue.sent(1, 200);
+        assert_eq!(queue.earliest_us(), 210);
+        assert_eq!(queue.expire(210, None), Due { overdue: 2, unsent: 0 });
     }
 
     #[test]

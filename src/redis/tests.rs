@@ -22,6 +22,9 @@ use super::*;
 const SCRIPT: &str =
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000) return {tonumber(ARGV[1]), tonumber(ARGV[2])}";
 
+/// The budget of a call where it matters, in milliseconds.
+const BUDGET_MS: u64 = 25;
+
 /// A connection on a core of its own, and what it counts.
 struct Bench {
     redis: Rc<Redis>,
@@ -181,6 +184,95 @@ fn a_call_over_the_bound_of_the_queue_fails_at_once() {
             assert_eq!(task.await.0, Ok([n as i64, n as i64 + 1]));
         }
         bench.assert_right(3).await;
+    });
+}
+
+/// What a core does that has other work for so long: nothing for its connections.
+fn is_busy(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+#[test]
+fn a_call_that_leaves_late_has_its_whole_time_and_says_nothing_against_redis() {
+    let server = Server::start(&[]);
+    bench(&server.endpoint(), settings(BUDGET_MS), async |bench| {
+        for _ in 0..3 {
+            let tasks: Vec<_> = (0..16).map(|n| bench.start(n)).collect();
+            // The calls are queued, and the connection's task runs behind this.
+            monoio::spawn(async { is_busy(4 * BUDGET_MS) });
+            for (n, task) in (0..).zip(tasks) {
+                assert_eq!(task.await.0, Ok([n, n + 1]));
+            }
+        }
+        assert_eq!((bench.metrics.timeouts.get(), bench.metrics.unsent.get()), (0, 0));
+        assert_eq!((bench.redis.state(), bench.metrics.reconnects.get()), (BreakerState::Closed, 1));
+    });
+}
+
+#[test]
+fn an_answer_that_is_there_counts_however_late_this_core_looks() {
+    let server = Server::start(&[]);
+    bench(&server.endpoint(), settings(BUDGET_MS), async |bench| {
+        for _ in 0..3 {
+            let (before, tasks) = (bench.metrics.round_trips.get(), (0..16).map(|n| bench.start(n)));
+            let tasks: Vec<_> = tasks.collect();
+            while bench.metrics.round_trips.get() == before {
+                monoio::time::sleep(Duration::ZERO).await;
+            }
+            is_busy(4 * BUDGET_MS);
+            for (n, task) in (0..).zip(tasks) {
+                assert_eq!(task.await.0, Ok([n, n + 1]));
+            }
+        }
+        assert_eq!((bench.metrics.timeouts.get(), bench.metrics.unsent.get()), (0, 0));
+        assert_eq!(bench.redis.state(), BreakerState::Closed);
+    });
+}
+
+#[test]
+fn a_probe_that_is_answered_in_time_counts_however_late_this_core_looks() {
+    let mut server = Server::start(&[]);
+    bench(&server.endpoint(), settings(BUDGET_MS), async |bench| {
+        bench.assert_right(8).await;
+        server.restart(&[]);
+        let since = Instant::now();
+        while bench.redis.state() == BreakerState::Closed || bench.metrics.reconnects.get() == 1 {
+            assert!(since.elapsed() < Duration::from_secs(10), "the restart is noticed");
+            sleep(1).await;
+        }
+        // A core that is busy all the time, and does little in between.
+        while bench.redis.state() != BreakerState::Closed {
+            assert!(since.elapsed() < Duration::from_secs(10), "no recovery");
+            is_busy(4 * BUDGET_MS);
+            sleep(0).await;
+        }
+        bench.assert_right(8).await;
+    });
+}
+
+#[test]
+fn a_redis_that_takes_no_bytes_is_judged_by_that() {
+    let fake = server::Deaf::start(b"*2\r\n:1\r\n:2\r\n");
+    bench(&fake.endpoint(), settings(BUDGET_MS), async |bench| {
+        let long = vec![b'k'; 64 * 1024];
+        let call = |bench: Rc<Bench>, long: Vec<u8>| async move {
+            let answer: Answer =
+                bench.redis.call(clock::now_us(), |call| call.write(&[&long], &[1, 2])).await;
+            answer
+        };
+        // More than the buffers of both sockets take.
+        let tasks: Vec<_> = (0..400).map(|_| monoio::spawn(call(bench.clone(), long.clone()))).collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await);
+        }
+        assert!(answers.iter().all(Result::is_err), "{answers:?}");
+        let since = Instant::now();
+        while bench.redis.state() == BreakerState::Closed {
+            assert!(since.elapsed() < Duration::from_secs(10), "the breaker stays closed");
+            let _ = call(bench.clone(), long.clone()).await;
+        }
+        bench.assert_open().await;
     });
 }
 

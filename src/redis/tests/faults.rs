@@ -10,8 +10,6 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::server::{Fake, Proxy};
 use super::*;
 
-/// The budget of a call in these tests.
-const BUDGET_MS: u64 = 25;
 /// What a call takes at most on a machine that does nothing else.
 const LONGEST_QUIET: Duration = Duration::from_millis(BUDGET_MS + 5);
 /// What it takes at most where the other tests run as well.

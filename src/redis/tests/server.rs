@@ -176,6 +176,41 @@ pub(super) struct Fake {
     answer: Arc<Mutex<Vec<u8>>>,
 }
 
+/// A server that sets up every connection correctly and answers the probe, and then reads nothing.
+pub(super) struct Deaf(SocketAddr);
+
+impl Deaf {
+    pub(super) fn start(probe: &'static [u8]) -> Deaf {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut kept = Vec::new();
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                let mut heard = Vec::new();
+                for (until, answer) in
+                    [("SCRIPT", &b"*2\r\n$5\r\nproto\r\n:2\r\n$4\r\nhash\r\n"[..]), ("EVALSHA", probe)]
+                {
+                    let mut buffer = [0; 65536];
+                    while !heard.windows(until.len()).any(|word| word == until.as_bytes()) {
+                        match client.read(&mut buffer) {
+                            Ok(n @ 1..) => heard.extend_from_slice(&buffer[..n]),
+                            _ => break,
+                        }
+                    }
+                    let _ = client.write_all(answer);
+                }
+                kept.push(client);
+            }
+        });
+        Deaf(address)
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::tcp(self.0)
+    }
+}
+
 impl Fake {
     pub(super) fn start(probe: &[u8], answer: &[u8]) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,124 @@
+//! One address keeps a core busy while Redis is well: limits hold for everybody, and nobody passes unlimited.
+
+use rustix::process::Signal;
+
+use super::*;
+
+/// Logging in is limited for each address, and everything else for each user.
+const ROUTES: &str = "
+[upstreams.auth]
+url = 'http://nobody'
+[[route]]
+name = 'login'
+paths = ['/login']
+upstream = 'auth'
+access = 'public'
+limit_global = false
+[[route.limit]]
+rate = 0.01
+burst = 5
+per = 'ip'
+[[route]]
+name = 'busy'
+paths = ['/busy']
+upstream = 'auth'
+";
+
+/// Connections that log in, and those whose requests cost the core more: tokens too long to be remembered, of a user
+/// whose bucket is known to be empty.
+const LOGINS: usize = 200;
+const BUSY: usize = 800;
+/// Requests that a busy connection has on their way at once.
+const PIPELINED: usize = 2;
+/// How often all of them have a request at the same moment. Each time another address logs in.
+const ROUNDS: u64 = 3;
+/// The budget of a call: the core needs longer for the requests of one moment.
+const BUDGET: &str = "50ms";
+
+fn login(round: u64) -> Vec<u8> {
+    let from = format!("192.0.2.{round}");
+    Request::new("POST", "/login").field("X-Forwarded-For", &from).body("{}").bytes()
+}
+
+fn busy() -> Request {
+    let claims = format!(r#"{{"sub":"ann","exp":{},"x":"{}"}}"#, now() + 600, "x".repeat(5_900));
+    Request::new("GET", "/busy").bearer(&token_with(claims, r#"{"alg":"HS256"}"#, SECRET))
+}
+
+/// How often a run is repeated in which Redis was really late. Redis has to share this machine's processors, and what
+/// follows from a late answer is not what is to be shown.
+const ATTEMPTS: usize = 8;
+
+fn holds_its_limits(on_failure: &str) {
+    open_many_files();
+    let holds = (0..ATTEMPTS).any(|_| was_well_all_the_time(on_failure));
+    assert!(holds, "Redis counts as late in each of {ATTEMPTS} floods");
+}
+
+/// One flood. False: calls had no answer in time.
+fn was_well_all_the_time(on_failure: &str) -> bool {
+    let (redis, origin) = (Redis::start(), Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let gateway = kept_in(&redis)
+        .everywhere(&origin)
+        .env("RATE_LIMIT_ON_REDIS_FAILURE", on_failure)
+        .env("REDIS_TIMEOUT", BUDGET)
+        .env("TRUSTED_PROXIES", "127.0.0.0/8")
+        .env("RATE_LIMIT_RPS", "0.01")
+        .config(ROUTES)
+        .start();
+    let busy = busy().bytes();
+    let mut clients: Vec<Client> = (0..LOGINS + BUSY).map(|_| gateway.client()).collect();
+    let logs_in = |nth: usize| nth.is_multiple_of((LOGINS + BUSY) / LOGINS);
+    // Each of them is known to its core before the flood.
+    for client in &mut clients {
+        assert_eq!(client.send(Request::new("GET", "/healthz").bytes()).read_response().status, 200);
+    }
+    eventually("the user's bucket is empty", || clients[1].send(&busy).read_response().status == 429);
+    let batch = busy.repeat(PIPELINED);
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    let (mut admitted, mut refused) = (0, 0);
+    for round in 0..ROUNDS {
+        let login = login(round);
+        // All requests are there before the core sees the first.
+        gateway.signal(Signal::STOP);
+        for (nth, client) in clients.iter_mut().enumerate() {
+            client.send(if logs_in(nth) { &login } else { &batch });
+        }
+        gateway.signal(Signal::CONT);
+        let asked = Instant::now();
+        for (nth, client) in clients.iter_mut().enumerate() {
+            if !logs_in(nth) {
+                (0..PIPELINED).for_each(|_| assert_eq!(client.read_response().status, 429));
+                continue;
+            }
+            match client.read_response().status {
+                200 => admitted += 1,
+                429 => refused += 1,
+                503 if gateway.metric("redis_timeouts_total") > 0 => return false,
+                status => panic!("{status}: {:#?}", gateway.log()),
+            }
+        }
+        longest = longest.max(asked.elapsed());
+    }
+    eprintln!("{on_failure}: {admitted} logins, {refused} refused, {longest:?} for one moment's requests");
+    if gateway.metric("redis_timeouts_total") > 0 {
+        return false;
+    }
+    let most = ROUNDS * (5 + began.elapsed().as_secs() / 100);
+    assert!(admitted <= most && refused > 0, "{admitted} of at most {most} logins: {:#?}", gateway.log());
+    for name in ["limit_unlimited_timeout_total", "limit_unlimited_breaker_total", "redis_breaker_open"] {
+        assert_eq!(gateway.metric(name), 0, "{name}: {:#?}", gateway.log());
+    }
+    assert_eq!(gateway.metric("redis_reconnects_total"), 1, "the breaker opened: {:#?}", gateway.log());
+    true
+}
+
+#[test]
+fn a_flood_does_not_switch_the_limiter_off() {
+    holds_its_limits("open");
+}
+
+#[test]
+fn a_flood_does_not_lock_everybody_out_where_redis_must_decide() {
+    holds_its_limits("closed");
+}
