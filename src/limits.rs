@@ -245,8 +245,8 @@ pub const TUNNELS_GIVEN_MAX: usize = 64;
 /// Empty buckets that one core remembers, to deny requests without a call to Redis. Over it: those with a token due are
 /// dropped; if there are none, all.
 pub const KNOWN_EMPTY_MAX: usize = 8 * 1024;
-/// Token buckets of the in-memory limiter. Over it: those that are full again are dropped; if these are too few, all
-/// are, so every bucket is full again.
+/// Token buckets of the in-memory limiter. Over it: those that are full again are dropped; if these are too few, those
+/// that miss the smallest part of their burst.
 pub const MEMORY_BUCKETS_MAX: usize = 1_000_000;
 /// Rate limits of one route. Over it: the configuration is refused.
 pub const ROUTE_LIMITS_MAX: usize = 4;

@@ -1,53 +1,49 @@
-//! Token buckets in this process, shared by all cores: governor's clock and its map of cells, with a bound on their
-//! number.
+//! Token buckets in this process, shared by all cores: governor's clock and its maps of cells, with a bound on the
+//! number of cells.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
 
 use governor::clock::{Clock, DefaultClock, Reference};
 use governor::nanos::Nanos;
-use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
-use governor::state::{NotKeyed, StateStore};
+use governor::state::StateStore;
 
 use super::arithmetic::{Decision, Limit, UNITS_PER_TOKEN};
 use super::bucket::KeyBuf;
 use super::charge::{Charge, Charges};
+use super::shard::{self, Shard};
 use crate::limits::{BURST_MAX, MEMORY_BUCKETS_MAX, ROUTE_LIMITS_MAX};
 
 /// The buckets of this process.
 ///
-/// There are at most [`MEMORY_BUCKETS_MAX`], plus those that other cores add during a sweep. At the bound, a sweep
-/// removes the buckets that are full again, which changes nothing for any client. If too few of them are full, it
-/// removes all: so many clients in the time that one bucket takes to fill are a flood, and a flood must not fill the
-/// memory. A sweep takes tens of milliseconds at the bound. It leaves at least an eighth of the bound free, so the
-/// next sweep is that many buckets away.
+/// There are at most [`MEMORY_BUCKETS_MAX`], in [`SHARDS`] maps of equal bounds, plus those that other cores add
+/// during a sweep. A map at its bound is swept: the buckets that are full again go, which changes nothing for any
+/// client. If too few of them are, those go that miss the smallest part of their burst, until a quarter of the map
+/// is free. So a flood of new clients, each of which has taken little, forgets itself and not the clients that have
+/// used up their limits. A sweep looks at some 4,000 buckets, which takes a fraction of a millisecond.
 ///
-/// A bucket is kept as one number: the time at which it will be full, in nanoseconds (the virtual scheduling algorithm,
-/// ITU-T I.371 appendix I, which is also governor's). It is a cell of 64 bits that cores swap without waiting for each
-/// other. The map's lock is held for a few instructions. This is the only place where cores share memory on a request's
-/// path; the Redis store has none.
+/// A bucket is kept as one number: the time at which it will be full, in nanoseconds (the virtual scheduling
+/// algorithm, ITU-T I.371 appendix I, which is also governor's). It is a cell of 64 bits that cores swap without
+/// waiting for each other. A map's lock is held for a few instructions. This is the only place where cores share
+/// memory on a request's path; the Redis store has none.
 ///
 /// The limits of one request are in several cells, so the cells are read first and charged afterwards. If another core
 /// was faster in between, the charges already made are refunded: for some nanoseconds those buckets had one request's
 /// cost too little.
 pub struct MemoryLimiter<C: Clock = DefaultClock> {
-    cells: DashMapStateStore<u128, BuildHasherDefault<LowBits>>,
-    /// The number of cells. The map itself would have to lock every shard to count them.
-    kept: AtomicUsize,
-    buckets_max: usize,
+    shards: Box<[Shard]>,
     names: [RandomState; 2],
     clock: C,
     begun: C::Instant,
-    sweeping: AtomicBool,
 }
 
 impl MemoryLimiter {
     /// A limiter whose buckets are all full.
     pub fn new() -> Self {
-        Self::with_clock(MEMORY_BUCKETS_MAX, DefaultClock::default())
+        Self::with_clock(MEMORY_BUCKETS_MAX, SHARDS, DefaultClock::default())
     }
 }
 
@@ -58,15 +54,12 @@ impl Default for MemoryLimiter {
 }
 
 impl<C: Clock> MemoryLimiter<C> {
-    fn with_clock(buckets_max: usize, clock: C) -> Self {
+    fn with_clock(buckets_max: usize, shards: usize, clock: C) -> Self {
         Self {
-            cells: DashMapStateStore::default(),
-            kept: AtomicUsize::new(0),
-            buckets_max,
+            shards: (0..shards).map(|_| Shard::new(buckets_max / shards)).collect(),
             names: [RandomState::new(), RandomState::new()],
             begun: clock.now(),
             clock,
-            sweeping: AtomicBool::new(false),
         }
     }
 
@@ -75,9 +68,6 @@ impl<C: Clock> MemoryLimiter<C> {
     /// # Panics
     /// If there is no bucket to charge, or a rate is 0.
     pub fn charge(&self, charges: &Charges<'_>) -> Decision {
-        if self.len() >= self.buckets_max {
-            self.tidy();
-        }
         let now_ns = self.now_ns();
         let all = charges.all();
         assert!(!all.is_empty() && all.len() <= CHARGES_MAX);
@@ -120,22 +110,15 @@ impl<C: Clock> MemoryLimiter<C> {
         decision.unwrap_or_else(|| unreachable!("there is a bucket"))
     }
 
-    /// Removes buckets that are full again. Does nothing while another thread sweeps.
+    /// Removes buckets that are full again.
     pub fn tidy(&self) {
-        if self.sweeping.swap(true, Ordering::Acquire) {
-            return;
-        }
-        self.cells.retain_recent(Nanos::from(self.now_ns()));
-        if self.cells.len() > self.buckets_max / 8 * 7 {
-            self.cells.clear();
-        }
-        self.kept.store(self.cells.len(), Ordering::Relaxed);
-        self.sweeping.store(false, Ordering::Release);
+        let now_ns = self.now_ns();
+        self.shards.iter().for_each(|shard| shard.sweep(now_ns));
     }
 
     /// The number of buckets now.
     pub fn len(&self) -> usize {
-        self.kept.load(Ordering::Relaxed)
+        self.shards.iter().map(Shard::len).sum()
     }
 
     /// There is no bucket now.
@@ -148,21 +131,25 @@ impl<C: Clock> MemoryLimiter<C> {
         self.clock.now().duration_since(self.begun).as_u64() + 1
     }
 
-    /// The time at which a bucket will be full.
-    fn full_ns(&self, meter: &Meter) -> u64 {
-        let read = |cell: &governor::state::InMemoryState| {
-            cell.measure_and_replace(&NotKeyed::NonKey, |full| {
-                Err::<((), Nanos), _>(full.map_or(0, Nanos::as_u64))
-            })
-        };
-        self.cells.get(&meter.name).and_then(|cell| read(&cell).err()).unwrap_or(0)
+    /// The map that a bucket is in.
+    fn shard(&self, meter: &Meter) -> &Shard {
+        // Other bits than those by which the map distributes its cells.
+        &self.shards[(meter.name >> 64) as usize % self.shards.len()]
     }
 
-    /// Charges one bucket. `Ok`: when it will be full after the charge. `Err`: it does not have enough tokens, and when
-    /// it will be full.
+    /// The time at which a bucket will be full.
+    fn full_ns(&self, meter: &Meter) -> u64 {
+        self.shard(meter).cells.get(&meter.name).map_or(0, |cell| shard::full_ns(&cell))
+    }
+
+    /// Charges one bucket. `Ok`: when it will be full after the charge. `Err`: it does not have enough tokens, and
+    /// when it will be full.
     fn charge_one(&self, meter: &Meter, now_ns: u64) -> Result<u64, u64> {
-        let fresh = Cell::new(false);
-        let outcome = self.cells.measure_and_replace(&meter.name, |full| {
+        let (fresh, shard) = (Cell::new(false), self.shard(meter));
+        if shard.len() >= shard.buckets_max && !shard.cells.contains_key(&meter.name) {
+            shard.sweep(now_ns);
+        }
+        let outcome = shard.cells.measure_and_replace(&meter.name, |full| {
             fresh.set(full.is_none());
             let full_ns = full.map_or(0, Nanos::as_u64);
             let then_ns = full_ns.max(now_ns) + meter.cost_ns;
@@ -173,7 +160,7 @@ impl<C: Clock> MemoryLimiter<C> {
             }
         });
         if fresh.get() {
-            self.kept.fetch_add(1, Ordering::Relaxed);
+            shard.kept.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
@@ -186,11 +173,11 @@ impl<C: Clock> MemoryLimiter<C> {
                 Nanos::from(full.map_or(1, |full| full.as_u64().saturating_sub(meter.cost_ns).max(1))),
             ))
         };
-        let Ok(()) = self.cells.measure_and_replace(&meter.name, back);
+        let Ok(()) = self.shard(meter).cells.measure_and_replace(&meter.name, back);
     }
 
-    /// A bucket is kept under a 128-bit hash of its key, made with keys that no client knows (SipHash). A name needs no
-    /// allocation, and a client cannot choose two names that collide.
+    /// A bucket is kept under a 128-bit hash of its key, made with keys that no client knows (SipHash). A name needs
+    /// no allocation, and a client cannot choose two names that collide.
     fn meter(&self, prefix: &str, charge: &Charge<'_>) -> Meter {
         let mut out = KeyBuf::default();
         let key = charge.bucket.key(prefix, &mut out);
@@ -208,7 +195,9 @@ impl<C: Clock> fmt::Debug for MemoryLimiter<C> {
 /// One limit, in nanoseconds of refill.
 #[derive(Debug, Clone, Copy, Default)]
 struct Meter {
-    /// The name of the bucket's cell.
+    /// The name of the bucket's cell. Its upper bits are those of `burst_ns` as a float, so that a sweep of the
+    /// cells alone knows which part of its burst a bucket misses. (A limit with another burst or rate has other
+    /// buckets.)
     name: u128,
     /// The refill time of one token. It is rounded up, by less than a millionth, so the rate is never exceeded.
     token_ns: u64,
@@ -217,10 +206,11 @@ struct Meter {
 }
 
 impl Meter {
-    fn new(name: u128, limit: &Limit) -> Self {
+    fn new(hash: u128, limit: &Limit) -> Self {
         let token_ns = (UNITS_PER_TOKEN * 1000).div_ceil(limit.units_per_us);
         let tokens = |units: u64| units / UNITS_PER_TOKEN * token_ns;
-        Self { name, token_ns, burst_ns: tokens(limit.capacity), cost_ns: tokens(limit.cost) }
+        let (burst_ns, cost_ns) = (tokens(limit.capacity), tokens(limit.cost));
+        Self { name: shard::name(hash, burst_ns), token_ns, burst_ns, cost_ns }
     }
 
     /// Time until a bucket that will be full at `full_ns` has the cost of the request.
@@ -258,30 +248,12 @@ fn most_restrictive_denial(
     longest
 }
 
-/// The map's hash of a name is the lower half of the name, which is a hash already.
-#[derive(Default)]
-struct LowBits(u64);
-
-impl Hasher for LowBits {
-    fn write_u128(&mut self, name: u128) {
-        self.0 = name as u64;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
+/// Maps of buckets. With more of them a sweep is shorter.
+const SHARDS: usize = 256;
 /// The global bucket and those of a route.
 const CHARGES_MAX: usize = 1 + ROUTE_LIMITS_MAX;
-/// The slowest bucket with the largest capacity fills in 10^18 ns, some 32 years. Twice that and a long uptime fit into
-/// 64 bits.
+/// The slowest bucket with the largest capacity fills in 10^18 ns, some 32 years. Twice that and a long uptime fit
+/// into 64 bits.
 const _: () = assert!(BURST_MAX as u64 * (UNITS_PER_TOKEN * 1000) <= u64::MAX / 8);
 
 #[cfg(test)]
@@ -303,7 +275,7 @@ mod tests {
 
     fn case(rate: &str, burst: u32, max: usize) -> Case {
         let clock = FakeRelativeClock::default();
-        let limiter = MemoryLimiter::with_clock(max, clock.clone());
+        let limiter = MemoryLimiter::with_clock(max, 1, clock.clone());
         Case { limiter, clock, global: global(rate, burst) }
     }
 
@@ -434,6 +406,37 @@ mod tests {
             assert!(case.charge(address(n)).is_admitted);
             assert!(case.limiter.len() <= 100);
         }
+    }
+
+    #[test]
+    fn a_limited_client_stays_limited_whatever_floods_the_map() {
+        // Each of the flood's buckets takes six times as long to fill up as the limited client's.
+        let case = case("10", 20, 1_000);
+        assert_eq!(case.admitted(ANN), 20);
+        let limit = RouteLimit { rate: Rate::from_milli(167), burst: 10, per: Per::Ip, cost: 2 };
+        let login =
+            Route { limits: vec![limit], is_limited_globally: false, ..route("login", Access::Public) };
+        for n in 0..100_000_u32 {
+            let (address, client) = (IpAddr::V4(Ipv4Addr::from_bits(n)), address(n));
+            let request = LimitedRequest { client, address, route: Some(&login) };
+            assert!(case.charge_request(&request).is_admitted);
+            assert!(case.limiter.len() <= 1_000);
+        }
+        assert!(!case.charge(ANN).is_admitted, "the flood has emptied the map");
+        case.clock.advance(Duration::from_millis(100));
+        assert_eq!(case.admitted(ANN), 1);
+    }
+
+    #[test]
+    fn of_many_buckets_those_that_miss_most_are_kept() {
+        let case = case("1", 20, 1_000);
+        let clients = |from: u32, count: u32| (from..from + count).map(address);
+        clients(0, 700).for_each(|client| assert_eq!(case.admitted(client), 20));
+        clients(10_000, 300).for_each(|client| assert!(case.charge(client).is_admitted));
+        assert_eq!(case.limiter.len(), 1_000);
+        assert!(case.charge(address(20_000)).is_admitted);
+        assert_eq!(case.limiter.len(), 751);
+        assert!(clients(0, 700).all(|client| !case.charge(client).is_admitted));
     }
 
     #[test]

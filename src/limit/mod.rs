@@ -12,6 +12,7 @@ mod limiter;
 pub mod memory;
 mod metrics;
 mod permit;
+mod shard;
 pub mod shared;
 mod store;
 #[cfg(test)]
