@@ -2,6 +2,7 @@
 
 mod drain;
 mod ends;
+mod floods;
 mod frames;
 mod handshake;
 mod peers;

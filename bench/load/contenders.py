@@ -38,9 +38,15 @@ BODIES = {"16k": 16 * 1024, "1m": 1024 * 1024}
 ORIGIN, TUNNELS, REDIS, FIRST_PROXY, FIRST_ADMIN, PORTS = 0, 1, 2, 10, 40, 70
 # The gateway in every scenario, before what the scenario says.
 GATEWAY = {
-    "JWT_SECRET": SECRET, "BIND": "127.0.0.1", "RATE_LIMIT_STORE": "off", "ACCESS_LOG": "off",
     # Every client has one address here.
     "MAX_CONNECTIONS_PER_ADDRESS": "0", "MAX_REQUESTS_PER_ADDRESS": "0",
+    "JWT_SECRET": SECRET,
+    "BIND": "127.0.0.1",
+    "RATE_LIMIT_STORE": "off",
+    "ACCESS_LOG": "off",
+    # One user has every socket, and some of them say as much as they can.
+    "WS_MAX_PER_USER": "0",
+    "WS_FRAMES_PER_SECOND": "0",
 }
 
 

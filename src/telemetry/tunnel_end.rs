@@ -24,7 +24,7 @@ pub enum TunnelEnd {
     PingUnanswered,
     /// `WS_MAX_MESSAGE_BYTES`.
     MessageTooBig,
-    /// `WS_MESSAGES_PER_SECOND`.
+    /// `WS_MESSAGES_PER_SECOND`, `WS_FRAMES_PER_SECOND` or `WS_CONTROL_FRAMES_PER_SECOND`.
     TooManyMessages,
     /// The client broke the framing.
     ClientMisbehaved,

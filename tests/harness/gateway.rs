@@ -50,7 +50,8 @@ impl Gateway {
         };
         let names = ["PORT", "BIND", "ADMIN_ADDR", "CORES", "RATE_LIMIT_STORE", "ACCESS_LOG", "JWT_SECRET"];
         let values = ["0", "127.0.0.1", "127.0.0.1:0", "1", "off", "off", SECRET];
-        for (name, value) in names.into_iter().zip(values) {
+        let unbounded = ["WS_MAX_PER_USER", "WS_FRAMES_PER_SECOND", "WS_CONTROL_FRAMES_PER_SECOND"];
+        for (name, value) in names.into_iter().zip(values).chain(unbounded.map(|name| (name, "0"))) {
             builder = builder.env(name, value);
         }
         for name in ["MAX_CONNECTIONS_PER_ADDRESS", "MAX_REQUESTS_PER_ADDRESS"] {

@@ -24,6 +24,8 @@ pub const SECTION: Section = Section {
         &WS_MAX_MESSAGE_BYTES,
         &WS_MESSAGES_PER_SECOND,
         &WS_MESSAGES_BURST,
+        &WS_FRAMES_PER_SECOND,
+        &WS_CONTROL_FRAMES_PER_SECOND,
         &WS_MAX_CONNECTIONS,
         &WS_MAX_PER_USER,
         &WS_SPLICE_MIN,
@@ -142,7 +144,7 @@ pub const WS_MESSAGES_PER_SECOND: Key<Rate> = Key {
     help: "Messages per second of one client on one WebSocket; 0: no bound",
     more: "Up to three decimals. The client's pings and pongs count. Over it the tunnel ends with 1008.",
     parse: rate,
-    shown: Shown::Value(|config| show_message_rate(config.websocket.message_rate)),
+    shown: Shown::Value(|config| show_rate(config.websocket.message_rate, "messages")),
     on_reload: OnReload::Takes,
 };
 
@@ -154,9 +156,38 @@ pub const WS_MESSAGES_BURST: Key<u32> = Key {
     default: "20",
     bounds: "1 to 1000000",
     help: "Messages that a client may send at once",
-    more: "Only with `WS_MESSAGES_PER_SECOND`.",
+    more: "It is also the least that the bounds of frames let pass at once.",
     parse: burst,
     shown: Shown::Value(|config| format!("{} messages", config.websocket.message_burst)),
+    on_reload: OnReload::Takes,
+};
+
+pub const WS_FRAMES_PER_SECOND: Key<Rate> = Key {
+    env: "WS_FRAMES_PER_SECOND",
+    flag: "ws-frames-per-second",
+    value_name: "RATE",
+    in_file: InFile::Scalar,
+    default: "1000",
+    bounds: "0, or 0.001 to 1000000",
+    help: "Frames per second of one client on one WebSocket, of every kind; 0: no bound",
+    more: "Those of a second may come at once, and at least `WS_MESSAGES_BURST`. Over it the tunnel ends with 1008.",
+    parse: rate,
+    shown: Shown::Value(|config| show_rate(config.websocket.frame_rate, "frames")),
+    on_reload: OnReload::Takes,
+};
+
+pub const WS_CONTROL_FRAMES_PER_SECOND: Key<Rate> = Key {
+    env: "WS_CONTROL_FRAMES_PER_SECOND",
+    flag: "ws-control-frames-per-second",
+    value_name: "RATE",
+    in_file: InFile::Scalar,
+    default: "10",
+    bounds: "0, or 0.001 to 1000000",
+    help: "Pings and pongs per second of one client on one WebSocket; 0: no bound",
+    more: "Pongs that answer a ping do not count. Those of a second may come at once, and at least \
+           `WS_MESSAGES_BURST`. Over it the tunnel ends with 1008.",
+    parse: rate,
+    shown: Shown::Value(|config| show_rate(config.websocket.control_frame_rate, "control frames")),
     on_reload: OnReload::Takes,
 };
 
@@ -179,7 +210,7 @@ pub const WS_MAX_PER_USER: Key<u32> = Key {
     flag: "ws-max-per-user",
     value_name: "COUNT",
     in_file: InFile::Scalar,
-    default: "0",
+    default: "20",
     bounds: "0 to 1000000",
     help: "WebSockets of one user in this process; 0: no bound",
     more: "Over it a handshake gets 429.",
@@ -264,6 +295,8 @@ pub(crate) fn websocket(layers: &mut Layers) -> WebSocket {
         message_bytes_max: layers.value(&WS_MAX_MESSAGE_BYTES),
         message_rate: layers.value(&WS_MESSAGES_PER_SECOND),
         message_burst: layers.value(&WS_MESSAGES_BURST),
+        frame_rate: layers.value(&WS_FRAMES_PER_SECOND),
+        control_frame_rate: layers.value(&WS_CONTROL_FRAMES_PER_SECOND),
         tunnels_max: layers.option(&WS_MAX_CONNECTIONS),
         per_user_max: layers.value(&WS_MAX_PER_USER),
         splice_bytes_min: layers.value(&WS_SPLICE_MIN),
@@ -308,10 +341,10 @@ fn show_origins(origins: &Origins) -> String {
     }
 }
 
-fn show_message_rate(rate: Rate) -> String {
+fn show_rate(rate: Rate, of_what: &str) -> String {
     match rate.milli() {
         0 => "no bound".to_owned(),
-        _ => format!("{rate} messages/s"),
+        _ => format!("{rate} {of_what}/s"),
     }
 }
 
@@ -361,6 +394,8 @@ mod tests {
                 (&WS_MAX_MESSAGE_BYTES, "0", "WS_MAX_MESSAGE_BYTES no bound"),
                 (&WS_MESSAGES_PER_SECOND, "2.5", "WS_MESSAGES_PER_SECOND 2.5 messages/s"),
                 (&WS_MESSAGES_BURST, "7", "WS_MESSAGES_BURST 7 messages"),
+                (&WS_FRAMES_PER_SECOND, "50", "WS_FRAMES_PER_SECOND 50 frames/s"),
+                (&WS_CONTROL_FRAMES_PER_SECOND, "0", "WS_CONTROL_FRAMES_PER_SECOND no bound"),
                 (&WS_MAX_CONNECTIONS, "9", "WS_MAX_CONNECTIONS 9 per core"),
                 (&WS_MAX_PER_USER, "3", "WS_MAX_PER_USER 3"),
                 (&WS_SPLICE_MIN, "64KiB", "WS_SPLICE_MIN 64KiB"),
@@ -382,6 +417,8 @@ mod tests {
             (&WS_MAX_MESSAGE_BYTES, "1MB"),
             (&WS_MESSAGES_PER_SECOND, "-1"),
             (&WS_MESSAGES_BURST, "0"),
+            (&WS_FRAMES_PER_SECOND, "many"),
+            (&WS_CONTROL_FRAMES_PER_SECOND, "-1"),
             (&WS_MAX_CONNECTIONS, "0"),
             (&WS_MAX_PER_USER, "1000001"),
             (&WS_SPLICE_MIN, "1"),
@@ -400,7 +437,8 @@ mod tests {
         assert_eq!((&ws.origins, ws.token_expiry), (&Origins::Any, TokenExpiry::Close));
         let seconds = [ws.handshake, ws.ping_interval, ws.idle, ws.lifetime].map(|wait| wait.as_secs());
         assert_eq!(seconds, [10, 30, 120, 0]);
-        assert_eq!((ws.message_bytes_max, ws.message_rate.milli(), ws.per_user_max), (1 << 20, 0, 0));
+        assert_eq!((ws.message_bytes_max, ws.message_rate.milli(), ws.per_user_max), (1 << 20, 0, 20));
+        assert_eq!((ws.frame_rate.milli(), ws.control_frame_rate.milli()), (1_000_000, 10_000));
         assert_eq!((ws.message_burst, ws.splice_bytes_min), (20, 32 << 10));
         assert_eq!((ws.tunnels_max, ws.balance_slack_percent), (None, Some(10)));
     }

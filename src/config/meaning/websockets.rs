@@ -26,9 +26,13 @@ pub struct WebSocket {
     pub message_rate: Rate,
     /// Messages that a client may send at once. `WS_MESSAGES_BURST`, 20.
     pub message_burst: u32,
+    /// Frames per second of one client. Zero: no bound. `WS_FRAMES_PER_SECOND`, 1000.
+    pub frame_rate: Rate,
+    /// Pings and pongs per second of one client. Zero: no bound. `WS_CONTROL_FRAMES_PER_SECOND`, 10.
+    pub control_frame_rate: Rate,
     /// Tunnels of one core. `None`: as many as connections. `WS_MAX_CONNECTIONS`, none.
     pub tunnels_max: Option<usize>,
-    /// Tunnels of one user in this process. 0: no bound. `WS_MAX_PER_USER`, 0.
+    /// Tunnels of one user in this process. 0: no bound. `WS_MAX_PER_USER`, 20.
     pub per_user_max: u32,
     /// A payload is spliced if at least this much of it is still to come, in bytes. `WS_SPLICE_MIN`, 32 KiB.
     pub splice_bytes_min: u64,

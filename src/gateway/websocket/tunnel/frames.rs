@@ -7,6 +7,7 @@ use super::judge::Judge;
 use super::phase::Phase;
 use super::relay::{Ahead, Stage};
 use super::state::TunnelState;
+use crate::ws::{Opcode, Verdict};
 
 impl TunnelState {
     pub(super) fn judge(&mut self, direction: Direction, bytes: &[u8], now_ms: u64, actions: &mut Actions) {
@@ -42,8 +43,17 @@ impl TunnelState {
 
     /// What the client says to our Close frame.
     fn judge_answer(&mut self, direction: Direction, bytes: &[u8], now_ms: u64, actions: &mut Actions) {
-        let relay = self.relay_mut(direction);
-        relay.follow_to_close(bytes);
+        let (rules, allowance) = (&self.rules, &mut self.allowance);
+        let relay = match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        };
+        // Whoever floods gets no answer to its Close frame: what it sends is thrown away unseen from here on.
+        relay.follow_to_close(bytes, |header, _| {
+            let is_close = header.opcode == Opcode::Close;
+            let passes = is_close || allowance.take(header, rules, now_ms);
+            if passes { Verdict::Pass } else { Verdict::TooMany }
+        });
         match relay.ahead {
             Ahead::Unjudged | Ahead::Nothing => {}
             Ahead::Refused(_) => relay.discard(),

@@ -45,7 +45,12 @@ impl Judge<'_> {
         self.frames += 1;
         match self.direction {
             Direction::Up => self.judge_client(header, payload),
-            Direction::Down => self.pass(is_message(header)),
+            Direction::Down => {
+                if header.opcode == Opcode::Ping {
+                    self.allowance.owe_pong();
+                }
+                self.pass(is_message(header))
+            }
         }
     }
 
@@ -54,9 +59,7 @@ impl Judge<'_> {
         if self.keepalive.is_answer(header, payload) {
             return Verdict::Swallow;
         }
-        // Fragments are bounded by their size; every other frame that the upstream has to process is counted.
-        let is_counted = is_message(header) || matches!(header.opcode, Opcode::Ping | Opcode::Pong);
-        if is_counted && !self.allowance.take(self.rules, self.now_ms) {
+        if !self.allowance.take(header, self.rules, self.now_ms) {
             return Verdict::TooMany;
         }
         self.pass(is_message(header))

@@ -182,8 +182,8 @@ impl Relay {
     }
 
     /// Follows the bytes at hand to the client's own Close frame. Nothing of them passes.
-    pub(super) fn follow_to_close(&mut self, bytes: &[u8]) {
-        let passage = self.track.advance(bytes, |_, _| Verdict::Pass);
+    pub(super) fn follow_to_close(&mut self, bytes: &[u8], judge: impl FnMut(&Header, &[u8]) -> Verdict) {
+        let passage = self.track.advance(bytes, judge);
         self.to_skip = passage.pass;
         self.ahead = match passage.then {
             Then::Closed(code) => Ahead::Closed(code),

@@ -22,6 +22,10 @@ pub struct TunnelRules {
     pub message_rate_milli: u32,
     /// Messages that the client may send at once.
     pub message_burst: u32,
+    /// Frames per second of the client's, in thousandths; 0: any.
+    pub frame_rate_milli: u32,
+    /// Control frames per second of the client's, in thousandths; 0: any.
+    pub control_frame_rate_milli: u32,
 }
 
 impl From<&WebSocket> for TunnelRules {
@@ -34,6 +38,8 @@ impl From<&WebSocket> for TunnelRules {
             splice_bytes_min: config.splice_bytes_min,
             message_rate_milli: config.message_rate.milli(),
             message_burst: config.message_burst,
+            frame_rate_milli: config.frame_rate.milli(),
+            control_frame_rate_milli: config.control_frame_rate.milli(),
         }
     }
 }

@@ -12,5 +12,7 @@ pub(super) fn rules() -> TunnelRules {
         splice_bytes_min: 32 * 1024,
         message_rate_milli: 0,
         message_burst: 20,
+        frame_rate_milli: 1_000_000,
+        control_frame_rate_milli: 10_000,
     }
 }

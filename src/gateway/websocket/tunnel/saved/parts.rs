@@ -34,12 +34,13 @@ macro_rules! structures {
 
 structures! {
     TunnelRules { times: [], values: [
-        ping_interval_ms, idle_ms, lifetime_ms, message_bytes_max, splice_bytes_min, message_rate_milli, message_burst
+        ping_interval_ms, idle_ms, lifetime_ms, message_bytes_max, splice_bytes_min, message_rate_milli, message_burst,
+        frame_rate_milli, control_frame_rate_milli
     ] }
     TunnelTimers { times: [begun_ms], values: [expiry, keepalive], drops: [drain] }
     Keepalive { times: [heard_ms], values: [ping, ping_payload, written, acknowledged] }
     Expiry { times: [look_ms], values: [unix_s] }
-    Allowance { times: [filled_ms], values: [left] }
+    Allowance { times: [filled_ms], values: [messages, frames, control_frames, pongs_owed] }
     Tally { times: [], values: [bytes_in, bytes_out, messages_in, messages_out] }
     Position { times: [], values: [payload_left, message_bytes, in_message] }
 }
