@@ -6,23 +6,9 @@ fn a_request() -> Request {
     Request::new("GET", "/api/v1/users/me").token("ann")
 }
 
-/// Answers a request when the test lets it.
-fn held() -> (Origin, std::sync::mpsc::Sender<()>) {
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let origin = Origin::new(move |exchange| {
-        while exchange.read_request().is_some() {
-            // An error: the test lets everything go.
-            let _ = released.lock().expect("no panic while locked").recv();
-            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
-        }
-    });
-    (origin, release)
-}
-
 #[test]
 fn over_the_bound_of_an_upstream_a_request_is_refused_at_once_and_told_when_to_come_back() {
-    let ((origin, release), other) = (held(), Origin::echo());
+    let ((origin, release), other) = (Origin::held(), Origin::echo());
     let builder = Gateway::builder().everywhere(&origin).upstream("message", &other);
     let gateway = builder.env("UPSTREAM_MAX_IN_FLIGHT", "2").start();
     let mut busy: Vec<Client> = (0..2).map(|_| gateway.client()).collect();
@@ -90,7 +76,7 @@ fn one_address_took_all_places_of_an_upstream() {
 
 #[test]
 fn a_client_that_goes_away_gives_its_place_back() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held();
     let gateway = Gateway::builder().everywhere(&origin).env("UPSTREAM_MAX_IN_FLIGHT", "1").start();
     for nth in 0..3 {
         let mut client = gateway.client();

@@ -236,6 +236,26 @@ impl Gateway {
         kill_process(Pid::from_child(&self.child), signal).expect("the process takes signals");
     }
 
+    /// SIGSTOP, and waits until none of its threads runs: the signal alone only asks for it.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let stands = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // proc_pid_stat(5): the state follows the name, which is in parentheses.
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        };
+        eventually("every thread stands still", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("/proc");
+            tasks.flatten().all(stands)
+        });
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// SIGTERM, and the exit status.
     #[track_caller]
     pub fn stop(mut self) -> ExitStatus {

@@ -19,6 +19,7 @@ mod redis;
 mod socket;
 mod token;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Page};
@@ -30,8 +31,14 @@ pub use redis::{Redis, RedisClient};
 pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching, telling};
 pub use token::{SECRET, now, sign, token, token_with};
 
-/// How long any single wait of a test may last.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+/// How long any single wait of a test may last. Generous: on a machine that has much else to do, a process may not run
+/// for seconds, and a test that passes never waits for that long. Shorter than the defaults that a wait is to be told
+/// from (`BODY_TIMEOUT` and the others of 30 s and more).
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An upper bound of a duration that only has to be told from a timeout of half a minute or "never". A closer bound
+/// would measure the machine.
+pub const SOON: Duration = Duration::from_secs(15);
 
 /// An address at which nobody listens: privileged, and outside the range the kernel gives to others.
 pub const NOBODY: &str = "127.0.0.1:1";
@@ -45,6 +52,20 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Whether anybody listens on this port, without a connection that would wake the listener.
+pub fn listens(address: SocketAddr) -> bool {
+    let port = format!(":{:04X}", address.port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("/proc");
+    let is_listener = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some(LISTEN)
+    };
+    sockets.lines().any(is_listener)
+}
+
+/// `TCP_LISTEN` as /proc/net/tcp writes it.
+const LISTEN: &str = "0A";
 
 /// Lets this process, and what it starts, open as many files as it may.
 pub fn open_many_files() {

@@ -1,13 +1,15 @@
 //! A scripted upstream: it answers with the bytes a test gives it and remembers what it was asked.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::PATIENCE;
 use super::message::{Body, Framing, Head, Wire};
 
 /// A listener with a script, one thread per connection.
@@ -65,6 +67,19 @@ impl Origin {
                 exchange.write(&bytes);
             }
         })
+    }
+
+    /// Every request is answered, with `done`, when the test sends a word for it; when the sender is dropped, all are.
+    pub fn held() -> (Origin, Sender<()>) {
+        let (release, released) = channel();
+        let released = Mutex::new(released);
+        let origin = Origin::new(move |exchange| {
+            while exchange.read_request().is_some() {
+                let _ = released.lock().expect("no panic while locked").recv();
+                exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+            }
+        });
+        (origin, release)
     }
 
     /// 200 and a JSON description of the request.
@@ -231,6 +246,41 @@ impl Exchange {
         let _ = self.wire.stream.write_all(bytes.as_ref());
     }
 
+    /// Sends bytes and waits until they are in the gateway's socket, where it finds them whenever it looks. That a
+    /// write has returned does not say so: on a busy machine the kernel delivers later.
+    pub fn write_and_arrive(&mut self, bytes: impl AsRef<[u8]>) {
+        self.write(bytes);
+        self.eventually_in_kernel("the bytes arrive", |_, unacknowledged| unacknowledged == 0);
+    }
+
+    /// Says that nothing more will be sent, and waits until the gateway's kernel knows.
+    pub fn end_and_arrive(&mut self) {
+        let _ = self.wire.stream.shutdown(Shutdown::Write);
+        self.eventually_in_kernel("the end arrives", |state, _| ![ESTABLISHED, FIN_WAIT_1].contains(&state));
+    }
+
+    /// Waits until it holds for the state of this socket and the bytes that the other side has not acknowledged. A
+    /// socket that the kernel has forgotten is over.
+    fn eventually_in_kernel(&self, what: &str, holds: impl Fn(&str, u64) -> bool) {
+        let ends = (self.wire.stream.local_addr(), self.wire.stream.peer_addr());
+        let (Ok(local), Ok(remote)) = ends else { return };
+        let [local, remote] = [local, remote].map(|address| format!(":{:04X}", address.port()));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").expect("/proc");
+            let mut lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let this = lines.find(|words| words[1].ends_with(&local) && words[2].ends_with(&remote));
+            let Some(words) = this else { return };
+            let unacknowledged = words[4].split(':').next().unwrap_or_default();
+            let unacknowledged = u64::from_str_radix(unacknowledged, 16).expect("a number");
+            if holds(words[3], unacknowledged) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never happened: {what}: {words:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub fn sleep_ms(&self, ms: u64) {
         thread::sleep(Duration::from_millis(ms));
     }
@@ -252,6 +302,10 @@ impl Drop for Exchange {
         self.memory.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+/// States of a socket as /proc/net/tcp writes them.
+const ESTABLISHED: &str = "01";
+const FIN_WAIT_1: &str = "04";
 
 /// Makes the close of this socket a reset.
 pub fn linger_zero(stream: &TcpStream) {
