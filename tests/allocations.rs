@@ -224,7 +224,7 @@ const CHUNKED: &str =
 const UNLIMITED: &str = "rate_limit_store = 'off'\n";
 const IN_MEMORY: &str = "rate_limit_store = 'memory'\n";
 /// Patient: a Redis that is late once would let somebody pass who is to be refused.
-const IN_REDIS: &str = "rate_limit_store = 'redis'\nredis_timeout = '1s'\n";
+const IN_REDIS: &str = "rate_limit_store = 'redis'\nredis_timeout = '10s'\n";
 const PLENTY: &str = "rate_limit_rps = 100000\nrate_limit_burst = 100000\nrate_limit_headers = 'all'\n";
 const FEW: &str = "rate_limit_rps = 0.01\nrate_limit_burst = 1\nrate_limit_prefix = 'few'\n";
 const LOGGED: &str = "access_log = '/dev/null'\n";

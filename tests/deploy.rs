@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use realchat_gateway::config::keys::process::SHUTDOWN_TIMEOUT;
 use realchat_gateway::config::keys::sections;
@@ -69,7 +69,8 @@ fn health_ends_in_time_when_nobody_answers() {
         let (code, stdout, stderr) = health(at_admin(address));
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
         assert!(stderr.starts_with("realchat-gateway: ADMIN_ADDR: "), "{stderr}");
-        assert!(start.elapsed() < Duration::from_secs(5), "the image's health check has 5 s");
+        // It gives up after 3 s, and the image's health check has 5 s. This machine may have more to do.
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     }
 }
 

@@ -1,23 +1,13 @@
 //! The end of the process: what is promised is kept, what is idle goes, and nothing waits for longer than it must.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::harness::*;
-
-/// Answers after so long.
-fn slow(ms: u64) -> Origin {
-    Origin::new(move |exchange| {
-        while exchange.read_request().is_some() {
-            exchange.sleep_ms(ms);
-            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
-        }
-    })
-}
 
 /// Takes requests and never answers.
 fn silent() -> Origin {
@@ -31,28 +21,14 @@ fn a_request() -> Request {
     Request::new("GET", "/api/v1/users/me").token("ann")
 }
 
-/// Whether anybody listens on this port, without a connection that would wake the listener.
-fn listens(address: SocketAddr) -> bool {
-    let port = format!(":{:04X}", address.port());
-    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("/proc");
-    let is_listener = |line: &str| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some(LISTEN)
-    };
-    sockets.lines().any(is_listener)
-}
-
-/// `TCP_LISTEN` as /proc/net/tcp writes it.
-const LISTEN: &str = "0A";
-
 #[test]
 fn readiness_fails_first_and_requests_are_served_while_the_delay_runs() {
     let origin = Origin::echo();
     for signal in [Signal::TERM, Signal::INT] {
-        let mut gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_DELAY", "700ms").start();
+        // Longer than the test: every look is within the delay.
+        let gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_DELAY", "300s").start();
         let mut idle = gateway.client();
         idle.expect_open();
-        let since = Instant::now();
         gateway.signal(signal);
         eventually("readiness fails", || gateway.ask(Request::new("GET", "/readyz")).status == 503);
         assert_eq!(gateway.ask(Request::new("GET", "/readyz")).text(), "draining");
@@ -61,7 +37,15 @@ fn readiness_fails_first_and_requests_are_served_while_the_delay_runs() {
         assert_eq!(gateway.admin("/healthz").status, 200);
         assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
         idle.expect_open();
-        assert!(since.elapsed() < Duration::from_millis(700), "too slow to have seen the delay");
+    }
+}
+
+#[test]
+fn the_end_comes_after_the_delay_and_not_before() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut gateway = Gateway::builder().env("SHUTDOWN_DELAY", "700ms").start();
+        let since = Instant::now();
+        gateway.signal(signal);
         assert_eq!(gateway.wait().code(), Some(0));
         assert!(since.elapsed() >= Duration::from_millis(700));
     }
@@ -69,23 +53,26 @@ fn readiness_fails_first_and_requests_are_served_while_the_delay_runs() {
 
 #[test]
 fn nothing_to_do_is_an_end_at_once() {
-    let mut fastest = Duration::MAX;
-    for _ in 0..5 {
+    // What it must not wait for: the 500 ms of connections that have not sent a request yet. A round that had to share
+    // the machine with other tests proves nothing, so one fast round is enough.
+    for round in 1.. {
         let gateway = Gateway::builder().cores("2").start();
         let mut idle: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
         idle.iter_mut().for_each(Client::expect_open);
         let since = Instant::now();
         assert_eq!(gateway.stop().code(), Some(0));
-        fastest = fastest.min(since.elapsed());
+        let took = since.elapsed();
         idle.iter_mut().for_each(Client::expect_closed);
+        if took < Duration::from_millis(150) {
+            return;
+        }
+        assert!(round < 40, "the last of {round} rounds took {took:?}");
     }
-    // The other rounds may have had to share the machine with other tests.
-    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
 }
 
 #[test]
 fn what_is_idle_goes_and_what_is_in_flight_ends_with_its_connection() {
-    let origin = slow(900);
+    let (origin, release) = Origin::held();
     let mut gateway = Gateway::builder().cores("2").everywhere(&origin).start();
     let mut idle = gateway.client();
     idle.expect_open();
@@ -94,19 +81,17 @@ fn what_is_idle_goes_and_what_is_in_flight_ends_with_its_connection() {
     eventually("the request is in flight", || origin.requests().len() == 1);
 
     assert!(listens(gateway.public));
-    let since = Instant::now();
     gateway.signal(Signal::TERM);
+    // Neither waits for the request, whose answer comes only afterwards.
     idle.expect_closed();
-    assert!(since.elapsed() < Duration::from_millis(600), "an idle connection waited for others");
     eventually("the listeners are closed", || !listens(gateway.public));
-    assert!(since.elapsed() < Duration::from_millis(800), "the listeners waited for requests");
+    drop(release);
     let response = busy.read_response();
     assert_eq!((response.status, response.text().as_str()), (200, "done"));
     assert!(response.head.lists("connection", "close"), "{response:?}");
     busy.expect_closed();
     drop(busy);
     assert_eq!(gateway.wait().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
     assert!(gateway.log().iter().any(|line| line.contains("nothing was cut off")));
 }
 
@@ -121,14 +106,14 @@ fn a_stuck_request_is_cut_off_when_the_time_is_over() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     let took = since.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(3), "{took:?}");
+    assert!(took >= Duration::from_millis(400) && took < SOON, "{took:?}");
     assert!(client.read_until_gone().is_empty());
     assert!(gateway.log().iter().any(|line| line.contains("WARN") && line.contains("cut off")));
 }
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    for delay in ["0s", "20s"] {
+    for delay in ["0s", "300s"] {
         let origin = silent();
         let mut gateway = Gateway::builder().everywhere(&origin).env("SHUTDOWN_DELAY", delay).start();
         let mut client = gateway.client();
@@ -140,7 +125,7 @@ fn a_second_signal_ends_at_once() {
         gateway.signal(Signal::INT);
         let code = gateway.wait().code();
         assert!(code.is_some_and(|code| code != 0), "{code:?}");
-        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+        assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     }
 }
 
@@ -151,13 +136,13 @@ fn connections_that_wait_in_the_queue_are_served() {
         let builder = Gateway::builder().cores("2").everywhere(&origin);
         let mut gateway = builder.env("IO_DRIVER", driver).start();
         // Stopped, the process accepts nothing: the kernel queues the connections and what they send.
-        gateway.signal(Signal::STOP);
+        gateway.pause();
         let mut waiting: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
         for client in &mut waiting {
             client.send(a_request().bytes());
         }
         gateway.signal(Signal::TERM);
-        gateway.signal(Signal::CONT);
+        gateway.resume();
         for client in &mut waiting {
             let response = client.read_response();
             assert_eq!(response.status, 200);
@@ -171,21 +156,28 @@ fn connections_that_wait_in_the_queue_are_served() {
 #[test]
 fn a_connection_just_made_has_a_moment_for_its_first_request() {
     let origin = Origin::echo();
-    let mut gateway = Gateway::builder().everywhere(&origin).start();
-    gateway.signal(Signal::STOP);
-    let (mut late, mut never) = (gateway.client(), gateway.client());
-    gateway.signal(Signal::TERM);
-    gateway.signal(Signal::CONT);
-    gateway.wait_log("draining");
-    let since = Instant::now();
-    late.send(a_request().bytes());
-    let response = late.read_response();
-    assert_eq!(response.status, 200);
-    assert!(response.head.lists("connection", "close"), "{response:?}");
-    drop(late);
-    never.expect_closed();
-    assert!(since.elapsed() < Duration::from_secs(2), "a connection without a request held the process up");
-    assert_eq!(gateway.wait().code(), Some(0));
+    // The moment is 500 ms. Whether this thread gets to run within them is the machine's decision, so a round in which
+    // the request came too late is no failure: one in which it came in time has to be served.
+    let is_served = (0..10).any(|_| {
+        // Timeouts that nothing here may wait for.
+        let builder = Gateway::builder().everywhere(&origin).env("REQUEST_HEAD_TIMEOUT", "300s");
+        let mut gateway = builder.env("SHUTDOWN_TIMEOUT", "300s").start();
+        gateway.pause();
+        let (mut late, mut never) = (gateway.client(), gateway.client());
+        gateway.signal(Signal::TERM);
+        gateway.resume();
+        gateway.wait_log("draining");
+        let is_sent = late.stream().write_all(&a_request().bytes()).is_ok();
+        let answer = late.read_until_gone();
+        drop(late);
+        never.expect_closed();
+        assert_eq!(gateway.wait().code(), Some(0));
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let closes = text.starts_with("http/1.1 200 ") && text.contains("connection: close");
+        assert!(closes || answer.is_empty(), "{text}");
+        is_sent && closes
+    });
+    assert!(is_served, "no request that came after the drain had begun was served");
 }
 
 #[test]

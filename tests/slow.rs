@@ -11,41 +11,47 @@ const ME: &str = "/api/v1/users/me";
 const LOGIN: &str = "/api/v1/auth/login";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
+/// Not sooner than the 300 ms that a test sets, but for the resolution of 50 ms; and sooner than the default of 10 s.
+const DEFAULT_NOT_MET: std::ops::Range<Duration> = Duration::from_millis(250)..Duration::from_millis(9_900);
+
 #[test]
 fn a_connection_that_never_speaks_is_closed_without_a_word() {
     let gateway = Gateway::builder().env("REQUEST_HEAD_TIMEOUT", "300ms").start();
     let begun = Instant::now();
     gateway.client().expect_closed();
-    assert!((250..2_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let took = begun.elapsed();
+    assert!(DEFAULT_NOT_MET.contains(&took), "{took:?}");
 }
 
 #[test]
 fn a_head_that_stops_is_a_408() {
     let gateway = Gateway::builder().env("REQUEST_HEAD_TIMEOUT", "300ms").start();
-    let mut client = gateway.client();
     let begun = Instant::now();
+    let mut client = gateway.client();
     let response = client.send("GET / HTTP/1.1\r\nHost: chat.te").read_response();
     assert_eq!((response.status, response.code().as_str()), (408, "request_head_timeout"));
-    assert!((250..2_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let took = begun.elapsed();
+    assert!(DEFAULT_NOT_MET.contains(&took), "{took:?}");
     client.expect_closed();
 }
 
 #[test]
 fn a_second_head_has_its_own_time_and_idleness_another() {
-    let gateway =
-        Gateway::builder().env("REQUEST_HEAD_TIMEOUT", "300ms").env("KEEP_ALIVE_TIMEOUT", "900ms").start();
+    let gateway = Gateway::builder().env("REQUEST_HEAD_TIMEOUT", "1s").start();
     let mut client = gateway.client();
     client.expect_open();
-    thread::sleep(Duration::from_millis(600));
+    thread::sleep(Duration::from_millis(1_500));
     client.expect_open();
     let response = client.send("GET / HT").read_response();
     assert_eq!(response.status, 408);
 
+    let gateway = Gateway::builder().env("KEEP_ALIVE_TIMEOUT", "900ms").start();
     let mut client = gateway.client();
-    client.expect_open();
     let begun = Instant::now();
+    client.expect_open();
     client.expect_closed();
-    assert!((800..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(800)..SOON).contains(&took), "{took:?}");
 }
 
 /// A POST whose body of 100,000 bytes comes in pieces of this size, this long apart.
@@ -69,30 +75,31 @@ fn upload(gateway: &Gateway, piece: usize, apart_ms: u64) -> (Client, Duration) 
     (client, begun.elapsed())
 }
 
-fn floor(origin: &Origin) -> Gateway {
-    Gateway::builder().everywhere(origin).env("BODY_TIMEOUT", "500ms").env("BODY_MIN_RATE", "20KiB").start()
+fn floor(origin: &Origin, timeout: &str, rate: &str) -> Gateway {
+    Gateway::builder().everywhere(origin).env("BODY_TIMEOUT", timeout).env("BODY_MIN_RATE", rate).start()
 }
 
 #[test]
 fn a_body_below_the_floor_is_a_408_though_it_keeps_moving() {
     let origin = Origin::fixed(OK);
-    let gateway = floor(&origin);
-    // 2 KiB/s, never still for longer than 50 ms.
+    let gateway = floor(&origin, "500ms", "20KiB");
+    // 2 KiB/s, hardly ever still for longer than 50 ms.
     let (mut client, took) = upload(&gateway, 100, 50);
     let response = client.read_response();
     assert_eq!((response.status, response.code().as_str()), (408, "request_body_timeout"));
-    assert!((450..2_500).contains(&took.as_millis()), "{took:?}");
+    assert!((Duration::from_millis(450)..SOON).contains(&took), "{took:?}");
     eventually("the upstream connection is given up", || origin.open() == 0);
 }
 
 #[test]
 fn a_body_above_the_floor_may_take_longer_than_the_timeout() {
     let origin = Origin::fixed(OK);
-    let gateway = floor(&origin);
-    // 50 KiB/s: two seconds, four times the timeout.
-    let (mut client, took) = upload(&gateway, 2_500, 50);
+    // Both far from what the upload does, so that it may be slower than it should and stand still for a while.
+    let gateway = floor(&origin, "2s", "3KiB");
+    // 25 KiB/s: four seconds, twice the timeout.
+    let (mut client, took) = upload(&gateway, 2_500, 100);
     assert_eq!(client.read_response().status, 200);
-    assert!(took > Duration::from_millis(1_900), "{took:?}");
+    assert!(took > Duration::from_millis(3_900), "{took:?}");
     assert_eq!(origin.last().body.len(), 100_000);
 }
 
@@ -114,9 +121,9 @@ fn a_client_that_stops_reading_is_cut_off() {
     let mut client = gateway.client();
     client.send(Request::new("GET", ME).token("ann").bytes());
     let begun = Instant::now();
-    eventually("it is accepted", || gateway.fd_count() > fds);
+    eventually("it is accepted", || gateway.metric("connections_accepted_total") == 1);
     eventually("it is cut off", || gateway.fd_count() <= fds);
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     eventually("the upstream connection is given up", || origin.open() == 0);
     let head = client.read_head();
     assert_eq!(head.field("content-length"), Some((64 << 20).to_string().as_str()));
@@ -133,7 +140,7 @@ fn a_client_that_reads_slowly_and_steadily_gets_everything() {
     let gateway = Gateway::builder()
         .everywhere(&origin)
         .env("BODY_TIMEOUT", "500ms")
-        .env("BODY_MIN_RATE", "100KiB")
+        .env("BODY_MIN_RATE", "20KiB")
         .start();
     let mut client = gateway.client();
     client.send(Request::new("GET", ME).token("ann").bytes());

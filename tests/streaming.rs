@@ -169,7 +169,8 @@ fn a_large_transfer_leaves_others_their_turn() {
         }
     });
     println!("{asked} requests beside 2 GiB, the slowest took {worst:?}");
-    assert!(worst < Duration::from_millis(500), "one of {asked} requests waited {worst:?}");
+    // Beside a transfer that leaves nobody a turn, two requests would be answered: one after each gibibyte.
+    assert!(asked > 20 && worst < SOON, "one of {asked} requests waited {worst:?}");
 }
 
 // --- Back-pressure
