@@ -16,7 +16,9 @@ fn kept_in(redis: &Redis) -> Builder {
 
 /// The buckets are behind this address.
 fn kept_at(address: &str) -> Builder {
-    Gateway::builder().env("RATE_LIMIT_STORE", "redis").env("REDIS_ADDR", address)
+    // Patient: a call that is late passes unlimited, and how soon Redis gets to run is this machine's matter.
+    let builder = Gateway::builder().env("RATE_LIMIT_STORE", "redis").env("REDIS_ADDR", address);
+    builder.env("REDIS_TIMEOUT", "10s")
 }
 
 /// So few requests per bucket, and hardly another one.
@@ -165,13 +167,14 @@ fn half_a_request_per_second_is_one_every_two() {
     let started = Instant::now();
     assert_eq!(gateway.ask(me().token("ann")).status, 200);
     let refused = gateway.ask(me().token("ann"));
-    assert_eq!((refused.status, refused.field("retry-after")), (429, Some("2")));
+    assert_eq!(refused.status, 429);
+    assert!(matches!(refused.field("retry-after"), Some("1" | "2")), "{refused:?}");
     eventually("the next token is due", || {
         let is_admitted = gateway.ask(me().token("ann")).status == 200;
         assert!(!is_admitted || started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
         is_admitted
     });
-    assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn a_refusal_is_a_problem_with_the_time_to_come_back() {
     let responses = [(); 3].map(|()| all.ask(me().token("bob")));
     assert_eq!(responses.each_ref().map(told), ["none 2 1 100", "none 2 0 200", "100 2 0 200"]);
     // However soon the next token is due.
-    let fast = few(kept_in(&redis), &origin, "1").env("RATE_LIMIT_RPS", "5").start();
+    let fast = few(kept_in(&redis), &origin, "1").env("RATE_LIMIT_RPS", "1.2").start();
     let responses = [(); 2].map(|()| fast.ask(me().token("eve")));
     assert_eq!(responses.each_ref().map(told), ["none none none none", "1 1 0 1"]);
 }
@@ -250,7 +253,8 @@ fn a_refusal_is_a_problem_with_the_time_to_come_back() {
 #[test]
 fn what_is_known_to_be_empty_is_not_asked_about_until_its_token_is_due() {
     let (redis, origin) = (Redis::start(), Origin::echo());
-    let gateway = few(kept_in(&redis), &origin, "1").env("RATE_LIMIT_RPS", "2").start();
+    // So slow that the questions below come before the next token on any machine.
+    let gateway = few(kept_in(&redis), &origin, "1").env("RATE_LIMIT_RPS", "0.2").start();
     let (token, mut client) = (token("ann"), gateway.client());
     let mut ask = || client.send(me().bearer(&token).bytes()).read_response().status;
     let before = Instant::now();
@@ -271,8 +275,8 @@ fn what_is_known_to_be_empty_is_not_asked_about_until_its_token_is_due() {
     while ask() != 200 {
         thread::sleep(Duration::from_millis(1));
     }
-    assert!(before.elapsed() >= Duration::from_millis(500), "too early: {:?}", before.elapsed());
-    assert!(after.elapsed() < Duration::from_millis(700), "too late: {:?}", after.elapsed());
+    assert!(before.elapsed() >= Duration::from_secs(5), "too early: {:?}", before.elapsed());
+    assert!(after.elapsed() < SOON, "too late: {:?}", after.elapsed());
     // The first question may have come a moment before the token, by the clock's resolution.
     assert!((calls + 1..=calls + 2).contains(&gateway.metric("redis_calls_total")));
     // Another one's bucket is another matter.

@@ -44,7 +44,8 @@ fn is_accurate(one: &Gateway, other: &Gateway) {
         began
     });
     let most = BURST + RATE * began.elapsed().as_secs_f64();
-    let least = 0.99 * (BURST + RATE * period.as_secs_f64());
+    // A bucket that stays full for a moment, because no client gets to run, loses what it would have gained.
+    let least = 0.9 * (BURST + RATE * period.as_secs_f64());
     let (admitted, refused) = (admitted.into_inner(), refused.into_inner());
     eprintln!("{admitted} admitted of {most:.1} at most, {refused} refused");
     assert!((least..=most).contains(&(admitted as f64)), "{admitted} in {least:.1} to {most:.1}");

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use super::*;
 
-/// The budget of a decision, which is the default, and what a loaded machine adds.
-const WAIT_MAX: Duration = Duration::from_millis(25 + 250);
-/// How soon after Redis is back limits are.
-const BACK_MAX: Duration = Duration::from_secs(3);
+/// The budget of a decision: more than Redis needs on a machine that has much else to do.
+const BUDGET: Duration = Duration::from_millis(250);
+/// What nearly every request takes at most: the budget, and what a loaded machine adds.
+const WAIT_MAX: Duration = Duration::from_millis(250 + 250);
+/// The delay of a Redis that is too slow.
+const TOO_SLOW_MS: u64 = 4 * 250;
 /// How long a fault lasts.
 const FAULT: Duration = Duration::from_millis(600);
 
@@ -22,17 +24,25 @@ struct Seen {
     admitted: AtomicU64,
     refused: AtomicU64,
     slowest_us: AtomicU64,
+    /// Answers that took longer than [`WAIT_MAX`].
+    late: AtomicU64,
 }
 
 impl Seen {
     fn forget(&self) {
-        [&self.admitted, &self.refused, &self.slowest_us]
+        [&self.admitted, &self.refused, &self.slowest_us, &self.late]
             .into_iter()
             .for_each(|number| number.store(0, SeqCst));
     }
 
+    /// The longest wait. Hardly anybody waits for longer than a budget: no more than the machine lets wait, which is
+    /// a few at a time.
+    #[track_caller]
     fn slowest(&self) -> Duration {
-        Duration::from_micros(self.slowest_us.load(SeqCst))
+        let slowest = Duration::from_micros(self.slowest_us.load(SeqCst));
+        let (late, all) = (self.late.load(SeqCst), self.admitted.load(SeqCst) + self.refused.load(SeqCst));
+        assert!(late <= 8 + all / 20 && slowest < SOON, "{late} of {all} waited, one of them {slowest:?}");
+        slowest
     }
 
     /// One client: GETs on one connection, which never ends, until the load is stopped.
@@ -41,7 +51,9 @@ impl Seen {
         while !self.stopped.load(SeqCst) {
             let asked = Instant::now();
             let response = client.send(&request).read_response();
-            self.slowest_us.fetch_max(asked.elapsed().as_micros() as u64, SeqCst);
+            let took = asked.elapsed();
+            self.slowest_us.fetch_max(took.as_micros() as u64, SeqCst);
+            self.late.fetch_add(u64::from(took > WAIT_MAX), SeqCst);
             match response.status {
                 200 => assert_eq!(response.text(), "backend"),
                 429 => assert_eq!(response.code(), "rate_limited"),
@@ -66,6 +78,7 @@ impl Drop for Stop<'_> {
 fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: impl FnOnce()) {
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nbackend");
     let gateway = kept_at(address).everywhere(&origin).cores(cores);
+    let gateway = gateway.env("REDIS_TIMEOUT", &format!("{}ms", BUDGET.as_millis()));
     let gateway = gateway.env("RATE_LIMIT_RPS", "20").env("RATE_LIMIT_BURST", "10").start();
     let cores = cores.parse::<u64>().expect("a count");
     let is_open = || gateway.metric("redis_breaker_open");
@@ -87,7 +100,7 @@ fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: 
         let (began, admitted) = (Instant::now(), seen.admitted.load(SeqCst));
         eventually("it is degraded and ready", || ready() == (200, "degraded".to_owned()));
         thread::sleep(FAULT.saturating_sub(began.elapsed()));
-        assert!(seen.admitted.load(SeqCst) > admitted + 50, "requests pass unlimited meanwhile");
+        eventually("requests pass unlimited meanwhile", || seen.admitted.load(SeqCst) > admitted + 50);
         let during = seen.slowest();
 
         end();
@@ -104,8 +117,7 @@ fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: 
 
         let name = thread::current().name().unwrap_or_default().to_owned();
         eprintln!("{name}: slowest {during:?} during, {after:?} after; limits are back in {back:?}");
-        assert!(during < WAIT_MAX && after < WAIT_MAX, "somebody waited: {during:?}, {after:?}");
-        assert!(back < BACK_MAX, "limits were away for {back:?}");
+        assert!(back < SOON, "limits were away for {back:?}");
     });
     gateway.wait_log("Redis answers again");
     assert_eq!((lines("ERROR"), lines("Redis answers again")), (cores, cores), "{:#?}", gateway.log());
@@ -191,7 +203,7 @@ fn slow() {
     let redis = Redis::start();
     let proxy = Proxy::before(&redis);
     let cause = "calls in a row had no answer in time";
-    survives(&proxy.address, "1", cause, || proxy.set(200), || proxy.set(0));
+    survives(&proxy.address, "1", cause, || proxy.set(TOO_SLOW_MS), || proxy.set(0));
 }
 
 #[test]

@@ -364,7 +364,9 @@ fn a_reset_after_a_close_frame_is_passed_on_at_once_too() {
                 lost.reset();
                 assert_ne!(left.end().0, Heard::Nothing);
                 let took = since.elapsed();
-                assert!(took < Duration::from_secs(3), "{moment}, client lost: {is_client_lost}: {took:?}");
+                // A close handshake that nobody answers ends after 5 s.
+                let is_at_once = took < Duration::from_millis(4_900);
+                assert!(is_at_once, "{moment}, client lost: {is_client_lost}: {took:?}");
             }
         }
         stage.expect_nothing_left();

@@ -283,11 +283,11 @@ fn a_message_that_is_too_big_is_refused_by_its_headers() {
 #[test]
 fn too_many_messages_end_the_tunnel_and_a_steady_client_stays() {
     let (origin, told) = telling();
-    let gateway = Gateway::builder()
-        .everywhere(&origin)
-        .env("WS_MESSAGES_PER_SECOND", "10")
-        .env("WS_MESSAGES_BURST", "5")
-        .start();
+    let limited = |rate: &str| {
+        let builder = Gateway::builder().everywhere(&origin).env("WS_MESSAGES_PER_SECOND", rate);
+        builder.env("WS_MESSAGES_BURST", "5").start()
+    };
+    let gateway = limited("10");
     let mut steady = Socket::open(&gateway, "ann");
     for _ in 0..12 {
         steady.send(Frame::text("steady"));
@@ -296,6 +296,9 @@ fn too_many_messages_end_the_tunnel_and_a_steady_client_stays() {
     }
     drop(steady);
     assert_eq!(next(&told), None);
+    drop(gateway);
+    // A token comes so rarely here that it does not matter how long the rest takes.
+    let gateway = limited("1");
     let mut eager = Socket::open(&gateway, "ann");
     // Fragments of one message count once.
     eager.send(Frame::new(0x01, "a"));

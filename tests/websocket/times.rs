@@ -16,10 +16,10 @@ fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
     let gateway = Gateway::builder()
         .everywhere(&origin)
         .env("WS_PING_INTERVAL", "1s")
-        .env("WS_IDLE_TIMEOUT", "2s")
+        .env("WS_IDLE_TIMEOUT", "3s")
         .start();
     let mut socket = Socket::open(&gateway, "ann");
-    for _ in 0..4 {
+    for _ in 0..5 {
         let ping = socket.read();
         assert_eq!((ping.first, ping.payload.len()), (0x89, 8), "{ping:?}");
         socket.send(Frame::pong(&ping.payload));
@@ -37,12 +37,12 @@ fn a_quiet_client_that_answers_pings_stays_and_its_pongs_go_no_further() {
 fn a_ping_that_is_not_answered_for_two_intervals_ends_the_tunnel() {
     let (origin, told) = telling();
     let gateway = Gateway::builder().everywhere(&origin).env("WS_PING_INTERVAL", "1s").start();
-    let mut socket = Socket::open(&gateway, "ann");
     let since = Instant::now();
+    let mut socket = Socket::open(&gateway, "ann");
     assert_eq!(socket.read().first, 0x89);
     let close = socket.read();
     assert_eq!((close.code(), &close.payload[2..]), (Some(1001), &b"ping unanswered"[..]));
-    assert!((2_900..5_000).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
+    assert!((Duration::from_millis(2_900)..SOON).contains(&since.elapsed()), "{:?}", since.elapsed());
     assert_eq!(upstream_code(&told), Some(1001));
     eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"ping_unanswered\"}") == 1);
     assert_eq!(gateway.metric("tunnel_pings_total"), 1);
@@ -75,7 +75,8 @@ fn a_client_that_only_listens_to_a_steady_stream_is_pinged_and_stays() {
             first => assert_eq!((first, frame.payload.len()), (0x82, 1_000)),
         }
     }
-    assert!(pings >= 3, "{pings} pings");
+    // One a second where the client comes to them in time.
+    assert!(pings >= 2, "{pings} pings");
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn a_client_that_says_nothing_at_all_ends_at_the_idle_timeout() {
     let since = Instant::now();
     let mut socket = Socket::open(&gateway, "ann");
     socket.expect_goodbye(1001);
-    assert!((950..3_000).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
+    assert!((Duration::from_millis(950)..SOON).contains(&since.elapsed()), "{:?}", since.elapsed());
     assert_eq!(upstream_code(&told), Some(1001));
     eventually("the tunnel ends", || gateway.metric("tunnels_closed_total{reason=\"idle\"}") == 1);
 }
@@ -147,11 +148,11 @@ fn a_tunnel_ends_with_its_token_unless_the_operator_says_otherwise() {
     for (expiry, closes) in [("close", true), ("ignore", false)] {
         let (origin, told) = telling();
         let gateway = Gateway::builder().everywhere(&origin).env("WS_TOKEN_EXPIRY", expiry).start();
-        let claims = serde_json::json!({ "sub": "ann", "exp": now() + 2 }).to_string();
+        let claims = serde_json::json!({ "sub": "ann", "exp": now() + 4 }).to_string();
         let short = token_with(claims, r#"{"alg":"HS256"}"#, SECRET);
         let mut socket = Socket::open_with(&gateway, &handshake().bearer(&short));
         if !closes {
-            thread::sleep(Duration::from_millis(3_000));
+            thread::sleep(Duration::from_millis(5_000));
             socket.send(Frame::text("still here"));
             assert_eq!(told.recv_timeout(PATIENCE), Ok(Some(Frame::text("still here"))));
             continue;
