@@ -300,14 +300,14 @@ mod tests {
         for _ in 0..lines {
             log.record(&record());
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "a core waited");
+        assert!(start.elapsed() < Duration::from_secs(20), "a core waited");
         let dropped = log.metrics.lines_dropped.get();
         assert!(dropped > 0 && dropped < lines as u64, "{dropped} of {lines}");
         assert!(log.buffer.bytes.len() <= ACCESS_LOG_BUFFER_BYTES);
 
         let start = Instant::now();
         assert!(!writer.finish());
-        assert!(start.elapsed() < Duration::from_millis(2 * ACCESS_LOG_FINISH_MS));
+        assert!(start.elapsed() < Duration::from_millis(5 * ACCESS_LOG_FINISH_MS));
     }
 
     #[test]
