@@ -92,8 +92,8 @@ impl Seen {
     }
 }
 
-/// Reads one answer with a length. Whether the connection ends with it.
-fn answer(stream: &mut TcpStream) -> Result<bool, String> {
+/// Reads one answer with a length, whose status must be 200. Whether the connection ends with it.
+pub fn answer(stream: &mut TcpStream) -> Result<bool, String> {
     let (mut bytes, mut space) = (Vec::new(), [0; 4096]);
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

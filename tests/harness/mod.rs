@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 pub use browser::{Browser, Page};
 pub use client::{Client, Request, Response};
 pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
-pub use load::Load;
+pub use load::{Load, answer as whole_answer};
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
 pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching, telling};
