@@ -324,7 +324,7 @@ fn refuses_an_expiry_that_is_missing_or_no_sensible_number() {
 fn a_token_ends_in_the_cache_too() {
     let origin = Origin::echo();
     let gateway = Gateway::before(&origin);
-    let short = claims(json!({ "sub": "ann", "exp": now() + 2 }));
+    let short = claims(json!({ "sub": "ann", "exp": now() + 5 }));
     assert_eq!(gateway.ask(Request::new("GET", ME).bearer(&short)).status, 200);
     eventually("the token ends", || {
         let response = gateway.ask(Request::new("GET", ME).bearer(&short));
