@@ -16,6 +16,9 @@ use crate::harness::*;
 const HTTP: u8 = 40;
 const SOCKETS: u8 = 10;
 
+/// All of them; none has more than one connection.
+pub const COUNT: u64 = HTTP as u64 + SOCKETS as u64;
+
 /// A client pauses this long between two exchanges, on the average.
 const PAUSE_MS: usize = 100;
 
