@@ -34,7 +34,7 @@ pub const ATTACKERS: &[Attacker] = &[
     },
     Attacker {
         name: "idle-connections",
-        what: "idle connections up to the cap, 200/s",
+        what: "idle connections up to the cap, 500/s",
         run: idle_connections,
     },
     Attacker {
@@ -163,7 +163,7 @@ fn idle_connections(field: Field<'_>) {
         read_some(&mut stream).then(|| field.count_answer())?;
         Some(stream)
     };
-    field.hold(MAX_CONNECTIONS, 200, begin, |_, stream| is_quiet(stream));
+    field.hold(MAX_CONNECTIONS, 500, begin, |_, stream| is_quiet(stream));
 }
 
 fn half_handshakes(field: Field<'_>) {

@@ -200,14 +200,15 @@ fn report_attack(options: &Options, tallies: &[Tally]) {
     }
 }
 
-/// What the gateway says of itself: a panic or a core that stood still is a failure whatever the figures are.
+/// What the gateway says of itself: a panic, a core that has stalled and a reload that was lost are failures whatever the
+/// figures are.
 fn judge_log(gateway: &Gateway) -> Vec<String> {
     let log = gateway.log();
     let errors: Vec<&String> = log.iter().filter(|line| line.contains("ERROR")).collect();
     println!("\nthe gateway's log: {} lines, {} of them errors", log.len(), errors.len());
     errors.iter().take(5).for_each(|line| println!("  {line}"));
     let is_fatal =
-        |line: &&&String| ["panic", "stands still", "stood still"].iter().any(|word| line.contains(word));
+        |line: &&&String| ["aborts", "has stalled", "not applied"].iter().any(|word| line.contains(word));
     errors.iter().filter(is_fatal).map(|line| format!("the gateway's log: {line}")).collect()
 }
 
