@@ -195,7 +195,10 @@ mod tests {
         let mut log = LogFile { file: File::from(writer), path: None, state: SinkState::Writing };
         let long = format!("{}\n{}\n", "x".repeat(10), "y".repeat(capacity));
         let closer = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            // More than the pipe holds: the write that has begun cannot end.
+            while rustix::io::ioctl_fionread(&reader).unwrap() == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             drop(reader);
         });
         assert_eq!(log.write(&batch(&long)), 1);
