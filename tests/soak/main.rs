@@ -27,7 +27,7 @@ use attackers::{ATTACKERS, Attacker};
 use clients::{Clients, Phase};
 use field::{Field, Tally};
 use harness::*;
-use measure::{Latencies, Limits, Sample};
+use measure::{Latencies, Limits, Probes, Sample};
 
 /// What was asked on the command line.
 struct Options {
@@ -106,7 +106,7 @@ fn soak(options: &Options) -> ExitCode {
     let before = settled(&gateway);
 
     clients.enter(Phase::Attacked);
-    let (tallies, peak) = attack(options, &gateway, Duration::from_secs(options.seconds) - quiet);
+    let (tallies, peak, probes) = attack(options, &gateway, Duration::from_secs(options.seconds) - quiet);
     clients.rest();
     let limits = Limits::after(&before);
     let (after, took) = back_to(&gateway, &limits);
@@ -118,6 +118,7 @@ fn soak(options: &Options) -> ExitCode {
     let mut wrong: Vec<String> = Vec::new();
     wrong.extend(measure::judge_latencies(&alone, &attacked, floor));
     wrong.extend(seen.judge());
+    wrong.extend(probes.judge());
     wrong.extend(measure::judge_samples(&before, &peak, &after, &limits, took));
     wrong.extend(judge_log(&gateway));
     if wrong.is_empty() {
@@ -144,10 +145,10 @@ fn gateway(redis: &Redis, origin: &Origin, cpu: &str) -> Gateway {
 }
 
 /// Runs the attackers for so long. What each did, and the most that the gateway had of anything.
-fn attack(options: &Options, gateway: &Gateway, time: Duration) -> (Vec<Tally>, Sample) {
+fn attack(options: &Options, gateway: &Gateway, time: Duration) -> (Vec<Tally>, Sample, Probes) {
     let is_over = AtomicBool::new(false);
     let tallies: Vec<Tally> = options.only.iter().map(|_| Tally::default()).collect();
-    let mut peak = Sample::of_process(gateway);
+    let (mut peak, mut probes) = (Sample::of_process(gateway), Probes::default());
     thread::scope(|scope| {
         for (nth, (attacker, tally)) in options.only.iter().zip(&tallies).enumerate() {
             let field = Field::new(gateway, &is_over, tally, options.seed, nth as u8);
@@ -158,12 +159,15 @@ fn attack(options: &Options, gateway: &Gateway, time: Duration) -> (Vec<Tally>, 
         }
         let end = Instant::now() + time;
         while Instant::now() < end {
-            thread::sleep(Duration::from_millis(250));
-            peak.raise(&Sample::of_process(gateway));
+            probes.ask(gateway);
+            for _ in 0..4 {
+                thread::sleep(Duration::from_millis(250));
+                peak.raise(&Sample::of_process(gateway));
+            }
         }
         is_over.store(true, Ordering::SeqCst);
     });
-    (tallies, peak)
+    (tallies, peak, probes)
 }
 
 /// A sample when nothing is in flight.
@@ -200,8 +204,8 @@ fn report_attack(options: &Options, tallies: &[Tally]) {
     }
 }
 
-/// What the gateway says of itself: a panic, a core that has stalled and a reload that was lost are failures whatever the
-/// figures are.
+/// What the gateway says of itself: a panic, a core that has stalled and a reload that was lost are failures, whatever
+/// the figures are.
 fn judge_log(gateway: &Gateway) -> Vec<String> {
     let log = gateway.log();
     let errors: Vec<&String> = log.iter().filter(|line| line.contains("ERROR")).collect();

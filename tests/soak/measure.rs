@@ -1,6 +1,8 @@
 //! What is measured, and what is right: latencies of clients, and what the gateway has of everything.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -144,12 +146,38 @@ impl Sample {
     }
 }
 
+/// Probes of the admin port, as an orchestrator sends them: one a second. A pod that fails them is restarted.
+#[derive(Default)]
+pub struct Probes {
+    asked: u64,
+    failed: u64,
+}
+
+impl Probes {
+    pub fn ask(&mut self, gateway: &Gateway) {
+        self.asked += 1;
+        self.failed += u64::from(answer(gateway, "/readyz", PROBE_MAX).is_none());
+    }
+
+    pub fn judge(&self) -> Option<String> {
+        println!("\nprobes of /readyz: {}, {} of them failed", self.asked, self.failed);
+        (self.failed > 0).then(|| format!("{} of {} probes of /readyz failed", self.failed, self.asked))
+    }
+}
+
+/// How long a probe waits. Kubernetes' default is a second; the processor is shared here.
+const PROBE_MAX: Duration = Duration::from_secs(3);
+
 /// The text of `/metrics`, if there is one.
 fn metrics(gateway: &Gateway) -> Option<String> {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(gateway.admin).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", gateway.admin);
+    answer(gateway, "/metrics", Duration::from_secs(5))
+}
+
+/// A good answer of the admin port.
+fn answer(gateway: &Gateway, path: &str, patience: Duration) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&gateway.admin, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", gateway.admin);
     stream.write_all(request.as_bytes()).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
