@@ -643,6 +643,9 @@ fn a_drain_says_goodbye_to_two_thousand_tunnels_one_after_the_other_between_fram
     assert!(is_spread && tenths.iter().all(|count| *count <= 1_000), "{tenths:?}");
 }
 
+/// Tunnels that are flooded at once.
+const FLOODS: usize = 8;
+
 /// Tunnels whose one side sends frames without a pause while the core drains: the codes that each side is told.
 fn drain_a_flood(driver: &str, is_upstream_flooding: bool) -> (Vec<Option<u16>>, Vec<u16>) {
     let goodbyes = Arc::new(Goodbyes::default());
@@ -654,13 +657,14 @@ fn drain_a_flood(driver: &str, is_upstream_flooding: bool) -> (Vec<Option<u16>>,
             peer.unsent.extend(&plain);
         }
     };
-    // A goodbye stands behind what is on its way already. With megabytes for each tunnel, a machine that has much else
-    // to do does not come to it within the drain.
+    // A goodbye stands behind what is on its way already, and this thread reads all of it. With megabytes for each of
+    // many tunnels, a machine that has much else to do does not come to it within the drain: so few tunnels, small
+    // sockets, and a second and a half behind the last goodbye.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     set_socket_recv_buffer_size(&listener, 32 * 1024).expect("SO_RCVBUF");
     let crowd = Crowd::at(listener, move |peers| peers.iter_mut().for_each(&flood_back));
-    let mut gateway = crowd.gateway().env("IO_DRIVER", driver).env("SHUTDOWN_TIMEOUT", "5s").start();
-    let mut peers = open(&gateway, 20);
+    let mut gateway = crowd.gateway().env("IO_DRIVER", driver).env("SHUTDOWN_TIMEOUT", "8s").start();
+    let mut peers = open(&gateway, FLOODS);
     for peer in &peers {
         set_socket_recv_buffer_size(&peer.stream, 32 * 1024).expect("SO_RCVBUF");
     }
@@ -696,8 +700,8 @@ fn a_drain_finds_a_place_between_the_frames_of_peers_that_never_pause() {
         for is_upstream_flooding in [true, false] {
             let (to_clients, to_upstreams) = drain_a_flood(driver, is_upstream_flooding);
             let what = format!("{driver}, upstream floods: {is_upstream_flooding}");
-            assert_eq!(to_clients, vec![Some(1012); 20], "to clients, {what}");
-            assert_eq!(to_upstreams, vec![1001; 20], "to upstreams, {what}");
+            assert_eq!(to_clients, vec![Some(1012); FLOODS], "to clients, {what}");
+            assert_eq!(to_upstreams, vec![1001; FLOODS], "to upstreams, {what}");
         }
     }
 }
