@@ -178,14 +178,16 @@ pub const REQUESTS_PER_TURN: u8 = 16;
 pub const TURN_US_MAX: u32 = 500;
 /// Connections that a full core closes at a time in favour of new ones, and that wait only for a request.
 pub const ROOM_MADE_AT_ONCE: usize = 32;
-/// How long a client over a bound of connections may take to say what it wants, in milliseconds. Over it: its connection
-/// is closed. It may ask for the health of the process; anything else is refused.
+/// How long a client over a bound of connections may take to say what it wants, in milliseconds. Over it: its
+/// connection is closed. It may ask for the health of the process; anything else is refused.
 pub const REFUSED_REQUEST_MS: u64 = 1_000;
 /// Connections over `MAX_CONNECTIONS_PER_ADDRESS` that are answered at one time. Over it: they are closed without an
 /// answer.
 pub const ADDRESS_REFUSALS_AT_ONCE: usize = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
+/// The same where `MAX_CONNECTIONS` is even smaller.
+pub const REFUSALS_LEAST: usize = 8;
 /// File descriptors that a core needs in addition to its connections: ring, listener, wake-up socket, log, connections
 /// that are refused, pipes, and a few that the process opens for a moment.
 pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;

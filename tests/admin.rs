@@ -1,8 +1,6 @@
 //! The operator's window: health, metrics, and the same strictness as on the public port.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
-use std::time::{Duration, Instant};
 
 use crate::harness::*;
 

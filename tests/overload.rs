@@ -37,7 +37,7 @@ fn over_the_bound_of_an_upstream_a_request_is_refused_at_once_and_told_when_to_c
 
 #[test]
 fn one_address_took_all_places_of_an_upstream() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held();
     let gateway = Gateway::builder()
         .everywhere(&origin)
         .env("UPSTREAM_MAX_IN_FLIGHT", "4")

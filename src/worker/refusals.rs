@@ -12,7 +12,7 @@ use crate::downstream::clients::Network;
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::connection;
 use crate::gateway::core::Core;
-use crate::limits::{ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE};
+use crate::limits::{ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST};
 use crate::net::Transport;
 
 /// Why a connection is refused.
@@ -40,7 +40,11 @@ impl Refusals {
         core.resources.metrics.connections.refused.add(1);
         self.log.count(&core, refusal);
         let (answered, max, failure) = match refusal {
-            Refusal::Full => (&self.full, REFUSALS_AT_ONCE, Failure::Overloaded),
+            // Where the limit of open files is small, the reserve is.
+            Refusal::Full => {
+                let reserve = core.connections_max().clamp(REFUSALS_LEAST, REFUSALS_AT_ONCE);
+                (&self.full, reserve, Failure::Overloaded)
+            }
             Refusal::Address => (&self.address, ADDRESS_REFUSALS_AT_ONCE, Failure::TooManyConnections),
         };
         if answered.get() >= max {
