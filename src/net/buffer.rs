@@ -75,7 +75,6 @@ impl BufferPool {
         let unused = self.free_min.get().min(free.len().saturating_sub(BUFFERS_KEPT_MIN));
         // The memory used longest ago.
         free.drain(..unused);
-        free.shrink_to(2 * BUFFERS_KEPT_MIN);
         self.free_min.set(free.len());
     }
 

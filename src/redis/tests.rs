@@ -236,7 +236,8 @@ fn a_probe_that_is_answered_in_time_counts_however_late_this_core_looks() {
         bench.assert_right(8).await;
         server.restart(&[]);
         let since = Instant::now();
-        while bench.redis.state() == BreakerState::Closed || bench.metrics.reconnects.get() == 1 {
+        // The breaker may open and close again between two looks.
+        while bench.metrics.reconnects.get() == 1 {
             assert!(since.elapsed() < Duration::from_secs(10), "the restart is noticed");
             sleep(1).await;
         }

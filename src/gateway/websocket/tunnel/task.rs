@@ -34,9 +34,15 @@ struct Tunnel {
     state: TunnelState,
     up: Lane,
     down: Lane,
-    _holding: Holding,
-    _slot: TunnelSlot,
-    _user_slot: Option<Box<UserSlot>>,
+    /// Boxed, because nothing of it is looked at before the end.
+    _places: Box<Places>,
+}
+
+/// What the tunnel counts for, until it is dropped.
+struct Places {
+    _client: Holding,
+    _tunnel: TunnelSlot,
+    _user: Option<UserSlot>,
 }
 
 /// Begins a tunnel, here or on the core that should have it.
@@ -93,9 +99,11 @@ impl Tunnel {
             up: Lane::new(Direction::Up, &sockets),
             down: Lane::new(Direction::Down, &sockets),
             sockets,
-            _holding: resources.clients.enter_tunnel(handover.network),
-            _slot: handover.slot,
-            _user_slot: handover.user_slot.map(Box::new),
+            _places: Box::new(Places {
+                _client: resources.clients.enter_tunnel(handover.network),
+                _tunnel: handover.slot,
+                _user: handover.user_slot,
+            }),
         })
     }
 
