@@ -39,6 +39,9 @@ pub const TUNNEL_RECEIVE_BYTES: usize = 128 * 1024;
 /// Free pairs of parsed heads that a core keeps. Over it: they are freed.
 pub const HEADS_POOLED_MAX: usize = 64;
 
+/// A free head that has more memory than this is freed after a second.
+pub const HEAD_BYTES_KEPT: usize = 8 * 1024;
+
 /// Free memory blocks for exchanges (some 3 KiB each) that a core keeps. Over it: they are freed.
 pub const FUTURES_POOLED_MAX: usize = 256;
 

@@ -2,6 +2,7 @@
 //! cores which of them should be in force.
 
 pub mod desired;
+mod heap;
 pub mod inherit;
 pub mod mailbox;
 pub mod manager;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::desired::Phase;
+use super::heap::HeapKeeper;
 use super::mailbox::Cores;
 use super::manager::{self, Watchdog};
 use super::pid_file::{PidFile, PublishedPidFile};
@@ -194,14 +195,15 @@ impl Process {
         self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
 
-    /// Runs the periodic work of the control thread: timers, the watch over the cores, the watchdog and the in-memory
-    /// limiter.
+    /// Runs the periodic work of the control thread: timers, the watch over the cores, the watchdog, the in-memory
+    /// limiter and the heap.
     fn run_ticks(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
         let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());
         async move {
             let mut monitor = CoreMonitor::new(&metrics, version, readiness.clone(), clock::now_ms());
             let mut watchdog = Watchdog::new();
+            let mut heap = HeapKeeper::default();
             let mut tidied_ms = clock::now_ms();
             monitor.check(tidied_ms);
             loop {
@@ -213,6 +215,7 @@ impl Process {
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;
                     store.tidy();
+                    heap.check(&metrics);
                 }
             }
         }
@@ -234,5 +237,6 @@ impl Process {
 
 /// Time limit for stopping the cores, in milliseconds.
 const STOP_MS: u64 = 1_000;
-/// Interval at which the in-memory limiter discards full buckets, in milliseconds.
+/// Interval at which the in-memory limiter discards full buckets, and freed memory goes back to the kernel, in
+/// milliseconds.
 const TIDY_MS: u64 = 10_000;

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::{Request, Response};
-use crate::limits::HEADS_POOLED_MAX;
+use crate::limits::{HEAD_BYTES_KEPT, HEADS_POOLED_MAX};
 
 /// Both heads of one exchange.
 #[derive(Default)]
@@ -29,6 +29,11 @@ impl HeadPool {
     pub fn take(self: &Rc<Self>) -> LentHeads {
         let heads = self.free.borrow_mut().pop().unwrap_or_default();
         LentHeads { heads: Some(heads), pool: self.clone() }
+    }
+
+    /// Frees the heads that were large once. Called at intervals: a client with large heads allocates again then.
+    pub fn tidy(&self) {
+        self.free.borrow_mut().retain(|heads| heads.request.bytes.capacity() <= HEAD_BYTES_KEPT);
     }
 }
 

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 mod fd;
+mod heap;
 mod queue;
 
 pub use fd::fd_of;
+pub use heap::trim_heap;
 pub use queue::unacknowledged;

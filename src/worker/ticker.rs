@@ -32,6 +32,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         if now_ms - swept_ms >= SWEEP_MS {
             swept_ms = now_ms;
             core.resources.io.buffers.tidy();
+            core.resources.heads.tidy();
             core.snapshot.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms));
         }
     }
