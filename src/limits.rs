@@ -16,8 +16,8 @@ pub const HELD_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 /// The least that a memory budget leaves for that.
 pub const HELD_BYTES_LEAST: usize = 2 * 1024 * 1024;
 /// Memory that one client connection is planned with, its upstream connection and the kernel's part included, in bytes:
-/// half of the budget divided by this is the default of `MAX_CONNECTIONS`. An idle one takes a third.
-pub const CONNECTION_BYTES_PLANNED: u64 = 32 * 1024;
+/// half of the budget divided by this is the default of `MAX_CONNECTIONS`. An idle WebSocket takes some 10 KiB.
+pub const CONNECTION_BYTES_PLANNED: u64 = 16 * 1024;
 /// The smallest memory budget that an operator may set, in bytes.
 pub const MEMORY_BUDGET_MIN: u64 = 16 * 1024 * 1024;
 /// Bytes that are read at a time while a core holds much.

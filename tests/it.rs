@@ -13,6 +13,7 @@ mod docs;
 mod drain;
 mod faults;
 mod headers;
+mod held;
 mod limits_of_machine;
 mod overload;
 mod paths;

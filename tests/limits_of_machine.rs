@@ -70,6 +70,7 @@ fn many_connections_over_the_cap_hold_nothing() {
     // Those that may say something keep their places only for a moment, the others not at all.
     eventually("the others are closed", || gateway.fd_count() <= fds);
     eventually("the first one stays", || gateway.metric("requests_in_flight") == 1);
+    assert_eq!(gateway.metric("connections_open"), 1, "nobody made room");
     assert_eq!(origin.open(), 1);
     drop((first, over));
 }

@@ -415,12 +415,14 @@ fn dies_on_reuse() -> Origin {
 
 #[test]
 fn tries_an_idempotent_request_once_more_when_a_reused_connection_dies() {
-    for method in ["GET", "PUT", "DELETE"] {
+    for (method, body) in [("GET", ""), ("PUT", ""), ("PUT", "a body"), ("DELETE", "")] {
         let origin = dies_on_reuse();
         let gateway = Gateway::before(&origin);
         assert_eq!(gateway.get(ME, "ann").status, 200);
-        assert_eq!(gateway.ask(Request::new(method, ME).token("ann")).status, 200, "{method}");
+        let request = Request::new(method, ME).token("ann").body(body);
+        assert_eq!(gateway.ask(request).status, 200, "{method}");
         assert_eq!((origin.connections(), origin.heads()), (2, 3), "{method}");
+        assert_eq!(origin.last().body, body.as_bytes(), "{method}");
     }
 }
 

@@ -11,7 +11,7 @@ use super::guests::{Guest, Guests};
 use super::hosts;
 use super::pages::{Admin, Page};
 use crate::clock;
-use crate::downstream::clients::{Clients, Network};
+use crate::downstream::clients::{Clients, GivesWay, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
 use crate::downstream::{AfterAnswer, ClientStream, Next, Outcome, ResponseBody, Settings};
 use crate::http::{BodyLength, HeadPool, Method, Request};
@@ -75,7 +75,7 @@ async fn serve_connection(
     peer: SocketAddr,
 ) {
     // The guests decide here which connection gives way.
-    let presence = Rc::<Clients>::default().enter(Network::of(peer.ip()));
+    let presence = Rc::<Clients>::default().enter(Network::of(peer.ip()), GivesWay::Never);
     let mut connection = Connection::new(&admin.io, transport, peer, presence);
     while connection.first_bytes(&admin.io, &SETTINGS).await {
         let received = connection.head(&admin.io, &SETTINGS, heads).await;

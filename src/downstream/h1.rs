@@ -82,6 +82,7 @@ impl Connection {
             if self.may_go_on(io) {
                 return true;
             }
+            self.buffer.park();
             // Every other task has a turn before the poll completes.
             let waited = io.timers.until(deadline, pin!(self.transport.writable())).await;
             return matches!(waited, Ok(Ok(())));
@@ -137,6 +138,7 @@ impl Connection {
         self.phase = Phase::Used;
         let now_ms = clock::now_ms();
         let deadline = now_ms + settings.request_head_ms;
+        self.presence.serves();
         self.presence.awaits_head_since(now_ms);
         let mut scan = HeadScan::default();
         let failure = loop {
@@ -146,7 +148,7 @@ impl Connection {
                 Err(error) => break HeadFailure::Protocol(error),
             }
             if io.buffers.is_over() {
-                self.presence.relieve();
+                self.presence.relieve(clock::now_ms());
             }
             let more = pin!(self.transport.recv(&mut self.buffer, &io.timers, deadline));
             match self.presence.unless_told_to_leave(Waits::Head, more).await {

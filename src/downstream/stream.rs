@@ -110,6 +110,8 @@ impl<'c> ClientStream<'c> {
         let ClientStream::H1(stream) = self;
         let may_continue = after == AfterAnswer::Continue && stream.is_drainable(expects_continue);
         let H1Stream { io, settings, connection, head, keeps_alive, .. } = stream;
+        // A client that does not read its answer makes the core hold no more than what it has sent.
+        connection.buffer.park();
         let head = RequestHead { keep_alive: head.keep_alive && may_continue, ..*head };
         Responder::H1(H1Responder::new(io, settings, &connection.transport, head, keeps_alive))
     }

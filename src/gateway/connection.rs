@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::downstream::clients::Network;
+use crate::downstream::clients::{GivesWay, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
 use crate::downstream::{FuturePool, Next, Outcome, Settings};
 use crate::gateway::answer::failure::Failure;
@@ -23,21 +23,22 @@ use crate::net::Transport;
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr) {
     let pool = FuturePool::new(turn);
     move |transport, peer| {
-        let connection = connection(&active.core(), transport, peer);
+        let connection = connection(&active.core(), transport, peer, GivesWay::Waiting);
         monoio::spawn(serve(active.clone(), pool.clone(), connection));
     }
 }
 
-fn connection(core: &Core, transport: Transport, peer: SocketAddr) -> Box<Connection> {
+fn connection(core: &Core, transport: Transport, peer: SocketAddr, gives_way: GivesWay) -> Box<Connection> {
     let Resources { io, clients, .. } = &*core.resources;
-    Box::new(Connection::new(io, transport, peer, clients.enter(Network::of(peer.ip()))))
+    let presence = clients.enter(Network::of(peer.ip()), gives_way);
+    Box::new(Connection::new(io, transport, peer, presence))
 }
 
 /// Serves one request of a connection over a bound, and closes the connection: what asks for the health of the process
 /// learns it, because a full gateway is not a dead one. Anything else is refused with `refusal`.
 pub async fn turn_away(core: Rc<Core>, transport: Transport, peer: SocketAddr, refusal: Failure) {
     let Core { resources, snapshot } = &*core;
-    let mut connection = connection(&core, transport, peer);
+    let mut connection = connection(&core, transport, peer, GivesWay::Never);
     let settings = Settings { request_head_ms: REFUSED_REQUEST_MS, ..snapshot.downstream };
     if !connection.first_bytes(&resources.io, &settings).await {
         return;

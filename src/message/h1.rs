@@ -12,7 +12,7 @@ use crate::clock;
 use crate::http::{Field, ProtocolError};
 use crate::http1::{BodyDecoder, Framing, LAST_CHUNK, Step, encode_size, parse_trailers};
 use crate::limits::CLIENT_WATCH_MS;
-use crate::net::{Buffer, Liveness, Pace, RecvError, SendError, Sink, Timers, Transport};
+use crate::net::{Buffer, Liveness, NEVER, Pace, RecvError, SendError, Sink, Timers, Transport};
 
 /// One body and how far it has come.
 #[derive(Clone, Debug)]
@@ -178,7 +178,9 @@ impl H1Source<'_> {
     }
 }
 
-/// Waits for bytes until a deadline, and looks after the client from time to time. 0: the sender has sent its last.
+/// Waits for bytes until a deadline, and looks after the client from time to time. 0: the sender has sent its last. A
+/// client that has sent its last byte is gone; but not while bytes of it wait to be read that belong to this request:
+/// these are awaited without a deadline.
 ///
 /// # Errors
 /// The sender is gone or too slow, or the client is gone.
@@ -200,8 +202,10 @@ pub async fn receive(
             Err(RecvError::TimedOut) if wait_ms >= deadline_ms => return Err(BodyError::SourceTimedOut),
             Err(RecvError::TimedOut) => {}
         }
-        if client.is_some_and(|client| client.liveness() == Liveness::Closed) {
-            return Err(BodyError::ClientGone);
+        match client.map(Transport::liveness) {
+            Some(Liveness::Closed) => return Err(BodyError::ClientGone),
+            Some(Liveness::Ended) if deadline_ms != NEVER => return Err(BodyError::ClientGone),
+            _ => {}
         }
     }
 }
@@ -285,6 +289,10 @@ impl<'s> H1Sink<'s> {
             self.sink.gather(b"\r\n").await?;
         }
         self.sink.gather(b"\r\n").await
+    }
+
+    pub(super) fn try_flush(&mut self) -> Result<bool, SendError> {
+        self.sink.try_flush()
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), SendError> {

@@ -20,7 +20,7 @@ mod trailers;
 pub use error::BodyError;
 pub use head_writer::HeadWriter;
 pub use piece::Piece;
-pub use pump::{Progress, pump, transfer};
+pub use pump::{Progress, flush, pump, transfer};
 pub use sink::BodySink;
 pub use source::BodySource;
 pub use trailers::Trailers;

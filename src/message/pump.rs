@@ -60,13 +60,24 @@ async fn send_rest(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Resu
 pub async fn pump(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<(), BodyError> {
     loop {
         let progress = transfer(source, sink).await?;
-        sink.flush().await?;
+        flush(source, sink).await?;
         if progress == Progress::Complete {
             return Ok(());
         }
         if source.receive().await? == Piece::End {
             sink.finish(&[]).await?;
-            return Ok(sink.flush().await?);
+            return flush(source, sink).await;
         }
     }
+}
+
+/// Sends everything that was gathered. If that has to wait, the source keeps no more memory than it needs.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn flush(source: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<(), BodyError> {
+    if !sink.try_flush()? {
+        source.park();
+    }
+    Ok(sink.flush().await?)
 }

@@ -66,6 +66,16 @@ impl BodySink<'_> {
         }
     }
 
+    /// Sends what was gathered, as far as the receiver takes it, and never waits. True: all of it.
+    ///
+    /// # Errors
+    /// The receiver is gone.
+    pub fn try_flush(&mut self) -> Result<bool, SendError> {
+        match self {
+            BodySink::H1(sink) => sink.try_flush(),
+        }
+    }
+
     /// Sends everything that was gathered.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ impl<'s> Sink<'s> {
     }
 
     /// Gathers a small piece, or sends a large one at once without copying it, and never waits. Returns how many bytes
-    /// of the piece were taken; if these are not all, [`Sink::wait`] is next.
+    /// of the piece were taken; if these are not all, the kernel takes no more now, and [`Sink::wait`] is next.
     ///
     /// # Errors
     /// The peer is gone.
@@ -95,8 +95,11 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
-    /// Sends gathered bytes as far as the peer takes them. True: all of them.
-    fn try_flush(&mut self) -> Result<bool, SendError> {
+    /// Sends gathered bytes as far as the peer takes them, and never waits. True: all of them.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn try_flush(&mut self) -> Result<bool, SendError> {
         while !self.out.is_empty() {
             let Some(sent) = self.transport.try_send(self.out.filled()).map_err(SendError::Closed)? else {
                 return Ok(false);

@@ -52,6 +52,8 @@ pub enum Liveness {
     Quiet,
     /// Bytes are waiting to be read.
     Bytes,
+    /// The peer has sent its last byte, and bytes before that are waiting to be read.
+    Ended,
     /// The peer has closed or reset it.
     Closed,
 }
@@ -228,16 +230,26 @@ impl StreamSocket {
         let _ = sockopt::set_socket_recv_buffer_size(fd_of(&self.inner), bytes);
     }
 
-    /// Checks for a byte or the end, without reading it. The end is seen also behind bytes that wait to be read: a peer
-    /// that sends another byte and closes is gone.
+    /// Checks for a byte or the end, without reading it. The end is seen also behind bytes that wait to be read.
     pub fn peek(&self) -> Liveness {
         let fd = fd_of(&self.inner);
         let mut look = [PollFd::new(&fd, PollFlags::IN | PollFlags::RDHUP)];
         while poll(&mut look, Some(&Timespec::default())) == Err(Errno::INTR) {}
         match look[0].revents() {
-            seen if seen.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) => Liveness::Closed,
+            seen if seen.intersects(PollFlags::HUP | PollFlags::ERR) => Liveness::Closed,
+            seen if seen.contains(PollFlags::RDHUP) => self.ended(),
             seen if seen.contains(PollFlags::IN) => Liveness::Bytes,
             _ => Liveness::Quiet,
+        }
+    }
+
+    /// Which end it is, once the peer has sent its last byte.
+    fn ended(&self) -> Liveness {
+        let mut byte = [0];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        match rustix::net::recv(fd_of(&self.inner), &mut byte[..], flags) {
+            Ok((_, 1)) => Liveness::Ended,
+            _ => Liveness::Closed,
         }
     }
 

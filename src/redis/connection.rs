@@ -190,6 +190,8 @@ impl<'p> Connection<'p> {
             if queue.push_load() {
                 // It follows the commands that are queued already, and leaves in the same write.
                 self.pipeline.script.pack_load(&mut self.pipeline.out.borrow_mut());
+                // The task that writes may have looked already.
+                self.pipeline.wake_task();
             }
             queue.end(slot, CallOutcome::NoScript);
             return Ok(());

@@ -83,7 +83,8 @@ impl Pool {
                     return Some(idle.connection);
                 }
                 Liveness::Bytes => self.distrust(),
-                Liveness::Quiet | Liveness::Closed => {}
+                // Some servers say 408 before they close an idle connection.
+                Liveness::Quiet | Liveness::Ended | Liveness::Closed => {}
             }
         }
     }

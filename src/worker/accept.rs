@@ -116,7 +116,8 @@ fn admission(core: &Core, peer: IpAddr) -> Result<(), Refusal> {
         return Err(Refusal::Address);
     }
     let staying = metrics.open.get().saturating_sub(clients.leaving() as u64);
-    let has_room = staying < core.connections_max() as u64 || clients.make_room(ROOM_MADE_AT_ONCE) > 0;
+    let has_room =
+        staying < core.connections_max() as u64 || clients.make_room(ROOM_MADE_AT_ONCE, clock::now_ms()) > 0;
     if has_room { Ok(()) } else { Err(Refusal::Full) }
 }
 

@@ -84,6 +84,7 @@ impl RefusalLog {
         let fullest: Vec<String> =
             fullest.map(|(network, count): (Network, _)| format!("{network}: {count}")).collect();
         let fullest = fullest.join(", ");
+        // A proxy that is no client belongs in TRUSTED_PROXIES.
         warn!(core_full = full, address_full = address, fullest, "connections are refused");
     }
 }

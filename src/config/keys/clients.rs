@@ -63,7 +63,7 @@ pub const BODY_TIMEOUT: Key<Duration> = Key {
     default: "30s",
     bounds: "50ms to 24h",
     help: "How long a body may make no progress, in either direction",
-    more: "Also the grace period before `BODY_MIN_RATE` applies.",
+    more: "Also the time over which `BODY_MIN_RATE` is averaged.",
     parse: |text| duration(text, TICK, DAY),
     shown: Shown::Value(|config| show_duration(config.timeouts.body)),
     on_reload: OnReload::Takes,

@@ -9,8 +9,8 @@ pub struct Timeouts {
     pub request_head: Duration,
     /// How long a keep-alive connection may be idle. `KEEP_ALIVE_TIMEOUT`, 75 s.
     pub keep_alive: Duration,
-    /// How long a request body, or a client that reads a response, may make no progress. Also the grace period
-    /// before [`Sizes::body_rate_min`] applies. `BODY_TIMEOUT`, 30 s.
+    /// How long a request body, or a client that reads a response, may make no progress. Also the time
+    /// over which [`Sizes::body_rate_min`] is averaged. `BODY_TIMEOUT`, 30 s.
     pub body: Duration,
     /// Connecting to an upstream. `UPSTREAM_CONNECT_TIMEOUT`, 2 s.
     pub upstream_connect: Duration,

@@ -14,12 +14,14 @@ use std::future::Future;
 use std::rc::Rc;
 
 pub use network::Network;
-pub use seat::Waits;
+pub use seat::{GivesWay, Waits};
 
 pub use loads::Place;
 
 use loads::Loads;
 use seat::Seat;
+
+use crate::limits::TICK_MS;
 
 /// The clients of one core.
 #[derive(Default)]
@@ -30,6 +32,10 @@ pub struct Clients {
     leaving: Cell<usize>,
     /// Connections that were told to close and are not counted yet.
     gave_way: Cell<u64>,
+    /// Before this time nobody is looked for who could give way.
+    nobody_before_ms: Cell<u64>,
+    /// Before this time no more heads are given up.
+    heads_before_ms: Cell<u64>,
 }
 
 /// A client's connection among those of its core, as long as it is open.
@@ -52,10 +58,10 @@ pub struct RequestSlot<'c> {
 
 impl Clients {
     /// A new connection.
-    pub fn enter(self: &Rc<Self>, network: Network) -> Presence {
+    pub fn enter(self: &Rc<Self>, network: Network, gives_way: GivesWay) -> Presence {
         let load = self.hold(network);
         let mut seats = self.seats.borrow_mut();
-        let seat = Rc::new(Seat::new(load, seats.len() as u32));
+        let seat = Rc::new(Seat::new(load, seats.len() as u32, gives_way));
         seats.push(seat.clone());
         Presence { clients: self.clone(), seat }
     }
@@ -115,8 +121,20 @@ impl Clients {
     }
 
     /// Makes connections that wait for a request or the rest of its head close: at most `count` of them, all of one
-    /// client, the one with the most connections. Returns their number.
-    pub fn make_room(&self, count: usize) -> usize {
+    /// client, the one with the most connections. Returns their number. Where nobody waits, nobody is looked for again
+    /// before the next tick.
+    pub fn make_room(&self, count: usize, now_ms: u64) -> usize {
+        if now_ms < self.nobody_before_ms.get() {
+            return 0;
+        }
+        let made = self.tell_fullest_to_leave(count);
+        if made == 0 {
+            self.nobody_before_ms.set(now_ms + TICK_MS);
+        }
+        made
+    }
+
+    fn tell_fullest_to_leave(&self, count: usize) -> usize {
         let seats = self.seats.borrow();
         let mut loads = self.loads.borrow_mut();
         let waiting = || seats.iter().filter(|seat| seat.waits.get() != Waits::No && !seat.is_leaving.get());
@@ -125,9 +143,13 @@ impl Clients {
         chosen.map(|seat| self.tell_to_leave(seat)).count()
     }
 
-    /// Makes an eighth of the connections that wait for the rest of a head close, those that have waited longest.
-    /// Returns their number.
-    pub fn give_up_heads(&self) -> usize {
+    /// Makes an eighth of the connections that wait for the rest of a head close, those that have waited longest, at
+    /// most once in a tick: they give their memory back in a later turn. Returns their number.
+    pub fn give_up_heads(&self, now_ms: u64) -> usize {
+        if now_ms < self.heads_before_ms.get() {
+            return 0;
+        }
+        self.heads_before_ms.set(now_ms + TICK_MS);
         let seats = self.seats.borrow();
         let is_one = |seat: &&Rc<Seat>| seat.waits.get() == Waits::Head && !seat.is_leaving.get();
         let mut waiting: Vec<&Rc<Seat>> = seats.iter().filter(is_one).collect();
@@ -168,8 +190,13 @@ impl Presence {
 
     /// The core holds more for its clients than it should: the oldest connections that wait for the rest of a head
     /// close, perhaps this one.
-    pub fn relieve(&self) {
-        self.clients.give_up_heads();
+    pub fn relieve(&self, now_ms: u64) {
+        self.clients.give_up_heads(now_ms);
+    }
+
+    /// A request is served from now on: the connection gives no way.
+    pub fn serves(&self) {
+        self.seat.waits.set(Waits::No);
     }
 
     /// Whose connection it is.
@@ -226,7 +253,7 @@ mod tests {
     /// So many connections that wait for this.
     fn waiting(clients: &Rc<Clients>, last: u8, count: usize, waits: Waits) -> Vec<Presence> {
         let enter = |nth| {
-            let presence = clients.enter(network(last));
+            let presence = clients.enter(network(last), GivesWay::Waiting);
             presence.awaits_head_since(nth as u64);
             presence.seat.waits.set(waits);
             presence
@@ -244,11 +271,15 @@ mod tests {
         let few = waiting(&clients, 1, 2, Waits::Request);
         let many = waiting(&clients, 2, 5, Waits::Request);
         let busy = waiting(&clients, 3, 9, Waits::No);
-        assert_eq!(clients.make_room(3), 3);
+        assert_eq!(clients.make_room(3, 1), 3);
         assert_eq!((leaving(&few), leaving(&many), leaving(&busy), clients.leaving()), (0, 3, 0, 3));
-        assert_eq!(clients.make_room(3), 2);
-        assert_eq!(clients.make_room(9), 2, "then the next one");
-        assert_eq!(clients.make_room(1), 0);
+        assert_eq!(clients.make_room(3, 1), 2);
+        assert_eq!(clients.make_room(9, 1), 2, "then the next one");
+        assert_eq!(clients.make_room(1, 1), 0);
+        let late = waiting(&clients, 4, 1, Waits::Request);
+        assert_eq!(clients.make_room(1, TICK_MS), 0, "nobody was there a moment ago");
+        assert_eq!((clients.make_room(1, 1 + TICK_MS), leaving(&late)), (1, 1));
+        drop(late);
         drop(many);
         assert_eq!((clients.leaving(), clients.connections(network(2))), (2, 0));
     }
@@ -258,28 +289,40 @@ mod tests {
         let clients = Rc::<Clients>::default();
         let idle = waiting(&clients, 1, 4, Waits::Request);
         let heads = waiting(&clients, 1, 16, Waits::Head);
-        assert_eq!(clients.give_up_heads(), 2);
+        assert_eq!(clients.give_up_heads(1), 2);
+        assert_eq!(clients.give_up_heads(TICK_MS), 0, "once in a tick");
         assert_eq!((leaving(&heads[..2]), leaving(&heads), leaving(&idle)), (2, 2, 0));
-        assert_eq!(clients.give_up_heads(), 2);
+        assert_eq!(clients.give_up_heads(1 + TICK_MS), 2);
     }
 
     #[test]
     fn a_connection_that_is_told_to_leave_stops_waiting_but_not_with_its_bytes_there() {
         let clients = Rc::<Clients>::default();
-        let presence = clients.enter(network(1));
+        let presence = clients.enter(network(1), GivesWay::Waiting);
         let mut context = Context::from_waker(Waker::noop());
         let mut wait = pin!(presence.unless_told_to_leave(Waits::Request, pending::<()>()));
         assert!(wait.as_mut().poll(&mut context).is_pending());
-        assert_eq!(clients.make_room(1), 1);
+        assert_eq!(clients.make_room(1, 1), 1);
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(None));
         let mut ready = pin!(presence.unless_told_to_leave(Waits::Head, std::future::ready(7)));
         assert_eq!(ready.as_mut().poll(&mut context), Poll::Ready(Some(7)));
     }
 
     #[test]
+    fn who_never_gives_way_makes_no_room() {
+        let clients = Rc::<Clients>::default();
+        let presence = clients.enter(network(1), GivesWay::Never);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut wait = pin!(presence.unless_told_to_leave(Waits::Request, pending::<()>()));
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+        assert_eq!((clients.make_room(1, 1), clients.leaving()), (0, 0));
+    }
+
+    #[test]
     fn requests_of_one_client_are_bounded_whatever_its_connections() {
         let clients = Rc::<Clients>::default();
-        let (one, two) = (clients.enter(network(1)), clients.enter(network(1)));
+        let (one, two) =
+            (clients.enter(network(1), GivesWay::Waiting), clients.enter(network(1), GivesWay::Waiting));
         let first = clients.begin_request_at(one.client(), 2);
         let second = clients.begin_request_at(two.client(), 2);
         assert!(first.is_some() && second.is_some() && clients.begin_request_at(one.client(), 2).is_none());
@@ -295,7 +338,8 @@ mod tests {
         {
             let _slot = clients.begin_request(network(9), 1);
             let _tunnel = clients.enter_tunnel(network(8));
-            let presences: Vec<Presence> = (0..5).map(|last| clients.enter(network(last))).collect();
+            let presences: Vec<Presence> =
+                (0..5).map(|last| clients.enter(network(last), GivesWay::Waiting)).collect();
             drop(presences);
             assert_eq!(clients.loads.borrow().len(), 2);
             assert!(clients.begin_request(network(9), 1).is_none());
@@ -309,7 +353,8 @@ mod tests {
     #[test]
     fn a_seat_that_moves_is_still_found() {
         let clients = Rc::<Clients>::default();
-        let mut all: Vec<Presence> = (0..10).map(|last| clients.enter(network(last))).collect();
+        let mut all: Vec<Presence> =
+            (0..10).map(|last| clients.enter(network(last), GivesWay::Waiting)).collect();
         while !all.is_empty() {
             all.swap_remove(all.len() / 2);
             let seats = clients.seats.borrow();

@@ -18,7 +18,17 @@ pub(super) struct Seat {
     /// Since when, in milliseconds. Kept for heads alone.
     pub(super) since_ms: Cell<u64>,
     pub(super) is_leaving: Cell<bool>,
+    gives_way: GivesWay,
     waker: RefCell<Option<Waker>>,
+}
+
+/// Whether a connection may be closed in favour of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivesWay {
+    /// While it waits.
+    Waiting,
+    /// Never: it has a short time of its own, and no place that another one could take.
+    Never,
 }
 
 /// What a connection waits for.
@@ -33,9 +43,10 @@ pub enum Waits {
 }
 
 impl Seat {
-    pub(super) fn new(load: Place, place: u32) -> Seat {
+    pub(super) fn new(load: Place, place: u32, gives_way: GivesWay) -> Seat {
         Seat {
             load,
+            gives_way,
             place: Cell::new(place),
             waits: Cell::new(Waits::No),
             since_ms: Cell::new(0),
@@ -65,6 +76,9 @@ impl Seat {
             }
             if self.is_leaving.get() {
                 return Poll::Ready(None);
+            }
+            if self.gives_way == GivesWay::Never {
+                return Poll::Pending;
             }
             self.waits.set(waits);
             let mut waker = self.waker.borrow_mut();

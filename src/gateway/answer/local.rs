@@ -2,7 +2,7 @@
 //! cost less than a 429, so they are not rate limited: probes must get through, and so must the browsers of an allowed
 //! page, however many of them share one address. A preflight of an origin that may not call is neither.
 
-use super::reply::{self, Answer};
+use super::reply::{self, Answer, AnswerBody};
 use crate::downstream::{AfterAnswer, Outcome};
 use crate::gateway::cors::{CorsPolicy, Preflight};
 use crate::gateway::exchange::Exchange;
@@ -63,8 +63,8 @@ pub async fn answer<U>(exchange: &mut Exchange<'_>, local: &Local<'_>) -> Outcom
         }
         Local::Preflight(preflight) => {
             exchange.record.route = Some("preflight");
-            let answer = Answer { status: 204, content_type: b"", body: b"" };
-            reply::send(exchange, &answer, AfterAnswer::Continue, |head| {
+            let answer = Answer { status: 204, content_type: b"", body: AnswerBody::Fixed(b"") };
+            reply::send(exchange, answer, AfterAnswer::Continue, |head| {
                 preflight.fields(&mut |name, value| head.field(name.as_bytes(), value));
             })
             .await
@@ -74,6 +74,10 @@ pub async fn answer<U>(exchange: &mut Exchange<'_>, local: &Local<'_>) -> Outcom
 
 async fn text<U>(exchange: &mut Exchange<'_>, status: u16, text: &'static str) -> Outcome<U> {
     exchange.record.route = Some("gateway");
-    let answer = Answer { status, content_type: b"text/plain; charset=utf-8", body: text.as_bytes() };
-    reply::send(exchange, &answer, AfterAnswer::Continue, |_| {}).await
+    let answer = Answer {
+        status,
+        content_type: b"text/plain; charset=utf-8",
+        body: AnswerBody::Fixed(text.as_bytes()),
+    };
+    reply::send(exchange, answer, AfterAnswer::Continue, |_| {}).await
 }

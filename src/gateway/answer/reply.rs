@@ -13,19 +13,36 @@ use crate::message::{HeadWriter, Trailers};
 use crate::net::Buffer;
 
 /// An answer of the gateway's own.
-pub struct Answer<'a> {
+pub struct Answer {
     /// Its status.
     pub status: u16,
     /// The body's media type.
     pub content_type: &'static [u8],
     /// The body.
-    pub body: &'a [u8],
+    pub body: AnswerBody,
 }
 
-impl Answer<'_> {
+/// The body of an answer.
+pub enum AnswerBody {
+    /// Always the same.
+    Fixed(&'static [u8]),
+    /// Made for this answer.
+    Made(Buffer),
+}
+
+impl AnswerBody {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            AnswerBody::Fixed(bytes) => bytes,
+            AnswerBody::Made(buffer) => buffer.filled(),
+        }
+    }
+}
+
+impl Answer {
     /// What the answer's head says of its body.
     fn response_body(&self, method: Method) -> ResponseBody {
-        let length = self.body.len() as u64;
+        let length = self.body.bytes().len() as u64;
         let is_bodiless = method == Method::Head || self.status == 204;
         ResponseBody {
             length: if is_bodiless { BodyLength::None } else { BodyLength::Exact(length) },
@@ -50,7 +67,7 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
     }
     let mut body = exchange.core.resources.io.buffers.buffer();
     put_problem(&mut body, &failure, &exchange.record.id);
-    let answer = Answer { status, content_type: PROBLEM, body: body.filled() };
+    let answer = Answer { status, content_type: PROBLEM, body: AnswerBody::Made(body) };
     let after = match failure {
         Failure::Request(_)
         | Failure::MalformedLimited(..)
@@ -59,7 +76,7 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
         | Failure::BodyTooLarge => AfterAnswer::Close,
         _ => AfterAnswer::Continue,
     };
-    send(exchange, &answer, after, |head| compose_extra(head, &failure)).await
+    send(exchange, answer, after, |head| compose_extra(head, &failure)).await
 }
 
 fn count(core: &Core, failure: &Failure) {
@@ -76,7 +93,7 @@ fn count(core: &Core, failure: &Failure) {
 /// Sends an answer. `extra` writes fields of its own.
 pub async fn send<U>(
     exchange: &mut Exchange<'_>,
-    answer: &Answer<'_>,
+    answer: Answer,
     after: AfterAnswer,
     extra: impl FnOnce(&mut HeadWriter),
 ) -> Outcome<U> {
@@ -84,7 +101,7 @@ pub async fn send<U>(
     let mut responder = client.answer(after, request.expects_continue);
     let mut head = responder.head(answer.status, failure::reason(answer.status).as_bytes());
     headers::compose_date(&mut head);
-    if !answer.body.is_empty() {
+    if !answer.body.bytes().is_empty() {
         head.field(b"Content-Type", answer.content_type);
     }
     head.field(b"X-Request-Id", record.id.as_bytes());
@@ -101,8 +118,10 @@ pub async fn send<U>(
     record.status = answer.status;
     let written = match body.length {
         BodyLength::None => Ok(()),
-        BodyLength::Exact(_) | BodyLength::Unknown => sink.write(answer.body).await,
+        BodyLength::Exact(_) | BodyLength::Unknown => sink.write(answer.body.bytes()).await,
     };
+    // It was gathered: a client that does not take it holds no second copy.
+    drop(answer);
     let sent = match written {
         Ok(()) => sink.flush().await,
         failed => failed,

@@ -37,7 +37,7 @@ crate::metric_group! {
         counter accepted = "connections_accepted";
         /// Connections that are open now.
         gauge open = "connections_open";
-        /// Connections over the cap: answered 503 and closed.
+        /// Connections over the bound of the core or of their address: closed, most of them with an answer.
         counter refused = "connections_refused";
         /// Connections that waited for a request, or for the rest of its head, and were closed in favour of others.
         counter gave_way = "connections_gave_way";

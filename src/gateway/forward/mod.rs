@@ -11,6 +11,7 @@ use crate::downstream::Outcome;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{Failure, UpstreamFault};
 use crate::gateway::exchange::Exchange;
+use crate::http::BodyLength;
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers, pump};
 use crate::upstream::{Expected, Lease};
 
@@ -113,8 +114,19 @@ async fn transmit(
         trailers,
         begun_us: core.resources.stopwatch_us(),
     };
-    let delivered = deliver(delivery, &mut body, &mut sink).await;
+    let may_repeat = lease.is_reused() && request.method.is_idempotent() && request.body != BodyLength::None;
+    let repeats = if may_repeat { Repeats::Perhaps } else { Repeats::No };
+    let delivered = deliver(delivery, &mut body, &mut sink, repeats).await;
     (delivered, sink.sent())
+}
+
+/// Whether a request's body may have to go out once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    /// There is none, or it will not.
+    No,
+    /// On another connection, if this one proves stale: what was read of it has to stay where it is.
+    Perhaps,
 }
 
 /// The request up, the response down.
@@ -122,12 +134,13 @@ async fn deliver(
     mut delivery: Delivery<'_, '_>,
     body: &mut BodySource<'_>,
     sink: &mut BodySink<'_>,
+    repeats: Repeats,
 ) -> Result<Delivered, Failure> {
     let sent = upload::send_first(body, sink).await?;
     if sent == Sent::Partial && delivery.request.expects_continue {
         delivery.responder.send_continue().await.map_err(Failure::of_client)?;
     }
-    if sent == Sent::Whole {
+    if sent == Sent::Whole && repeats == Repeats::No {
         body.park();
     }
     let head_timeout_ms = delivery.core.snapshot.timeouts.upstream_head;

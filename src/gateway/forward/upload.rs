@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use crate::clock;
 use crate::gateway::answer::failure::Failure;
-use crate::message::{BodyError, BodySink, BodySource, Progress, transfer};
+use crate::message::{BodyError, BodySink, BodySource, Progress, flush, transfer};
 use crate::net::NEVER;
 
 /// How far the request has got.
@@ -97,7 +97,7 @@ impl<'u, F: Future<Output = Result<(), BodyError>>> Upload<'u, F> {
 /// What the client did wrong, or the upstream does not take it in time.
 pub(super) async fn send_first(body: &mut BodySource<'_>, sink: &mut BodySink<'_>) -> Result<Sent, Failure> {
     let sent = match transfer(body, sink).await {
-        Ok(progress) => sink.flush().await.map(|()| progress).map_err(BodyError::from),
+        Ok(progress) => flush(body, sink).await.map(|()| progress),
         Err(error) => Err(error),
     };
     match sent {
