@@ -1,8 +1,8 @@
 //! Memory that comes back: after a storm the freed part of the heap goes back to the kernel.
 //!
-//! The C library keeps what was freed between memory that is still in use, for good: 6,000 WebSockets that ended at once
-//! left 50 MiB. The control thread gives it back. A core is hardly delayed, because it does not allocate in its steady
-//! state.
+//! The C library keeps what was freed between memory that is still in use, for good: 6,000 WebSockets that ended at
+//! once left 50 MiB. The control thread gives it back. A core is hardly delayed, because it does not allocate in its
+//! steady state.
 
 use crate::gateway::core::Metrics;
 use crate::sys::trim_heap;

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_memory_bounds_connections_and_buffers() {
         let small = room(2, 256 << 20);
-        assert_eq!((small.connections.min(2_048), small.held_bytes), (small.connections, 16 << 20));
+        assert_eq!((small.connections.min(4_096), small.held_bytes), (small.connections, 16 << 20));
         let large = room(2, u64::MAX);
         assert_eq!(large.held_bytes, HELD_BYTES_DEFAULT);
         assert_eq!(large.connections, connections_by_files(2));
