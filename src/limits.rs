@@ -27,6 +27,9 @@ pub const TIGHT_READ_BYTES: usize = 4 * 1024;
 /// the socket takes no more. What is on its way to the peer does not count, so a fast and distant peer is as fast as
 /// without the bound; one that stalls makes the kernel hold 128 KiB and not the 4 MiB of `net.ipv4.tcp_wmem`.
 pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+/// How long bytes to a client may stay unacknowledged, or its window closed, in milliseconds (tcp(7),
+/// `TCP_USER_TIMEOUT`). Over it: the kernel drops the connection, also one that the gateway has closed already.
+pub const UNACKNOWLEDGED_MS: u32 = 60_000;
 /// Receive buffer of a connection to an upstream, in bytes (socket(7), `SO_RCVBUF`). Over it: the upstream waits. The
 /// kernel grants at most `net.core.rmem_max`, and keeps twice as much for its own bookkeeping. Without the bound a
 /// client that stalls in a large download makes it hold the 6 MiB of `net.ipv4.tcp_rmem`. The bound is also one of the
@@ -152,6 +155,11 @@ pub const UPSTREAM_IN_FLIGHT_DEFAULT: usize = 1024;
 /// Calls of one core that wait for a reply of Redis, including calls whose caller has given up. Over it: a new call
 /// fails at once.
 pub const REDIS_QUEUE_MAX: usize = 8 * 1024;
+/// Calls of one core that may wait at first. More while replies come in time, up to [`REDIS_QUEUE_MAX`]; half as many
+/// whenever they do not. Over it: as at that bound.
+pub const REDIS_WINDOW_FIRST: usize = 512;
+/// Calls that may wait in any case. If replies are late behind fewer, Redis is slow.
+pub const REDIS_WINDOW_LEAST: usize = 32;
 /// Integers in an answer of the script. Over it: the connection is closed.
 pub const REDIS_INTEGERS_MAX: usize = 8;
 /// Bytes of one reply of Redis. Over it: the connection is closed.
@@ -189,6 +197,8 @@ pub const REFUSED_REQUEST_MS: u64 = 1_000;
 pub const ADDRESS_REFUSALS_AT_ONCE: usize = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
+/// The same of one client address. Over it: as over that bound.
+pub const REFUSALS_PER_ADDRESS: usize = 8;
 /// The same where `MAX_CONNECTIONS` is even smaller.
 pub const REFUSALS_LEAST: usize = 8;
 /// File descriptors that a core needs in addition to its connections: ring, listener, wake-up socket, log, connections

@@ -131,3 +131,33 @@ fn a_client_that_half_closes_behind_a_long_body_gets_its_answer() {
     client.half_close();
     assert_eq!(client.read_response().text(), "done");
 }
+
+/// A client that pipelines what is free, reads nothing, and is stuck.
+fn stuck(gateway: &Gateway) -> TcpStream {
+    let client = narrow(gateway);
+    let many = Request::new("GET", "/healthz").bytes().repeat(2_000);
+    let (mut sent, mut before) = (0, None);
+    eventually("it is stuck", || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        sent += push(&client, &many[sent..]);
+        let now = (sent, gateway.metric("requests_total"));
+        before.replace(now) == Some(now)
+    });
+    client
+}
+
+#[test]
+fn clients_that_read_no_answer_kept_their_places_and_made_a_drain_last() {
+    let gateway = Gateway::builder()
+        .env("MAX_CONNECTIONS", "1")
+        .env("SHUTDOWN_TIMEOUT", "60s")
+        .env("BODY_TIMEOUT", "30s")
+        .start();
+    let first = stuck(&gateway);
+    assert_eq!(gateway.ask(Request::new("GET", "/nothing")).status, 401, "a new connection gets its place");
+    drop(first);
+    let _second = stuck(&gateway);
+    let begun = std::time::Instant::now();
+    assert!(gateway.stop().success());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(45), "{:?}", begun.elapsed());
+}

@@ -40,7 +40,7 @@ fn one_address_took_all_places_of_an_upstream() {
     let (origin, release) = Origin::held();
     let gateway = Gateway::builder()
         .everywhere(&origin)
-        .env("UPSTREAM_MAX_IN_FLIGHT", "4")
+        .env("UPSTREAM_MAX_IN_FLIGHT", "8")
         .without("MAX_REQUESTS_PER_ADDRESS")
         .env("TRUSTED_PROXIES", "127.0.0.4")
         .start();

@@ -82,15 +82,14 @@ impl Connection {
             if self.may_go_on(io) {
                 return true;
             }
-            self.buffer.park();
-            // Every other task has a turn before the poll completes.
-            let waited = io.timers.until(deadline, pin!(self.transport.writable())).await;
-            return matches!(waited, Ok(Ok(())));
+            // Boxed, because it would be part of every idle connection, and is rare.
+            return Box::pin(self.leave_a_turn(io, settings)).await;
         }
         loop {
             if io.is_draining() {
                 deadline = deadline.min(clock::now_ms() + self.drain_grace_ms(io));
             }
+            self.presence.holds_now(0);
             let readable = pin!(self.transport.readable());
             let readable = pin!(self.presence.unless_told_to_leave(Waits::Request, readable));
             let waited = io.until_drain(deadline, readable).await;
@@ -104,6 +103,29 @@ impl Connection {
                 }
                 Ok(None) if matches!(waited, Err(_) | Ok(Some(None | Some(Err(_))))) => return false,
                 Ok(None) => self.buffer.release_if_empty(),
+            }
+        }
+    }
+
+    /// Lets every other task have a turn, although the next request is here. It waits until the client has room for
+    /// another answer: one that does not read makes the core hold no more, and like an idle connection it may be told
+    /// to close. False: it has, or the client has read nothing for too long.
+    async fn leave_a_turn(&mut self, io: &Io, settings: &Settings) -> bool {
+        self.buffer.park();
+        let now_ms = clock::now_ms();
+        self.presence.holds(self.buffer.len(), now_ms);
+        let mut deadline = now_ms + settings.body_ms;
+        loop {
+            if io.is_draining() {
+                deadline = deadline.min(clock::now_ms() + self.drain_grace_ms(io));
+            }
+            let writable = pin!(self.transport.writable());
+            let writable = pin!(self.presence.unless_told_to_leave(Waits::Request, writable));
+            match io.until_drain(deadline, writable).await {
+                Ok(Some(waited)) => return matches!(waited, Some(Ok(()))),
+                // A drain has begun: from now on there is less time.
+                Ok(None) => {}
+                Err(_) => return false,
             }
         }
     }
@@ -138,13 +160,15 @@ impl Connection {
         self.phase = Phase::Used;
         let now_ms = clock::now_ms();
         let deadline = now_ms + settings.request_head_ms;
-        self.presence.serves();
-        self.presence.awaits_head_since(now_ms);
+        self.presence.holds(self.buffer.len(), now_ms);
         let mut scan = HeadScan::default();
         let failure = loop {
             match scan.advance(self.buffer.filled(), &settings.head_limits) {
-                Ok(Some(length)) => return self.parse(settings, heads, length),
-                Ok(None) => {}
+                Ok(Some(length)) => {
+                    self.presence.serves();
+                    return self.parse(settings, heads, length);
+                }
+                Ok(None) => self.presence.holds_now(self.buffer.len()),
                 Err(error) => break HeadFailure::Protocol(error),
             }
             if io.buffers.is_over() {

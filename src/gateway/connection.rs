@@ -23,7 +23,10 @@ use crate::net::Transport;
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr) {
     let pool = FuturePool::new(turn);
     move |transport, peer| {
-        let connection = connection(&active.core(), transport, peer, GivesWay::Waiting);
+        let core = active.core();
+        // A trusted proxy is about to use its idle connections for any of its clients.
+        let gives_way = if core.trusts(peer.ip()) { GivesWay::Never } else { GivesWay::Waiting };
+        let connection = connection(&core, transport, peer, gives_way);
         monoio::spawn(serve(active.clone(), pool.clone(), connection));
     }
 }
@@ -36,25 +39,31 @@ fn connection(core: &Core, transport: Transport, peer: SocketAddr, gives_way: Gi
 
 /// Serves one request of a connection over a bound, and closes the connection: what asks for the health of the process
 /// learns it, because a full gateway is not a dead one. Anything else is refused with `refusal`.
-pub async fn turn_away(core: Rc<Core>, transport: Transport, peer: SocketAddr, refusal: Failure) {
-    let Core { resources, snapshot } = &*core;
-    let mut connection = connection(&core, transport, peer, GivesWay::Never);
+/// Returned, it still has to linger.
+pub async fn turn_away(
+    core: &Core,
+    transport: Transport,
+    peer: SocketAddr,
+    refusal: Failure,
+) -> Option<Box<Connection>> {
+    let Core { resources, snapshot } = core;
+    let mut connection = connection(core, transport, peer, GivesWay::Never);
     let settings = Settings { request_head_ms: REFUSED_REQUEST_MS, ..snapshot.downstream };
     if !connection.first_bytes(&resources.io, &settings).await {
-        return;
+        return None;
     }
     let received = connection.head(&resources.io, &settings, &resources.heads).await;
-    let (Received::Request(mut heads, _) | Received::Refused(mut heads, _)) = received else { return };
+    let (Received::Request(mut heads, _) | Received::Refused(mut heads, _)) = received else {
+        return None;
+    };
     // The default head is one of a connection that closes.
-    let mut exchange = Exchange::h1(&core, &mut connection, RequestHead::default(), &mut heads);
+    let mut exchange = Exchange::h1(core, &mut connection, RequestHead::default(), &mut heads);
     let outcome: ExchangeOutcome = match local::probe(exchange.request) {
         Some(probe) => local::answer(&mut exchange, &probe).await,
         None => reply::refuse(&mut exchange, refusal).await,
     };
     exchange.finish();
-    if matches!(outcome, Outcome::Complete) {
-        connection.linger(&resources.io).await;
-    }
+    matches!(outcome, Outcome::Complete).then_some(connection)
 }
 
 /// The task that waits for the next request is small, and all that an idle connection costs; the future that serves the

@@ -82,6 +82,19 @@ impl<'c> Exchange<'c> {
         slot.ok_or(Failure::TooManyRequests)
     }
 
+    /// A proxy's connections have no bound of their own, so the tunnels of a client behind it are looked at one by one.
+    ///
+    /// # Errors
+    /// The client has as many connections as allowed.
+    pub fn check_client_of_proxy(&self) -> Result<(), Failure> {
+        let is_named = self.is_peer_trusted && self.record.client != self.peer();
+        let held = || self.core.resources.clients.connections(Network::of(self.record.client));
+        match is_named && held() >= self.core.connections_per_address_max() {
+            true => Err(Failure::TooManyConnections),
+            false => Ok(()),
+        }
+    }
+
     /// The exchange is over: counted and logged.
     pub fn finish(mut self) {
         self.record.bytes_in = self.request.bytes().len() as u64 + self.client.body_bytes();

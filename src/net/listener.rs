@@ -10,7 +10,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use socket2::{SockFilter, SockRef};
 
-use crate::limits::UNSENT_BYTES_MAX;
+use crate::limits::{UNACKNOWLEDGED_MS, UNSENT_BYTES_MAX};
 use crate::net::{StreamSocket, Transport};
 use crate::sys::fd_of;
 
@@ -225,6 +225,7 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<OwnedFd> {
 fn inherit_to_accepted(socket: &OwnedFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_MS)?;
     // A kernel without the option holds more.
     let _ = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     Ok(())
@@ -292,6 +293,7 @@ mod tests {
         };
         assert!(sockopt::tcp_nodelay(&accepted).expect("read the option"));
         assert!(sockopt::socket_keepalive(&accepted).expect("read the option"));
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).expect("read the option"), UNACKNOWLEDGED_MS);
         assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().expect("read the option"), UNSENT_BYTES_MAX);
     }
 

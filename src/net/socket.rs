@@ -232,24 +232,26 @@ impl StreamSocket {
 
     /// Checks for a byte or the end, without reading it. The end is seen also behind bytes that wait to be read.
     pub fn peek(&self) -> Liveness {
-        let fd = fd_of(&self.inner);
-        let mut look = [PollFd::new(&fd, PollFlags::IN | PollFlags::RDHUP)];
-        while poll(&mut look, Some(&Timespec::default())) == Err(Errno::INTR) {}
-        match look[0].revents() {
-            seen if seen.intersects(PollFlags::HUP | PollFlags::ERR) => Liveness::Closed,
-            seen if seen.contains(PollFlags::RDHUP) => self.ended(),
-            seen if seen.contains(PollFlags::IN) => Liveness::Bytes,
-            _ => Liveness::Quiet,
+        let mut byte = [0];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        loop {
+            return match rustix::net::recv(fd_of(&self.inner), &mut byte[..], flags) {
+                Err(Errno::AGAIN) => Liveness::Quiet,
+                Err(Errno::INTR) => continue,
+                Ok((_, 1)) => self.behind_bytes(),
+                Ok(_) | Err(_) => Liveness::Closed,
+            };
         }
     }
 
-    /// Which end it is, once the peer has sent its last byte.
-    fn ended(&self) -> Liveness {
-        let mut byte = [0];
-        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        match rustix::net::recv(fd_of(&self.inner), &mut byte[..], flags) {
-            Ok((_, 1)) => Liveness::Ended,
-            _ => Liveness::Closed,
+    /// Whether the connection has ended, while bytes wait to be read.
+    fn behind_bytes(&self) -> Liveness {
+        let fd = fd_of(&self.inner);
+        let mut look = [PollFd::new(&fd, PollFlags::RDHUP)];
+        match poll(&mut look, Some(&Timespec::default())).map(|_| look[0].revents()) {
+            Ok(seen) if seen.intersects(PollFlags::HUP | PollFlags::ERR) => Liveness::Closed,
+            Ok(seen) if seen.contains(PollFlags::RDHUP) => Liveness::Ended,
+            _ => Liveness::Bytes,
         }
     }
 

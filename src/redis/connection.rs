@@ -172,11 +172,11 @@ impl<'p> Connection<'p> {
             queue.end(slot, CallOutcome::Unavailable(Unavailable::Open));
             return Err(OutageCause::Garbage(UNEXPECTED_FORM));
         }
-        let (sent_us, is_overdue) = (queue.sent_us(slot), queue.is_overdue(slot));
+        let (sent_us, in_time) = (queue.sent_us(slot), queue.replied(slot, now_us));
         queue.end(slot, CallOutcome::Answered(integers));
         self.pipeline.metrics.latency.observe(now_us.saturating_sub(sent_us));
         // A late reply does not count as a success: a Redis that is always a little late must not delay every caller.
-        if !is_overdue {
+        if in_time {
             self.pipeline.breaker.count_success();
         }
         Ok(())
@@ -241,6 +241,7 @@ impl<'p> Connection<'p> {
         let due = self.pipeline.queue.borrow_mut().expire(now_us, self.blocked_us.get());
         self.pipeline.metrics.timeouts.add(u64::from(due.overdue));
         self.pipeline.metrics.unsent.add(u64::from(due.unsent));
+        self.pipeline.metrics.queue_full.add(u64::from(due.crowded));
         let too_many = (0..due.overdue).fold(false, |_, _| self.pipeline.breaker.count_failure());
         if too_many { Err(OutageCause::TimedOut(self.pipeline.breaker.failures_in_row())) } else { Ok(()) }
     }

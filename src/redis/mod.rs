@@ -25,6 +25,7 @@ pub mod reply;
 pub mod script;
 mod server;
 mod settings;
+mod window;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
 use super::call::{Call, CallOutcome, Unavailable};
+use super::window::Window;
 use crate::limits::REDIS_QUEUE_MAX;
 
 /// What the next reply answers.
@@ -30,6 +31,9 @@ pub(super) struct CallQueue {
     sent: usize,
     /// No call is due earlier. It may be too early, never too late.
     earliest_us: u64,
+    window: Window,
+    /// When the last reply was read.
+    replied_us: u64,
 }
 
 struct Slot {
@@ -43,8 +47,10 @@ struct Slot {
     sent_us: u64,
     /// When the command must have left, and then when its reply must have come.
     due_us: u64,
-    /// Redis had its time for this call, and it was counted against it.
+    /// Redis had its time for this call.
     is_overdue: bool,
+    /// Calls that waited in front of it.
+    ahead: usize,
 }
 
 /// What has become due.
@@ -54,6 +60,8 @@ pub(super) struct Due {
     pub(super) overdue: u32,
     /// Calls that could not leave in time. Nothing is held against Redis.
     pub(super) unsent: u32,
+    /// Calls that were late behind too many others, while Redis answered those. Nothing is held against it either.
+    pub(super) crowded: u32,
 }
 
 enum Caller {
@@ -72,11 +80,17 @@ impl CallQueue {
             expected: VecDeque::new(),
             sent: 0,
             earliest_us: u64::MAX,
+            window: Window::new(),
+            replied_us: 0,
         }
     }
 
     /// Takes a slot for a call whose command is written next. `None`: the queue is full.
     pub(super) fn push(&mut self, call: Call) -> Option<u32> {
+        let ahead = self.expected.len();
+        if !self.window.has_room(ahead) {
+            return None;
+        }
         let slot = Slot {
             call,
             caller: Caller::Waiting(None),
@@ -85,6 +99,7 @@ impl CallQueue {
             sent_us: UNSENT,
             due_us: call.deadline_us,
             is_overdue: false,
+            ahead,
         };
         let index = match self.free.pop() {
             Some(index) => {
@@ -142,6 +157,16 @@ impl CallQueue {
         Some(next)
     }
 
+    /// A reply was read at this time. True: it came in time.
+    pub(super) fn replied(&mut self, index: u32, now_us: u64) -> bool {
+        self.replied_us = now_us;
+        let in_time = !self.slots[index as usize].is_overdue;
+        if in_time {
+            self.window.in_time(self.expected.len());
+        }
+        in_time
+    }
+
     /// The call in a slot.
     pub(super) fn call(&self, index: u32) -> Call {
         self.slots[index as usize].call
@@ -150,11 +175,6 @@ impl CallQueue {
     /// When the command of a call left.
     pub(super) fn sent_us(&self, index: u32) -> u64 {
         self.slots[index as usize].sent_us
-    }
-
-    /// Whether Redis has had its time for a call, and that was counted.
-    pub(super) fn is_overdue(&self, index: u32) -> bool {
-        self.slots[index as usize].is_overdue
     }
 
     /// Ends a call, if its caller still waits for it.
@@ -226,11 +246,19 @@ impl CallQueue {
             }
             let since_us = if slot.sent_us == UNSENT { blocked_us } else { Some(slot.sent_us) };
             slot.is_overdue = since_us.is_some_and(|since_us| since_us + slot.call.budget_us() <= now_us);
-            let why = if slot.is_overdue { Unavailable::TimedOut } else { Unavailable::Unsent };
-            *if slot.is_overdue { &mut due.overdue } else { &mut due.unsent } += 1;
+            let is_crowded = slot.sent_us < self.replied_us && Window::is_too_wide(slot.ahead);
+            let (count, why) = match slot.is_overdue {
+                true if is_crowded => (&mut due.crowded, Unavailable::QueueFull),
+                true => (&mut due.overdue, Unavailable::TimedOut),
+                false => (&mut due.unsent, Unavailable::Unsent),
+            };
+            *count += 1;
             self.end(index, CallOutcome::Unavailable(why));
         }
         self.earliest_us = earliest;
+        if due.crowded > 0 {
+            self.window.narrow();
+        }
         due
     }
 
@@ -259,11 +287,11 @@ const UNSENT: u64 = u64::MAX;
 mod tests {
     use super::super::call::Attempt;
     use super::*;
-    use crate::limits::REDIS_INTEGERS_MAX;
+    use crate::limits::{REDIS_INTEGERS_MAX, REDIS_WINDOW_FIRST, REDIS_WINDOW_LEAST};
 
     const LATE: CallOutcome = CallOutcome::Unavailable(Unavailable::TimedOut);
     const UNASKED: CallOutcome = CallOutcome::Unavailable(Unavailable::Unsent);
-    const OVERDUE: Due = Due { overdue: 1, unsent: 0 };
+    const OVERDUE: Due = Due { overdue: 1, unsent: 0, crowded: 0 };
 
     fn call(deadline_us: u64) -> Call {
         Call { integers: 1, attempt: Attempt::First, asked_us: deadline_us - 10, deadline_us }
@@ -296,10 +324,10 @@ mod tests {
         let third = queue.push(call(30)).unwrap();
         assert!(third != first && queue.len() == 3, "the slot is not free before its reply has come");
         assert_eq!(queue.next(), Some(Expected::Call(first)));
-        assert!(queue.is_overdue(first));
+        assert!(!queue.replied(first, 25));
         queue.end(first, answer(1));
         assert_eq!(queue.next(), Some(Expected::Call(second)));
-        assert!(!queue.is_overdue(second));
+        assert!(queue.replied(second, 25));
         queue.end(second, answer(2));
         assert_eq!(look(&mut queue, second), Poll::Ready(answer(2)));
         queue.leave(second);
@@ -341,7 +369,7 @@ mod tests {
         let mut queue = CallQueue::new();
         let slots = [0, 0].map(|_| queue.push(call(100)).unwrap());
         slots.iter().for_each(|slot| queue.written(*slot, 1));
-        assert_eq!(queue.expire(100, Some(91)), Due { overdue: 0, unsent: 2 });
+        assert_eq!(queue.expire(100, Some(91)), Due { overdue: 0, unsent: 2, crowded: 0 });
         assert_eq!(look(&mut queue, slots[0]), Poll::Ready(UNASKED));
         queue.leave(slots[0]);
         let other = queue.push(call(101)).unwrap();
@@ -351,13 +379,13 @@ mod tests {
         // Redis is judged by those that leave later, although nobody waits for them.
         queue.sent(1, 200);
         assert_eq!(queue.earliest_us(), 210);
-        assert_eq!(queue.expire(210, None), Due { overdue: 2, unsent: 0 });
+        assert_eq!(queue.expire(210, None), Due { overdue: 2, unsent: 0, crowded: 0 });
     }
 
     #[test]
     fn is_bounded_and_counts_the_abandoned() {
         let mut queue = CallQueue::new();
-        for _ in 0..REDIS_QUEUE_MAX {
+        for _ in 0..REDIS_WINDOW_FIRST {
             let slot = queue.push(call(10)).unwrap();
             queue.leave(slot);
         }
@@ -365,6 +393,30 @@ mod tests {
         queue.end_all();
         assert_eq!(queue.len(), 0);
         assert!(queue.push(call(10)).is_some());
+    }
+
+    #[test]
+    fn late_behind_too_many_others_is_not_slow() {
+        let mut queue = CallQueue::new();
+        let slots: Vec<u32> = (0..REDIS_WINDOW_FIRST).map(|_| sent(&mut queue, 0)).collect();
+        for slot in &slots[..REDIS_WINDOW_LEAST] {
+            assert_eq!(queue.next(), Some(Expected::Call(*slot)));
+            assert!(queue.replied(*slot, 9));
+        }
+        let crowded = (REDIS_WINDOW_FIRST - REDIS_WINDOW_LEAST) as u32;
+        assert_eq!(queue.expire(10, None), Due { overdue: 0, unsent: 0, crowded });
+        assert_eq!(
+            look(&mut queue, slots[400]),
+            Poll::Ready(CallOutcome::Unavailable(Unavailable::QueueFull))
+        );
+        assert_eq!(queue.push(call(30)), None, "half as many may wait");
+        // Without a reply since, the same is a Redis that is silent.
+        let mut queue = CallQueue::new();
+        (0..REDIS_WINDOW_FIRST).for_each(|_| {
+            sent(&mut queue, 0);
+        });
+        let overdue = REDIS_WINDOW_FIRST as u32;
+        assert_eq!(queue.expire(10, None), Due { overdue, unsent: 0, crowded: 0 });
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn a_call_over_the_bound_of_the_queue_fails_at_once() {
     let server = Server::start(&[]);
     bench(&server.endpoint(), settings(60_000), async |bench| {
         server.signal(rustix::process::Signal::STOP);
-        let tasks: Vec<_> = (0..crate::limits::REDIS_QUEUE_MAX as u64).map(|n| bench.start(n)).collect();
+        let tasks: Vec<_> = (0..crate::limits::REDIS_WINDOW_FIRST as u64).map(|n| bench.start(n)).collect();
         sleep(1).await;
         assert_eq!(bench.call(1).await, Err(Unavailable::QueueFull));
         assert_eq!(bench.metrics.queue_full.get(), 1);

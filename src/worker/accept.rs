@@ -110,9 +110,7 @@ impl<S: Fn(Transport, SocketAddr)> Acceptor<S> {
 /// Whether a client may have another connection. On a full core, connections that only wait give way to it.
 fn admission(core: &Core, peer: IpAddr) -> Result<(), Refusal> {
     let (clients, metrics) = (&core.resources.clients, &core.resources.metrics.connections);
-    let is_trusted =
-        || core.snapshot.config.trusted_proxies.iter().any(|net| net.contains(&peer.to_canonical()));
-    if clients.connections(Network::of(peer)) >= core.connections_per_address_max() && !is_trusted() {
+    if clients.connections(Network::of(peer)) >= core.connections_per_address_max() && !core.trusts(peer) {
         return Err(Refusal::Address);
     }
     let staying = metrics.open.get().saturating_sub(clients.leaving() as u64);

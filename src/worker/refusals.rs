@@ -1,7 +1,7 @@
 //! Connections over a bound: answered as far as there is a reserve for that, counted, and told to the operator once a
 //! minute.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::downstream::clients::Network;
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::connection;
 use crate::gateway::core::Core;
-use crate::limits::{ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST};
+use crate::limits::{ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST, REFUSALS_PER_ADDRESS};
 use crate::net::Transport;
 
 /// Why a connection is refused.
@@ -24,13 +24,16 @@ pub(super) enum Refusal {
     Address,
 }
 
+/// The clients that are being answered, once for each connection.
+type Places = Rc<RefCell<Vec<Network>>>;
+
 /// The refusals of one listener.
 #[derive(Default)]
 pub(super) struct Refusals {
-    /// Connections that are being answered because the core is full.
-    full: Rc<Cell<usize>>,
-    /// Connections that are being answered because their client has too many.
-    address: Rc<Cell<usize>>,
+    /// The clients whose connections are being answered because the core is full.
+    full: Places,
+    /// The same for those that have too many.
+    address: Places,
     log: RefusalLog,
 }
 
@@ -47,16 +50,29 @@ impl Refusals {
             }
             Refusal::Address => (&self.address, ADDRESS_REFUSALS_AT_ONCE, Failure::TooManyConnections),
         };
-        if answered.get() >= max {
+        // Nobody alone takes all of these places: somebody else may be asking for the health.
+        let client = Network::of(peer.ip());
+        let own = answered.borrow().iter().filter(|other| **other == client).count();
+        if answered.borrow().len() >= max || (own >= REFUSALS_PER_ADDRESS && !core.trusts(peer.ip())) {
             return;
         }
-        answered.set(answered.get() + 1);
+        answered.borrow_mut().push(client);
         let answered = answered.clone();
         monoio::spawn(async move {
-            connection::turn_away(core, stream, peer, failure).await;
-            answered.set(answered.get() - 1);
+            let told = connection::turn_away(&core, stream, peer, failure).await;
+            // While the client reads the answer, the place is free for the next one.
+            leave(&answered, client);
+            if let Some(mut connection) = told {
+                connection.linger(&core.resources.io).await;
+            }
         });
     }
+}
+
+fn leave(places: &Places, client: Network) {
+    let mut places = places.borrow_mut();
+    let place = places.iter().position(|other| *other == client);
+    place.map(|place| places.swap_remove(place));
 }
 
 /// Logs refused connections: the first one, then once a minute as long as there are any.

@@ -162,11 +162,11 @@ pub const MAX_REQUESTS_PER_ADDRESS: Key<usize, NoDefault> = Key {
     in_file: InFile::Scalar,
     default: NoDefault,
     bounds: "0 to 16777216",
-    help: "Requests of one client address in flight per core; 0: no bound; unset: half of UPSTREAM_MAX_IN_FLIGHT",
+    help: "Requests of one client address in flight per core; 0: no bound; unset: a quarter of UPSTREAM_MAX_IN_FLIGHT",
     more: "An IPv6 /64 is one address. Over it: 429. Behind `TRUSTED_PROXIES` the client is the one that they name.",
     parse: |text| count(text, 0, HELD_MAX),
     shown: Shown::Value(|config| {
-        show_held(config.sizes.requests_per_address, "half of UPSTREAM_MAX_IN_FLIGHT")
+        show_held(config.sizes.requests_per_address, "a quarter of UPSTREAM_MAX_IN_FLIGHT")
     }),
     on_reload: OnReload::Takes,
 };

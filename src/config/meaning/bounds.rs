@@ -45,7 +45,7 @@ pub struct Sizes {
     /// The lowest average rate of a body that is waited for, in bytes per second. 0: no bound.
     /// `BODY_MIN_RATE`, 1 KiB/s.
     pub body_rate_min: u64,
-    /// Requests of one client address in flight per core. 0: no bound. `None`: half of `upstream_in_flight`.
+    /// Requests of one client address in flight per core. 0: no bound. `None`: a quarter of `upstream_in_flight`.
     /// `MAX_REQUESTS_PER_ADDRESS`, none.
     pub requests_per_address: Option<usize>,
     /// Idle connections kept per upstream and core. `UPSTREAM_IDLE_CONNECTIONS`, 256.

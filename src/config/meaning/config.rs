@@ -66,7 +66,7 @@ impl Config {
     pub fn requests_per_address_max(&self) -> usize {
         match self.sizes.requests_per_address {
             Some(0) => usize::MAX,
-            configured => configured.unwrap_or(self.sizes.upstream_in_flight.div_ceil(2)),
+            configured => configured.unwrap_or(self.sizes.upstream_in_flight.div_ceil(4)),
         }
     }
 }

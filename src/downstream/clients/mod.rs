@@ -134,24 +134,29 @@ impl Clients {
         made
     }
 
+    /// Those that have never sent a request go before others: they are of use to nobody.
     fn tell_fullest_to_leave(&self, count: usize) -> usize {
         let seats = self.seats.borrow();
         let mut loads = self.loads.borrow_mut();
         let waiting = || seats.iter().filter(|seat| seat.waits.get() != Waits::No && !seat.is_leaving.get());
-        let fullest = waiting().max_by_key(|seat| loads.at(seat.load).connections).map(|seat| seat.load);
-        let chosen = waiting().filter(|seat| Some(seat.load) == fullest).take(count);
-        chosen.map(|seat| self.tell_to_leave(seat)).count()
+        let rank = |seat: &&Rc<Seat>| (!seat.is_used.get(), loads.at(seat.load).connections);
+        let Some(first) = waiting().max_by_key(rank) else { return 0 };
+        let is_alike =
+            |seat: &&Rc<Seat>| seat.load == first.load && seat.is_used.get() == first.is_used.get();
+        waiting().filter(is_alike).take(count).map(|seat| self.tell_to_leave(seat)).count()
     }
 
-    /// Makes an eighth of the connections that wait for the rest of a head close, those that have waited longest, at
-    /// most once in a tick: they give their memory back in a later turn. Returns their number.
+    /// Makes an eighth of the connections close that wait and hold more than a small head meanwhile, those that have
+    /// waited longest, at most once in a tick: they give their memory back in a later turn. Returns their number.
     pub fn give_up_heads(&self, now_ms: u64) -> usize {
         if now_ms < self.heads_before_ms.get() {
             return 0;
         }
         self.heads_before_ms.set(now_ms + TICK_MS);
         let seats = self.seats.borrow();
-        let is_one = |seat: &&Rc<Seat>| seat.waits.get() == Waits::Head && !seat.is_leaving.get();
+        let is_one = |seat: &&Rc<Seat>| {
+            seat.waits.get() != Waits::No && seat.held.get() > HELD_LEAST && !seat.is_leaving.get()
+        };
         let mut waiting: Vec<&Rc<Seat>> = seats.iter().filter(is_one).collect();
         waiting.sort_unstable_by_key(|seat| seat.since_ms.get());
         let count = waiting.len().div_ceil(8);
@@ -183,9 +188,15 @@ impl Presence {
         self.seat.unless_told_to_leave(waits, future)
     }
 
-    /// The rest of a head is awaited from now on.
-    pub fn awaits_head_since(&self, now_ms: u64) {
+    /// A wait begins now, during which the core holds so many bytes of the connection.
+    pub fn holds(&self, bytes: usize, now_ms: u64) {
         self.seat.since_ms.set(now_ms);
+        self.seat.held.set(bytes as u32);
+    }
+
+    /// So many bytes are held by now.
+    pub fn holds_now(&self, bytes: usize) {
+        self.seat.held.set(bytes as u32);
     }
 
     /// The core holds more for its clients than it should: the oldest connections that wait for the rest of a head
@@ -194,9 +205,14 @@ impl Presence {
         self.clients.give_up_heads(now_ms);
     }
 
-    /// A request is served from now on: the connection gives no way.
+    /// A request is served from now on: the connection gives no way, even if it was just told to.
     pub fn serves(&self) {
-        self.seat.waits.set(Waits::No);
+        let seat = &self.seat;
+        seat.waits.set(Waits::No);
+        seat.is_used.set(true);
+        if seat.is_leaving.replace(false) {
+            self.clients.leaving.set(self.clients.leaving.get() - 1);
+        }
     }
 
     /// Whose connection it is.
@@ -239,6 +255,9 @@ impl Drop for RequestSlot<'_> {
     }
 }
 
+/// Who holds no more than this is not closed to give memory back: honest heads are smaller.
+const HELD_LEAST: u32 = 4 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +273,7 @@ mod tests {
     fn waiting(clients: &Rc<Clients>, last: u8, count: usize, waits: Waits) -> Vec<Presence> {
         let enter = |nth| {
             let presence = clients.enter(network(last), GivesWay::Waiting);
-            presence.awaits_head_since(nth as u64);
+            presence.holds(if waits == Waits::Head { 5_000 } else { 0 }, nth as u64);
             presence.seat.waits.set(waits);
             presence
         };
@@ -306,6 +325,34 @@ mod tests {
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(None));
         let mut ready = pin!(presence.unless_told_to_leave(Waits::Head, std::future::ready(7)));
         assert_eq!(ready.as_mut().poll(&mut context), Poll::Ready(Some(7)));
+    }
+
+    #[test]
+    fn who_has_sent_a_request_gives_way_last_and_one_that_is_served_stays() {
+        let clients = Rc::<Clients>::default();
+        let used = waiting(&clients, 1, 5, Waits::Request);
+        used.iter().for_each(|presence| {
+            presence.serves();
+            presence.seat.waits.set(Waits::Request);
+        });
+        let fresh = waiting(&clients, 2, 1, Waits::Request);
+        assert_eq!(clients.make_room(3, 1), 1);
+        assert_eq!((leaving(&used), leaving(&fresh)), (0, 1));
+        assert_eq!(clients.make_room(2, 1), 2);
+        assert_eq!((leaving(&used), clients.leaving()), (2, 3));
+        // Its request was there before it looked.
+        used.iter().find(|presence| presence.seat.is_leaving.get()).expect("one of them").serves();
+        assert_eq!(clients.leaving(), 2);
+        drop((used, fresh));
+        assert_eq!(clients.leaving(), 0);
+    }
+
+    #[test]
+    fn small_heads_are_not_given_up() {
+        let clients = Rc::<Clients>::default();
+        let heads = waiting(&clients, 1, 8, Waits::Head);
+        heads.iter().for_each(|presence| presence.holds_now(4 * 1024));
+        assert_eq!(clients.give_up_heads(1), 0);
     }
 
     #[test]

@@ -15,8 +15,12 @@ pub(super) struct Seat {
     pub(super) place: Cell<u32>,
     /// What it waits for, if it may be closed in favour of others.
     pub(super) waits: Cell<Waits>,
-    /// Since when, in milliseconds. Kept for heads alone.
+    /// Since when, in milliseconds, if bytes of it are held.
     pub(super) since_ms: Cell<u64>,
+    /// Bytes of it that the core holds meanwhile.
+    pub(super) held: Cell<u32>,
+    /// It has carried a request.
+    pub(super) is_used: Cell<bool>,
     pub(super) is_leaving: Cell<bool>,
     gives_way: GivesWay,
     waker: RefCell<Option<Waker>>,
@@ -50,6 +54,8 @@ impl Seat {
             place: Cell::new(place),
             waits: Cell::new(Waits::No),
             since_ms: Cell::new(0),
+            held: Cell::new(0),
+            is_used: Cell::new(false),
             is_leaving: Cell::new(false),
             waker: RefCell::new(None),
         }

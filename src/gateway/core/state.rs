@@ -1,5 +1,6 @@
 //! A core as a request meets it: one snapshot over the core's resources.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::resources::Resources;
@@ -57,6 +58,12 @@ impl Core {
             Some(0) => usize::MAX,
             configured => configured.unwrap_or_else(half),
         }
+    }
+
+    /// Whether a peer is a trusted proxy.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let trusted = &self.snapshot.config.trusted_proxies;
+        !trusted.is_empty() && trusted.iter().any(|net| net.contains(&peer.to_canonical()))
     }
 
     /// Begins to drain. The drain of the process began at `begun_ms` and ends after `timeout_ms`, also if the core

@@ -30,6 +30,7 @@ pub async fn upgrade(
     let rules = &core.snapshot.config.websocket;
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
     let _slot = exchange.request_slot()?;
+    exchange.check_client_of_proxy()?;
     let slots = take_slots(exchange, admission.identity())?;
     // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
     let upstream = &core.snapshot.upstreams[admission.route().upstream];
@@ -74,7 +75,7 @@ fn take_slots<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Slots<
     if resources.io.is_draining() {
         return Err(Failure::Draining);
     }
-    let tunnel = resources.tunnels.slot(rules).ok_or(Failure::Overloaded)?;
+    let tunnel = resources.tunnels.slot(rules, exchange.core.connections_max()).ok_or(Failure::Overloaded)?;
     let user = match identity.user() {
         Some(user) if rules.per_user_max > 0 => {
             let slot = resources.tunnels.user_slots.take(user.as_str(), rules.per_user_max);
@@ -185,7 +186,7 @@ async fn begin(
     exchange.record.bytes_out += sent.map_err(Failure::of_client)?;
     let client = exchange.client.upgrade(client);
     Ok(Outcome::Upgraded(Box::new(Handover {
-        network: Network::of(exchange.peer()),
+        network: Network::of(exchange.record.client),
         client: client.socket,
         upstream,
         early_in: client.early,

@@ -74,11 +74,12 @@ impl Tunnels {
         Tunnels { siblings, index, slots, user_slots }
     }
 
-    /// A slot for one more tunnel, on the core that should have it. `None`: there is none.
-    pub fn slot(&self, rules: &WebSocket) -> Option<TunnelSlot> {
+    /// A slot for one more tunnel, on the core that should have it: no other one that has `connections_max` connections
+    /// already. `None`: there is none.
+    pub fn slot(&self, rules: &WebSocket, connections_max: usize) -> Option<TunnelSlot> {
         let max = rules.tunnels_max.map_or(u64::MAX, |max| max as u64);
         let slack_percent = rules.balance_slack_percent.map(u64::from);
-        let other = slack_percent.and_then(|_| self.least_loaded());
+        let other = slack_percent.and_then(|_| self.least_loaded(connections_max as u64));
         let own = self.slots.taken(self.index);
         let is_wanted = |(_, least): &(usize, u64)| {
             let difference_max = (own * slack_percent.unwrap_or(0) / 100).max(BALANCE_DIFFERENCE_MIN);
@@ -100,9 +101,11 @@ impl Tunnels {
     }
 
     /// The other core with the fewest slots taken, and how many these are.
-    fn least_loaded(&self) -> Option<(usize, u64)> {
+    fn least_loaded(&self, connections_max: u64) -> Option<(usize, u64)> {
         let others = self.siblings.iter().enumerate().filter(|(index, _)| *index != self.index);
-        let open = others.filter(|(_, sibling)| sibling.connections.listening.get() > 0);
+        let open = others.filter(|(_, Sibling { connections, .. })| {
+            connections.listening.get() > 0 && connections.open.get() < connections_max
+        });
         open.map(|(index, _)| (index, self.slots.taken(index))).min_by_key(|(_, taken)| *taken)
     }
 }
@@ -131,7 +134,15 @@ mod tests {
 
     /// The core that takes one more tunnel.
     fn goes_to(taken: &[u64], rules: &WebSocket) -> Option<usize> {
-        cores(taken).slot(rules).map(|slot| slot.core())
+        cores(taken).slot(rules, 1_000).map(|slot| slot.core())
+    }
+
+    #[test]
+    fn a_tunnel_stays_where_the_other_core_has_all_connections_that_it_may_have() {
+        let (cores, rules) = (cores(&[100, 0]), rules(None, "on"));
+        cores.siblings[1].connections.open.set(50);
+        assert_eq!(cores.slot(&rules, 51).map(|slot| slot.core()), Some(1));
+        assert_eq!(cores.slot(&rules, 50).map(|slot| slot.core()), Some(0));
     }
 
     #[test]
@@ -158,7 +169,7 @@ mod tests {
     fn a_core_that_goes_away_gets_none() {
         let tunnels = cores(&[1_000, 0]);
         tunnels.siblings[1].connections.listening.set(0);
-        assert_eq!(tunnels.slot(&rules(None, "on")).map(|slot| slot.core()), Some(0));
+        assert_eq!(tunnels.slot(&rules(None, "on"), 1_000).map(|slot| slot.core()), Some(0));
     }
 
     #[test]
@@ -172,7 +183,7 @@ mod tests {
     #[test]
     fn the_bound_holds_however_many_ask_at_once_and_slots_come_back() {
         let (tunnels, rules) = (cores(&[8, 7]), rules(Some("10"), "on"));
-        let slots: Vec<_> = (0..9).filter_map(|_| tunnels.slot(&rules)).collect();
+        let slots: Vec<_> = (0..9).filter_map(|_| tunnels.slot(&rules, 1_000)).collect();
         assert_eq!((slots.len(), tunnels.slots.taken(0), tunnels.slots.taken(1)), (5, 10, 10));
         drop(slots);
         assert_eq!((tunnels.slots.taken(0), tunnels.slots.taken(1)), (8, 7));
