@@ -15,6 +15,11 @@ pub(super) struct HeapKeeper {
 }
 
 impl HeapKeeper {
+    /// Looks at what the cores hold: a storm may be short.
+    pub(super) fn watch(&mut self, cores: &[Metrics]) {
+        self.peak = self.peak.max(cores.iter().map(load).sum());
+    }
+
     /// Gives freed memory back if the cores hold less than half of what they have held.
     pub(super) fn check(&mut self, cores: &[Metrics]) {
         if self.has_calmed(cores.iter().map(load).sum()) {

@@ -211,6 +211,7 @@ impl Process {
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
                 monitor.check(now_ms);
+                heap.watch(&metrics);
                 watchdog.iter_mut().for_each(|watchdog| watchdog.notify_if_due(readiness.get(), now_ms));
                 if now_ms - tidied_ms >= TIDY_MS {
                     tidied_ms = now_ms;

@@ -171,8 +171,9 @@ impl Connection {
                 Ok(None) => self.presence.holds_now(self.buffer.len()),
                 Err(error) => break HeadFailure::Protocol(error),
             }
-            if io.buffers.is_over() {
-                self.presence.relieve(clock::now_ms());
+            let excess = io.buffers.excess();
+            if excess > 0 {
+                self.presence.relieve(excess, clock::now_ms());
             }
             let more = pin!(self.transport.recv(&mut self.buffer, &io.timers, deadline));
             match self.presence.unless_told_to_leave(Waits::Head, more).await {

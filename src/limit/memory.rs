@@ -19,7 +19,7 @@ use crate::limits::{BURST_MAX, MEMORY_BUCKETS_MAX, ROUTE_LIMITS_MAX};
 
 /// The buckets of this process.
 ///
-/// There are at most [`MEMORY_BUCKETS_MAX`], in [`SHARDS`] maps of equal bounds, plus those that other cores add
+/// There are at most [`MEMORY_BUCKETS_MAX`], in several maps of equal bounds, plus those that other cores add
 /// during a sweep. A map at its bound is swept: the buckets that are full again go, which changes nothing for any
 /// client. If too few of them are, those go that miss the smallest part of their burst, until a quarter of the map
 /// is free. So a flood of new clients, each of which has taken little, forgets itself and not the clients that have

@@ -58,9 +58,9 @@ impl BufferPool {
         self.held.get()
     }
 
-    /// The core holds more than it should: what waits for the rest of a head has to go.
-    pub fn is_over(&self) -> bool {
-        self.held.get() > self.held_max.get()
+    /// How many bytes more than it should the core holds.
+    pub fn excess(&self) -> usize {
+        self.held.get().saturating_sub(self.held_max.get())
     }
 
     /// The core holds more than half of what it should: from now on it reads in small steps, so that a peer that takes
@@ -345,9 +345,9 @@ mod tests {
         let rooms: Vec<usize> = buffers.iter_mut().map(|buffer| buffer.room().len()).collect();
         let (block, step) = (BUFFER_BYTES, TIGHT_READ_BYTES);
         assert_eq!(rooms, [block, block, step, step, step]);
-        assert!(pool.is_over());
+        assert_eq!(pool.excess(), BUFFER_BYTES);
         buffers.truncate(2);
-        assert_eq!((buffers[0].room().len(), pool.is_over()), (block, false));
+        assert_eq!((buffers[0].room().len(), pool.excess()), (block, 0));
     }
 
     #[test]

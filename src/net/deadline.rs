@@ -1,7 +1,7 @@
 //! Timeouts: a wait ends with its future or at its deadline, whichever comes first.
 //!
 //! A deadline takes a slot in a table and no system call. The core's ticker calls [`Timers::tick`] every
-//! [`TICK_MS`](crate::limits::TICK_MS), which is the resolution of every timeout. The future is always a poll (see
+//! [`TICK_MS`], which is the resolution of every timeout. The future is always a poll (see
 //! `net`), so a wait that ends early leaves nothing in flight.
 
 use std::cell::{Cell, RefCell};

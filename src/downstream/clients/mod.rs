@@ -146,9 +146,10 @@ impl Clients {
         waiting().filter(is_alike).take(count).map(|seat| self.tell_to_leave(seat)).count()
     }
 
-    /// Makes an eighth of the connections close that wait and hold more than a small head meanwhile, those that have
-    /// waited longest, at most once in a tick: they give their memory back in a later turn. Returns their number.
-    pub fn give_up_heads(&self, now_ms: u64) -> usize {
+    /// Makes connections close that wait and hold more than a small head meanwhile, those that have waited longest, until
+    /// they hold so many bytes together; at most once in a tick, since they give them back in a later turn. Returns their
+    /// number.
+    pub fn give_up_heads(&self, bytes: usize, now_ms: u64) -> usize {
         if now_ms < self.heads_before_ms.get() {
             return 0;
         }
@@ -159,8 +160,13 @@ impl Clients {
         };
         let mut waiting: Vec<&Rc<Seat>> = seats.iter().filter(is_one).collect();
         waiting.sort_unstable_by_key(|seat| seat.since_ms.get());
-        let count = waiting.len().div_ceil(8);
-        waiting.into_iter().take(count).map(|seat| self.tell_to_leave(seat)).count()
+        let mut left = bytes;
+        let is_needed = |seat: &&Rc<Seat>| {
+            let is_needed = left > 0;
+            left = left.saturating_sub(seat.held.get() as usize);
+            is_needed
+        };
+        waiting.into_iter().take_while(is_needed).map(|seat| self.tell_to_leave(seat)).count()
     }
 
     fn tell_to_leave(&self, seat: &Seat) {
@@ -199,10 +205,10 @@ impl Presence {
         self.seat.held.set(bytes as u32);
     }
 
-    /// The core holds more for its clients than it should: the oldest connections that wait for the rest of a head
-    /// close, perhaps this one.
-    pub fn relieve(&self, now_ms: u64) {
-        self.clients.give_up_heads(now_ms);
+    /// The core holds so many bytes more for its clients than it should: the connections that have waited longest with
+    /// bytes of that close, perhaps this one.
+    pub fn relieve(&self, bytes: usize, now_ms: u64) {
+        self.clients.give_up_heads(bytes, now_ms);
     }
 
     /// A request is served from now on: the connection gives no way, even if it was just told to.
@@ -308,10 +314,10 @@ mod tests {
         let clients = Rc::<Clients>::default();
         let idle = waiting(&clients, 1, 4, Waits::Request);
         let heads = waiting(&clients, 1, 16, Waits::Head);
-        assert_eq!(clients.give_up_heads(1), 2);
-        assert_eq!(clients.give_up_heads(TICK_MS), 0, "once in a tick");
+        assert_eq!(clients.give_up_heads(9_000, 1), 2);
+        assert_eq!(clients.give_up_heads(9_000, TICK_MS), 0, "once in a tick");
         assert_eq!((leaving(&heads[..2]), leaving(&heads), leaving(&idle)), (2, 2, 0));
-        assert_eq!(clients.give_up_heads(1 + TICK_MS), 2);
+        assert_eq!(clients.give_up_heads(10_001, 1 + TICK_MS), 3);
     }
 
     #[test]
@@ -352,7 +358,7 @@ mod tests {
         let clients = Rc::<Clients>::default();
         let heads = waiting(&clients, 1, 8, Waits::Head);
         heads.iter().for_each(|presence| presence.holds_now(4 * 1024));
-        assert_eq!(clients.give_up_heads(1), 0);
+        assert_eq!(clients.give_up_heads(9_000, 1), 0);
     }
 
     #[test]
