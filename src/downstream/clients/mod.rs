@@ -146,9 +146,9 @@ impl Clients {
         waiting().filter(is_alike).take(count).map(|seat| self.tell_to_leave(seat)).count()
     }
 
-    /// Makes connections close that wait and hold more than a small head meanwhile, those that have waited longest, until
-    /// they hold so many bytes together; at most once in a tick, since they give them back in a later turn. Returns their
-    /// number.
+    /// Makes connections close that wait and hold more than a small head meanwhile, those that have waited longest,
+    /// until they hold so many bytes together; at most once in a tick, since they give them back in a later turn.
+    /// Returns their number.
     pub fn give_up_heads(&self, bytes: usize, now_ms: u64) -> usize {
         if now_ms < self.heads_before_ms.get() {
             return 0;
