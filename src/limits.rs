@@ -197,13 +197,17 @@ pub const REFUSED_REQUEST_MS: u64 = 1_000;
 pub const ADDRESS_REFUSALS_AT_ONCE: usize = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
-/// The same of one client address. Over it: as over that bound.
+/// Refused connections of one client address that are answered at one time. Over it: closed without an answer.
 pub const REFUSALS_PER_ADDRESS: usize = 8;
-/// The same where `MAX_CONNECTIONS` is even smaller.
+/// Refused connections that linger behind their answer at one time. Over it: they are closed at once, and a client that
+/// is still sending may lose the answer.
+pub const REFUSALS_LINGERING_MAX: usize = 16;
+/// Connections that a core with a smaller `MAX_CONNECTIONS` answers so at one time.
 pub const REFUSALS_LEAST: usize = 8;
 /// File descriptors that a core needs in addition to its connections: ring, listener, wake-up socket, log, connections
 /// that are refused, pipes, and a few that the process opens for a moment.
-pub const FDS_RESERVED: u64 = 64 + (REFUSALS_AT_ONCE + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;
+pub const FDS_RESERVED: u64 = 64 + (REFUSALS_MAX + ACCEPTS_PER_TURN + 2 * PIPES_MAX) as u64;
+const REFUSALS_MAX: usize = REFUSALS_AT_ONCE + ADDRESS_REFUSALS_AT_ONCE + REFUSALS_LINGERING_MAX;
 
 /// Submission entries of a core's ring. When it is full, the core submits them and goes on.
 pub const RING_ENTRIES: u32 = 1024;

@@ -12,7 +12,9 @@ use crate::downstream::clients::Network;
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::connection;
 use crate::gateway::core::Core;
-use crate::limits::{ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST, REFUSALS_PER_ADDRESS};
+use crate::limits::{
+    ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST, REFUSALS_LINGERING_MAX, REFUSALS_PER_ADDRESS,
+};
 use crate::net::Transport;
 
 /// Why a connection is refused.
@@ -34,6 +36,8 @@ pub(super) struct Refusals {
     full: Places,
     /// The same for those that have too many.
     address: Places,
+    /// Connections whose answer is on its way to a client that may still be sending.
+    lingering: Rc<Cell<usize>>,
     log: RefusalLog,
 }
 
@@ -57,14 +61,17 @@ impl Refusals {
             return;
         }
         answered.borrow_mut().push(client);
-        let answered = answered.clone();
+        let (answered, lingering) = (answered.clone(), self.lingering.clone());
         monoio::spawn(async move {
             let told = connection::turn_away(&core, stream, peer, failure).await;
             // While the client reads the answer, the place is free for the next one.
             leave(&answered, client);
-            if let Some(mut connection) = told {
-                connection.linger(&core.resources.io).await;
-            }
+            let Some(mut connection) = told.filter(|_| lingering.get() < REFUSALS_LINGERING_MAX) else {
+                return;
+            };
+            lingering.set(lingering.get() + 1);
+            connection.linger(&core.resources.io).await;
+            lingering.set(lingering.get() - 1);
         });
     }
 }
