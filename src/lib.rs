@@ -19,6 +19,7 @@
 //! - [`upstream`]: internal services: members, load balancing, connection pools, exchanges.
 //! - [`message`]: heads and bodies as they pass from one connection to another.
 //! - [`redis`]: the Redis client: one pipelined connection per core, with a circuit breaker.
+//! - [`tls`]: TLS towards clients: certificates and what a handshake needs of them.
 //! - [`net`]: sockets, buffers, timers, listeners, the runtime.
 //! - [`http1`]: the HTTP/1.1 codec.
 //! - [`ws`]: WebSocket framing.
@@ -45,6 +46,7 @@ pub mod limit;
 pub mod upstream;
 pub mod message;
 pub mod redis;
+pub mod tls;
 pub mod net;
 pub mod http1;
 pub mod ws;

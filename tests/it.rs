@@ -28,6 +28,7 @@ mod responses;
 mod slow;
 mod streaming;
 mod tidy;
+mod tls;
 mod tokens;
 mod upgrade;
 mod websocket;

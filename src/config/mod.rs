@@ -32,11 +32,12 @@ pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
-    Access, AccessLog, Config, CoreChoice, Cors, IoDriver, Jwt, LimitHeaders, LimitStore, Listen,
-    OnRedisFailure, Origins, PathCase, Per, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind,
-    RouteLimit, Secret, Sizes, Timeouts, TokenExpiry, TokenSources, TrailingSlash, Upstream, UpstreamAddress,
-    WebSocket,
+    Access, AccessLog, Certificate, Config, CoreChoice, Cors, IoDriver, Jwt, LimitHeaders, LimitStore,
+    Listen, OnRedisFailure, Origins, PathCase, Per, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind,
+    RouteLimit, Secret, Sizes, Timeouts, Tls, TokenExpiry, TokenSources, TrailingSlash, Upstream,
+    UpstreamAddress, WebSocket,
 };
 pub use mistake::Mistakes;
+pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;
 pub use written::{Written, WrittenLimit, WrittenRoute, WrittenUpstream};

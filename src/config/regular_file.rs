@@ -39,6 +39,23 @@ pub(super) fn read(path: &Path) -> Result<RegularFile, String> {
     Ok(RegularFile { bytes, exposure: exposure(path, &found) })
 }
 
+/// The bytes of a regular file of at most [`CONFIG_FILE_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// Why the file is not read: one sentence with its path.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    read(path).map(|file| file.bytes)
+}
+
+/// The same for a file whose contents decide whom the gateway trusts, or as whom it is trusted.
+///
+/// # Errors
+/// As [`read_file`]; and if anybody on the host may change the file.
+pub fn read_secret_file(path: &Path) -> Result<Vec<u8>, String> {
+    let RegularFile { bytes, exposure } = read(path)?;
+    exposure.map_or(Ok(bytes), Err)
+}
+
 /// Whoever may write the file, or replace it in its folder, decides what the gateway reads at its next start.
 fn exposure(path: &Path, file: &Metadata) -> Option<String> {
     if file.mode() & WRITABLE_BY_ALL != 0 {

@@ -186,6 +186,7 @@ mod tests {
         Replacement {
             routes: Arc::new(routes),
             keys: Arc::new(Keys::new(&config.jwt)),
+            tls: None,
             config: Arc::new(config),
         }
     }

@@ -2,8 +2,8 @@
 //! service manager passes listening sockets. In a hot upgrade, the predecessor process passes its listening sockets
 //! and one end of a pipe.
 //!
-//! The names in `LISTEN_FDNAMES` identify the descriptors: `admin` is the admin listener, [`PREDECESSOR_PIPE`] is the
-//! pipe, and every other name is a public listener.
+//! The names in `LISTEN_FDNAMES` identify the descriptors: `admin` is the admin listener, `tls` the listener for HTTPS,
+//! [`PREDECESSOR_PIPE`] is the pipe, and every other name is a public listener.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +11,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::io::{Errno, FdFlags};
 
+use crate::config::keys::listen::PORT;
+use crate::config::keys::tls::TLS_PORT;
 use crate::config::{Config, Listen};
 use crate::net::listener::{Keeper, Socket};
 
@@ -19,6 +21,8 @@ use crate::net::listener::{Keeper, Socket};
 pub struct Inherited {
     /// Public listeners.
     pub public: Vec<Socket>,
+    /// Listeners for HTTPS.
+    pub tls: Vec<Socket>,
     /// The admin listener.
     pub admin: Option<Socket>,
     /// The pipe to the predecessor process.
@@ -70,6 +74,8 @@ impl Inherited {
             let keeper = if is_from_predecessor { Keeper::Nobody } else { Keeper::Manager };
             match Socket::adopt(fd, keeper) {
                 Ok(socket) if name.starts_with(ADMIN) => inherited.admin = Some(socket),
+                // The whole name: a unit without names of its own may be called `tls-gateway.socket`.
+                Ok(socket) if name.trim_end_matches(KEPT_SUFFIX) == TLS => inherited.tls.push(socket),
                 Ok(socket) => inherited.public.push(socket),
                 Err(why) => {
                     mistakes.push(format!("LISTEN_FDS: descriptor {} ({name}): {why}", FIRST_FD + nth))
@@ -83,13 +89,19 @@ impl Inherited {
     /// such a socket would serve the wrong clients.
     pub fn mistakes(&self, config: &Config) -> Vec<String> {
         let mut mistakes = Vec::new();
-        for socket in &self.public {
-            match socket.local_address() {
-                Ok(address) if matches_public(address, &config.listen) => {}
-                found => mistakes.push(format!(
-                    "PORT: a socket was handed over with the address {}, but the configured address is {}",
+        let public = self.public.iter().map(|socket| (PORT.env, socket, Some(config.listen.clone())));
+        // A predecessor's listener for HTTPS may have no successor. What a service manager listens on must have one:
+        // it goes on listening.
+        let is_wanted = |socket: &&Socket| config.tls.port.is_some() || socket.keeper() == Keeper::Manager;
+        let tls = self.tls.iter().filter(is_wanted);
+        let tls = tls.map(|socket| (TLS_PORT.env, socket, tls_listen(config)));
+        for (key, socket, wanted) in public.chain(tls) {
+            match (socket.local_address(), &wanted) {
+                (Ok(address), Some(wanted)) if matches_public(address, wanted) => {}
+                (found, _) => mistakes.push(format!(
+                    "{key}: a socket was handed over with the address {}, but the configured address is {}",
                     shown(found),
-                    configured(&config.listen)
+                    wanted.as_ref().map_or_else(|| "off".to_owned(), configured)
                 )),
             }
         }
@@ -112,6 +124,8 @@ impl Inherited {
 pub enum ListenerKind {
     /// The public listener.
     Public,
+    /// The listener for HTTPS.
+    Tls,
     /// The admin listener.
     Admin,
 }
@@ -120,12 +134,18 @@ pub enum ListenerKind {
 pub fn socket_name(socket: &Socket, kind: ListenerKind) -> String {
     let kind_name = match kind {
         ListenerKind::Public => PUBLIC,
+        ListenerKind::Tls => TLS,
         ListenerKind::Admin => ADMIN,
     };
     match socket.keeper() {
         Keeper::Nobody => kind_name.to_owned(),
         Keeper::Manager => format!("{kind_name}{KEPT_SUFFIX}"),
     }
+}
+
+/// Where the listener for HTTPS is. `None`: there is none.
+pub fn tls_listen(config: &Config) -> Option<Listen> {
+    config.tls.port.map(|port| Listen { port, bind: config.listen.bind })
 }
 
 fn matches_public(found: SocketAddr, listen: &Listen) -> bool {
@@ -149,6 +169,7 @@ fn shown(found: std::io::Result<SocketAddr>) -> String {
 /// The name of the pipe to the predecessor process.
 pub const PREDECESSOR_PIPE: &str = "predecessor";
 const PUBLIC: &str = "public";
+const TLS: &str = "tls";
 const ADMIN: &str = "admin";
 /// Suffix of the name of a socket that a service manager keeps open.
 const KEPT_SUFFIX: &str = "-kept";

@@ -89,6 +89,11 @@ impl Cores {
         self.version.clone()
     }
 
+    /// The wanted configuration.
+    pub fn configuration(&self) -> Arc<Replacement> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).configuration.clone()
+    }
+
     /// Replaces the configuration. [`Desired::configure`] explains the arguments. Returns its version.
     pub fn configure(&self, configuration: Replacement, services: Vec<Addressed>) -> u64 {
         self.publish(|wanted| {
@@ -249,7 +254,7 @@ mod tests {
     fn replacement() -> Replacement {
         let config = Arc::new(config(""));
         let routes = Arc::new(RouteTable::new(&config.routes).expect("routes"));
-        Replacement { routes, keys: Arc::new(Keys::new(&config.jwt)), config }
+        Replacement { routes, keys: Arc::new(Keys::new(&config.jwt)), tls: None, config }
     }
 
     fn one_core() -> (Arc<Cores>, Mailbox) {

@@ -62,6 +62,8 @@ pub struct Process {
     pub pid_file: Option<PidFile>,
     /// The address of the public listener.
     pub public: SocketAddr,
+    /// The address of the listener for HTTPS.
+    pub tls: Option<SocketAddr>,
 }
 
 /// A core with its running thread.
@@ -178,10 +180,11 @@ impl Process {
     }
 
     fn log_listening(&self, admin: Option<SocketAddr>, control: Driver) {
-        let admin = admin.map_or("off".to_owned(), |address| address.to_string());
+        let shown = |address: Option<SocketAddr>| address.map_or("off".to_owned(), |one| one.to_string());
+        let (tls, admin) = (shown(self.tls), shown(admin));
         let drivers: Vec<String> =
             self.cores.iter().map(|core| format!("{}:{}", core.cpu, core.driver)).collect();
-        info!(public = %self.public, %admin, cores = drivers.join(","), %control, "gateway is listening");
+        info!(public = %self.public, %tls, %admin, cores = drivers.join(","), %control, "gateway is listening");
         let is_chosen = self.config.io_driver == IoDriver::Epoll;
         if !is_chosen && self.cores.iter().any(|core| core.driver == Driver::Epoll) {
             warn!(

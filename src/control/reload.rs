@@ -26,6 +26,7 @@ use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
 use crate::net::Endpoint;
 use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
+use crate::tls::Termination;
 use crate::upstream::resolve;
 
 /// Reads the configuration from the sources of the process: flags, environment and file.
@@ -152,7 +153,16 @@ impl Reload {
                 false => info!("reload: {change}"),
             }
         }
-        if changes.iter().all(|change| change.needs_restart) {
+        let config = Arc::new(config::settle(&running, wanted));
+        let tls = match Termination::load(&config.tls) {
+            Ok(tls) => tls,
+            Err(mistakes) => return refused(&mistakes.join("\n")),
+        };
+        let is_tls_renewed = !Termination::is_same(tls.as_deref(), self.cores.configuration().tls.as_deref());
+        if is_tls_renewed {
+            info!("reload: the certificates or their keys are other ones");
+        }
+        if changes.iter().all(|change| change.needs_restart) && !is_tls_renewed {
             if self.behind().is_empty() {
                 info!("reload: nothing to take over");
                 return ReloadOutcome::Unchanged;
@@ -160,17 +170,22 @@ impl Reload {
             self.cores.wake();
             return self.wait_until_applied();
         }
-        let config = Arc::new(config::settle(&running, wanted));
         match RouteTable::new(&config.routes) {
-            Ok(routes) => self.publish(&running, config, routes),
+            Ok(routes) => self.publish(&running, config, routes, tls),
             Err(mistakes) => refused(&mistakes.join("\n")),
         }
     }
 
-    fn publish(&self, running: &Config, config: Arc<Config>, routes: RouteTable) -> ReloadOutcome {
+    fn publish(
+        &self,
+        running: &Config,
+        config: Arc<Config>,
+        routes: RouteTable,
+        tls: Option<Arc<Termination>>,
+    ) -> ReloadOutcome {
         let services = self.addressed(running, &config);
         let keys = Arc::new(Keys::new(&config.jwt));
-        let replacement = Replacement { config: config.clone(), routes: Arc::new(routes), keys };
+        let replacement = Replacement { config: config.clone(), routes: Arc::new(routes), keys, tls };
         self.cores.configure(replacement, services);
         self.restart_resolver(&config);
         self.running.set(config);

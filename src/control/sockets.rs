@@ -19,6 +19,8 @@ use crate::net::listener::{self, Socket};
 pub struct Sockets {
     /// The public listening sockets of each core.
     pub public: Vec<Vec<Socket>>,
+    /// The sockets of each core for HTTPS; `None`: there are none.
+    pub tls: Option<Vec<Vec<Socket>>>,
     /// The socket of the admin listener.
     pub admin: Option<Socket>,
 }
@@ -34,15 +36,9 @@ impl Sockets {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let listen = &config.listen;
-        let public = match inherited.public.is_empty() {
-            true => bind(listen, cores),
-            false => distribute(inherited.public, listen, cores),
-        };
-        let public = public.map_err(|error| {
-            let address = listen.bind.map_or("*".to_owned(), |address| address.to_string());
-            vec![format!("PORT: cannot listen on {address} port {}: {error}", listen.port)]
-        })?;
+        let public = of_cores("PORT", inherited.public, &config.listen, cores)?;
+        let tls = inherit::tls_listen(config);
+        let tls = tls.map(|listen| of_cores("TLS_PORT", inherited.tls, &listen, cores)).transpose()?;
         let admin = match (inherited.admin, config.admin_addr) {
             (None, Some(address)) => Some(
                 bind_admin(address)
@@ -50,7 +46,7 @@ impl Sockets {
             ),
             (inherited, _) => inherited,
         };
-        Ok(Sockets { public, admin })
+        Ok(Sockets { public, tls, admin })
     }
 
     /// Returns the address of the public listener.
@@ -61,16 +57,42 @@ impl Sockets {
         address(&self.public)
     }
 
+    /// Returns the address of the listener for HTTPS, if there is one.
+    ///
+    /// # Errors
+    /// Returns the errors of `getsockname(2)`.
+    pub fn tls_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.tls.as_deref().map(address).transpose()
+    }
+
     /// Duplicates all sockets for a successor process, and returns them with their names.
     ///
     /// # Errors
     /// The descriptor limit of the process is reached.
     pub fn for_successor(&self) -> io::Result<Vec<(String, OwnedFd)>> {
         let public = self.public.iter().flatten().map(|socket| (socket, ListenerKind::Public));
-        let all = public.chain(self.admin.iter().map(|socket| (socket, ListenerKind::Admin)));
+        let tls = self.tls.iter().flatten().flatten().map(|socket| (socket, ListenerKind::Tls));
+        let all = public.chain(tls).chain(self.admin.iter().map(|socket| (socket, ListenerKind::Admin)));
         all.map(|(socket, kind)| Ok((inherit::socket_name(socket, kind), socket.share()?.into_fd())))
             .collect()
     }
+}
+
+/// Uses the inherited sockets of one listener, or binds a socket for each core. `key` is the setting of its port.
+fn of_cores(
+    key: &str,
+    inherited: Vec<Socket>,
+    listen: &Listen,
+    cores: usize,
+) -> Result<Vec<Vec<Socket>>, Vec<String>> {
+    let sockets = match inherited.is_empty() {
+        true => bind(listen, cores),
+        false => distribute(inherited, listen, cores),
+    };
+    sockets.map_err(|error| {
+        let address = listen.bind.map_or("*".to_owned(), |address| address.to_string());
+        vec![format!("{key}: cannot listen on {address} port {}: {error}", listen.port)]
+    })
 }
 
 fn bind_admin(address: SocketAddr) -> io::Result<Socket> {

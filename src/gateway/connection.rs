@@ -13,22 +13,31 @@ use crate::gateway::core::{ActiveCore, Core, Resources};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
-use crate::http::ProtocolError;
+use crate::http::{ProtocolError, Scheme};
 use crate::http1::RequestHead;
 use crate::limits::REFUSED_REQUEST_MS;
 use crate::net::Transport;
 
 /// A function that serves the client connections of one core, each from its first byte to its close. The acceptor has
 /// already counted the connection.
-pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr) {
+pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr, Scheme) {
     let pool = FuturePool::new(turn);
-    move |transport, peer| {
+    move |transport, peer, scheme| {
         let core = active.core();
+        if scheme == Scheme::Https {
+            return begin_tls(&core, transport);
+        }
         // A trusted proxy is about to use its idle connections for any of its clients.
         let gives_way = if core.trusts(peer.ip()) { GivesWay::Never } else { GivesWay::Waiting };
         let connection = connection(&core, transport, peer, gives_way);
         monoio::spawn(serve(active.clone(), pool.clone(), connection));
     }
+}
+
+/// Begins a client connection over TLS.
+fn begin_tls(core: &Core, transport: Transport) {
+    drop(transport);
+    core.resources.metrics.connections.open.subtract(1);
 }
 
 fn connection(core: &Core, transport: Transport, peer: SocketAddr, gives_way: GivesWay) -> Box<Connection> {

@@ -14,6 +14,7 @@ mod method;
 pub(crate) mod path;
 mod request;
 mod response;
+mod scheme;
 mod span;
 mod target;
 
@@ -27,5 +28,6 @@ pub use method::Method;
 pub use path::canonicalise;
 pub use request::Request;
 pub use response::Response;
+pub use scheme::Scheme;
 pub use span::Span;
 pub use target::Target;

@@ -22,10 +22,12 @@ use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::Tunnels;
+use crate::http::Scheme;
 use crate::limit::Store;
 use crate::net::listener::Socket;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
+use crate::tls::Termination;
 use crate::worker::{Assignment, redis};
 
 pub use error::LaunchError;
@@ -41,9 +43,11 @@ use machine::{choose_cpus, memory_budget};
 pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Process, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
+    let tls = Termination::load(&config.tls).map_err(LaunchError::Mistakes)?;
     let config = Arc::new(config);
     let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
     let public = sockets.address().map_err(LaunchError::machine("PORT"))?;
+    let tls_address = sockets.tls_address().map_err(LaunchError::machine("TLS_PORT"))?;
     let for_successor = sockets.for_successor().map_err(LaunchError::machine("sockets"))?;
     let pid_file = prepare_pid_file(&config)?;
     let access_log = AccessLogWriter::start(&config.access_log)
@@ -54,9 +58,10 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
     };
     let services = Service::all(redis_service(&config).as_ref(), &config);
-    let first = Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)) };
+    let first = Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)), tls };
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
-    let (cores, wanted) = start_cores(cpus, sockets.public, access_log.as_ref(), &shared, first)?;
+    let (cores, wanted) =
+        start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
     let Shared { readiness, store, .. } = shared;
     let names = NameResolver::begin(services, config.timeouts.dns_refresh, &wanted)
         .map_err(LaunchError::machine("names"))?;
@@ -84,6 +89,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         for_successor,
         pid_file,
         public,
+        tls: tls_address,
     })
 }
 
@@ -94,10 +100,13 @@ struct Shared {
     room: Room,
 }
 
+/// The sockets of each core: the public ones, and those for HTTPS if there are any.
+type SocketsOfCores = (Vec<Vec<Socket>>, Option<Vec<Vec<Socket>>>);
+
 /// Starts the thread of every core. Each core gets the sockets at its index.
 fn start_cores(
     cpus: Vec<core_affinity::CoreId>,
-    sockets: Vec<Vec<Socket>>,
+    (public, tls): SocketsOfCores,
     access_log: Option<&AccessLogWriter>,
     shared: &Shared,
     first: Desired,
@@ -108,6 +117,11 @@ fn start_cores(
     let siblings = wanted.siblings(&metrics);
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let mut cores = Vec::new();
+    let tls = tls.into_iter().flatten().chain(std::iter::repeat_with(Vec::new));
+    let sockets = public.into_iter().zip(tls).map(|(http, https)| {
+        let http = http.into_iter().map(|socket| (Scheme::Http, socket));
+        http.chain(https.into_iter().map(|socket| (Scheme::Https, socket))).collect()
+    });
     let each = cpus.into_iter().zip(sockets).zip(mailboxes).zip(metrics);
     for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {
         let prepared = Prepared {
@@ -125,14 +139,17 @@ fn start_cores(
     Ok((cores, wanted))
 }
 
-/// Returns the mistakes that a well-formed configuration can still have: CPUs that are not available, and conflicting
-/// routes.
+/// Returns the mistakes that a well-formed configuration can still have: CPUs that are not available, conflicting
+/// routes, and certificates that cannot be used.
 pub fn check(config: &Config) -> Vec<String> {
     let mut mistakes = Vec::new();
     if let Err(LaunchError::Mistakes(wrong)) = choose_cpus(&config.cores) {
         mistakes.extend(wrong);
     }
     if let Err(wrong) = RouteTable::new(&config.routes) {
+        mistakes.extend(wrong);
+    }
+    if let Err(wrong) = Termination::load(&config.tls) {
         mistakes.extend(wrong);
     }
     mistakes

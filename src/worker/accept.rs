@@ -11,6 +11,7 @@ use crate::clock;
 use crate::control::ListenerDrain;
 use crate::downstream::clients::Network;
 use crate::gateway::core::{ActiveCore, Core};
+use crate::http::Scheme;
 use crate::limits::{ACCEPTS_PER_TURN, ROOM_MADE_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
 use crate::net::{NEVER, Transport};
@@ -21,13 +22,14 @@ use crate::worker::refusals::{Refusal, Refusals};
 /// Closing the socket first would reset those connections.
 pub async fn accept(
     active: Rc<ActiveCore>,
-    serve: Rc<impl Fn(Transport, SocketAddr)>,
+    serve: Rc<impl Fn(Transport, SocketAddr, Scheme)>,
+    scheme: Scheme,
     listener: Listener,
     listener_drain: Rc<Cell<ListenerDrain>>,
 ) {
     let connections = active.core().resources.metrics.connections.clone();
     connections.listening.add(1);
-    let acceptor = Acceptor { active, serve, refusals: Refusals::default() };
+    let acceptor = Acceptor { active, serve, scheme, refusals: Refusals::default() };
     let mut exhaustion = ExhaustionLog::default();
     let mut closes_at_ms = NEVER;
     loop {
@@ -66,6 +68,7 @@ struct Acceptor<S> {
     active: Rc<ActiveCore>,
     /// Serves an accepted connection.
     serve: Rc<S>,
+    scheme: Scheme,
     refusals: Refusals,
 }
 
@@ -77,7 +80,7 @@ enum Accepted {
     SocketClosed,
 }
 
-impl<S: Fn(Transport, SocketAddr)> Acceptor<S> {
+impl<S: Fn(Transport, SocketAddr, Scheme)> Acceptor<S> {
     fn accept_pending(&self, listener: &Listener) -> Accepted {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.try_accept() {
@@ -100,9 +103,9 @@ impl<S: Fn(Transport, SocketAddr)> Acceptor<S> {
         match admission(&core, peer.ip()) {
             Ok(()) => {
                 core.resources.metrics.connections.open.add(1);
-                (self.serve)(stream, peer);
+                (self.serve)(stream, peer, self.scheme);
             }
-            Err(refusal) => self.refusals.refuse(core, stream, peer, refusal),
+            Err(refusal) => self.refusals.refuse(core, stream, peer, self.scheme, refusal),
         }
     }
 }

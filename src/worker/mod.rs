@@ -16,6 +16,7 @@ use crate::control::{Desired, Drain, ListenerDrain, Mailbox, News, Step, Target}
 use crate::gateway::connection;
 use crate::gateway::core::{ActiveCore, Core, Prepared, Resources};
 use crate::gateway::websocket::tunnel;
+use crate::http::Scheme;
 use crate::limits::{DRAIN_IDLE_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS};
 use crate::net::listener::{Listener, Socket};
 
@@ -23,8 +24,8 @@ use crate::net::listener::{Listener, Socket};
 pub struct Assignment {
     /// The prepared resources.
     pub prepared: Prepared,
-    /// The listening sockets.
-    pub sockets: Vec<Socket>,
+    /// The listening sockets, and what clients speak on each.
+    pub sockets: Vec<(Scheme, Socket)>,
     /// The state that the core should be in, at first with the configuration of the start.
     pub mailbox: Mailbox,
 }
@@ -58,7 +59,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
 struct Worker {
     active: Rc<ActiveCore>,
     /// The sockets that the core does not accept connections from yet.
-    sockets: Vec<Socket>,
+    sockets: Vec<(Scheme, Socket)>,
     listener_drain: Rc<Cell<ListenerDrain>>,
 }
 
@@ -70,7 +71,7 @@ enum Next {
 }
 
 impl Worker {
-    fn new(prepared: Prepared, sockets: Vec<Socket>, first: &Desired) -> Worker {
+    fn new(prepared: Prepared, sockets: Vec<(Scheme, Socket)>, first: &Desired) -> Worker {
         let redis = redis::configured(&first.configuration.config).map(|(_, settings)| settings);
         let core = Core::new(Resources::new(prepared), &first.configuration, redis);
         core.snapshot.redis.iter().for_each(|redis| drop(monoio::spawn(redis.clone().run())));
@@ -106,7 +107,8 @@ impl Worker {
 
     /// Starts accepting connections. Fails if the runtime cannot register a socket.
     fn open(&mut self) -> io::Result<()> {
-        let listeners = self.sockets.drain(..).map(Listener::new).collect::<io::Result<Vec<_>>>()?;
+        let listener = |(scheme, socket)| Ok((scheme, Listener::new(socket)?));
+        let listeners = self.sockets.drain(..).map(listener).collect::<io::Result<Vec<_>>>()?;
         if !listeners.is_empty() {
             monoio::spawn(accept_clients(self.active.clone(), listeners, self.listener_drain.clone()));
         }
@@ -128,7 +130,7 @@ fn idle_grace_ms(drain: &Drain) -> u64 {
 /// so that even the first requests are rate limited.
 async fn accept_clients(
     active: Rc<ActiveCore>,
-    listeners: Vec<Listener>,
+    listeners: Vec<(Scheme, Listener)>,
     listener_drain: Rc<Cell<ListenerDrain>>,
 ) {
     let redis = active.core().snapshot.redis.clone();
@@ -136,7 +138,8 @@ async fn accept_clients(
         redis.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;
     }
     let serve = Rc::new(connection::server(active.clone()));
-    for listener in listeners {
-        monoio::spawn(accept::accept(active.clone(), serve.clone(), listener, listener_drain.clone()));
+    for (scheme, listener) in listeners {
+        let serve = serve.clone();
+        monoio::spawn(accept::accept(active.clone(), serve, scheme, listener, listener_drain.clone()));
     }
 }

@@ -12,6 +12,7 @@ use crate::downstream::clients::Network;
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::connection;
 use crate::gateway::core::Core;
+use crate::http::Scheme;
 use crate::limits::{
     ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST, REFUSALS_LINGERING_MAX, REFUSALS_PER_ADDRESS,
 };
@@ -42,10 +43,21 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Refuses a connection: with an answer if the reserve allows it.
-    pub(super) fn refuse(&self, core: Rc<Core>, stream: Transport, peer: SocketAddr, refusal: Refusal) {
+    /// Refuses a connection: with an answer if the reserve allows it. An answer over TLS would take a handshake, which
+    /// is the dearest thing that a client can ask for, so there is none.
+    pub(super) fn refuse(
+        &self,
+        core: Rc<Core>,
+        stream: Transport,
+        peer: SocketAddr,
+        scheme: Scheme,
+        refusal: Refusal,
+    ) {
         core.resources.metrics.connections.refused.add(1);
         self.log.count(&core, refusal);
+        if scheme == Scheme::Https {
+            return;
+        }
         let (answered, max, failure) = match refusal {
             // Where the limit of open files is small, the reserve is.
             Refusal::Full => {

@@ -23,6 +23,7 @@ use crate::downstream::clients::Network;
 use crate::gateway::core::{Metrics, Replacement, Room};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::{Handover, Sibling, Tunnels};
+use crate::http::Scheme;
 use crate::limit::Store;
 use crate::limits::TUNNELS_GIVEN_MAX;
 use crate::net::listener;
@@ -54,7 +55,8 @@ impl World {
     fn start(toml: &str) -> World {
         let config = Arc::new(read(toml).expect("a configuration").config);
         let routes = Arc::new(RouteTable::new(&config.routes).expect("routes"));
-        let first = Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)) };
+        let first =
+            Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)), tls: None };
         let services = Service::all(None, &config).into_iter().map(|service| service.target);
         let (cores, mailboxes) = Cores::new(2, Desired::first(first, services)).expect("socket pairs");
         let metrics: Vec<Metrics> = (0..2).map(|_| Metrics::default()).collect();
@@ -71,7 +73,7 @@ impl World {
                 store: Store::Off,
                 room: Room { connections: 1_024, held_bytes: 1 << 20 },
             };
-            let assignment = Assignment { prepared, sockets: vec![socket], mailbox };
+            let assignment = Assignment { prepared, sockets: vec![(Scheme::Http, socket)], mailbox };
             let (sender, receiver) = channel();
             stalls.push(sender);
             threads.push(thread::spawn(move || run_core(assignment, receiver)));

@@ -128,7 +128,7 @@ pub(crate) fn listeners(layers: &mut Layers) -> (Listen, Option<SocketAddr>) {
 }
 
 /// Whether a connection to the admin listener could reach the public one.
-fn is_shared(listen: &Listen, admin: SocketAddr) -> bool {
+pub(crate) fn is_shared(listen: &Listen, admin: SocketAddr) -> bool {
     let overlaps = |bind: IpAddr| bind.is_unspecified() || admin.ip().is_unspecified() || bind == admin.ip();
     listen.port != 0 && listen.port == admin.port() && listen.bind.is_none_or(overlaps)
 }

@@ -11,6 +11,7 @@ pub mod process;
 pub mod sections;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod tokens;
 pub mod upstreams;
 pub mod websockets;

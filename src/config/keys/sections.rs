@@ -1,11 +1,12 @@
 //! The list of all settings.
 
-use super::{clients, limits, listen, process, tokens, upstreams, websockets};
+use super::{clients, limits, listen, process, tls, tokens, upstreams, websockets};
 use crate::config::key::{AnyKey, Section};
 
 /// All sections, in the order of `--help`, of the manual and of `check`.
-pub const ALL: [Section; 7] = [
+pub const ALL: [Section; 8] = [
     listen::SECTION,
+    tls::SECTION,
     process::SECTION,
     tokens::SECTION,
     limits::SECTION,

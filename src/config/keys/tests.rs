@@ -11,6 +11,7 @@ fn all() -> impl Iterator<Item = (&'static dyn AnyKey, About)> {
 fn every_definition_is_listed() {
     let sources = [
         include_str!("listen.rs"),
+        include_str!("tls.rs"),
         include_str!("process.rs"),
         include_str!("tokens.rs"),
         include_str!("limits.rs"),

@@ -11,6 +11,7 @@ use super::limits::{RateLimit, Redis};
 use super::listen::{Cors, Listen};
 use super::process::{AccessLog, CoreChoice, IoDriver};
 use super::routes::Route;
+use super::tls::Tls;
 use super::tokens::Jwt;
 use super::upstreams::Upstream;
 use super::websockets::WebSocket;
@@ -22,6 +23,8 @@ pub struct Config {
     pub listen: Listen,
     /// Address of the admin listener (health and metrics). `None`: there is no admin listener.
     pub admin_addr: Option<SocketAddr>,
+    /// TLS towards clients.
+    pub tls: Tls,
     /// Names by which the admin listener may be asked, in lower case.
     pub admin_hosts: Vec<String>,
     /// The CPUs that get a core.

@@ -7,6 +7,7 @@ pub mod limits;
 pub mod listen;
 pub mod process;
 pub mod routes;
+pub mod tls;
 pub mod tokens;
 pub mod upstreams;
 pub mod websockets;
@@ -18,6 +19,7 @@ pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redi
 pub use listen::{Cors, Listen};
 pub use process::{AccessLog, CoreChoice, IoDriver};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
+pub use tls::{Certificate, Tls};
 pub use tokens::{Jwt, Secret};
 pub use upstreams::{Upstream, UpstreamAddress};
 pub use websockets::{Origins, TokenExpiry, WebSocket};

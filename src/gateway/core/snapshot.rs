@@ -15,6 +15,7 @@ use crate::limit::Limiter;
 use crate::net::{Endpoint, Pace};
 use crate::redis::Redis;
 use crate::route::RouteTable;
+use crate::tls;
 use crate::upstream::Upstream;
 
 /// The half of a core that a reload replaces as a whole.
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub downstream: downstream::Settings,
     /// The configured timeouts, in milliseconds.
     pub timeouts: TimeoutsMs,
+    /// TLS towards clients; `None`: there is no listener for it.
+    pub tls: Option<Arc<tls::Termination>>,
 }
 
 /// The configured timeouts towards upstreams, in milliseconds.
@@ -56,6 +59,8 @@ pub struct Replacement {
     pub routes: Arc<RouteTable>,
     /// Its keys, prepared.
     pub keys: Arc<Keys>,
+    /// Its TLS towards clients, with the certificates; `None`: it has no listener for it.
+    pub tls: Option<Arc<tls::Termination>>,
 }
 
 impl Snapshot {
@@ -85,6 +90,7 @@ impl Snapshot {
             cors: CorsPolicy::new(&config.cors),
             downstream: downstream_settings(&config),
             timeouts: TimeoutsMs::new(&config.timeouts),
+            tls: replacement.tls.clone(),
             config,
         }
     }

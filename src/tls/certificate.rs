@@ -1,0 +1,79 @@
+//! A certificate with its chain and its private key, from two PEM files.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::suites;
+use crate::config::{self, read_file, read_secret_file};
+
+/// A certificate that can be served.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The chain and the key, as handshakes use them.
+    pub key: Arc<CertifiedKey>,
+    /// SHA-256 of both files.
+    digest: [u8; 32],
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Certificate) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Certificate {
+    /// Reads the files. Blocks.
+    ///
+    /// # Errors
+    /// One line `KEY: reason` for the first mistake.
+    pub fn load(files: &config::Certificate) -> Result<Certificate, String> {
+        let of_cert = |why: String| format!("{}: {why}", files.cert_subject());
+        let of_key = |why: String| format!("{}: {why}", files.key_subject());
+        let cert = read_file(&files.cert).map_err(of_cert)?;
+        let key = read_secret_file(&files.key).map_err(of_key)?;
+        let digest = digest(&[&cert, &key]);
+        let chain = chain(&cert).map_err(|why| of_cert(format!("{} {why}", files.cert.display())))?;
+        let key = private_key(&key).map_err(|why| of_key(format!("{} {why}", files.key.display())))?;
+        let key = CertifiedKey::from_der(chain, key, &suites::provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                of_key(format!("{} is not the key of {}", files.key.display(), files.cert.display()))
+            }
+            rustls::Error::InvalidCertificate(_) => {
+                of_cert(format!("the first certificate in {} cannot be read", files.cert.display()))
+            }
+            error => of_key(format!("{} cannot be used: {error}", files.key.display())),
+        })?;
+        Ok(Certificate { key: Arc::new(key), digest })
+    }
+}
+
+/// SHA-256 of several files, each after its length.
+fn digest(files: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for file in files {
+        context.update(&(file.len() as u64).to_be_bytes());
+        context.update(file);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+/// The certificates of a file: the server's own, then those of its issuers.
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(pem).collect();
+    let chain = chain.map_err(|error| format!("is not a PEM: {error}"))?;
+    if chain.is_empty() { Err("has no certificate in it".to_owned()) } else { Ok(chain) }
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => "has no private key in it (an encrypted one cannot be read)".to_owned(),
+        // Not the error's own words: they may show a line of the key.
+        _ => "is not a PEM".to_owned(),
+    })
+}

@@ -1,0 +1,4 @@
+//! TLS towards clients: its listener, its certificates and who gets which.
+
+mod files;
+mod listener;

@@ -1,0 +1,55 @@
+//! Certificates and keys as files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::harness::{Builder, Gateway};
+
+/// A folder of certificates, removed when it is dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let path = std::env::temp_dir().join(format!("realchat-tls-{}-{number}", std::process::id()));
+        fs::create_dir(&path).expect("a new folder");
+        Folder(path)
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).expect("a file in our own folder");
+    }
+
+    /// Writes a new self-signed certificate and its key as `cert.pem` and `key.pem`.
+    pub fn certify(&self, names: &[&str]) -> &Path {
+        let made = self_signed(names);
+        self.write("cert.pem", &made.cert.pem());
+        self.write("key.pem", &made.signing_key.serialize_pem());
+        &self.0
+    }
+
+    /// A gateway with these two files and a TLS listener.
+    pub fn gateway(&self) -> Builder {
+        let builder = Gateway::builder().env("TLS_PORT", "0");
+        builder.env("TLS_CERT_FILE", &self.path("cert.pem")).env("TLS_KEY_FILE", &self.path("key.pem"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A new certificate of a new key.
+pub fn self_signed(names: &[&str]) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    rcgen::generate_simple_self_signed(names).expect("a certificate")
+}
