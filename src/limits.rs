@@ -87,6 +87,31 @@ pub const LINGER_MS: u64 = 1_000;
 /// Bytes that a closing connection reads and discards while it lingers. Over it: it is closed.
 pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
+/// The plaintext of one TLS record, in bytes (RFC 8446 §5.1). More is sealed into several records.
+pub const TLS_RECORD_BYTES_MAX: usize = 16 * 1024;
+/// Plaintext that is sealed at a time, in bytes: what one block holds as records, with room for the protocol's own.
+/// Nothing more is sealed for the connection before these records have left.
+pub const TLS_SEALED_BYTES_MAX: usize = 3 * TLS_RECORD_BYTES_MAX - 1024;
+/// TLS records of one connection that are decrypted in one turn of a core. Over it: other tasks have a turn first.
+pub const TLS_RECORDS_PER_TURN: u32 = 128;
+/// TLS records in a row without a byte of plaintext. Over it: the connection is closed.
+pub const TLS_BARREN_RECORDS_MAX: u32 = 64;
+/// Bytes of a TLS handshake that wait to be processed: of one message, with the headers of its records. Over it: the
+/// connection is closed.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 20 * 1024;
+/// How long a TLS handshake may take from the accept on, in milliseconds. Over it: the connection is closed.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+/// The longest name that a TLS client may ask for and that is logged, in bytes (RFC 1035 §2.3.4). Over it: it is not.
+pub const SERVER_NAME_BYTES_MAX: usize = 253;
+/// TLS handshakes of one core at one time. Over it: new connections to the TLS port are closed.
+pub const TLS_HANDSHAKES_MAX: usize = 2048;
+/// Steps of TLS handshakes that a core takes in one turn. One that signs takes 150 to 650 µs. Over it: other tasks have
+/// a turn first.
+pub const TLS_STEPS_PER_TURN: u32 = 8;
+/// How long the steps of TLS handshakes may take in one turn of a core, in microseconds. Over it: as over
+/// [`TLS_STEPS_PER_TURN`].
+pub const TLS_STEPS_US_PER_TURN: u64 = 1_500;
+
 /// The longest token, in bytes. Over it: 401 before any decoding.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// The longest header of a token, in bytes as decoded. Over it: 401 before any decoding. A real one has some 30 to 150
@@ -285,6 +310,11 @@ pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
+// What is sealed at a time fits a block: each record grows by 29 bytes at most, and the protocol's own take little.
+const _: () = assert!(TLS_SEALED_BYTES_MAX + 4 * 64 + 8 * 1024 < BUFFER_BYTES);
+// A record that has not come whole leaves room for its rest.
+const _: () = assert!(2 * (TLS_RECORD_BYTES_MAX + 4096) < BUFFER_BYTES);
+const _: () = assert!(TLS_HANDSHAKE_BYTES_MAX > TLS_RECORD_BYTES_MAX + 2048);
 // The spans of a head are 16 bits wide.
 const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);

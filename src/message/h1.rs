@@ -124,7 +124,7 @@ impl H1Source<'_> {
             self.buffer.consume(bytes);
             *piece -= bytes;
         }
-        self.buffer.park();
+        self.park();
     }
 
     pub(super) fn rest(&self) -> &[u8] {
@@ -136,6 +136,7 @@ impl H1Source<'_> {
 
     pub(super) fn park(&mut self) {
         self.buffer.park();
+        self.transport.park();
     }
 
     pub(super) async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {

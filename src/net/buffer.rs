@@ -129,6 +129,11 @@ pub struct Mark {
 }
 
 impl Buffer {
+    /// Another buffer of the same core.
+    pub fn sibling(&self) -> Buffer {
+        self.pool.buffer()
+    }
+
     /// Remembers the current position.
     pub fn mark(&self) -> Mark {
         Mark { start: self.start, end: self.end, generation: self.generation }
@@ -146,6 +151,11 @@ impl Buffer {
     /// The bytes that were filled in and not yet consumed.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
+    }
+
+    /// The same bytes, for who changes them in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
     }
 
     /// Whether no bytes are left to consume.
@@ -229,6 +239,13 @@ impl Buffer {
             return &mut room[..TIGHT_READ_BYTES];
         }
         room
+    }
+
+    /// The room behind the bytes, however much the core holds: for bytes that are about to leave.
+    pub fn spare(&mut self) -> &mut [u8] {
+        self.borrow();
+        self.generation = self.generation.wrapping_add(1);
+        &mut self.bytes[self.end..]
     }
 
     /// Counts `n` bytes of the room as filled.

@@ -13,6 +13,7 @@ pub fn errno_name(error: &io::Error) -> &'static str {
             io::ErrorKind::UnexpectedEof => "unexpected_eof",
             io::ErrorKind::WriteZero => "write_zero",
             io::ErrorKind::TimedOut => "timed_out",
+            io::ErrorKind::InvalidData => "tls_error",
             _ => "io_error",
         },
     }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::net::tls::Gate;
 use crate::net::{BufferPool, Elapsed, PipePool, Timers};
 
 /// The I/O resources of one thread, shared by everything on it that waits or moves bytes.
@@ -17,6 +18,8 @@ pub struct Io {
     pub buffers: Rc<BufferPool>,
     /// Pipes for splicing payloads.
     pub pipes: Rc<PipePool>,
+    /// The pace of TLS handshakes.
+    pub handshakes: Rc<Gate>,
     is_draining: Cell<bool>,
     idle_grace_ms: Cell<u64>,
 }

@@ -17,6 +17,7 @@ pub mod round_robin;
 pub mod runtime;
 pub mod sink;
 pub mod socket;
+pub mod tls;
 pub mod transport;
 
 pub use buffer::{Buffer, BufferPool};
@@ -30,4 +31,4 @@ pub use pipe::{Pipe, PipePool};
 pub use round_robin::RoundRobin;
 pub use sink::Sink;
 pub use socket::{Liveness, RecvError, SendError, StreamSocket};
-pub use transport::Transport;
+pub use transport::{DetachedTransport, Flush, Transport};

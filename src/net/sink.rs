@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use crate::clock;
-use crate::net::{Buffer, Pace, SendError, Timers, Transport};
+use crate::net::{Buffer, Flush, Pace, SendError, Timers, Transport};
 
 /// The sending side of one connection during one message.
 pub struct Sink<'s> {
@@ -46,7 +46,7 @@ impl<'s> Sink<'s> {
     /// The peer is gone.
     pub fn has_room(&mut self, bytes: usize) -> Result<bool, SendError> {
         while self.out.free() < bytes {
-            if !self.try_flush()? {
+            if !self.try_send_gathered()? {
                 return Ok(false);
             }
         }
@@ -100,6 +100,11 @@ impl<'s> Sink<'s> {
     /// # Errors
     /// The peer is gone.
     pub fn try_flush(&mut self) -> Result<bool, SendError> {
+        let is_empty = self.try_send_gathered()?;
+        Ok(is_empty && self.transport.try_flush().map_err(SendError::Closed)? == Flush::Done)
+    }
+
+    fn try_send_gathered(&mut self) -> Result<bool, SendError> {
         while !self.out.is_empty() {
             let Some(sent) = self.transport.try_send(self.out.filled()).map_err(SendError::Closed)? else {
                 return Ok(false);
@@ -122,9 +127,11 @@ impl<'s> Sink<'s> {
     /// # Errors
     /// The peer is gone, or does not take the bytes in time.
     pub async fn wait(&mut self) -> Result<(), SendError> {
-        if self.is_overdue {
+        if self.is_overdue && !self.transport.take_moved() {
             return Err(SendError::TimedOut);
         }
+        self.is_overdue = false;
+        self.transport.take_moved();
         self.out.park();
         self.count_acknowledged();
         let since = clock::now_ms();

@@ -1,20 +1,43 @@
 //! A connection to a peer, as the protocols use it: readiness, non-blocking receive and send, and its end.
 //!
-//! Today every connection is a plain socket. Operations that only a socket has (splice, peek, duplicate, unacknowledged
-//! bytes) are a capability: a caller gets it from [`Transport::raw`], and goes without where that is `None`.
+//! It is a plain socket, or a TLS session on one. Operations that only a socket has (splice, peek) are a capability: a
+//! caller gets it from [`Transport::raw`], and goes without where that is `None`.
+//!
+//! Bytes that TLS has sealed count as sent, and may still lie here. So who ends a message makes sure by
+//! [`Transport::try_flush`] that they have left; on a plain socket they always have.
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::net::socket::{Liveness, RecvError, SendError, StreamSocket};
-use crate::net::{Buffer, Timers};
+use crate::net::tls::{Detached, TlsStream};
+use crate::net::{Buffer, BufferPool, Timers};
 
 /// A connection to a peer.
 pub enum Transport {
     /// Unencrypted bytes over TCP or a Unix socket.
     Plain(StreamSocket),
+    /// TLS. Boxed, because a plain connection should not be larger for it.
+    Tls(Box<TlsStream>),
+}
+
+/// A connection that goes on elsewhere: perhaps on another core.
+pub struct DetachedTransport {
+    socket: OwnedFd,
+    tls: Option<Box<Detached>>,
+}
+
+/// Whether all bytes that count as sent have left for the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// All of them.
+    Done,
+    /// Some wait for room.
+    Waiting,
 }
 
 impl Transport {
@@ -22,6 +45,15 @@ impl Transport {
     pub fn raw(&self) -> Option<&StreamSocket> {
         match self {
             Transport::Plain(socket) => Some(socket),
+            Transport::Tls(_) => None,
+        }
+    }
+
+    /// The TLS session, if it has one.
+    pub fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(tls) => Some(tls),
         }
     }
 
@@ -29,12 +61,18 @@ impl Transport {
     fn socket(&self) -> &StreamSocket {
         match self {
             Transport::Plain(socket) => socket,
+            Transport::Tls(tls) => tls.socket(),
         }
     }
 
     /// Waits until there are bytes, the end or an error to read.
-    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
-        self.socket().readable()
+    pub async fn readable(&self) -> io::Result<()> {
+        let Some(tls) = self.tls() else { return self.socket().readable().await };
+        if !tls.is_readable().await {
+            tls.socket().readable().await?;
+            tls.begin_turn();
+        }
+        Ok(())
     }
 
     /// Waits until a send would move at least one byte, or fail.
@@ -46,16 +84,38 @@ impl Transport {
     ///
     /// # Errors
     /// The peer is gone, or the coarse clock shows `deadline_ms`.
-    pub fn arrival(&self, timers: &Timers, deadline_ms: u64) -> impl Future<Output = Result<(), RecvError>> {
-        self.socket().arrival(timers, deadline_ms)
+    pub async fn arrival(&self, timers: &Timers, deadline_ms: u64) -> Result<(), RecvError> {
+        if let Some(tls) = self.tls()
+            && tls.is_readable().await
+        {
+            return Ok(());
+        }
+        let was_waiting = !self.socket().may_read_on();
+        self.socket().arrival(timers, deadline_ms).await?;
+        self.begin_turn(was_waiting);
+        Ok(())
+    }
+
+    fn begin_turn(&self, has_waited: bool) {
+        if let Some(tls) = self.tls().filter(|_| has_waited) {
+            tls.begin_turn();
+        }
     }
 
     /// Like [`Transport::arrival`], without a deadline.
     ///
     /// # Errors
     /// The error of the poll.
-    pub fn arrival_without_deadline(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
-        self.socket().arrival_without_deadline(timers)
+    pub async fn arrival_without_deadline(&self, timers: &Timers) -> io::Result<()> {
+        if let Some(tls) = self.tls()
+            && tls.is_readable().await
+        {
+            return Ok(());
+        }
+        let was_waiting = !self.socket().may_read_on();
+        self.socket().arrival_without_deadline(timers).await?;
+        self.begin_turn(was_waiting);
+        Ok(())
     }
 
     /// Waits until a send would move bytes, without a deadline.
@@ -68,7 +128,17 @@ impl Transport {
 
     /// Whether another read may follow before other tasks have a turn.
     pub fn may_read_on(&self) -> bool {
-        self.socket().may_read_on()
+        match self {
+            Transport::Plain(socket) => socket.may_read_on(),
+            Transport::Tls(tls) => tls.may_read_on(),
+        }
+    }
+
+    /// To be called before a wait that is not one for this peer: what has come of it has memory of just its size.
+    pub fn park(&self) {
+        if let Transport::Tls(tls) = self {
+            tls.park();
+        }
     }
 
     /// Reads the next bytes, until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte. During the
@@ -101,6 +171,7 @@ impl Transport {
     pub fn try_recv(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
             Transport::Plain(socket) => socket.try_recv(into),
+            Transport::Tls(tls) => tls.try_recv(into),
         }
     }
 
@@ -111,6 +182,7 @@ impl Transport {
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
         match self {
             Transport::Plain(socket) => socket.try_send(bytes),
+            Transport::Tls(tls) => tls.try_send_both(bytes, &[]),
         }
     }
 
@@ -127,13 +199,49 @@ impl Transport {
         while !bytes.is_empty() {
             match self.try_send(bytes).map_err(SendError::Closed)? {
                 Some(sent) => bytes = &bytes[sent..],
-                None => match timers.until(deadline_ms, pin!(self.writable())).await {
-                    Ok(polled) => polled.map_err(SendError::Closed)?,
-                    Err(_) => return Err(SendError::TimedOut),
-                },
+                None => self.room(timers, deadline_ms).await?,
             }
         }
+        self.flush(timers, deadline_ms).await
+    }
+
+    async fn room(&self, timers: &Timers, deadline_ms: u64) -> Result<(), SendError> {
+        match timers.until(deadline_ms, pin!(self.writable())).await {
+            Ok(polled) => polled.map_err(SendError::Closed),
+            Err(_) => Err(SendError::TimedOut),
+        }
+    }
+
+    /// Sends what counts as sent and has not left, until the coarse clock shows `deadline_ms`.
+    ///
+    /// # Errors
+    /// The peer is gone, or does not read it in time.
+    pub async fn flush(&self, timers: &Timers, deadline_ms: u64) -> Result<(), SendError> {
+        while self.try_flush().map_err(SendError::Closed)? == Flush::Waiting {
+            self.room(timers, deadline_ms).await?;
+        }
         Ok(())
+    }
+
+    /// Sends what counts as sent and has not left, and never waits.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn try_flush(&self) -> io::Result<Flush> {
+        match self {
+            Transport::Tls(tls) if !tls.try_flush()? => Ok(Flush::Waiting),
+            _ => Ok(Flush::Done),
+        }
+    }
+
+    /// Whether bytes count as sent and have not left.
+    pub fn has_unsent(&self) -> bool {
+        self.tls().is_some_and(TlsStream::has_unsent)
+    }
+
+    /// Whether bytes have left since the last call that no send has told of.
+    pub fn take_moved(&self) -> bool {
+        self.tls().is_some_and(TlsStream::take_moved)
     }
 
     /// Sends two pieces as one, so that a head and the first bytes of a body leave in one segment.
@@ -143,6 +251,7 @@ impl Transport {
     pub fn try_send_both(&self, first: &[u8], second: &[u8]) -> io::Result<Option<usize>> {
         match self {
             Transport::Plain(socket) => socket.try_send_both(first, second),
+            Transport::Tls(tls) => tls.try_send_both(first, second),
         }
     }
 
@@ -150,12 +259,21 @@ impl Transport {
     pub fn liveness(&self) -> Liveness {
         match self {
             Transport::Plain(socket) => socket.peek(),
+            Transport::Tls(tls) => tls.liveness(),
         }
     }
 
-    /// Bytes sent that the peer's kernel has not acknowledged. A transport that cannot say has none.
+    /// Bytes sent that the peer's kernel has not acknowledged.
     pub fn unacknowledged(&self) -> u64 {
-        self.raw().map_or(0, StreamSocket::unacknowledged)
+        match self {
+            Transport::Plain(socket) => socket.unacknowledged(),
+            Transport::Tls(tls) => tls.unacknowledged(),
+        }
+    }
+
+    /// Bounds what the kernel receives for this connection while it is not read.
+    pub fn bound_receiving(&self, bytes: usize) {
+        self.socket().bound_receiving(bytes);
     }
 
     /// Makes the kernel detect a peer that has vanished; see [`StreamSocket::watch_peer`].
@@ -165,13 +283,59 @@ impl Transport {
 
     /// Makes the close a reset, so that a message that was cut short does not look complete.
     pub fn reset_on_close(&self) {
+        self.cut();
         self.socket().reset_on_close();
+    }
+
+    /// Makes the end look like that of a message that was cut short, where the transport has a way to say that it was
+    /// not.
+    pub fn cut(&self) {
+        if let Transport::Tls(tls) = self {
+            tls.cut();
+        }
     }
 
     /// Half-closes the connection: it sends nothing more, and reading goes on.
     pub fn shutdown_write(&self) {
         match self {
             Transport::Plain(socket) => socket.shutdown_write(),
+            Transport::Tls(tls) => tls.shutdown_write(),
         }
+    }
+
+    /// A second descriptor of the socket, on which the connection can go on after this transport is dropped.
+    ///
+    /// # Errors
+    /// There are no file descriptors left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket().duplicate()
+    }
+
+    /// Takes the connection away from its core. `socket`: a second descriptor of its socket. What is left here is of no
+    /// further use.
+    pub fn detach(&mut self, socket: OwnedFd) -> DetachedTransport {
+        let tls = match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(tls) => Some(Box::new(tls.detach())),
+        };
+        DetachedTransport { socket, tls }
+    }
+
+    /// Goes on with a connection on this core.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket.
+    pub fn attach(detached: DetachedTransport, pool: &Rc<BufferPool>) -> io::Result<Transport> {
+        Ok(match detached.tls {
+            None => Transport::Plain(StreamSocket::new(detached.socket)?),
+            Some(tls) => Transport::Tls(Box::new(TlsStream::attach(*tls, detached.socket, pool)?)),
+        })
+    }
+}
+
+/// A plain socket.
+impl From<OwnedFd> for DetachedTransport {
+    fn from(socket: OwnedFd) -> DetachedTransport {
+        DetachedTransport { socket, tls: None }
     }
 }

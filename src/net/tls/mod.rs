@@ -1,0 +1,16 @@
+//! TLS: a session over a socket, in the core's borrowed buffers, and the pace of handshakes.
+
+mod fault;
+mod gate;
+mod hello;
+mod record;
+mod session;
+mod stream;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use fault::Fault;
+pub use gate::{Gate, InFlight};
+pub use stream::{Agreed, Detached, Handshake, TlsStream};
