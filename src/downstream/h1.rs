@@ -73,6 +73,10 @@ impl Connection {
 
     /// Waits for the first bytes of the next head, without a buffer until they are there. False: they will not come.
     pub async fn first_bytes(&mut self, io: &Io, settings: &Settings) -> bool {
+        // The handshake has waits of its own.
+        if self.is_handshaking() {
+            return true;
+        }
         let patience_ms = match self.phase {
             Phase::Fresh => settings.request_head_ms,
             Phase::Used => settings.keep_alive_ms,

@@ -4,6 +4,7 @@
 pub mod client_address;
 pub mod clients;
 mod future_pool;
+mod handshake;
 pub mod h1;
 mod outcome;
 mod responder;
@@ -11,6 +12,7 @@ mod settings;
 mod stream;
 
 pub use future_pool::FuturePool;
+pub use handshake::HandshakeFailure;
 pub use outcome::{Next, Outcome};
 pub use responder::{Responder, ResponseBody};
 pub use settings::Settings;

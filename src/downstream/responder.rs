@@ -103,6 +103,7 @@ impl<'r> Responder<'r> {
     /// The response was begun and cannot be finished: the client must be able to tell.
     pub fn cut(&self) {
         let Responder::H1(responder) = self;
+        responder.transport.cut();
         if responder.end == End::OfConnection {
             responder.transport.reset_on_close();
         }

@@ -14,7 +14,8 @@ use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::message::BodySource;
 use crate::message::h1::{H1Body, H1Source};
 use crate::net::buffer::Mark;
-use crate::net::{Io, StreamSocket};
+use crate::net::tls::TlsStream;
+use crate::net::{DetachedTransport, Io};
 
 /// The client's side of one exchange.
 pub enum ClientStream<'c> {
@@ -52,8 +53,8 @@ pub struct Checkpoint {
 
 /// What goes on with a connection that has left HTTP.
 pub struct Upgraded {
-    /// The client's socket.
-    pub socket: OwnedFd,
+    /// The client's connection.
+    pub transport: DetachedTransport,
     /// What the client sent behind its request.
     pub early: Vec<u8>,
 }
@@ -75,6 +76,12 @@ impl<'c> ClientStream<'c> {
     pub fn peer(&self) -> SocketAddr {
         let ClientStream::H1(stream) = self;
         stream.connection.peer
+    }
+
+    /// The TLS session of the connection, if it has one.
+    pub fn tls(&self) -> Option<&TlsStream> {
+        let ClientStream::H1(stream) = self;
+        stream.connection.tls()
     }
 
     /// Whose connection it is.
@@ -152,20 +159,19 @@ impl<'c> ClientStream<'c> {
     /// own on the ring, and another core may go on.
     ///
     /// # Errors
-    /// No file descriptors, or the connection is no plain socket.
+    /// No file descriptors.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         let ClientStream::H1(stream) = self;
-        let raw = stream.connection.transport.raw();
-        raw.map_or_else(|| Err(io::ErrorKind::Unsupported.into()), StreamSocket::duplicate)
+        stream.connection.transport.duplicate()
     }
 
-    /// Leaves HTTP: what the client sent behind its request goes along.
+    /// Leaves HTTP: what the client sent behind its request goes along. `socket`: a second descriptor.
     pub fn upgrade(&mut self, socket: OwnedFd) -> Upgraded {
         let ClientStream::H1(stream) = self;
-        let buffer = &mut stream.connection.buffer;
+        let Connection { transport, buffer, .. } = &mut *stream.connection;
         let early = buffer.filled().to_vec();
         buffer.clear();
-        Upgraded { socket, early }
+        Upgraded { transport: transport.detach(socket), early }
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::downstream::clients::{GivesWay, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
-use crate::downstream::{FuturePool, Next, Outcome, Settings};
+use crate::downstream::{FuturePool, HandshakeFailure, Next, Outcome, Settings};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::{local, reply};
 use crate::gateway::core::{ActiveCore, Core, Resources};
@@ -17,6 +17,7 @@ use crate::http::{ProtocolError, Scheme};
 use crate::http1::RequestHead;
 use crate::limits::REFUSED_REQUEST_MS;
 use crate::net::Transport;
+use crate::net::tls::{Fault, TlsStream};
 
 /// A function that serves the client connections of one core, each from its first byte to its close. The acceptor has
 /// already counted the connection.
@@ -24,9 +25,9 @@ pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr, Scheme) 
     let pool = FuturePool::new(turn);
     move |transport, peer, scheme| {
         let core = active.core();
-        if scheme == Scheme::Https {
-            return begin_tls(&core, transport);
-        }
+        let Some(transport) = transport_of(&core, transport, scheme) else {
+            return core.resources.metrics.connections.open.subtract(1);
+        };
         // A trusted proxy is about to use its idle connections for any of its clients.
         let gives_way = if core.trusts(peer.ip()) { GivesWay::Never } else { GivesWay::Waiting };
         let connection = connection(&core, transport, peer, gives_way);
@@ -34,10 +35,21 @@ pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr, Scheme) 
     }
 }
 
-/// Begins a client connection over TLS.
-fn begin_tls(core: &Core, transport: Transport) {
-    drop(transport);
-    core.resources.metrics.connections.open.subtract(1);
+/// What a connection is carried by. `None`: it is closed, because there are too many handshakes.
+fn transport_of(core: &Core, transport: Transport, scheme: Scheme) -> Option<Transport> {
+    match (scheme, transport) {
+        (Scheme::Https, Transport::Plain(socket)) => {
+            let Resources { io, metrics, .. } = &*core.resources;
+            let Some(in_flight) = io.handshakes.begin() else {
+                metrics.tls.failures.at(HandshakeFailure::Overloaded.reason()).add(1);
+                return None;
+            };
+            let config = core.snapshot.tls.as_ref()?.server.clone();
+            let tls = TlsStream::server(socket, config, &io.buffers, in_flight)?;
+            Some(Transport::Tls(Box::new(tls)))
+        }
+        (_, transport) => Some(transport),
+    }
 }
 
 fn connection(core: &Core, transport: Transport, peer: SocketAddr, gives_way: GivesWay) -> Box<Connection> {
@@ -108,6 +120,9 @@ async fn await_request(active: &ActiveCore, connection: &mut Connection) -> bool
 /// The next request: its head, the exchange, and what follows from it. The connection comes back if it may carry
 /// another one.
 async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option<Box<Connection>> {
+    if connection.is_handshaking() {
+        return secure(&active.core(), connection).await;
+    }
     let received = head(&active, &mut connection).await;
     // A reload may have come while the head was awaited.
     let core = active.core();
@@ -128,6 +143,31 @@ async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option
     }
     if let Outcome::Upgraded(handover) = outcome {
         tunnel::begin(&core.resources, handover);
+    }
+    None
+}
+
+/// Finishes the TLS handshake: the connection comes back for its first request.
+async fn secure(core: &Core, mut connection: Box<Connection>) -> Option<Box<Connection>> {
+    let Resources { io, metrics, .. } = &*core.resources;
+    let failure = match connection.handshake(io).await {
+        Ok(()) => {
+            let is_resumed =
+                connection.tls().and_then(TlsStream::agreed).is_some_and(|agreed| agreed.is_resumed);
+            metrics.tls.handshakes.at(usize::from(is_resumed)).add(1);
+            return Some(connection);
+        }
+        Err(failure) => failure,
+    };
+    metrics.tls.failures.at(failure.reason()).add(1);
+    if failure == HandshakeFailure::Fault(Fault::PlainHttp) && connection.speak_plainly().is_ok() {
+        let mut heads = core.resources.heads.take();
+        let mut exchange = Exchange::h1(core, &mut connection, RequestHead::default(), &mut heads);
+        let outcome: ExchangeOutcome = reply::refuse(&mut exchange, Failure::PlainHttp).await;
+        exchange.finish();
+        if matches!(outcome, Outcome::Complete) {
+            connection.linger(io).await;
+        }
     }
     None
 }

@@ -11,7 +11,7 @@ use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::record::Record;
 use crate::gateway::websocket::tunnel::Handover;
-use crate::http::{FieldKind, Heads, Request, Response};
+use crate::http::{FieldKind, Heads, Request, Response, Scheme};
 use crate::http1::RequestHead;
 
 /// How an exchange ends: complete, aborted, or as a tunnel.
@@ -62,6 +62,14 @@ impl<'c> Exchange<'c> {
     /// The address of the connection's other end.
     pub fn peer(&self) -> IpAddr {
         self.client.peer().ip().to_canonical()
+    }
+
+    /// How the client reaches the gateway.
+    pub fn scheme(&self) -> Scheme {
+        match self.client.tls() {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        }
     }
 
     /// A place among the requests that the client may have in flight. A trusted proxy that names no client may have any

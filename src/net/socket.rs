@@ -84,17 +84,21 @@ impl StreamSocket {
     }
 
     /// Waits until a read is worthwhile. It also polls after many reads in a row that filled their buffers: a peer that
-    /// always has bytes ready would otherwise starve the other tasks of the core.
-    pub async fn arrival(&self, timers: &Timers, deadline_ms: u64) -> Result<(), RecvError> {
-        if self.reads_left.get() > 0 {
-            return Ok(());
+    /// always has bytes ready would otherwise starve the other tasks of the core. None of these waits is an `async fn`,
+    /// which would keep each argument twice.
+    #[allow(clippy::manual_async_fn)]
+    pub fn arrival(&self, timers: &Timers, deadline_ms: u64) -> impl Future<Output = Result<(), RecvError>> {
+        async move {
+            if self.reads_left.get() > 0 {
+                return Ok(());
+            }
+            match timers.until(deadline_ms, pin!(self.readable())).await {
+                Ok(Ok(())) => self.begin_reads(),
+                Ok(Err(error)) => return Err(RecvError::Closed(error)),
+                Err(_) => return Err(RecvError::TimedOut),
+            }
+            Ok(())
         }
-        match timers.until(deadline_ms, pin!(self.readable())).await {
-            Ok(Ok(())) => self.reads_left.set(READS_PER_TURN),
-            Ok(Err(error)) => return Err(RecvError::Closed(error)),
-            Err(_) => return Err(RecvError::TimedOut),
-        }
-        Ok(())
     }
 
     /// Whether another read may follow before other tasks have a turn.
@@ -102,37 +106,26 @@ impl StreamSocket {
         self.reads_left.get() > 0
     }
 
-    /// Like [`StreamSocket::arrival`], without a deadline.
-    pub async fn arrival_without_deadline(&self, timers: &Timers) -> io::Result<()> {
-        if self.reads_left.get() > 0 {
-            return Ok(());
-        }
-        timers.leave_a_turn().await;
-        let mut readable = pin!(self.readable());
-        poll_fn(|context| {
-            let polled = readable.as_mut().poll(context);
-            if polled.is_pending() {
-                timers.has_waited();
-            }
-            polled
-        })
-        .await?;
+    /// The socket has become readable in a poll.
+    pub(super) fn begin_reads(&self) {
         self.reads_left.set(READS_PER_TURN);
-        Ok(())
     }
 
     /// Waits until a write would move bytes, without a deadline.
-    pub async fn writable_without_deadline(&self, timers: &Timers) -> io::Result<()> {
-        timers.leave_a_turn().await;
-        let mut writable = pin!(self.writable());
-        poll_fn(|context| {
-            let polled = writable.as_mut().poll(context);
-            if polled.is_pending() {
-                timers.has_waited();
-            }
-            polled
-        })
-        .await
+    #[allow(clippy::manual_async_fn)]
+    pub fn writable_without_deadline(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
+        async move {
+            timers.leave_a_turn().await;
+            let mut writable = pin!(self.writable());
+            poll_fn(|context| {
+                let polled = writable.as_mut().poll(context);
+                if polled.is_pending() {
+                    timers.has_waited();
+                }
+                polled
+            })
+            .await
+        }
     }
 
     /// Reads the bytes that have arrived. `None`: there are none yet; `Some(0)`: the peer has sent its last byte.

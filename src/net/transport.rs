@@ -6,7 +6,7 @@
 //! Bytes that TLS has sealed count as sent, and may still lie here. So who ends a message makes sure by
 //! [`Transport::try_flush`] that they have left; on a plain socket they always have.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -65,14 +65,36 @@ impl Transport {
         }
     }
 
-    /// Waits until there are bytes, the end or an error to read.
-    pub async fn readable(&self) -> io::Result<()> {
-        let Some(tls) = self.tls() else { return self.socket().readable().await };
-        if !tls.is_readable().await {
-            tls.socket().readable().await?;
+    /// Waits until there are bytes, the end or an error to read. None of these waits is an `async fn`, which would keep
+    /// each argument twice.
+    #[allow(clippy::manual_async_fn)]
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        async move {
+            if self.is_readable_now().await {
+                return Ok(());
+            }
+            self.socket().readable().await?;
+            self.begin_turn();
+            Ok(())
+        }
+    }
+
+    /// Whether there is something to read that the socket does not know of.
+    #[allow(clippy::manual_async_fn)]
+    fn is_readable_now(&self) -> impl Future<Output = bool> {
+        async move {
+            match self {
+                Transport::Plain(_) => false,
+                Transport::Tls(tls) => tls.is_readable().await,
+            }
+        }
+    }
+
+    /// Every other task has had a turn.
+    fn begin_turn(&self) {
+        if let Transport::Tls(tls) = self {
             tls.begin_turn();
         }
-        Ok(())
     }
 
     /// Waits until a send would move at least one byte, or fail.
@@ -84,21 +106,18 @@ impl Transport {
     ///
     /// # Errors
     /// The peer is gone, or the coarse clock shows `deadline_ms`.
-    pub async fn arrival(&self, timers: &Timers, deadline_ms: u64) -> Result<(), RecvError> {
-        if let Some(tls) = self.tls()
-            && tls.is_readable().await
-        {
-            return Ok(());
-        }
-        let was_waiting = !self.socket().may_read_on();
-        self.socket().arrival(timers, deadline_ms).await?;
-        self.begin_turn(was_waiting);
-        Ok(())
-    }
-
-    fn begin_turn(&self, has_waited: bool) {
-        if let Some(tls) = self.tls().filter(|_| has_waited) {
-            tls.begin_turn();
+    #[allow(clippy::manual_async_fn)]
+    pub fn arrival(&self, timers: &Timers, deadline_ms: u64) -> impl Future<Output = Result<(), RecvError>> {
+        async move {
+            if self.is_readable_now().await {
+                return Ok(());
+            }
+            let may_read_on = self.socket().may_read_on();
+            self.socket().arrival(timers, deadline_ms).await?;
+            if !may_read_on {
+                self.begin_turn();
+            }
+            Ok(())
         }
     }
 
@@ -106,16 +125,30 @@ impl Transport {
     ///
     /// # Errors
     /// The error of the poll.
-    pub async fn arrival_without_deadline(&self, timers: &Timers) -> io::Result<()> {
-        if let Some(tls) = self.tls()
-            && tls.is_readable().await
-        {
-            return Ok(());
+    #[allow(clippy::manual_async_fn)]
+    pub fn arrival_without_deadline(&self, timers: &Timers) -> impl Future<Output = io::Result<()>> {
+        async move {
+            if self.is_readable_now().await {
+                return Ok(());
+            }
+            let socket = self.socket();
+            if socket.may_read_on() {
+                return Ok(());
+            }
+            timers.leave_a_turn().await;
+            let mut readable = pin!(socket.readable());
+            poll_fn(|context| {
+                let polled = readable.as_mut().poll(context);
+                if polled.is_pending() {
+                    timers.has_waited();
+                }
+                polled
+            })
+            .await?;
+            socket.begin_reads();
+            self.begin_turn();
+            Ok(())
         }
-        let was_waiting = !self.socket().may_read_on();
-        self.socket().arrival_without_deadline(timers).await?;
-        self.begin_turn(was_waiting);
-        Ok(())
     }
 
     /// Waits until a send would move bytes, without a deadline.

@@ -17,7 +17,8 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// TLS 1.2 and later.
-pub(super) static VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+pub(super) static VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// In the gateway's order. The client's order decides.
 const CIPHER_SUITES: [SupportedCipherSuite; 9] = [

@@ -115,8 +115,8 @@ impl World {
             let (client, upstream) = UnixStream::pair().expect("a pair");
             let handover = Handover {
                 network: Network::of([127, 0, 0, 1].into()),
-                client: OwnedFd::from(client),
-                upstream: OwnedFd::from(upstream),
+                client: OwnedFd::from(client).into(),
+                upstream: OwnedFd::from(upstream).into(),
                 early_in: Vec::new(),
                 early_out: Vec::new(),
                 has_extension: false,

@@ -21,6 +21,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         let metrics = &core.resources.metrics.core;
         metrics.ticks.add(1);
         metrics.held_bytes.set(core.resources.io.buffers.held() as u64);
+        core.resources.metrics.tls.pending.set(core.resources.io.handshakes.in_flight() as u64);
         core.resources.metrics.connections.gave_way.add(core.resources.clients.take_gave_way());
         let delay_ms = now_ms.saturating_sub(due_ms);
         metrics.tick_delay.set(delay_ms);

@@ -19,6 +19,8 @@ pub enum Failure {
     MalformedLimited(ProtocolError, Limited),
     /// The client did not finish its head in time.
     HeadTimeout,
+    /// The client speaks plain HTTP where TLS is spoken.
+    PlainHttp,
     /// The client did not keep its body moving.
     BodyTimeout,
     /// The body is over the route's bound.
@@ -138,6 +140,7 @@ impl Failure {
         match self {
             Failure::Request(error) => (error.status(), error.code()),
             Failure::HeadTimeout => (408, "request_head_timeout"),
+            Failure::PlainHttp => (400, "plain_http"),
             Failure::BodyTimeout => (408, "request_body_timeout"),
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
@@ -188,6 +191,7 @@ impl Failure {
         match self {
             Failure::Request(error) => error.detail(),
             Failure::HeadTimeout => "The request head did not arrive in time.",
+            Failure::PlainHttp => "The plain HTTP request was sent to an HTTPS port.",
             Failure::BodyTimeout => "The request body did not keep moving.",
             Failure::BodyTooLarge => "The request body is larger than this route takes.",
             Failure::PathParameters => "Path parameters are not accepted here.",

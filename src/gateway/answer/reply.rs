@@ -72,6 +72,7 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
         Failure::Request(_)
         | Failure::MalformedLimited(..)
         | Failure::HeadTimeout
+        | Failure::PlainHttp
         | Failure::BodyTimeout
         | Failure::BodyTooLarge => AfterAnswer::Close,
         _ => AfterAnswer::Continue,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::auth::AuthMetrics;
+use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::TunnelMetrics;
 use crate::limit::LimitMetrics;
 use crate::redis::{OutageMetrics, RedisMetrics};
@@ -66,11 +67,26 @@ crate::metric_group! {
     }
 }
 
+crate::metric_group! {
+    /// Metrics of TLS with clients.
+    pub struct TlsMetrics {
+        /// TLS handshakes with clients that succeeded, by kind: with a signature, or with the keys of an earlier
+        /// connection.
+        labelled handshakes("kind", &["full", "resumed"]) = "tls_handshakes";
+        /// TLS handshakes with clients that failed, by reason.
+        labelled failures("reason", &HandshakeFailure::REASONS) = "tls_handshake_failures";
+        /// TLS handshakes with clients that have begun and are not over.
+        gauge pending = "tls_handshakes_pending";
+    }
+}
+
 /// Every group of one core. The core alone writes to them; cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     /// The clients' connections.
     pub connections: Arc<ConnectionMetrics>,
+    /// TLS with clients.
+    pub tls: Arc<TlsMetrics>,
     /// Requests.
     pub requests: Arc<RequestMetrics>,
     /// Authentication.
@@ -95,6 +111,7 @@ impl MetricGroup for Metrics {
     fn each(&self, visit: &mut dyn FnMut(Metric<'_>)) {
         let Metrics {
             connections,
+            tls,
             requests,
             auth,
             limit,
@@ -105,8 +122,9 @@ impl MetricGroup for Metrics {
             access_log,
             core,
         } = self;
-        let groups: [&dyn MetricGroup; 10] = [
+        let groups: [&dyn MetricGroup; 11] = [
             &**connections,
+            &**tls,
             &**requests,
             &**auth,
             &**limit,

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config;
 use crate::gateway::core::request_id::{RequestId, RequestIds};
 use crate::gateway::cors::CorsPolicy;
-use crate::http::{AddressText, Field, FieldKind, Request, Response, http_date, push_decimal};
+use crate::http::{AddressText, Field, FieldKind, Request, Response, Scheme, http_date, push_decimal};
 use crate::limit::Quota;
 use crate::message::HeadWriter;
 
@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub user: Option<&'a str>,
     /// The address of the connection's other end.
     pub peer: IpAddr,
+    /// How the client reaches the gateway.
+    pub scheme: Scheme,
     /// The peer is a trusted proxy: its forwarding fields are trusted.
     pub is_peer_trusted: bool,
 }
@@ -80,7 +82,7 @@ fn compose_forwarding(head: &mut HeadWriter, request: &Request, context: &Contex
     let peer = AddressText::new(context.peer);
     compose_list(head, (b"X-Forwarded-For", FieldKind::XForwardedFor), peer.as_bytes(), request, context);
     let proto = believed(FieldKind::XForwardedProto).filter(|proto| matches!(*proto, b"http" | b"https"));
-    head.field(b"X-Forwarded-Proto", proto.unwrap_or(b"http"));
+    head.field(b"X-Forwarded-Proto", proto.unwrap_or(context.scheme.name().as_bytes()));
     let host = believed(FieldKind::XForwardedHost).unwrap_or(request.host());
     if !host.is_empty() {
         head.field(b"X-Forwarded-Host", host);

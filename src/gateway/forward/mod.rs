@@ -85,6 +85,7 @@ pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> 
         id: &exchange.record.id,
         user: admission.identity().user().map(User::as_str),
         peer: exchange.peer(),
+        scheme: exchange.scheme(),
         is_peer_trusted: exchange.is_peer_trusted,
     }
 }

@@ -187,8 +187,8 @@ async fn begin(
     let client = exchange.client.upgrade(client);
     Ok(Outcome::Upgraded(Box::new(Handover {
         network: Network::of(exchange.record.client),
-        client: client.socket,
-        upstream,
+        client: client.transport,
+        upstream: upstream.into(),
         early_in: client.early,
         early_out: switched.early,
         has_extension: switched.has_extension,

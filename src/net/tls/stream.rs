@@ -1,6 +1,7 @@
 //! A TLS session on its socket: the receiving and sending, the waiting, and the end of a connection.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -145,6 +146,16 @@ impl TlsStream {
         stepped.map(|_| ())
     }
 
+    /// Why nothing more is received.
+    pub fn fault(&self) -> Option<Fault> {
+        self.session.borrow().fault()
+    }
+
+    /// Bytes that have come and are not decrypted.
+    pub fn held(&self) -> usize {
+        self.session.borrow().undecrypted().len()
+    }
+
     /// What was agreed on.
     pub fn agreed(&self) -> Option<Agreed> {
         let session = self.session.borrow();
@@ -251,11 +262,19 @@ impl TlsStream {
 
     fn flush(&self, session: &mut Session) -> io::Result<bool> {
         while session.has_unsent() {
-            let Some(sent) = self.socket.try_send(session.unsent())? else {
-                session.park();
-                return Ok(false);
-            };
-            session.sent(sent);
+            match self.socket.try_send(session.unsent()) {
+                Ok(Some(sent)) => session.sent(sent),
+                Ok(None) => {
+                    session.park();
+                    return Ok(false);
+                }
+                Err(error) => {
+                    // They will never leave.
+                    session.sent(session.unsent().len());
+                    session.fail(Fault::Closed);
+                    return Err(error);
+                }
+            }
             self.has_moved.set(true);
         }
         Ok(true)
@@ -277,18 +296,22 @@ impl TlsStream {
     }
 
     /// Whether there is something to take without a wait. If that is to be in another turn of the core, waits for it.
-    pub async fn is_readable(&self) -> bool {
-        if !self.has_readable() {
-            // What waits from now on has no block.
-            self.session.borrow_mut().park();
-            return false;
+    pub fn is_readable(&self) -> impl Future<Output = bool> {
+        // Boxed, because it would be part of every wait, and is rare. Only a sleep leaves a turn on every driver.
+        let is_late = self.has_readable() && self.records_left.get() == 0;
+        let turn = is_late.then(|| Box::pin(monoio::time::sleep(Duration::from_millis(1))));
+        async move {
+            if let Some(turn) = turn {
+                turn.await;
+                self.begin_turn();
+            }
+            let is_readable = self.has_readable();
+            if !is_readable {
+                // What waits from now on has no block.
+                self.park();
+            }
+            is_readable
         }
-        if self.records_left.get() == 0 {
-            // Boxed, because it would be part of every wait, and is rare. Only a sleep leaves a turn on every driver.
-            Box::pin(monoio::time::sleep(Duration::from_millis(1))).await;
-            self.begin_turn();
-        }
-        true
     }
 
     fn has_readable(&self) -> bool {

@@ -4,7 +4,6 @@
 //! sockets that last for hours. Right after its handshake a tunnel is two descriptors with nothing in flight, so that
 //! is the moment to move it.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::access_context::AccessContext;
@@ -13,15 +12,16 @@ use crate::downstream::clients::Network;
 use crate::gateway::core::metrics::ConnectionMetrics;
 use crate::gateway::websocket::slots::{TunnelSlot, TunnelSlots, UserSlot, UserSlots};
 use crate::limits::BALANCE_DIFFERENCE_MIN;
+use crate::net::DetachedTransport;
 
 /// A tunnel that has not begun: everything that another core needs.
 pub struct Handover {
     /// Whose connection it is.
     pub network: Network,
     /// The client's connection.
-    pub client: OwnedFd,
+    pub client: DetachedTransport,
     /// The upstream's.
-    pub upstream: OwnedFd,
+    pub upstream: DetachedTransport,
     /// What the client sent behind its handshake.
     pub early_in: Vec<u8>,
     /// What the upstream sent behind its 101.

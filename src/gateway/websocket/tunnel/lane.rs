@@ -10,7 +10,7 @@ use super::relay::{Receive, Work};
 use super::sockets::{Interest, Sockets, Way};
 use super::state::TunnelState;
 use super::turn::Turn;
-use crate::net::{Buffer, Pipe};
+use crate::net::{Buffer, Flush, Pipe};
 
 /// What a direction has on loan from its core.
 pub(super) struct Lane {
@@ -39,6 +39,9 @@ impl Lane {
 
     /// Does what is to be done next, if it can be done now.
     pub(super) fn step(&mut self, turn: &mut Turn<'_>) -> Step {
+        if let Some(step) = self.flush(turn) {
+            return step;
+        }
         match turn.state.work(self.direction) {
             Work::Judge => {
                 self.unhold(turn.state);
@@ -61,6 +64,21 @@ impl Lane {
                 self.buffer.clear();
                 self.buffer.release_if_empty();
                 Step::Rest
+            }
+        }
+    }
+
+    /// What counts as sent has to leave before anything else is done for this direction.
+    fn flush(&mut self, turn: &mut Turn<'_>) -> Option<Step> {
+        match turn.sockets.sink(self.direction).try_flush() {
+            Ok(Flush::Done) => None,
+            Ok(Flush::Waiting) => {
+                self.buffer.park();
+                Some(Step::Wait(Interest::Room))
+            }
+            Err(_) => {
+                turn.tell(Event::SinkLost(self.direction));
+                Some(Step::Done)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Both sockets of a tunnel, and what it uses of its core: buffers, pipes, timers, metrics, the access log.
 
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
 
@@ -9,6 +10,7 @@ use super::state::TunnelState;
 use crate::clock;
 use crate::gateway::core::Resources;
 use crate::gateway::websocket::TunnelMetrics;
+use crate::limits::TUNNEL_CLOSE_MS;
 use crate::net::{Buffer, Pipe, Timers, Transport};
 use crate::telemetry::TunnelRecord;
 
@@ -50,10 +52,21 @@ impl Sockets {
     }
 
     /// Waits, and owns no buffer meanwhile.
-    pub(super) async fn wait(&self, direction: Direction, interest: Interest) -> io::Result<()> {
-        match interest {
-            Interest::Bytes => self.source(direction).arrival_without_deadline(self.timers()).await,
-            Interest::Room => self.sink(direction).writable_without_deadline(self.timers()).await,
+    pub(super) fn wait(
+        &self,
+        direction: Direction,
+        interest: Interest,
+    ) -> impl Future<Output = io::Result<()>> {
+        let transport = match interest {
+            Interest::Bytes => self.source(direction),
+            Interest::Room => self.sink(direction),
+        };
+        let timers = self.timers();
+        async move {
+            match interest {
+                Interest::Bytes => transport.arrival_without_deadline(timers).await,
+                Interest::Room => transport.writable_without_deadline(timers).await,
+            }
         }
     }
 
@@ -76,6 +89,26 @@ impl Sockets {
         let pipe = self.resources.io.pipes.take();
         self.metrics().pipes_open.set(self.resources.io.pipes.open() as u64);
         pipe
+    }
+
+    /// Whether bytes that count as sent have not left.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.client.has_unsent() || self.upstream.has_unsent()
+    }
+
+    /// Waits until they have, for as long as a closing handshake may take, or until the drain cuts tunnels off.
+    pub(super) async fn settle(&self) {
+        let cut_ms = match self.resources.io.is_draining() {
+            true => self.resources.drain_schedule.cut_ms(),
+            false => u64::MAX,
+        };
+        let deadline_ms = cut_ms.min(clock::now_ms() + TUNNEL_CLOSE_MS);
+        for transport in [&self.client, &self.upstream] {
+            // A peer that does not take it sees that the end is missing.
+            if transport.flush(self.timers(), deadline_ms).await.is_err() {
+                transport.reset_on_close();
+            }
+        }
     }
 
     /// Bytes that the client's kernel has not acknowledged.

@@ -26,7 +26,7 @@ use crate::downstream::clients::Holding;
 use crate::gateway::core::Resources;
 use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
 use crate::limits::TUNNEL_RECEIVE_BYTES;
-use crate::net::{NEVER, StreamSocket, Transport};
+use crate::net::{NEVER, Transport};
 
 /// A tunnel on this core.
 struct Tunnel {
@@ -64,9 +64,14 @@ pub fn adopt(resources: &Rc<Resources>, handover: Handover) {
 
 /// Runs a tunnel to its end.
 async fn run(mut tunnel: Box<Tunnel>) {
-    if tunnel.carry().await == Conclusion::Reset {
-        tunnel.sockets.client.reset_on_close();
-        tunnel.sockets.upstream.reset_on_close();
+    match tunnel.carry().await {
+        Conclusion::Reset => {
+            tunnel.sockets.client.reset_on_close();
+            tunnel.sockets.upstream.reset_on_close();
+        }
+        // What counts as sent has to leave. Boxed, because it would be part of every tunnel, and is rare.
+        _ if tunnel.sockets.has_unsent() => Box::pin(tunnel.sockets.settle()).await,
+        _ => {}
     }
     tunnel.sockets.count_end(&tunnel.state);
 }
@@ -74,10 +79,9 @@ async fn run(mut tunnel: Box<Tunnel>) {
 impl Tunnel {
     /// Registers both sockets with this core. Errors: the runtime's registration.
     fn new(resources: &Rc<Resources>, handover: Handover) -> io::Result<Tunnel> {
-        let client = StreamSocket::new(handover.client)?;
+        let client = Transport::attach(handover.client, &resources.io.buffers)?;
         client.bound_receiving(TUNNEL_RECEIVE_BYTES);
-        let client = Transport::Plain(client);
-        let upstream = Transport::Plain(StreamSocket::new(handover.upstream)?);
+        let upstream = Transport::attach(handover.upstream, &resources.io.buffers)?;
         let rules = &handover.rules;
         let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
         client.watch_peer(patience);
@@ -209,6 +213,7 @@ mod tests {
     use crate::gateway::websocket::slots::TunnelSlots;
     use crate::gateway::websocket::tunnel::Tunnels;
     use crate::limit::Store;
+    use crate::net::StreamSocket;
     use crate::net::runtime::{Preference, ThreadRuntime};
 
     fn resources(slots: &TunnelSlots) -> Rc<Resources> {
@@ -236,8 +241,8 @@ mod tests {
         let ((client, our_client), (our_upstream, upstream)) = (pair(), pair());
         let handover = Handover {
             network: crate::downstream::clients::Network::of([127, 0, 0, 1].into()),
-            client: our_client,
-            upstream: our_upstream,
+            client: our_client.into(),
+            upstream: our_upstream.into(),
             early_in: EARLY.to_vec(),
             early_out: b"\x81\x05early".to_vec(),
             has_extension: false,
