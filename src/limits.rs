@@ -166,6 +166,27 @@ pub const ANY_CASE_PATH_BYTES_MAX: usize = 256;
 pub const UPSTREAMS_MAX: usize = 256;
 /// CPUs that the choice of cores may name: the size of one affinity mask. Over it: the configuration is refused.
 pub const CPUS_MAX: usize = 1024;
+/// Certificates of one configuration. Over it: the configuration is refused.
+pub const CERTIFICATES_MAX: usize = 1024;
+/// Ticket keys of one file. Over it: the configuration is refused.
+pub const TICKET_KEYS_MAX: usize = 8;
+/// Ticket keys that the process makes for itself and still accepts, the newest included.
+pub const TICKET_KEYS_KEPT: usize = 3;
+/// How long the process uses a ticket key of its own for new tickets, in seconds.
+pub const TICKET_KEY_USED_S: u64 = 6 * 60 * 60;
+/// How long a client may resume a session, in seconds. Over it: a full handshake.
+pub const TICKET_LIFETIME_S: u32 = 12 * 60 * 60;
+/// Bytes of a ticket. Over it: a full handshake. A ticket holds the client's certificates.
+pub const TICKET_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a name in a client's certificate. Over it: the name is left out.
+pub const CLIENT_NAME_BYTES_MAX: usize = 256;
+/// Names of a client's certificate. Over it: the others are left out.
+pub const CLIENT_NAMES_MAX: usize = 16;
+/// How often the files of certificates are looked at, in milliseconds.
+pub const CERTIFICATES_LOOK_MS: u64 = 1_000;
+/// How long a certificate and its key may not match while they are being replaced, in milliseconds. Over it: an error
+/// in the log. The pair before stays in use all the while.
+pub const CERTIFICATES_SETTLE_MS: u64 = 10_000;
 /// Items of one configured list: trusted networks, origins. Over it: the configuration is refused.
 pub const LISTED_MAX: usize = 1024;
 /// Size of a file with a secret or the configuration, in bytes. Over it: the gateway does not start.

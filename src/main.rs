@@ -14,6 +14,7 @@ use realchat_gateway::control::signals::Signals;
 use realchat_gateway::control::upgrade::{self, Predecessor, Program};
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::Log;
+use realchat_gateway::tls::Termination;
 use realchat_gateway::{auth, clock, demo, explain, health};
 
 fn main() -> ExitCode {
@@ -58,7 +59,10 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             for warning in warnings {
                 eprintln!("warning: {warning}");
             }
-            Ok(print(&config::describe(&config)))
+            let certificates = Termination::load(&config.tls, None)
+                .map_err(|mistakes| Failure::Operator(mistakes.join("\n")))?
+                .map_or_else(String::new, |tls| tls.describe(clock::unix_s()));
+            Ok(print(&(config::describe(&config) + &certificates)))
         }
         Command::Explain { method, path } => {
             let text = explain::explain(&load_config(written)?.config, &method, &path);

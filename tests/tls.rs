@@ -2,3 +2,4 @@
 
 mod files;
 mod listener;
+mod renewal;

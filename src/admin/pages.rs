@@ -14,6 +14,7 @@ use crate::net::Io;
 use crate::net::runtime::Driver;
 use crate::telemetry::metrics::prometheus::{self, Extra};
 use crate::telemetry::metrics::{Counter, Gauge};
+use crate::tls::Termination;
 
 /// The state of the admin listener.
 pub struct Admin {
@@ -33,6 +34,8 @@ pub struct Admin {
     pub config_version: Arc<Gauge>,
     /// Returns the current configuration.
     pub config: Box<dyn Fn() -> Arc<Config>>,
+    /// Returns the current TLS towards clients.
+    pub tls: Box<dyn Fn() -> Option<Arc<Termination>>>,
 }
 
 /// A response.
@@ -131,6 +134,20 @@ impl Admin {
             help: "Access-log lines that could not be written: a full disk, a closed pipe.",
             labels: &[],
             value: refused.get(),
+        }));
+        let tls = (self.tls)();
+        let certificates = tls.iter().flat_map(|tls| tls.certificates());
+        let certificates: Vec<_> = certificates.map(|one| (one, one.facts.names())).collect();
+        let labels: Vec<_> = certificates
+            .iter()
+            .map(|(one, names)| [("certificate", one.subject.as_str()), ("names", names.as_str())])
+            .collect();
+        extra.extend(certificates.iter().zip(&labels).map(|((one, _), labels)| Extra {
+            name: "certificate_expiry_timestamp_seconds",
+            kind: "gauge",
+            help: "When a certificate expires, in seconds since 1970.",
+            labels,
+            value: one.facts.expires_unix_s,
         }));
         let mut text = String::new();
         prometheus::render(&cores, &Metrics::default(), &extra, &mut text);

@@ -14,7 +14,7 @@ use super::keys::process::CONFIG_FILE;
 use super::keys::sections;
 use super::mistake::Mistakes;
 use super::regular_file;
-use super::written::{Written, WrittenRoute, WrittenUpstream};
+use super::written::{Written, WrittenCertificate, WrittenRoute, WrittenUpstream};
 
 impl Written {
     /// Reads a file. Mistakes of form go to `mistakes`, the other entries are kept. The values are judged when they
@@ -77,12 +77,20 @@ impl Written {
                 let route = WrittenRoute::deserialize(ValueDeserializer::from(value))?;
                 self.routes.push(WrittenRoute { place, ..route });
             }
+            Content::Certificate(value) => {
+                let certificate = WrittenCertificate::deserialize(ValueDeserializer::from(value))?;
+                self.certificates.push(WrittenCertificate { place, ..certificate });
+            }
             Content::Upstream(name, value) => {
                 let upstream = WrittenUpstream::deserialize(ValueDeserializer::from(value))?;
                 self.upstreams.insert(name, WrittenUpstream { place, ..upstream });
             }
             Content::Routes(value) => {
                 self.routes.extend(Vec::<WrittenRoute>::deserialize(ValueDeserializer::from(value))?);
+            }
+            Content::Certificates(value) => {
+                self.certificates
+                    .extend(Vec::<WrittenCertificate>::deserialize(ValueDeserializer::from(value))?);
             }
             Content::Upstreams(value) => {
                 self.upstreams.extend(WrittenUpstreams::deserialize(ValueDeserializer::from(value))?);
@@ -95,7 +103,7 @@ impl Written {
     }
 }
 
-/// One entry of a file: a setting, a route or an upstream.
+/// One entry of a file: a setting, a route, a certificate or an upstream.
 struct Entry<'a> {
     /// Where it begins, in bytes.
     offset: usize,
@@ -109,9 +117,12 @@ enum Content<'a> {
     /// The variable of a setting, the form of its value, and the value.
     Setting(&'static str, Text, Spanned<DeValue<'a>>),
     Route(Spanned<DeValue<'a>>),
+    Certificate(Spanned<DeValue<'a>>),
     Upstream(String, Spanned<DeValue<'a>>),
     /// Something else than an array of routes: serde words the mistake.
     Routes(Spanned<DeValue<'a>>),
+    /// Something else than an array of certificates: serde words the mistake.
+    Certificates(Spanned<DeValue<'a>>),
     /// Something else than a table of upstreams: serde words the mistake.
     Upstreams(Spanned<DeValue<'a>>),
     /// A key that no file may have.
@@ -130,6 +141,13 @@ fn entries(table: DeTable<'_>) -> Vec<Entry<'_>> {
                 subject: name.clone(),
                 content: Content::Route(route),
             })),
+            ("certificate", DeValue::Array(certificates)) => {
+                entries.extend(certificates.into_iter().map(|certificate| Entry {
+                    offset: certificate.span().start,
+                    subject: name.clone(),
+                    content: Content::Certificate(certificate),
+                }));
+            }
             ("upstreams", DeValue::Table(upstreams)) => {
                 entries.extend(upstreams.into_iter().map(|(upstream, value)| Entry {
                     offset: upstream.span().start,
@@ -152,6 +170,7 @@ fn single(offset: usize, name: String, value: Spanned<DeValue<'_>>) -> Entry<'_>
         (Some(about), _) if about.in_file == InFile::List => Content::Setting(about.env, Text::List, value),
         (Some(about), _) => Content::Setting(about.env, Text::Scalar, value),
         (None, "route") => Content::Routes(value),
+        (None, "certificate") => Content::Certificates(value),
         (None, "upstreams") => Content::Upstreams(value),
         (None, _) => Content::Unknown(name),
     };

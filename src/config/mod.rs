@@ -5,6 +5,7 @@
 //! [`meaning`] the resulting types.
 
 mod address;
+mod certificates;
 mod describe;
 mod difference;
 mod file;
@@ -32,12 +33,12 @@ pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
-    Access, AccessLog, Certificate, Config, CoreChoice, Cors, IoDriver, Jwt, LimitHeaders, LimitStore,
-    Listen, OnRedisFailure, Origins, PathCase, Per, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind,
-    RouteLimit, Secret, Sizes, Timeouts, Tls, TokenExpiry, TokenSources, TrailingSlash, Upstream,
-    UpstreamAddress, WebSocket,
+    Access, AccessLog, Certificate, ClientAuth, Config, CoreChoice, Cors, IoDriver, Jwt, LimitHeaders,
+    LimitStore, Listen, OnRedisFailure, Origins, PathCase, Per, Rate, RateLimit, Redis, RedisAddress, Route,
+    RouteKind, RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources,
+    TrailingSlash, UnknownName, Upstream, UpstreamAddress, WebSocket,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;
-pub use written::{Written, WrittenLimit, WrittenRoute, WrittenUpstream};
+pub use written::{Written, WrittenCertificate, WrittenLimit, WrittenRoute, WrittenUpstream};

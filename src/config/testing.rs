@@ -3,6 +3,7 @@
 use super::describe::describe;
 use super::key::{AnyKey, Section, Shown};
 use super::keys::limits::REDIS_USERNAME;
+use super::keys::tls::{TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_KEY_FILE, TLS_PORT};
 use super::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use super::lower::{Lowered, lower};
 use super::meaning::Config;
@@ -62,7 +63,7 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
     }
     for about in section.keys.iter().map(|key| key.about()) {
         let is_case = cases.iter().any(|(key, ..)| key.about().env == about.env);
-        let needs_another = about.env == REDIS_USERNAME.env;
+        let needs_another = NEED_ANOTHER.contains(&about.env);
         assert!(
             is_case || needs_another || matches!(about.shown, Shown::Elsewhere),
             "{}: no case",
@@ -70,6 +71,10 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
         );
     }
 }
+
+/// Settings that are a mistake, or nothing, without another one.
+const NEED_ANOTHER: [&str; 5] =
+    [REDIS_USERNAME.env, TLS_PORT.env, TLS_CERT_FILE.env, TLS_KEY_FILE.env, TLS_CLIENT_AUTH.env];
 
 /// Checks that each setting refuses this text, with one mistake that names it.
 #[track_caller]

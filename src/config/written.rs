@@ -19,6 +19,8 @@ pub struct Written {
     pub upstreams: BTreeMap<String, WrittenUpstream>,
     /// Routes in the order in which they are written. Only a file has them.
     pub routes: Vec<WrittenRoute>,
+    /// Certificates in the order in which they are written. Only a file has them.
+    pub certificates: Vec<WrittenCertificate>,
 }
 
 /// The text of one setting.
@@ -38,6 +40,21 @@ pub struct WrittenUpstream {
     /// Whether its connections carry more than one request.
     #[serde(default, deserialize_with = "scalar")]
     pub connection_reuse: Option<String>,
+    /// File and line (`gateway.toml:12`).
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// One `[[certificate]]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenCertificate {
+    /// PEM file of the certificate and its chain.
+    pub cert: String,
+    /// PEM file of its private key.
+    pub key: String,
+    /// The names that it serves. `None`: those in the certificate.
+    pub names: Option<Vec<String>>,
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
@@ -134,6 +151,9 @@ impl Written {
         }
         if self.routes.is_empty() && self.upstreams.is_empty() {
             (self.upstreams, self.routes) = (other.upstreams, other.routes);
+        }
+        if self.certificates.is_empty() {
+            self.certificates = other.certificates;
         }
         self
     }

@@ -1,6 +1,7 @@
 //! The control thread: slow or rare work that must not block the cores. It prepares immutable values and tells the
 //! cores which of them should be in force.
 
+pub mod certificates;
 pub mod desired;
 mod heap;
 pub mod inherit;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::certificates::CertificateWatch;
 use super::desired::Phase;
 use super::heap::HeapKeeper;
 use super::mailbox::Cores;
@@ -64,6 +65,8 @@ pub struct Process {
     pub public: SocketAddr,
     /// The address of the listener for HTTPS.
     pub tls: Option<SocketAddr>,
+    /// The watch over the certificates, if there is TLS.
+    pub certificates: Option<CertificateWatch>,
 }
 
 /// A core with its running thread.
@@ -169,6 +172,10 @@ impl Process {
                     let running = self.running.clone();
                     Box::new(move || running.get())
                 },
+                tls: {
+                    let wanted = self.wanted.clone();
+                    Box::new(move || wanted.configuration().tls.clone())
+                },
             };
             monoio::spawn(async move {
                 if let Err(error) = admin::serve(Rc::new(admin), socket).await {
@@ -228,6 +235,7 @@ impl Process {
     /// Stops the cores, then writes the remaining lines of the access log. Both steps have a time limit, and a core
     /// that does not stop in time is abandoned.
     fn stop(self) {
+        drop(self.certificates);
         self.wanted.advance(Phase::Stopped);
         let deadline = clock::now_ms() + STOP_MS;
         while self.cores.iter().any(|core| !core.thread.is_finished()) && clock::now_ms() < deadline {

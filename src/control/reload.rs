@@ -26,7 +26,7 @@ use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
 use crate::net::Endpoint;
 use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
-use crate::tls::Termination;
+use crate::tls::{Certificate, Termination};
 use crate::upstream::resolve;
 
 /// Reads the configuration from the sources of the process: flags, environment and file.
@@ -48,6 +48,8 @@ pub struct Reload {
     pub redis: fn(&Config) -> Option<Service>,
     /// Reopens the file of the access log.
     pub reopen_log: Box<dyn Fn() + Send + Sync>,
+    /// Held while a configuration is read and published: by a reload, or by the watch over the certificates.
+    pub turn: Mutex<()>,
 }
 
 /// The result of a reload.
@@ -140,6 +142,7 @@ impl Reload {
     /// Reloads the configuration. Blocks the calling thread.
     pub fn run(&self) -> ReloadOutcome {
         (self.reopen_log)();
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let Lowered { config: wanted, warnings } = match (self.load)() {
             Ok(lowered) => lowered,
             Err(mistakes) => return refused(&mistakes.to_string()),
@@ -154,13 +157,14 @@ impl Reload {
             }
         }
         let config = Arc::new(config::settle(&running, wanted));
-        let tls = match Termination::load(&config.tls) {
+        let before = self.cores.configuration();
+        let tls = match Termination::load(&config.tls, before.tls.as_deref()) {
             Ok(tls) => tls,
             Err(mistakes) => return refused(&mistakes.join("\n")),
         };
-        let is_tls_renewed = !Termination::is_same(tls.as_deref(), self.cores.configuration().tls.as_deref());
-        if is_tls_renewed {
-            info!("reload: the certificates or their keys are other ones");
+        let is_tls_renewed = !Termination::is_same(tls.as_deref(), before.tls.as_deref());
+        if let Some(tls) = tls.as_deref().filter(|_| is_tls_renewed) {
+            log_certificates(tls);
         }
         if changes.iter().all(|change| change.needs_restart) && !is_tls_renewed {
             if self.behind().is_empty() {
@@ -190,6 +194,37 @@ impl Reload {
         self.restart_resolver(&config);
         self.running.set(config);
         self.wait_until_applied()
+    }
+
+    /// Reads the files of certificates again and puts them in force if they are other ones. Blocks the calling thread.
+    ///
+    /// # Errors
+    /// What is wrong with them, a line each. Nothing has changed.
+    pub fn renew_certificates(&self) -> Result<(), Vec<String>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.cores.configuration();
+        let tls = Termination::load(&before.config.tls, before.tls.as_deref())?;
+        if !Termination::is_same(tls.as_deref(), before.tls.as_deref()) {
+            tls.as_deref().into_iter().for_each(log_certificates);
+            self.replace_tls(&before, tls);
+        }
+        Ok(())
+    }
+
+    /// Puts a new ticket key in force if it is time for one.
+    pub fn rotate_ticket_keys(&self, now_unix_s: u64) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.cores.configuration();
+        if let Some(rotated) = before.tls.as_ref().and_then(|tls| tls.rotated(now_unix_s)) {
+            self.replace_tls(&before, Some(rotated));
+        }
+    }
+
+    /// The same configuration with another TLS. The services keep their addresses.
+    fn replace_tls(&self, before: &Replacement, tls: Option<Arc<Termination>>) {
+        let services = Service::all((self.redis)(&before.config).as_ref(), &before.config);
+        let services = services.into_iter().map(|service| (service.target, None)).collect();
+        self.cores.configure(Replacement { tls, ..before.clone() }, services);
     }
 
     /// Waits up to [`RELOAD_TAKEN_MS`] until no core is behind, and says what came of it.
@@ -242,6 +277,13 @@ impl Reload {
                 error!(%error, "cannot create the name resolution thread: names are no longer resolved")
             }
         }
+    }
+}
+
+/// Tells which certificates are in force from now on.
+fn log_certificates(tls: &Termination) {
+    for Certificate { subject, facts, .. } in tls.certificates() {
+        info!(names = facts.names(), expires = facts.expiry_date(), "certificates: {subject} is in force");
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::auth::Keys;
 use crate::config::Config;
+use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
 use crate::control::names::{NameResolver, Service};
 use crate::control::pid_file::PidFile;
@@ -43,7 +44,7 @@ use machine::{choose_cpus, memory_budget};
 pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Process, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
-    let tls = Termination::load(&config.tls).map_err(LaunchError::Mistakes)?;
+    let tls = Termination::load(&config.tls, None).map_err(LaunchError::Mistakes)?;
     let config = Arc::new(config);
     let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
     let public = sockets.address().map_err(LaunchError::machine("PORT"))?;
@@ -74,7 +75,10 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         names: Mutex::new(names),
         redis: redis_service,
         reopen_log: reopener(access_log.as_ref()),
+        turn: Mutex::default(),
     });
+    let certificates = config.tls.port.map(|_| CertificateWatch::start(reload.clone()));
+    let certificates = certificates.transpose().map_err(LaunchError::machine("certificates"))?;
     let admin = sockets.admin;
     Ok(Process {
         config,
@@ -90,6 +94,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         pid_file,
         public,
         tls: tls_address,
+        certificates,
     })
 }
 
@@ -149,7 +154,7 @@ pub fn check(config: &Config) -> Vec<String> {
     if let Err(wrong) = RouteTable::new(&config.routes) {
         mistakes.extend(wrong);
     }
-    if let Err(wrong) = Termination::load(&config.tls) {
+    if let Err(wrong) = Termination::load(&config.tls, None) {
         mistakes.extend(wrong);
     }
     mistakes

@@ -7,12 +7,19 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::facts::Facts;
 use super::suites;
 use crate::config::{self, read_file, read_secret_file};
 
 /// A certificate that can be served.
 #[derive(Debug, Clone)]
 pub struct Certificate {
+    /// What a log line calls it: its setting, or its line in the configuration file.
+    pub subject: String,
+    /// What it says of itself.
+    pub facts: Facts,
+    /// The host names that it serves.
+    pub names: Vec<String>,
     /// The chain and the key, as handshakes use them.
     pub key: Arc<CertifiedKey>,
     /// SHA-256 of both files.
@@ -21,7 +28,7 @@ pub struct Certificate {
 
 impl PartialEq for Certificate {
     fn eq(&self, other: &Certificate) -> bool {
-        self.digest == other.digest
+        (&self.subject, &self.names, &self.digest) == (&other.subject, &other.names, &other.digest)
     }
 }
 
@@ -33,40 +40,44 @@ impl Certificate {
     pub fn load(files: &config::Certificate) -> Result<Certificate, String> {
         let of_cert = |why: String| format!("{}: {why}", files.cert_subject());
         let of_key = |why: String| format!("{}: {why}", files.key_subject());
+        let (cert_path, key_path) = (files.cert.display(), files.key.display());
         let cert = read_file(&files.cert).map_err(of_cert)?;
         let key = read_secret_file(&files.key).map_err(of_key)?;
         let digest = digest(&[&cert, &key]);
-        let chain = chain(&cert).map_err(|why| of_cert(format!("{} {why}", files.cert.display())))?;
-        let key = private_key(&key).map_err(|why| of_key(format!("{} {why}", files.key.display())))?;
+        let chain = chain(&cert).map_err(|why| of_cert(format!("{cert_path} {why}")))?;
+        let facts = Facts::read(&chain[0]).map_err(|why| of_cert(format!("{cert_path} {why}")))?;
+        let key = private_key(&key).map_err(|why| of_key(format!("{key_path} {why}")))?;
         let key = CertifiedKey::from_der(chain, key, &suites::provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                of_key(format!("{} is not the key of {}", files.key.display(), files.cert.display()))
-            }
+            rustls::Error::InconsistentKeys(_) => of_key(format!("{key_path} is not the key of {cert_path}")),
             rustls::Error::InvalidCertificate(_) => {
-                of_cert(format!("the first certificate in {} cannot be read", files.cert.display()))
+                of_cert(format!("{cert_path} holds a certificate that cannot be read"))
             }
-            error => of_key(format!("{} cannot be used: {error}", files.key.display())),
+            error => of_key(format!("{key_path} cannot be used: {error}")),
         })?;
-        Ok(Certificate { key: Arc::new(key), digest })
+        let names = if files.names.is_empty() { facts.hosts.clone() } else { files.names.clone() };
+        if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
+            return Err(of_cert(format!("{name} is no name of {cert_path}, which has {}", facts.names())));
+        }
+        Ok(Certificate { subject: files.cert_subject(), facts, names, key: Arc::new(key), digest })
     }
 }
 
-/// SHA-256 of several files, each after its length.
-fn digest(files: &[&[u8]]) -> [u8; 32] {
+/// SHA-256 of several texts, each after its length.
+pub(super) fn digest(texts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    for file in files {
-        context.update(&(file.len() as u64).to_be_bytes());
-        context.update(file);
+    for text in texts {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text);
     }
     let mut digest = [0; 32];
     digest.copy_from_slice(context.finish().as_ref());
     digest
 }
 
-/// The certificates of a file: the server's own, then those of its issuers.
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a PEM file, at least one.
+pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| format!("is not a PEM: {error}"))?;
+    let chain = chain.map_err(|_| "is not a PEM".to_owned())?;
     if chain.is_empty() { Err("has no certificate in it".to_owned()) } else { Ok(chain) }
 }
 

@@ -3,8 +3,16 @@
 //! [`Termination`] is made on the control thread, from files, and goes to every core as a part of its configuration.
 
 mod certificate;
+pub mod client;
+mod facts;
+mod material;
+mod names;
 mod suites;
 mod termination;
+#[cfg(test)]
+mod tests;
+mod tickets;
 
 pub use certificate::Certificate;
+pub use facts::Facts;
 pub use termination::Termination;

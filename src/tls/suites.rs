@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use rustls::SupportedCipherSuite;
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+
+use crate::config::TlsVersion;
 
 /// The provider of every configuration. It is passed on explicitly: a default of the process would be the choice of
 /// whichever library comes first.
@@ -16,9 +19,15 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// TLS 1.2 and later.
-pub(super) static VERSIONS: [&SupportedProtocolVersion; 2] =
-    [&rustls::version::TLS13, &rustls::version::TLS12];
+/// The versions that are spoken. TLS 1.0 and 1.1 are not (RFC 8996), and the library does not have them.
+pub(super) fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match min {
+        TlsVersion::V12 => &VERSIONS,
+        TlsVersion::V13 => &VERSIONS[..1],
+    }
+}
+
+static VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// In the gateway's order. The client's order decides.
 const CIPHER_SUITES: [SupportedCipherSuite; 9] = [

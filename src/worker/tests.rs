@@ -91,6 +91,7 @@ impl World {
             names: Mutex::new(None),
             redis: |_| None,
             reopen_log: Box::new(|| {}),
+            turn: Mutex::default(),
         };
         World { cores, metrics, siblings, addresses, stalls, threads, slots, config, reload, file }
     }

@@ -19,7 +19,7 @@ pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redi
 pub use listen::{Cors, Listen};
 pub use process::{AccessLog, CoreChoice, IoDriver};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
-pub use tls::{Certificate, Tls};
+pub use tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
 pub use tokens::{Jwt, Secret};
 pub use upstreams::{Upstream, UpstreamAddress};
 pub use websockets::{Origins, TokenExpiry, WebSocket};
