@@ -10,7 +10,7 @@ use crate::gateway::core::{body_bytes_max, head_limits};
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::forward::headers;
 use crate::gateway::plan::Plan;
-use crate::http::{Field, Request};
+use crate::http::{Field, Request, Scheme};
 use crate::http1::{HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
 use crate::limit::{Charge, Client, KeyBuf, Limit};
@@ -33,7 +33,8 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
     if let Err(error) = RequestHead::parse(&bytes[..length], &limits, &mut request) {
         return Ok(refused(error.status(), error.code(), error.detail()));
     }
-    let plan = Plan::new(config, &routes, &cors, &request);
+    // What follows on a redirect, if the configuration has any.
+    let plan = Plan::new(config, &routes, &cors, &request, Scheme::Https);
     let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
     if plan.local.is_some() {
         text.push_str("answered by     the gateway itself, without authentication\n");

@@ -182,6 +182,15 @@ pub const TICKET_BYTES_MAX: usize = 16 * 1024;
 pub const CLIENT_NAME_BYTES_MAX: usize = 256;
 /// Names of a client's certificate. Over it: the others are left out.
 pub const CLIENT_NAMES_MAX: usize = 16;
+/// Files of challenges that are served. Over it: the others are left out.
+pub const CHALLENGES_MAX: usize = 64;
+/// Bytes of a file of a challenge. Over it: it is left out.
+pub const CHALLENGE_BYTES_MAX: usize = 1024;
+/// Bytes of a challenge's token. Over it: the path is like any other.
+pub const CHALLENGE_TOKEN_BYTES_MAX: usize = 128;
+/// How often the folder of challenges is looked at, in milliseconds. A new one is asked for after the program that
+/// wrote it has told the authority, which takes longer.
+pub const CHALLENGES_LOOK_MS: u64 = 200;
 /// How often the files of certificates are looked at, in milliseconds.
 pub const CERTIFICATES_LOOK_MS: u64 = 1_000;
 /// How long a certificate and its key may not match while they are being replaced, in milliseconds. Over it: an error

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::keys::{clients, limits, listen, process, tls, tokens, upstreams, websockets};
+use super::keys::{clients, https, limits, listen, process, tls, tokens, upstreams, websockets};
 use super::layers::Layers;
 use super::meaning::{Config, Sizes, Timeouts};
 use super::mistake::Mistakes;
@@ -89,10 +89,12 @@ fn config(layers: &mut Layers) -> Config {
     let trusted_proxies = listen::trusted_proxies(layers);
     let (listen, admin_addr) = listen::listeners(layers);
     let tls = tls::tls(layers, &listen, admin_addr);
+    let https = https::https(layers, &tls);
     Config {
         listen,
         admin_addr,
         tls,
+        https,
         admin_hosts: layers.value(&listen::ADMIN_HOSTS),
         cores: layers.value(&process::CORES),
         memory_budget: layers.option(&process::MEMORY_BUDGET),

@@ -1,5 +1,6 @@
 //! The watch over certificates: a thread that sees other files at the configured paths and puts them in force, renews
-//! the process's own ticket keys, and warns before a certificate expires.
+//! the process's own ticket keys, and warns before a certificate expires. It hands the cores the challenges of a
+//! certificate authority as well.
 //!
 //! Whoever renews a certificate writes two files, one after the other, or leads two links elsewhere. For that moment
 //! they do not match: the watch then looks again, and the pair before stays in use.
@@ -18,7 +19,7 @@ use tracing::{error, warn};
 
 use super::reload::Reload;
 use crate::clock;
-use crate::limits::{CERTIFICATES_LOOK_MS, CERTIFICATES_SETTLE_MS};
+use crate::limits::{CERTIFICATES_LOOK_MS, CERTIFICATES_SETTLE_MS, CHALLENGES_LOOK_MS};
 use crate::tls::{Certificate, Termination};
 
 /// The thread. Dropping this value stops it after its current look.
@@ -33,13 +34,21 @@ impl CertificateWatch {
     /// The thread cannot be created.
     pub fn start(reload: Arc<Reload>) -> io::Result<CertificateWatch> {
         let (stop_sender, stop) = bounded::<()>(0);
+        let has_challenges = reload.running.get().https.challenges.is_some();
+        let interval_ms = if has_challenges { CHALLENGES_LOOK_MS } else { CERTIFICATES_LOOK_MS };
         let mut watch = Watch { reload, seen: Vec::new(), unsettled: None, warned: Warned::default() };
         thread::Builder::new().name("certificates".to_owned()).spawn(move || {
-            watch.look();
+            let mut looked_ms = clock::now_ms();
+            watch.look(looked_ms);
             // Nothing is sent on this channel: the call ends with the timeout or when `CertificateWatch` is dropped.
-            let interval = Duration::from_millis(CERTIFICATES_LOOK_MS);
+            let interval = Duration::from_millis(interval_ms);
             while stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                watch.look();
+                watch.reload.renew_challenges();
+                let now_ms = clock::now_ms();
+                if now_ms - looked_ms + interval_ms > CERTIFICATES_LOOK_MS {
+                    looked_ms = now_ms;
+                    watch.look(now_ms);
+                }
             }
         })?;
         Ok(CertificateWatch { _stop_sender: stop_sender })
@@ -55,8 +64,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self) {
-        let (now_ms, now_unix_s) = (clock::now_ms(), clock::unix_s());
+    fn look(&mut self, now_ms: u64) {
+        let now_unix_s = clock::unix_s();
         let stamps = stamps(&Termination::files(&self.reload.running.get().tls));
         if stamps != self.seen {
             self.seen = stamps;

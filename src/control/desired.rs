@@ -187,6 +187,7 @@ mod tests {
             routes: Arc::new(routes),
             keys: Arc::new(Keys::new(&config.jwt)),
             tls: None,
+            challenges: Arc::default(),
             config: Arc::new(config),
         }
     }

@@ -254,7 +254,13 @@ mod tests {
     fn replacement() -> Replacement {
         let config = Arc::new(config(""));
         let routes = Arc::new(RouteTable::new(&config.routes).expect("routes"));
-        Replacement { routes, keys: Arc::new(Keys::new(&config.jwt)), tls: None, config }
+        Replacement {
+            routes,
+            keys: Arc::new(Keys::new(&config.jwt)),
+            tls: None,
+            challenges: Arc::default(),
+            config,
+        }
     }
 
     fn one_core() -> (Arc<Cores>, Mailbox) {

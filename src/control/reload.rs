@@ -26,7 +26,7 @@ use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
 use crate::net::Endpoint;
 use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
-use crate::tls::{Certificate, Termination};
+use crate::tls::{Certificate, Challenges, Termination};
 use crate::upstream::resolve;
 
 /// Reads the configuration from the sources of the process: flags, environment and file.
@@ -189,7 +189,9 @@ impl Reload {
     ) -> ReloadOutcome {
         let services = self.addressed(running, &config);
         let keys = Arc::new(Keys::new(&config.jwt));
-        let replacement = Replacement { config: config.clone(), routes: Arc::new(routes), keys, tls };
+        let challenges = self.cores.configuration().challenges.clone();
+        let replacement =
+            Replacement { config: config.clone(), routes: Arc::new(routes), keys, challenges, tls };
         self.cores.configure(replacement, services);
         self.restart_resolver(&config);
         self.running.set(config);
@@ -206,7 +208,7 @@ impl Reload {
         let tls = Termination::load(&before.config.tls, before.tls.as_deref())?;
         if !Termination::is_same(tls.as_deref(), before.tls.as_deref()) {
             tls.as_deref().into_iter().for_each(log_certificates);
-            self.replace_tls(&before, tls);
+            self.configure_anew(Replacement { tls, ..(*before).clone() });
         }
         Ok(())
     }
@@ -216,15 +218,27 @@ impl Reload {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.cores.configuration();
         if let Some(rotated) = before.tls.as_ref().and_then(|tls| tls.rotated(now_unix_s)) {
-            self.replace_tls(&before, Some(rotated));
+            self.configure_anew(Replacement { tls: Some(rotated), ..(*before).clone() });
         }
     }
 
-    /// The same configuration with another TLS. The services keep their addresses.
-    fn replace_tls(&self, before: &Replacement, tls: Option<Arc<Termination>>) {
-        let services = Service::all((self.redis)(&before.config).as_ref(), &before.config);
+    /// Reads the folder of challenges again and puts them in force if they are other ones. Blocks the calling thread.
+    pub fn renew_challenges(&self) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.cores.configuration();
+        let Some(folder) = &before.config.https.challenges else { return };
+        let challenges = Challenges::read(folder);
+        if challenges != *before.challenges {
+            self.configure_anew(Replacement { challenges: Arc::new(challenges), ..(*before).clone() });
+        }
+    }
+
+    /// Puts the same configuration with other certificates or challenges in force. The services keep their addresses.
+    fn configure_anew(&self, configuration: Replacement) {
+        let config = &configuration.config;
+        let services = Service::all((self.redis)(config).as_ref(), config);
         let services = services.into_iter().map(|service| (service.target, None)).collect();
-        self.cores.configure(Replacement { tls, ..before.clone() }, services);
+        self.cores.configure(configuration, services);
     }
 
     /// Waits up to [`RELOAD_TAKEN_MS`] until no core is behind, and says what came of it.

@@ -56,7 +56,11 @@ impl<'c> Exchange<'c> {
         let given = request.only(FieldKind::XRequestId).filter(|_| is_peer_trusted);
         let id = given.and_then(RequestId::adopt).unwrap_or_else(|| core.resources.ids.next_id());
         let record = Record::begin(core, found.address, id);
-        Exchange { core, client, request, response, record, is_peer_trusted }
+        let mut exchange = Exchange { core, client, request, response, record, is_peer_trusted };
+        let hsts = core.snapshot.config.https.hsts.as_deref();
+        // RFC 6797 §7.2: never over HTTP.
+        exchange.record.hsts = hsts.filter(|_| exchange.client_scheme() == Scheme::Https);
+        exchange
     }
 
     /// The address of the connection's other end.
@@ -69,6 +73,16 @@ impl<'c> Exchange<'c> {
         match self.client.tls() {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
+        }
+    }
+
+    /// How the client has come: as a trusted proxy says, or as this connection does.
+    pub fn client_scheme(&self) -> Scheme {
+        let said = self.request.only(FieldKind::XForwardedProto).filter(|_| self.is_peer_trusted);
+        match said {
+            Some(b"https") => Scheme::Https,
+            Some(b"http") => Scheme::Http,
+            _ => self.scheme(),
         }
     }
 

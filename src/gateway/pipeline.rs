@@ -19,7 +19,8 @@ pub async fn serve(exchange: &mut Exchange<'_>) -> ExchangeOutcome {
 
 async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> {
     let snapshot = &exchange.core.snapshot;
-    let plan = Plan::new(&snapshot.config, &snapshot.routes, &snapshot.cors, exchange.request);
+    let scheme = exchange.client_scheme();
+    let plan = Plan::new(&snapshot.config, &snapshot.routes, &snapshot.cors, exchange.request, scheme);
     if let Some(local) = &plan.local {
         if local.is_charged() {
             exchange.charge_stranger().await.map_err(|limited| Failure::Limit(Denied::Limited(limited)))?;

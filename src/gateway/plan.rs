@@ -9,7 +9,7 @@ use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
 use crate::gateway::core::body_bytes_max;
 use crate::gateway::cors::CorsPolicy;
-use crate::http::{BodyLength, FieldKind, Request};
+use crate::http::{BodyLength, FieldKind, Request, Scheme};
 use crate::limit::{Client, LimitedRequest};
 use crate::route::{Match, RouteTable};
 
@@ -34,15 +34,16 @@ pub struct Destination<'c> {
 }
 
 impl<'c> Plan<'c> {
-    /// The plan for a request.
+    /// The plan for a request that its client has sent by this scheme.
     pub fn new(
         config: &'c Config,
         routes: &'c RouteTable,
         cors: &'c CorsPolicy,
         request: &'c Request,
+        scheme: Scheme,
     ) -> Plan<'c> {
         Plan {
-            local: local::find(cors, request),
+            local: local::find(config, cors, request, scheme),
             found: routes.find(request.method_name(), request.path()),
             has_parameters: request.target.has_parameters,
             body: request.body,
@@ -201,7 +202,7 @@ mod tests {
         }
         let hops = request.values(FieldKind::XForwardedFor);
         black_box(client_address([127, 0, 0, 1].into(), &config.trusted_proxies, hops));
-        let plan = Plan::new(config, routes, cors, request);
+        let plan = Plan::new(config, routes, cors, request, Scheme::Http);
         let _ = black_box(plan.token(request));
         if let Some(route) = plan.route() {
             black_box(request.fields.iter().filter(|field| passes_upstream(field, route, false)).count());

@@ -28,6 +28,8 @@ pub struct Record<'c> {
     pub user: Option<User>,
     /// What the client may know of its limit; `None`: nothing.
     pub quota: Option<Quota>,
+    /// The `Strict-Transport-Security` of its response; `None`: there is none.
+    pub hsts: Option<&'c str>,
     /// The final status sent; 0: none.
     pub status: u16,
     failure: Option<Failed>,
@@ -77,6 +79,7 @@ impl<'c> Record<'c> {
             route: None,
             user: None,
             quota: None,
+            hsts: None,
             status: 0,
             failure: None,
             conclusion: Conclusion::Response,

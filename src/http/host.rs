@@ -19,6 +19,15 @@ pub(crate) fn check(authority: &[u8]) -> Result<(), ProtocolError> {
     if host_is_valid && is_port(port) { Ok(()) } else { Err(ProtocolError::InvalidHost) }
 }
 
+/// The host of an authority that [`check`] has accepted.
+pub fn without_port(authority: &[u8]) -> &[u8] {
+    let last = authority.iter().rposition(|&byte| byte == b':' || byte == b']');
+    match last {
+        Some(at) if authority[at] == b':' => &authority[..at],
+        _ => authority,
+    }
+}
+
 fn is_name(host: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     !host.is_empty() && host.iter().all(allowed)
@@ -39,6 +48,20 @@ fn is_port(port: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_is_behind_the_last_colon_outside_brackets() {
+        for (authority, host) in [
+            ("a", "a"),
+            ("a:80", "a"),
+            ("[::1]", "[::1]"),
+            ("[::1]:443", "[::1]"),
+            ("", ""),
+            ("10.0.0.1:1", "10.0.0.1"),
+        ] {
+            assert_eq!(without_port(authority.as_bytes()), host.as_bytes());
+        }
+    }
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_an_optional_port() {

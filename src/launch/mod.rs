@@ -28,7 +28,7 @@ use crate::limit::Store;
 use crate::net::listener::Socket;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
-use crate::tls::Termination;
+use crate::tls::{Challenges, Termination};
 use crate::worker::{Assignment, redis};
 
 pub use error::LaunchError;
@@ -45,7 +45,8 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
     let tls = Termination::load(&config.tls, None).map_err(LaunchError::Mistakes)?;
-    let config = Arc::new(config);
+    let challenges = config.https.challenges.as_deref().map_or_else(Challenges::default, Challenges::read);
+    let (config, challenges) = (Arc::new(config), Arc::new(challenges));
     let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
     let public = sockets.address().map_err(LaunchError::machine("PORT"))?;
     let tls_address = sockets.tls_address().map_err(LaunchError::machine("TLS_PORT"))?;
@@ -59,7 +60,13 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
     };
     let services = Service::all(redis_service(&config).as_ref(), &config);
-    let first = Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)), tls };
+    let first = Replacement {
+        config: config.clone(),
+        routes,
+        keys: Arc::new(Keys::new(&config.jwt)),
+        challenges,
+        tls,
+    };
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
@@ -77,8 +84,11 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         reopen_log: reopener(access_log.as_ref()),
         turn: Mutex::default(),
     });
-    let certificates = config.tls.port.map(|_| CertificateWatch::start(reload.clone()));
-    let certificates = certificates.transpose().map_err(LaunchError::machine("certificates"))?;
+    let is_watched = config.tls.port.is_some() || config.https.challenges.is_some();
+    let certificates = is_watched
+        .then(|| CertificateWatch::start(reload.clone()))
+        .transpose()
+        .map_err(LaunchError::machine("certificates"))?;
     let admin = sockets.admin;
     Ok(Process {
         config,

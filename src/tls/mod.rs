@@ -3,6 +3,7 @@
 //! [`Termination`] is made on the control thread, from files, and goes to every core as a part of its configuration.
 
 mod certificate;
+pub mod challenges;
 pub mod client;
 mod facts;
 mod material;
@@ -14,5 +15,6 @@ mod tests;
 mod tickets;
 
 pub use certificate::Certificate;
+pub use challenges::Challenges;
 pub use facts::Facts;
 pub use termination::Termination;

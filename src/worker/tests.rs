@@ -55,8 +55,13 @@ impl World {
     fn start(toml: &str) -> World {
         let config = Arc::new(read(toml).expect("a configuration").config);
         let routes = Arc::new(RouteTable::new(&config.routes).expect("routes"));
-        let first =
-            Replacement { config: config.clone(), routes, keys: Arc::new(Keys::new(&config.jwt)), tls: None };
+        let first = Replacement {
+            config: config.clone(),
+            routes,
+            keys: Arc::new(Keys::new(&config.jwt)),
+            tls: None,
+            challenges: Arc::default(),
+        };
         let services = Service::all(None, &config).into_iter().map(|service| service.target);
         let (cores, mailboxes) = Cores::new(2, Desired::first(first, services)).expect("socket pairs");
         let metrics: Vec<Metrics> = (0..2).map(|_| Metrics::default()).collect();

@@ -7,7 +7,7 @@ use crate::harness::*;
 
 /// Where the process that wrote this log last listens for HTTPS.
 #[track_caller]
-fn tls_address(gateway: &Gateway) -> Option<SocketAddr> {
+pub(super) fn tls_address(gateway: &Gateway) -> Option<SocketAddr> {
     let line = gateway.log().into_iter().rfind(|line| line.contains("gateway is listening"));
     let word = line.as_ref()?.split_whitespace().find_map(|word| word.strip_prefix("tls="))?;
     word.trim_matches('"').parse().ok()

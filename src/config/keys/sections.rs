@@ -1,12 +1,13 @@
 //! The list of all settings.
 
-use super::{clients, limits, listen, process, tls, tokens, upstreams, websockets};
+use super::{clients, https, limits, listen, process, tls, tokens, upstreams, websockets};
 use crate::config::key::{AnyKey, Section};
 
 /// All sections, in the order of `--help`, of the manual and of `check`.
-pub const ALL: [Section; 8] = [
+pub const ALL: [Section; 9] = [
     listen::SECTION,
     tls::SECTION,
+    https::SECTION,
     process::SECTION,
     tokens::SECTION,
     limits::SECTION,

@@ -12,6 +12,7 @@ fn every_definition_is_listed() {
     let sources = [
         include_str!("listen.rs"),
         include_str!("tls.rs"),
+        include_str!("https.rs"),
         include_str!("process.rs"),
         include_str!("tokens.rs"),
         include_str!("limits.rs"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::bounds::{Sizes, Timeouts};
+use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
 use super::listen::{Cors, Listen};
 use super::process::{AccessLog, CoreChoice, IoDriver};
@@ -25,6 +26,8 @@ pub struct Config {
     pub admin_addr: Option<SocketAddr>,
     /// TLS towards clients.
     pub tls: Tls,
+    /// From HTTP to HTTPS.
+    pub https: Https,
     /// Names by which the admin listener may be asked, in lower case.
     pub admin_hosts: Vec<String>,
     /// The CPUs that get a core.
@@ -65,6 +68,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The port of HTTPS to which requests in the clear are redirected. `None`: they are served.
+    pub fn redirect_port(&self) -> Option<u16> {
+        match self.https.redirect {
+            HttpsRedirect::Off => None,
+            HttpsRedirect::On => self.tls.port,
+            HttpsRedirect::Port(port) => Some(port),
+        }
+    }
+
     /// Requests of one client address that may be in flight per core.
     pub fn requests_per_address_max(&self) -> usize {
         match self.sizes.requests_per_address {

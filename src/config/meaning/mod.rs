@@ -3,6 +3,7 @@
 pub mod bounds;
 pub mod choice;
 pub mod config;
+pub mod https;
 pub mod limits;
 pub mod listen;
 pub mod process;
@@ -15,6 +16,7 @@ pub mod websockets;
 pub use bounds::{Sizes, Timeouts};
 pub use choice::Choice;
 pub use config::Config;
+pub use https::{Https, HttpsRedirect};
 pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redis, RedisAddress};
 pub use listen::{Cors, Listen};
 pub use process::{AccessLog, CoreChoice, IoDriver};

@@ -1,12 +1,16 @@
-//! Requests that the gateway answers itself: health, readiness, and CORS preflights. They reach no other service and
+//! Requests that the gateway answers itself: health, readiness, CORS preflights, challenges of certificate authorities,
+//! and redirects to HTTPS. They reach no other service and
 //! cost less than a 429, so they are not rate limited: probes must get through, and so must the browsers of an allowed
 //! page, however many of them share one address. A preflight of an origin that may not call is neither.
 
+use super::failure::Failure;
 use super::reply::{self, Answer, AnswerBody};
+use crate::config::Config;
 use crate::downstream::{AfterAnswer, Outcome};
 use crate::gateway::cors::{CorsPolicy, Preflight};
 use crate::gateway::exchange::Exchange;
-use crate::http::{FieldKind, Method, Request};
+use crate::http::{FieldKind, Method, ProtocolError, Request, Scheme, push_decimal, without_port};
+use crate::tls::challenges;
 
 /// A request for the gateway itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,10 @@ pub enum Local<'c> {
     Readiness,
     /// A browser asks whether a page may call.
     Preflight(Preflight<'c>),
+    /// A certificate authority asks for the file of this token.
+    Challenge(&'c [u8]),
+    /// A request in the clear belongs to this port of HTTPS.
+    Redirect(u16),
 }
 
 impl Local<'_> {
@@ -27,7 +35,20 @@ impl Local<'_> {
 }
 
 /// Whether a request is for the gateway itself.
-pub fn find<'c>(cors: &'c CorsPolicy, request: &'c Request) -> Option<Local<'c>> {
+pub fn find<'c>(
+    config: &Config,
+    cors: &'c CorsPolicy,
+    request: &'c Request,
+    scheme: Scheme,
+) -> Option<Local<'c>> {
+    if let Some(local) = challenge(config, request) {
+        return Some(local);
+    }
+    if scheme == Scheme::Http
+        && let Some(port) = config.redirect_port()
+    {
+        return probe(request).or(Some(Local::Redirect(port)));
+    }
     match request.method {
         Method::Options => preflight(cors, request).map(Local::Preflight),
         _ => probe(request),
@@ -42,6 +63,13 @@ pub fn probe(request: &Request) -> Option<Local<'static>> {
         b"/readyz" if is_read => Some(Local::Readiness),
         _ => None,
     }
+}
+
+/// Whether a certificate authority asks, and there is a folder for what it asks for.
+fn challenge<'c>(config: &Config, request: &'c Request) -> Option<Local<'c>> {
+    let is_read = matches!(request.method, Method::Get | Method::Head);
+    let token = config.https.challenges.as_ref().and_then(|_| challenges::token(request.path()))?;
+    is_read.then_some(Local::Challenge(token))
 }
 
 /// A preflight carries no token and asks about no resource (Fetch standard, CORS preflight fetch): the same answer for
@@ -69,7 +97,44 @@ pub async fn answer<U>(exchange: &mut Exchange<'_>, local: &Local<'_>) -> Outcom
             })
             .await
         }
+        Local::Challenge(token) => challenge_answer(exchange, token).await,
+        Local::Redirect(port) => redirect(exchange, *port).await,
     }
+}
+
+async fn challenge_answer<U>(exchange: &mut Exchange<'_>, token: &[u8]) -> Outcome<U> {
+    exchange.record.route = Some("gateway");
+    let core = exchange.core;
+    let Some(file) = core.snapshot.challenges.find(token) else {
+        return reply::refuse(exchange, Failure::NoRoute).await;
+    };
+    let mut body = core.resources.io.buffers.buffer();
+    body.put(file);
+    let answer =
+        Answer { status: 200, content_type: b"application/octet-stream", body: AnswerBody::Made(body) };
+    reply::send(exchange, answer, AfterAnswer::Continue, |_| {}).await
+}
+
+/// 308 keeps method and body (RFC 9110 §15.4.9), so it is right for every request.
+async fn redirect<U>(exchange: &mut Exchange<'_>, port: u16) -> Outcome<U> {
+    exchange.record.route = Some("gateway");
+    let request = exchange.request;
+    let host = without_port(request.host());
+    if host.is_empty() {
+        return reply::refuse(exchange, Failure::Request(ProtocolError::MissingHost)).await;
+    }
+    let mut location = exchange.core.resources.io.buffers.buffer();
+    location.put_all([b"https://", host]);
+    if port != HTTPS_PORT {
+        location.put_all([b":", push_decimal(u64::from(port), &mut [0; 20])]);
+    }
+    let path = if request.target.is_asterisk { b"/" } else { request.path() };
+    location.put_all([path, request.query()]);
+    let answer = Answer { status: 308, content_type: b"", body: AnswerBody::Fixed(b"") };
+    reply::send(exchange, answer, AfterAnswer::Continue, |head| {
+        head.field(b"Location", location.filled());
+    })
+    .await
 }
 
 async fn text<U>(exchange: &mut Exchange<'_>, status: u16, text: &'static str) -> Outcome<U> {
@@ -81,3 +146,6 @@ async fn text<U>(exchange: &mut Exchange<'_>, status: u16, text: &'static str) -
     };
     reply::send(exchange, answer, AfterAnswer::Continue, |_| {}).await
 }
+
+/// The port of `https` that a URI leaves out (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;

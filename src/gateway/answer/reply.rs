@@ -113,6 +113,7 @@ pub async fn send<U>(
     if let Some(quota) = &record.quota {
         headers::compose_quota(&mut head, quota);
     }
+    headers::compose_hsts(&mut head, record.hsts);
     extra(&mut head);
     let body = answer.response_body(request.method);
     let mut sink = responder.respond(head, body);

@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub timeouts: TimeoutsMs,
     /// TLS towards clients; `None`: there is no listener for it.
     pub tls: Option<Arc<tls::Termination>>,
+    /// The challenges of a certificate authority.
+    pub challenges: Arc<tls::Challenges>,
 }
 
 /// The configured timeouts towards upstreams, in milliseconds.
@@ -59,6 +61,8 @@ pub struct Replacement {
     pub routes: Arc<RouteTable>,
     /// Its keys, prepared.
     pub keys: Arc<Keys>,
+    /// The challenges of a certificate authority that are to be answered.
+    pub challenges: Arc<tls::Challenges>,
     /// Its TLS towards clients, with the certificates; `None`: it has no listener for it.
     pub tls: Option<Arc<tls::Termination>>,
 }
@@ -91,6 +95,7 @@ impl Snapshot {
             downstream: downstream_settings(&config),
             timeouts: TimeoutsMs::new(&config.timeouts),
             tls: replacement.tls.clone(),
+            challenges: replacement.challenges.clone(),
             config,
         }
     }

@@ -102,7 +102,8 @@ impl Delivery<'_, '_> {
         let bytes = self.reader.head_bytes();
         let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
         let (id, quota) = (&self.record.id, self.record.quota.as_ref());
-        let additions = Additions { request: self.request, id, quota, cors: &self.core.snapshot.cors };
+        let (cors, hsts) = (&self.core.snapshot.cors, self.record.hsts);
+        let additions = Additions { request: self.request, id, quota, cors, hsts };
         headers::compose_response(&mut head, self.response, bytes, &additions);
         self.reader.consume_head();
         let Response { body: length, announced, .. } = *self.response;

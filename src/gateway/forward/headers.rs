@@ -143,6 +143,8 @@ pub struct Additions<'a> {
     pub quota: Option<&'a Quota>,
     /// Which browser origins may read the response.
     pub cors: &'a CorsPolicy,
+    /// `Strict-Transport-Security`.
+    pub hsts: Option<&'a str>,
 }
 
 /// Writes the fields of the response that goes to the client. `bytes`: what the spans of `response` are ranges of.
@@ -152,7 +154,8 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
     for field in &response.fields {
         has_date |= field.kind == FieldKind::Date;
         let is_overridden = (has_cors && field.kind == FieldKind::AccessControlResponse)
-            || (additions.quota.is_some() && is_quota(field.name.of(bytes)));
+            || (additions.quota.is_some() && is_quota(field.name.of(bytes)))
+            || (additions.hsts.is_some() && field.name.of(bytes).eq_ignore_ascii_case(HSTS));
         if passes_downstream(field) && !is_overridden {
             head.passing(field, bytes);
         }
@@ -165,6 +168,14 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
     head.field(b"X-Request-Id", additions.id.as_bytes());
     if let Some(quota) = additions.quota {
         compose_quota(head, quota);
+    }
+    compose_hsts(head, additions.hsts);
+}
+
+/// Writes `Strict-Transport-Security` (RFC 6797 §6.1), in the place of an upstream's.
+pub fn compose_hsts(head: &mut HeadWriter, hsts: Option<&str>) {
+    if let Some(hsts) = hsts {
+        head.field(HSTS, hsts.as_bytes());
     }
 }
 
@@ -205,3 +216,5 @@ pub fn compose_date(head: &mut HeadWriter) {
     http_date(clock::unix_s(), &mut date);
     head.field(b"Date", &date);
 }
+
+const HSTS: &[u8] = b"Strict-Transport-Security";
