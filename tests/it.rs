@@ -15,6 +15,7 @@ mod faults;
 mod headers;
 mod held;
 mod limits_of_machine;
+mod over_tls;
 mod overload;
 mod paths;
 mod regression;

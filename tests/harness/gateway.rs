@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::tls::{self, Shim};
 use super::{Client, NOBODY, Origin, PATIENCE, Request, Response, SECRET, eventually, show};
 
 /// A running gateway; dropped, it is killed.
@@ -26,6 +27,8 @@ pub struct Gateway {
     config: Option<PathBuf>,
     /// Where the program and its PID file are, if it can be upgraded.
     place: Option<Place>,
+    /// What stands before its TLS listener, in a test that runs over TLS.
+    shim: Option<Shim>,
 }
 
 /// What becomes of standard output.
@@ -69,6 +72,18 @@ impl Gateway {
     #[track_caller]
     pub fn before(origin: &Origin) -> Gateway {
         Gateway::builder().everywhere(origin).start()
+    }
+
+    /// The listener for TLS.
+    #[track_caller]
+    pub fn tls(&self) -> SocketAddr {
+        let line = self.log().into_iter().rfind(|line| line.contains("gateway is listening"));
+        let word = |line: String| {
+            let word =
+                line.split_whitespace().find_map(|word| word.strip_prefix("tls="))?.trim_matches('"').parse();
+            word.ok()
+        };
+        line.and_then(word).expect("it listens for TLS")
     }
 
     /// A connection to the public listener.
@@ -399,7 +414,15 @@ impl Builder {
 
     /// Starts it with these arguments and waits until it listens.
     #[track_caller]
-    pub fn start_with(self, arguments: &[&str]) -> Gateway {
+    pub fn start_with(mut self, arguments: &[&str]) -> Gateway {
+        let is_over_tls = tls::is_wanted();
+        if is_over_tls {
+            let tls::Certificate { cert, key, .. } = tls::certificate();
+            for (name, file) in [("TLS_CERT_FILE", cert), ("TLS_KEY_FILE", key)] {
+                self = self.env(name, file.to_str().expect("a path in UTF-8"));
+            }
+            self = self.env("TLS_PORT", "0");
+        }
         let is_stdout_read = self.is_stdout_read;
         let (mut child, config, place) = self.spawn(arguments);
         let stderr = Lines::of(child.stderr.take().expect("a pipe"));
@@ -411,7 +434,13 @@ impl Builder {
             let _ = child.wait();
             panic!("the gateway does not listen; log: {:#?}", stderr.so_far());
         };
-        Gateway { public, admin, child, stderr, stdout, config, place }
+        let mut gateway = Gateway { public, admin, child, stderr, stdout, config, place, shim: None };
+        if is_over_tls {
+            let shim = Shim::before(gateway.tls());
+            gateway.public = shim.address;
+            gateway.shim = Some(shim);
+        }
+        gateway
     }
 
     /// Runs it to its end: the exit code, standard output, standard error.

@@ -17,6 +17,7 @@ mod origin;
 mod proof;
 mod redis;
 mod socket;
+pub mod tls;
 mod token;
 
 use std::net::SocketAddr;
