@@ -122,6 +122,9 @@ fn every_field_of_the_access_log_is_explained() {
         upstream_head_us: Some(1),
         upstream: Some("a"),
         reused: Some(true),
+        tls_version: Some("v"),
+        tls_cipher: Some("c"),
+        sni: Some("n"),
         tunnel: Some(TunnelRecord {
             messages_in: 1,
             messages_out: 1,

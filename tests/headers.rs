@@ -219,7 +219,7 @@ fn takes_out_forwarding_fields_under_every_spelling() {
 fn sets_forwarding_fields() {
     let received = upstream_of("");
     assert_eq!(received.field("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!(received.field("x-forwarded-proto"), Some("http"));
+    assert_eq!(received.field("x-forwarded-proto"), Some(scheme()));
     assert_eq!(received.field("x-forwarded-host"), Some("chat.test"));
     assert!(received.field("via").is_some_and(|via| via.ends_with("1.1 realchat-gateway")));
     let host = received.field("host").expect("a host");
@@ -237,11 +237,11 @@ fn sets_a_trace_parent() {
 
 #[test]
 fn believes_no_forwarding_field_of_a_stranger() {
-    let spoofed =
-        "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n";
-    let received = upstream_of(spoofed);
+    let spoofed = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: wss\r\nX-Forwarded-Host: evil.test\r\n";
+    let other = if scheme() == "http" { "https" } else { "http" };
+    let received = upstream_of(&spoofed.replace("wss", other));
     assert_eq!(received.field("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!(received.field("x-forwarded-proto"), Some("http"));
+    assert_eq!(received.field("x-forwarded-proto"), Some(scheme()));
     assert_eq!(received.field("x-forwarded-host"), Some("chat.test"));
 }
 

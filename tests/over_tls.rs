@@ -2,8 +2,6 @@
 
 #[path = "cors.rs"]
 mod cors;
-#[path = "faults.rs"]
-mod faults;
 #[path = "headers.rs"]
 mod headers;
 #[path = "paths.rs"]
@@ -20,8 +18,6 @@ mod slow;
 mod streaming;
 #[path = "tokens.rs"]
 mod tokens;
-#[path = "websocket/drain.rs"]
-mod websocket_drain;
 #[path = "websocket/ends.rs"]
 mod websocket_ends;
 #[path = "websocket/floods.rs"]
@@ -32,5 +28,3 @@ mod websocket_frames;
 mod websocket_handshake;
 #[path = "websocket/peers.rs"]
 mod websocket_peers;
-#[path = "websocket/times.rs"]
-mod websocket_times;

@@ -135,6 +135,11 @@ fn a_client_that_stops_reading_is_cut_off() {
 fn a_client_that_reads_slowly_and_steadily_gets_everything() {
     // More than the kernel's buffers hold, read at a pace well over the floor: the kernel calls the socket writable
     // only when a third of its buffer is free, which takes longer here than the timeout.
+    // What stands between client and gateway in the tests over TLS has buffers and windows of its own; there
+    // `tls::sessions` has such a client.
+    if scheme() == "https" {
+        return;
+    }
     const LENGTH: u64 = 9 << 20;
     let origin = bulk(LENGTH as usize);
     let gateway = Gateway::builder()

@@ -4,5 +4,7 @@ mod client;
 mod files;
 mod handshakes;
 mod listener;
+mod peer;
 mod redirects;
 mod renewal;
+mod sessions;

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
+use crate::clock;
 use crate::downstream::clients::{GivesWay, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
 use crate::downstream::{FuturePool, HandshakeFailure, Next, Outcome, Settings};
@@ -64,11 +66,19 @@ fn connection(core: &Core, transport: Transport, peer: SocketAddr, gives_way: Gi
 pub async fn turn_away(
     core: &Core,
     transport: Transport,
-    peer: SocketAddr,
+    (peer, scheme): (SocketAddr, Scheme),
     refusal: Failure,
 ) -> Option<Box<Connection>> {
     let Core { resources, snapshot } = core;
+    let transport = transport_of(core, transport, scheme)?;
     let mut connection = connection(core, transport, peer, GivesWay::Never);
+    if connection.is_handshaking() {
+        let deadline_ms = clock::now_ms() + REFUSED_REQUEST_MS;
+        let secured = resources.io.timers.until(deadline_ms, pin!(connection.handshake(&resources.io))).await;
+        let secured = secured.unwrap_or(Err(HandshakeFailure::TimedOut));
+        count_handshake(core, &connection, secured);
+        secured.ok()?;
+    }
     let settings = Settings { request_head_ms: REFUSED_REQUEST_MS, ..snapshot.downstream };
     if !connection.first_bytes(&resources.io, &settings).await {
         return None;
@@ -149,18 +159,13 @@ async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option
 
 /// Finishes the TLS handshake: the connection comes back for its first request.
 async fn secure(core: &Core, mut connection: Box<Connection>) -> Option<Box<Connection>> {
-    let Resources { io, metrics, .. } = &*core.resources;
-    let failure = match connection.handshake(io).await {
-        Ok(()) => {
-            let is_resumed =
-                connection.tls().and_then(TlsStream::agreed).is_some_and(|agreed| agreed.is_resumed);
-            metrics.tls.handshakes.at(usize::from(is_resumed)).add(1);
-            return Some(connection);
-        }
-        Err(failure) => failure,
-    };
-    metrics.tls.failures.at(failure.reason()).add(1);
-    if failure == HandshakeFailure::Fault(Fault::PlainHttp) && connection.speak_plainly().is_ok() {
+    let io = &core.resources.io;
+    let secured = connection.handshake(io).await;
+    count_handshake(core, &connection, secured);
+    if secured.is_ok() {
+        return Some(connection);
+    }
+    if secured == Err(HandshakeFailure::Fault(Fault::PlainHttp)) && connection.speak_plainly().is_ok() {
         let mut heads = core.resources.heads.take();
         let mut exchange = Exchange::h1(core, &mut connection, RequestHead::default(), &mut heads);
         let outcome: ExchangeOutcome = reply::refuse(&mut exchange, Failure::PlainHttp).await;
@@ -170,6 +175,16 @@ async fn secure(core: &Core, mut connection: Box<Connection>) -> Option<Box<Conn
         }
     }
     None
+}
+
+fn count_handshake(core: &Core, connection: &Connection, secured: Result<(), HandshakeFailure>) {
+    let metrics = &core.resources.metrics.tls;
+    match (secured, connection.tls().and_then(TlsStream::agreed)) {
+        (Err(failure), _) => metrics.failures.at(failure.reason()).add(1),
+        (Ok(()), agreed) => {
+            metrics.handshakes.at(usize::from(agreed.is_some_and(|agreed| agreed.is_resumed))).add(1);
+        }
+    }
 }
 
 async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {

@@ -11,6 +11,7 @@ use crate::gateway::websocket::tunnel::AccessContext;
 use crate::http::Request;
 use crate::limit::Quota;
 use crate::net::Endpoint;
+use crate::net::tls::TlsStream;
 use crate::telemetry::AccessRecord;
 use crate::upstream::Lease;
 
@@ -112,9 +113,15 @@ impl<'c> Record<'c> {
 
     /// The exchange becomes a tunnel: the access-log line is the tunnel's to write. Without a log there is nothing to
     /// remember.
-    pub fn hand_over(&mut self, core: &Core, request: &Request) -> Option<Box<AccessContext>> {
+    pub fn hand_over(
+        &mut self,
+        core: &Core,
+        request: &Request,
+        tls: Option<&TlsStream>,
+    ) -> Option<Box<AccessContext>> {
         self.conclusion = Conclusion::Tunnel;
         core.resources.access_log.as_ref()?;
+        let agreed = tls.and_then(TlsStream::agreed);
         Some(Box::new(AccessContext {
             begun_us: self.begun_us,
             client: self.client,
@@ -127,11 +134,14 @@ impl<'c> Record<'c> {
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
             upstream: self.endpoint.as_ref().map(|endpoint| endpoint.text().into()),
+            tls_version: agreed.map(|agreed| agreed.version.into()),
+            tls_cipher: agreed.map(|agreed| agreed.cipher.into()),
+            sni: tls.and_then(TlsStream::server_name).map(Into::into),
         }))
     }
 
     /// The exchange is over: counted, and written into the core's log buffer.
-    pub fn finish(self, core: &Core, request: &Request) {
+    pub fn finish(self, core: &Core, request: &Request, tls: Option<&TlsStream>) {
         let requests = &core.resources.metrics.requests;
         requests.in_flight.subtract(1);
         match (self.conclusion, self.status) {
@@ -144,6 +154,7 @@ impl<'c> Record<'c> {
             return;
         }
         let Some(log) = &core.resources.access_log else { return };
+        let agreed = tls.and_then(TlsStream::agreed);
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: self.id.as_bytes(),
@@ -163,6 +174,9 @@ impl<'c> Record<'c> {
             tunnel: None,
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: self.is_reused,
+            tls_version: agreed.map(|agreed| agreed.version),
+            tls_cipher: agreed.map(|agreed| agreed.cipher),
+            sni: tls.and_then(TlsStream::server_name),
         };
         log.borrow_mut().record(&line);
     }

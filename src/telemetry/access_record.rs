@@ -45,6 +45,12 @@ pub struct AccessRecord<'a> {
     pub upstream: Option<&'a str>,
     /// The upstream connection had been used before.
     pub reused: Option<bool>,
+    /// The version of TLS that the client speaks; `None`: none.
+    pub tls_version: Option<&'a str>,
+    /// Its cipher suite.
+    pub tls_cipher: Option<&'a str>,
+    /// The host name that the client asked for in the TLS handshake.
+    pub sni: Option<&'a str>,
 }
 
 /// The additional fields of a tunnel.
@@ -101,6 +107,9 @@ impl AccessRecord<'_> {
             key(out, b"reused");
             out.extend_from_slice(if reused { b"true" } else { b"false" });
         }
+        optional(out, b"tls_version", self.tls_version);
+        optional(out, b"tls_cipher", self.tls_cipher);
+        optional(out, b"sni", self.sni);
         out.extend_from_slice(b"}\n");
     }
 }
@@ -222,6 +231,9 @@ pub(super) mod tests {
             upstream_head_us: Some(900),
             upstream: Some("10.0.0.4:5004"),
             reused: Some(true),
+            tls_version: None,
+            tls_cipher: None,
+            sni: None,
             tunnel: None,
         }
     }
@@ -250,6 +262,9 @@ pub(super) mod tests {
             connect_us: Some(0),
             upstream: None,
             reused: None,
+            tls_version: Some("TLSv1.3"),
+            tls_cipher: Some("TLS_AES_128_GCM_SHA256"),
+            sni: Some("chat.example"),
             tunnel: None,
             client: "2001:db8::1".parse().unwrap(),
             ..record()
@@ -262,6 +277,8 @@ pub(super) mod tests {
         assert_eq!(value["client"], "2001:db8::1");
         assert_eq!(value["connect_us"], 0);
         assert!(value.get("route").is_none() && value.get("reused").is_none());
+        let tls = (&value["tls_version"], &value["tls_cipher"], &value["sni"]);
+        assert_eq!(tls, (&"TLSv1.3".into(), &"TLS_AES_128_GCM_SHA256".into(), &"chat.example".into()));
     }
 
     #[test]

@@ -43,8 +43,8 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Refuses a connection: with an answer if the reserve allows it. An answer over TLS would take a handshake, which
-    /// is the dearest thing that a client can ask for, so there is none.
+    /// Refuses a connection: with an answer if the reserve allows it. Over TLS that takes a handshake, which has to wait
+    /// in line like any other.
     pub(super) fn refuse(
         &self,
         core: Rc<Core>,
@@ -55,9 +55,6 @@ impl Refusals {
     ) {
         core.resources.metrics.connections.refused.add(1);
         self.log.count(&core, refusal);
-        if scheme == Scheme::Https {
-            return;
-        }
         let (answered, max, failure) = match refusal {
             // Where the limit of open files is small, the reserve is.
             Refusal::Full => {
@@ -75,7 +72,7 @@ impl Refusals {
         answered.borrow_mut().push(client);
         let (answered, lingering) = (answered.clone(), self.lingering.clone());
         monoio::spawn(async move {
-            let told = connection::turn_away(&core, stream, peer, failure).await;
+            let told = connection::turn_away(&core, stream, (peer, scheme), failure).await;
             // While the client reads the answer, the place is free for the next one.
             leave(&answered, client);
             let Some(mut connection) = told.filter(|_| lingering.get() < REFUSALS_LINGERING_MAX) else {

@@ -351,6 +351,15 @@ impl Builder {
         self
     }
 
+    /// A listener for TLS, with the harness's certificate.
+    pub fn over_tls(mut self) -> Builder {
+        let tls::Certificate { cert, key, .. } = tls::certificate();
+        for (name, file) in [("TLS_CERT_FILE", cert), ("TLS_KEY_FILE", key)] {
+            self = self.env(name, file.to_str().expect("a path in UTF-8"));
+        }
+        self.env("TLS_PORT", "0")
+    }
+
     /// Takes a variable away, a default of the harness too.
     pub fn without(mut self, name: &str) -> Builder {
         self.env.retain(|(set, _)| set != name);
@@ -417,11 +426,7 @@ impl Builder {
     pub fn start_with(mut self, arguments: &[&str]) -> Gateway {
         let is_over_tls = tls::is_wanted();
         if is_over_tls {
-            let tls::Certificate { cert, key, .. } = tls::certificate();
-            for (name, file) in [("TLS_CERT_FILE", cert), ("TLS_KEY_FILE", key)] {
-                self = self.env(name, file.to_str().expect("a path in UTF-8"));
-            }
-            self = self.env("TLS_PORT", "0");
+            self = self.over_tls();
         }
         let is_stdout_read = self.is_stdout_read;
         let (mut child, config, place) = self.spawn(arguments);

@@ -75,6 +75,11 @@ pub fn open_many_files() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the soft limit rises");
 }
 
+/// What the clients of this test speak: `http`, or `https` where a TLS client stands in between.
+pub fn scheme() -> &'static str {
+    if tls::is_wanted() { "https" } else { "http" }
+}
+
 /// Bytes as a failing test prints them.
 pub fn show(bytes: &[u8]) -> String {
     let shown = bytes[..bytes.len().min(400)].escape_ascii().to_string();

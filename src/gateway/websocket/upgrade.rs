@@ -184,6 +184,7 @@ async fn begin(
     };
     let sent = exchange.client.split().1.switch(switched.head).await;
     exchange.record.bytes_out += sent.map_err(Failure::of_client)?;
+    let context = exchange.record.hand_over(exchange.core, exchange.request, exchange.client.tls());
     let client = exchange.client.upgrade(client);
     Ok(Outcome::Upgraded(Box::new(Handover {
         network: Network::of(exchange.record.client),
@@ -194,7 +195,7 @@ async fn begin(
         has_extension: switched.has_extension,
         expires_unix_s: identity.expires_unix_s(),
         rules: exchange.core.snapshot.config.websocket.clone(),
-        context: exchange.record.hand_over(exchange.core, exchange.request),
+        context,
         slot: switched.tunnel_slot,
         user_slot: switched.user_slot,
     })))

@@ -30,6 +30,12 @@ pub struct AccessContext {
     pub upstream_head_us: Option<u64>,
     /// The upstream's address.
     pub upstream: Option<Box<str>>,
+    /// The client's version of TLS.
+    pub tls_version: Option<Box<str>>,
+    /// Its cipher suite.
+    pub tls_cipher: Option<Box<str>>,
+    /// The host name that it asked for.
+    pub sni: Option<Box<str>>,
 }
 
 impl AccessContext {
@@ -54,6 +60,9 @@ impl AccessContext {
             tunnel: Some(tunnel),
             upstream: self.upstream.as_deref(),
             reused: Some(false),
+            tls_version: self.tls_version.as_deref(),
+            tls_cipher: self.tls_cipher.as_deref(),
+            sni: self.sni.as_deref(),
         }
     }
 }

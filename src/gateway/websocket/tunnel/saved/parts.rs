@@ -198,6 +198,9 @@ impl Saved for AccessContext {
         self.connect_us.write(to);
         self.upstream_head_us.write(to);
         self.upstream.write(to);
+        self.tls_version.write(to);
+        self.tls_cipher.write(to);
+        self.sni.write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<AccessContext, ReadError> {
@@ -213,6 +216,9 @@ impl Saved for AccessContext {
             connect_us: Saved::read(from)?,
             upstream_head_us: Saved::read(from)?,
             upstream: Saved::read(from)?,
+            tls_version: Saved::read(from)?,
+            tls_cipher: Saved::read(from)?,
+            sni: Saved::read(from)?,
         })
     }
 }

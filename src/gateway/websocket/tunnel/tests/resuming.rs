@@ -23,6 +23,9 @@ fn context(text: usize) -> AccessContext {
         connect_us: Some(150),
         upstream_head_us: Some(900),
         upstream: Some("s".repeat(text.min(110)).into()),
+        tls_version: Some("TLSv1.3".into()),
+        tls_cipher: None,
+        sni: Some("n".repeat(text.min(253)).into()),
     }
 }
 
