@@ -1,5 +1,8 @@
 //! The integration tests: the real binary, real sockets, scripted clients and origins.
 
+// `over_tls` runs the same modules once more.
+#![allow(clippy::duplicate_mod)]
+
 mod harness;
 
 mod access_log;

@@ -247,7 +247,7 @@ fn a_full_core_tells_its_health_over_tls_and_refuses_others() {
     let gateway = builder.env("BODY_TIMEOUT", "60s").start();
     // A request that is served gives way to nobody.
     let mut busy = Peer::connect(gateway.tls());
-    busy.send(&Request::new("POST", "/api/v1/messages/1").token("ann").field("Content-Length", "9").bytes());
+    busy.send(Request::new("POST", "/api/v1/messages/1").token("ann").field("Content-Length", "9").bytes());
     eventually("it is served", || gateway.metric("requests_in_flight") == 1);
     let mut probe = Peer::connect(gateway.tls());
     assert_eq!(probe.ask(&Request::new("GET", "/healthz"), b"\r\n\r\n"), 200);
