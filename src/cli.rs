@@ -53,6 +53,9 @@ pub enum Command {
         // A string: the port is validated together with the settings, so that all mistakes are reported at once.
         #[arg(long, env = "PAGE_PORT", value_name = "PORT", default_value = "8090")]
         page_port: String,
+        /// Speak HTTPS too, on TLS_PORT 8443 with a self-signed certificate, and let the page use it
+        #[arg(long)]
+        tls: bool,
     },
     /// Replace a running gateway with a new process of the binary at its path; its log reports the result
     Upgrade {
@@ -201,9 +204,11 @@ mod tests {
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));
         assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));
-        let demo = |port: &str| Command::Demo { page_port: port.into() };
+        let demo = |port: &str| Command::Demo { page_port: port.into(), tls: false };
         assert_eq!(read("demo --access-log off").unwrap().command, demo("8090"));
         assert_eq!(read("demo --page-port x").unwrap().command, demo("x"));
+        let tls = Command::Demo { page_port: "8090".into(), tls: true };
+        assert_eq!(read("demo --tls").unwrap().command, tls);
         assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
         assert_eq!(read("upgrade --pid 7").unwrap().command, Command::Upgrade { pid: Some(7) });
         assert_eq!(read("upgrade --pid-file /run/a").unwrap().command, Command::Upgrade { pid: None });

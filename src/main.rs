@@ -38,12 +38,12 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
         Command::Run => {
             let again = written.clone();
             let load: Load = Box::new(move || config::load(again.clone(), launch::check));
-            run(load_config(written)?, load, inherited, predecessor, |_| {})
+            run(load_config(written)?, load, inherited, predecessor, |_, _| {})
         }
-        Command::Demo { page_port } => {
-            let (lowered, site) = demo::prepare(written, &page_port)?;
-            let print_welcome = |port| {
-                print(&site.open(port));
+        Command::Demo { page_port, tls } => {
+            let (lowered, site) = demo::prepare(written, &page_port, tls)?;
+            let print_welcome = |port, tls_port| {
+                print(&site.open(port, tls_port));
             };
             run(lowered, Box::new(|| Err(demo_cannot_reload())), inherited, predecessor, print_welcome)
         }
@@ -89,13 +89,14 @@ fn demo_cannot_reload() -> Mistakes {
     Mistakes::one("demo", "cannot reload the configuration: restart it")
 }
 
-/// Runs the gateway until the shutdown has ended. `listening` is called with the public port after the start.
+/// Runs the gateway until the shutdown has ended. `listening` is called with the public port and the one
+/// of HTTPS after the start.
 fn run(
     lowered: Lowered,
     load: Load,
     inherited: Inherited,
     predecessor: &mut Option<Predecessor>,
-    listening: impl FnOnce(u16),
+    listening: impl FnOnce(u16, Option<u16>),
 ) -> Result<ExitCode, Failure> {
     let machine = |what: &str, error: std::io::Error| Failure::Machine(format!("{what}: {error}"));
     let program = Program::of_this_process()
@@ -107,7 +108,7 @@ fn run(
     }
     let signals = Signals::new().map_err(|error| machine("cannot install the signal handlers", error))?;
     let gateway = launch::launch(lowered.config, load, inherited)?;
-    listening(gateway.public.port());
+    listening(gateway.public.port(), gateway.tls.map(|address| address.port()));
     let outcome = gateway.run(signals, program, predecessor.take());
     match &outcome {
         Ok(ShutdownOutcome::Drained) => tracing::info!("drained: nothing was cut off"),

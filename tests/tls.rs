@@ -1,6 +1,7 @@
 //! TLS towards clients: its listener, its certificates and who gets which.
 
 mod client;
+mod demo;
 mod files;
 mod handshakes;
 mod listener;

@@ -7,9 +7,12 @@
 
 pub mod backends;
 pub mod bounds;
+mod certificate;
+mod entrance;
 mod prepare;
 mod printed;
 
+pub use entrance::Entrance;
 pub use page::Page;
 pub use prepare::{Site, prepare};
 

@@ -8,19 +8,20 @@ use std::sync::{Arc, OnceLock};
 use http::{Method, StatusCode};
 
 use super::answer::Answer;
+use super::entrance::Entrance;
 use super::random::random_hex;
 use super::request::Request;
 
-/// The page. All clones share the port of the gateway, which is not known yet when the page is made.
+/// The page. All clones share the entrance of the gateway, which is not known yet when the page is made.
 #[derive(Clone, Default)]
 pub struct Page {
-    gateway_port: Arc<OnceLock<u16>>,
+    gateway: Arc<OnceLock<Entrance>>,
 }
 
 impl Page {
-    /// Serves the page from now on, with this port of the gateway.
-    pub fn lead_to(&self, gateway_port: u16) {
-        let _ = self.gateway_port.set(gateway_port);
+    /// Serves the page from now on, with this entrance of the gateway.
+    pub fn lead_to(&self, gateway: Entrance) {
+        let _ = self.gateway.set(gateway);
     }
 
     /// `None`: no such path.
@@ -28,8 +29,8 @@ impl Page {
         if request.path() != "/" {
             return None;
         }
-        Some(match (request.method(), self.gateway_port.get()) {
-            (&Method::GET | &Method::HEAD, Some(port)) => show(*port),
+        Some(match (request.method(), self.gateway.get()) {
+            (&Method::GET | &Method::HEAD, Some(gateway)) => show(*gateway),
             (&Method::GET | &Method::HEAD, None) => {
                 let starting = Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting");
                 starting.with_field("retry-after", "1")
@@ -44,11 +45,12 @@ pub(super) fn origins(port: u16) -> [String; 2] {
     ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"))
 }
 
-fn show(gateway_port: u16) -> Answer {
+fn show(gateway: Entrance) -> Answer {
     let nonce = random_hex::<16>();
-    let html = HTML.replace("{{GATEWAY_PORT}}", &gateway_port.to_string()).replace("{{NONCE}}", &nonce);
+    let html = HTML.replace("{{GATEWAY_PORT}}", &gateway.port.to_string());
+    let html = html.replace("{{TLS}}", gateway.suffix()).replace("{{NONCE}}", &nonce);
     Answer::html(html)
-        .with_field("content-security-policy", policy(&nonce, gateway_port))
+        .with_field("content-security-policy", policy(&nonce, gateway))
         .with_field("x-content-type-options", "nosniff")
         .with_field("referrer-policy", "no-referrer")
         .with_field("cross-origin-opener-policy", "same-origin")
@@ -56,10 +58,11 @@ fn show(gateway_port: u16) -> Answer {
 }
 
 /// Allows only the page's own script and style, and connections only to the gateway.
-fn policy(nonce: &str, gateway_port: u16) -> String {
-    let gateway = ["http", "ws"]
-        .map(|scheme| format!("{scheme}://localhost:{gateway_port} {scheme}://127.0.0.1:{gateway_port}"));
-    let connect = gateway.join(" ");
+fn policy(nonce: &str, gateway: Entrance) -> String {
+    let (tls, port) = (gateway.suffix(), gateway.port);
+    let urls = ["http", "ws"]
+        .map(|scheme| format!("{scheme}{tls}://localhost:{port} {scheme}{tls}://127.0.0.1:{port}"));
+    let connect = urls.join(" ");
     format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; \
          connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -72,6 +75,7 @@ const HTML: &str = include_str!("page.html");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Scheme;
 
     #[test]
     fn takes_nothing_from_elsewhere() {
@@ -84,11 +88,15 @@ mod tests {
 
     #[test]
     fn its_policy_names_the_gateway_and_nobody_else() {
-        let policy = policy("abc", 8081);
+        let policy = policy("abc", Entrance { scheme: Scheme::Http, port: 8081 });
         assert!(policy.starts_with("default-src 'none'; script-src 'nonce-abc';"), "{policy}");
         let connect = "connect-src http://localhost:8081 http://127.0.0.1:8081 \
                        ws://localhost:8081 ws://127.0.0.1:8081;";
         assert!(policy.contains(connect), "{policy}");
         assert!(!policy.contains("unsafe") && !policy.contains('*'));
+        let policy = super::policy("abc", Entrance { scheme: Scheme::Https, port: 8443 });
+        let connect = "connect-src https://localhost:8443 https://127.0.0.1:8443 \
+                       wss://localhost:8443 wss://127.0.0.1:8443;";
+        assert!(policy.contains(connect), "{policy}");
     }
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use super::backends;
+use super::certificate::SelfSigned;
+use super::entrance::Entrance;
 use super::mint::TokenMint;
 use super::page::{Page, origins};
 use super::printed::greeting;
@@ -10,42 +12,54 @@ use super::random::random_hex;
 use crate::config::keys::limits::{RATE_LIMIT_STORE, REDIS_ADDR};
 use crate::config::keys::listen::CORS_ALLOWED_ORIGINS;
 use crate::config::keys::process::ACCESS_LOG;
+use crate::config::keys::tls::{TLS_CERT_FILE, TLS_KEY_FILE, TLS_PORT};
 use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use crate::config::keys::upstreams::{
     UPSTREAM_AUTH_URL, UPSTREAM_CONVERSATION_URL, UPSTREAM_DELIVERY_URL, UPSTREAM_MESSAGE_URL,
     UPSTREAM_PROFILE_URL,
 };
 use crate::config::{self, Cors, Lowered, Mistakes, UpstreamAddress, Written, value};
+use crate::http::Scheme;
 use crate::launch::{self, LaunchError};
 
 /// The page of a demo that is about to be launched.
 pub struct Site {
     page: Page,
     port: u16,
+    /// With `--tls`. Its files are there as long as the gateway runs.
+    certificate: Option<SelfSigned>,
 }
 
 impl Site {
-    /// Opens the page, once the port of the gateway is known. Returns the text to print.
+    /// Opens the page, once the ports of the gateway are known: the one in the clear, and that of HTTPS if there is
+    /// one. Returns the text to print.
     #[must_use]
-    pub fn open(&self, gateway_port: u16) -> String {
-        self.page.lead_to(gateway_port);
-        greeting(gateway_port, self.port)
+    pub fn open(&self, port: u16, tls_port: Option<u16>) -> String {
+        let https = tls_port.filter(|_| self.certificate.is_some());
+        let https = https.map(|port| Entrance { scheme: Scheme::Https, port });
+        let entrance = https.unwrap_or(Entrance { scheme: Scheme::Http, port });
+        self.page.lead_to(entrance);
+        greeting(entrance, self.port)
     }
 }
 
 /// Lowers the configuration and starts the backends and the page for it. The operator's settings take precedence, also
-/// over the addresses of the demo's backends.
+/// over the addresses of the demo's backends. `has_tls`: the page and the printed lines use HTTPS.
 ///
 /// # Errors
-/// All mistakes in the configuration, no loopback interface, or a page port that is taken.
-pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), LaunchError> {
+/// All mistakes in the configuration, no loopback interface, a page port that is taken, or no temporary folder for the
+/// certificate.
+pub fn prepare(written: Written, page_port: &str, has_tls: bool) -> Result<(Lowered, Site), LaunchError> {
+    let certificate = has_tls.then(SelfSigned::new).transpose();
+    let certificate =
+        certificate.map_err(|error| LaunchError::Machine(format!("the demo has no certificate: {error}")))?;
     let moved = written.clone();
     let mut is_cors_written = false;
     let lowered = config::load_over(
         written,
         |written| {
             is_cors_written = written.get(&CORS_ALLOWED_ORIGINS).is_some();
-            defaults(written)
+            defaults(written, certificate.as_ref())
         },
         launch::check,
     );
@@ -67,16 +81,23 @@ pub fn prepare(written: Written, page_port: &str) -> Result<(Lowered, Site), Lau
     if !is_cors_written {
         lowered.config.cors = Cors::Origins(origins(port).into());
     }
-    Ok((lowered, Site { page, port }))
+    Ok((lowered, Site { page, port, certificate }))
 }
 
-fn defaults(written: &Written) -> Written {
+fn defaults(written: &Written, certificate: Option<&SelfSigned>) -> Written {
     let mut defaults = Written::default().with(&ACCESS_LOG, "off");
     if written.get(&JWT_SECRET).or(written.get(&JWT_SECRET_FILE)).is_none() {
         defaults = defaults.with(&JWT_SECRET, random_hex::<32>());
     }
     if written.get(&REDIS_ADDR).is_none() {
         defaults = defaults.with(&RATE_LIMIT_STORE, "memory");
+    }
+    if let Some(certificate) = certificate {
+        defaults = defaults.with(&TLS_PORT, TLS_PORT_DEFAULT);
+        if written.get(&TLS_CERT_FILE).or(written.get(&TLS_KEY_FILE)).is_none() {
+            defaults =
+                defaults.with(&TLS_CERT_FILE, certificate.cert()).with(&TLS_KEY_FILE, certificate.key());
+        }
     }
     defaults
 }
@@ -117,5 +138,7 @@ fn lead(lowered: &mut Lowered, name: &str, to: SocketAddr) {
     }
 }
 
+/// The port of `demo --tls`.
+const TLS_PORT_DEFAULT: &str = "8443";
 /// How long the demo's tokens are valid.
 const TOKEN_TTL: std::time::Duration = std::time::Duration::from_secs(3_600);

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Page;
 use super::backends::{Backends, start};
 use super::bounds::{MESSAGES_LISTED_MAX, MESSAGES_MAX, PROFILE_BYTES_MAX, USERS_MAX};
 use super::mint::TokenMint;
+use super::{Entrance, Page};
+use crate::http::Scheme;
 
 #[test]
 fn registers_once_and_logs_in() {
@@ -196,7 +197,7 @@ const ALICE: &str = "X-Internal-User-Id: alice\r\n";
 /// Five of its own for a test that fills one up, and a page that leads to port 8081.
 fn backends() -> Backends {
     let page = Page::default();
-    page.lead_to(8081);
+    page.lead_to(Entrance { scheme: Scheme::Http, port: 8081 });
     start(mint(), page, 0).unwrap()
 }
 
