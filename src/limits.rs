@@ -174,6 +174,8 @@ pub const TICKET_KEYS_MAX: usize = 8;
 pub const TICKET_KEYS_KEPT: usize = 3;
 /// How long the process uses a ticket key of its own for new tickets, in seconds.
 pub const TICKET_KEY_USED_S: u64 = 6 * 60 * 60;
+/// Bytes that a successor process reads of its predecessor's ticket keys. Over it: it makes its own.
+pub const TICKET_SECRETS_BYTES_MAX: u64 = 1024;
 /// How long a client may resume a session, in seconds. Over it: a full handshake.
 pub const TICKET_LIFETIME_S: u32 = 12 * 60 * 60;
 /// Bytes of a ticket. Over it: a full handshake. A ticket holds the client's certificates.

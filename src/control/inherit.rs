@@ -2,9 +2,13 @@
 //! service manager passes listening sockets. In a hot upgrade, the predecessor process passes its listening sockets
 //! and one end of a pipe.
 //!
+//! In a hot upgrade there can be another pipe, with the ticket keys of the predecessor in it ([`TICKET_KEYS`]).
+//!
 //! The names in `LISTEN_FDNAMES` identify the descriptors: `admin` is the admin listener, `tls` the listener for HTTPS,
 //! [`PREDECESSOR_PIPE`] is the pipe, and every other name is a public listener.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,7 +18,9 @@ use rustix::io::{Errno, FdFlags};
 use crate::config::keys::listen::PORT;
 use crate::config::keys::tls::TLS_PORT;
 use crate::config::{Config, Listen};
+use crate::limits::TICKET_SECRETS_BYTES_MAX;
 use crate::net::listener::{Keeper, Socket};
+use crate::tls::TicketSecrets;
 
 /// The inherited descriptors. Empty if the process was started without any.
 #[derive(Debug, Default)]
@@ -27,6 +33,8 @@ pub struct Inherited {
     pub admin: Option<Socket>,
     /// The pipe to the predecessor process.
     pub predecessor: Option<UnixStream>,
+    /// What the predecessor has made its ticket keys from.
+    pub ticket_secrets: Option<TicketSecrets>,
 }
 
 impl Inherited {
@@ -68,6 +76,10 @@ impl Inherited {
         let has_predecessor = inherited.predecessor.is_some();
         let mut mistakes = Vec::new();
         for (nth, name, fd) in sockets {
+            if has_predecessor && name == TICKET_KEYS {
+                inherited.ticket_secrets = read_ticket_secrets(fd);
+                continue;
+            }
             // The suffix tells the keeper only if the predecessor chose the name. Otherwise the service manager
             // chose the name, and the service manager keeps the socket.
             let is_from_predecessor = has_predecessor && !name.ends_with(KEPT_SUFFIX);
@@ -143,6 +155,13 @@ pub fn socket_name(socket: &Socket, kind: ListenerKind) -> String {
     }
 }
 
+/// The predecessor has written them and closed its end. Without them clients need a full handshake, no more.
+fn read_ticket_secrets(pipe: OwnedFd) -> Option<TicketSecrets> {
+    let mut bytes = Vec::new();
+    File::from(pipe).take(TICKET_SECRETS_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    TicketSecrets::from_bytes(&bytes)
+}
+
 /// Where the listener for HTTPS is. `None`: there is none.
 pub fn tls_listen(config: &Config) -> Option<Listen> {
     config.tls.port.map(|port| Listen { port, bind: config.listen.bind })
@@ -166,6 +185,8 @@ fn shown(found: std::io::Result<SocketAddr>) -> String {
     found.map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
+/// The name of the pipe with the predecessor's ticket keys.
+pub const TICKET_KEYS: &str = "ticket-keys";
 /// The name of the pipe to the predecessor process.
 pub const PREDECESSOR_PIPE: &str = "predecessor";
 const PUBLIC: &str = "public";

@@ -133,8 +133,14 @@ impl Process {
             timers.clone(),
         ));
         let sockets = std::mem::take(&mut self.for_successor);
-        let upgrade =
-            Upgrade { program, sockets, running: self.running.clone(), reloads, timers: timers.clone() };
+        let upgrade = Upgrade {
+            program,
+            sockets,
+            running: self.running.clone(),
+            reloads,
+            timers: timers.clone(),
+            cores: self.wanted.clone(),
+        };
         let shutdown = Shutdown {
             timers,
             signal: signals.end.open()?,

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::auth::Keys;
 use crate::clock;
-use crate::config::{self, Config, Lowered, Mistakes, UpstreamAddress};
+use crate::config::{self, Config, Lowered, Mistakes, Tls, UpstreamAddress};
 use crate::control::desired::Addressed;
 use crate::control::names::{self, NameResolver, Service};
 use crate::control::running::RunningConfig;
@@ -158,7 +158,7 @@ impl Reload {
         }
         let config = Arc::new(config::settle(&running, wanted));
         let before = self.cores.configuration();
-        let tls = match Termination::load(&config.tls, before.tls.as_deref()) {
+        let tls = match load_tls(&config.tls, &before) {
             Ok(tls) => tls,
             Err(mistakes) => return refused(&mistakes.join("\n")),
         };
@@ -205,7 +205,7 @@ impl Reload {
     pub fn renew_certificates(&self) -> Result<(), Vec<String>> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.cores.configuration();
-        let tls = Termination::load(&before.config.tls, before.tls.as_deref())?;
+        let tls = load_tls(&before.config.tls, &before)?;
         if !Termination::is_same(tls.as_deref(), before.tls.as_deref()) {
             tls.as_deref().into_iter().for_each(log_certificates);
             self.configure_anew(Replacement { tls, ..(*before).clone() });
@@ -292,6 +292,11 @@ impl Reload {
             }
         }
     }
+}
+
+/// The TLS of a configuration, with the ticket secrets of the one before if they are the process's own.
+fn load_tls(tls: &Tls, before: &Replacement) -> Result<Option<Arc<Termination>>, Vec<String>> {
+    Termination::load(tls, before.tls.as_deref().map(Termination::ticket_secrets))
 }
 
 /// Tells which certificates are in force from now on.

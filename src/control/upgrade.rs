@@ -16,7 +16,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -32,7 +32,8 @@ use tracing::{error, info};
 
 use crate::clock;
 use crate::config::value::show_duration;
-use crate::control::inherit::PREDECESSOR_PIPE;
+use crate::control::Cores;
+use crate::control::inherit::{PREDECESSOR_PIPE, TICKET_KEYS};
 use crate::control::manager;
 use crate::control::pid_file;
 use crate::control::reload::ReloadRequests;
@@ -61,6 +62,8 @@ pub struct Upgrade {
     pub reloads: Rc<ReloadRequests>,
     /// The timers of the control thread.
     pub timers: Rc<Timers>,
+    /// The state that the cores should be in, with the ticket keys.
+    pub cores: Arc<Cores>,
 }
 
 /// The state of an upgrade.
@@ -145,6 +148,11 @@ impl Upgrade {
         }
     }
 
+    /// The ticket keys of this process, with which the successor opens the tickets of before.
+    fn ticket_secrets(&self) -> Option<Vec<u8>> {
+        self.cores.configuration().tls.as_ref()?.ticket_secrets().to_bytes()
+    }
+
     fn spawn(&self) -> io::Result<(Child, StreamSocket)> {
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
@@ -153,6 +161,12 @@ impl Upgrade {
             handed.push((name.as_str(), socket.try_clone()?));
         }
         handed.push((PREDECESSOR_PIPE, far.into()));
+        if let Some(secrets) = self.ticket_secrets() {
+            // They fit the buffer of any pipe, so nobody waits.
+            let (reader, mut writer) = io::pipe()?;
+            writer.write_all(&secrets)?;
+            handed.push((TICKET_KEYS, reader.into()));
+        }
         let names: Vec<&str> = handed.iter().map(|(name, _)| *name).collect();
         let mut command = Command::new(&self.program.path);
         command.args(&self.program.args).env("LISTEN_FDS", handed.len().to_string());

@@ -44,7 +44,8 @@ use machine::{choose_cpus, memory_budget};
 pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Process, LaunchError> {
     let cpus = choose_cpus(&config.cores)?;
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
-    let tls = Termination::load(&config.tls, None).map_err(LaunchError::Mistakes)?;
+    let tls =
+        Termination::load(&config.tls, inherited.ticket_secrets.as_ref()).map_err(LaunchError::Mistakes)?;
     let challenges = config.https.challenges.as_deref().map_or_else(Challenges::default, Challenges::read);
     let (config, challenges) = (Arc::new(config), Arc::new(challenges));
     let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;

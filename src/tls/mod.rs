@@ -18,3 +18,4 @@ pub use certificate::Certificate;
 pub use challenges::Challenges;
 pub use facts::Facts;
 pub use termination::Termination;
+pub use tickets::TicketSecrets;

@@ -12,7 +12,7 @@ use super::client;
 use super::material::Material;
 use super::names::Chooser;
 use super::suites;
-use super::tickets::Tickets;
+use super::tickets::{TicketSecrets, Tickets};
 use crate::config;
 use crate::config::meaning::Choice;
 
@@ -25,20 +25,20 @@ pub struct Termination {
 }
 
 impl Termination {
-    /// Reads the files of a configuration. `before`: the current one, whose ticket keys stay if they are this
-    /// process's own. `None`: the configuration has no TLS listener. Blocks.
+    /// Reads the files of a configuration. `own`: the ticket secrets of this process so far, which stay unless the
+    /// configuration names a file of them. `None`: the configuration has no TLS listener. Blocks.
     ///
     /// # Errors
     /// Lines of the form `KEY: reason`, one for each mistake.
     pub fn load(
         tls: &config::Tls,
-        before: Option<&Termination>,
+        own: Option<&TicketSecrets>,
     ) -> Result<Option<Arc<Termination>>, Vec<String>> {
         // That a listener has no certificate is a mistake of the configuration already.
         if tls.port.is_none() || tls.certificates.is_empty() {
             return Ok(None);
         }
-        let material = Material::read(tls, before.map(|before| &before.material.secrets))?;
+        let material = Material::read(tls, own)?;
         Termination::new(material).map(Arc::new).map(Some)
     }
 
@@ -67,6 +67,11 @@ impl Termination {
     pub fn rotated(&self, now_unix_s: u64) -> Option<Arc<Termination>> {
         let secrets = self.material.secrets.rotated(now_unix_s)?;
         Termination::new(Material { secrets, ..self.material.clone() }).ok().map(Arc::new)
+    }
+
+    /// What the ticket keys are made from.
+    pub fn ticket_secrets(&self) -> &TicketSecrets {
+        &self.material.secrets
     }
 
     /// The certificates, in the configuration's order.

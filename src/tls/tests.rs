@@ -280,7 +280,9 @@ fn sessions_resume_where_the_ticket_keys_are_the_same() {
         assert_eq!(second(&client(), &termination, &termination), HandshakeKind::Resumed);
         let another = load(&own);
         assert_ne!(second(&client(), &termination, &another), HandshakeKind::Resumed, "two processes");
-        let reloaded = Termination::load(&own, Some(&termination)).expect("a reload").expect("a listener");
+        let reloaded = Termination::load(&own, Some(termination.ticket_secrets()))
+            .expect("a reload")
+            .expect("a listener");
         assert!(Termination::is_same(Some(&reloaded), Some(&termination)));
         assert_eq!(second(&client(), &termination, &reloaded), HandshakeKind::Resumed, "one process");
         write(&[&old]);
@@ -308,7 +310,7 @@ fn a_renewed_certificate_is_shown_and_sessions_go_on() {
     let (connection, _) = handshake(&client, &first, "a.test").expect("a handshake");
     let shown = connection.peer_certificates().expect("a certificate")[0].clone();
     authority.certify("a", &["a.test"]);
-    let renewed = Termination::load(&tls, Some(&first)).expect("a pair").expect("a listener");
+    let renewed = Termination::load(&tls, Some(first.ticket_secrets())).expect("a pair").expect("a listener");
     assert!(!Termination::is_same(Some(&renewed), Some(&first)));
     let (_, server) = handshake(&client, &renewed, "a.test").expect("a handshake");
     assert_eq!(server.handshake_kind(), Some(HandshakeKind::Resumed));
@@ -340,9 +342,11 @@ fn clients_certificates_are_asked_for_and_verified() {
             assert!(handshake(&unknown, termination, "a.test").is_err());
         }
         // What a session had to satisfy goes into the key of its ticket.
-        let lax = Termination::load(&off, Some(&require)).expect("a pair").expect("a listener");
-        let strict =
-            Termination::load(&require_of(&require), Some(&lax)).expect("a pair").expect("a listener");
+        let lax =
+            Termination::load(&off, Some(require.ticket_secrets())).expect("a pair").expect("a listener");
+        let strict = Termination::load(&require_of(&require), Some(lax.ticket_secrets()))
+            .expect("a pair")
+            .expect("a listener");
         let mild = authority.client(version, None);
         handshake(&mild, &lax, "a.test").expect("a handshake");
         assert!(handshake(&mild, &strict, "a.test").is_err(), "a session from before is not resumed");

@@ -22,7 +22,7 @@ use crate::limits::{
 
 /// What ticket keys are made from. The first one seals, all of them open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TicketSecrets {
+pub struct TicketSecrets {
     secrets: Vec<Secret>,
     /// When the first one was made, in seconds since 1970, if the process has made it. `None`: they are from a file.
     made_unix_s: Option<u64>,
@@ -55,6 +55,21 @@ impl TicketSecrets {
             1..=TICKET_KEYS_MAX => Ok(TicketSecrets { secrets, made_unix_s: None }),
             _ => Err(format!("has over {TICKET_KEYS_MAX} keys in it")),
         }
+    }
+
+    /// Those that a predecessor of this process wrote by [`TicketSecrets::to_bytes`]. `None`: they are not.
+    pub fn from_bytes(bytes: &[u8]) -> Option<TicketSecrets> {
+        let (made, secrets) = bytes.split_first_chunk()?;
+        let (secrets, rest) = secrets.as_chunks::<{ SECRET_BYTES[0] }>();
+        let is_whole = rest.is_empty() && (1..=TICKET_KEYS_KEPT).contains(&secrets.len());
+        let secrets = secrets.iter().map(|secret| Secret(secret.to_vec())).collect();
+        is_whole.then_some(TicketSecrets { secrets, made_unix_s: Some(u64::from_be_bytes(*made)) })
+    }
+
+    /// The process's own secrets for a successor. `None`: they are from a file, and the successor has it too.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let made = self.made_unix_s?.to_be_bytes();
+        Some(self.secrets.iter().fold(made.to_vec(), |bytes, secret| [&bytes[..], &secret.0].concat()))
     }
 
     /// Whether they are this process's own.
@@ -261,6 +276,12 @@ mod tests {
             assert!(secrets.secrets.len() <= TICKET_KEYS_KEPT && secrets.are_own());
         }
         assert!(!secrets.secrets.contains(&first.secrets[0]));
+        let bytes = secrets.to_bytes().expect("its own");
+        assert_eq!(TicketSecrets::from_bytes(&bytes), Some(secrets));
+        for length in [0, 7, 8, 9, bytes.len() - 1] {
+            assert_eq!(TicketSecrets::from_bytes(&bytes[..length]), None, "{length}");
+        }
+        assert_eq!(TicketSecrets::from_bytes(&[&bytes[..], &bytes[8..]].concat()), None, "too many");
         assert_eq!(file(&[&"07".repeat(48)]).expect("a key").rotated(now + 1_000_000), None);
     }
 }
