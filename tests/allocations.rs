@@ -84,6 +84,15 @@ fn cases(redis: &Redis) -> Vec<Case> {
         case("a token, a limit in memory", in_memory(PLENTY), alice(), 200, 0),
         case("a token, a limit in Redis", in_redis(PLENTY), alice(), 200, 0),
         case("the same with a log", in_redis(PLENTY) + LOGGED, alice(), 200, 0),
+        // `rustls` allocates for each record that it opens and for each that it seals, and for nothing else.
+        case("over TLS", over_tls() + &unlimited(), open("/open/x"), 200, TLS_ALLOCATIONS),
+        case(
+            "over TLS, with a token, a body and a log",
+            over_tls() + UNLIMITED + LOGGED,
+            post(),
+            200,
+            TLS_ALLOCATIONS,
+        ),
         case("401: no token", unlimited() + LOGGED, me(), 401, 0),
         // The first part is decoded before it is found to be no header.
         case("401: no token by its form", unlimited(), me().bearer("x.y.z"), 401, 1),
@@ -99,6 +108,12 @@ fn case(name: &'static str, settings: String, request: Request, status: u16, all
     Case { name, settings, request, status, allocations_max }
 }
 
+/// A listener for TLS. Clients come through it if there is one.
+fn over_tls() -> String {
+    let tls::Certificate { cert, key, .. } = tls::certificate();
+    format!("tls_port = 0\ntls_cert_file = '{}'\ntls_key_file = '{}'\n", cert.display(), key.display())
+}
+
 /// As another proxy hands it on.
 fn forwarded(request: Request) -> Request {
     request
@@ -111,6 +126,7 @@ fn forwarded(request: Request) -> Request {
 /// A gateway of one core in this process; dropped, it drains.
 struct Gateway {
     public: SocketAddr,
+    _shim: Option<tls::Shim>,
     control: Option<JoinHandle<()>>,
     _origin: Origin,
 }
@@ -134,12 +150,13 @@ impl Gateway {
         let no_reload = || Err(Mistakes::one("test", "reads no configuration again"));
         let gateway = launch::launch(config.config, Box::new(no_reload), Inherited::default());
         let gateway = gateway.unwrap_or_else(|error| panic!("{error:?}"));
-        let public = gateway.public;
+        let shim = gateway.tls.map(tls::Shim::before);
+        let public = shim.as_ref().map_or(gateway.public, |shim| shim.address);
         let program = Program::of_this_process().expect("a path");
         let control = thread::spawn(move || {
             gateway.run(signals, program, None).expect("a runtime");
         });
-        Gateway { public, control: Some(control), _origin: origin }
+        Gateway { public, _shim: shim, control: Some(control), _origin: origin }
     }
 
     /// Allocations of the core while it answers [`REQUESTS`] of these, after as many as make it warm.
@@ -217,6 +234,9 @@ const STACKS_MAX: usize = 64;
 const CONNECTIONS: u64 = 8;
 const WARM_UP: u64 = 400;
 const REQUESTS: u64 = 2_000;
+
+/// One record of the request and one of its answer.
+const TLS_ALLOCATIONS: u64 = 2;
 
 const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 const CHUNKED: &str =

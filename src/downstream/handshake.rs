@@ -67,6 +67,7 @@ impl Connection {
     pub async fn handshake(&mut self, io: &Io) -> Result<(), HandshakeFailure> {
         let Some(tls) = self.transport.tls() else { return Ok(()) };
         let mut deadline = tls.begun_ms() + TLS_HANDSHAKE_MS;
+        self.presence.holds(0, clock::now_ms());
         loop {
             let wanted = tls.handshake().map_err(HandshakeFailure::Fault)?;
             if wanted == Handshake::Done {
@@ -75,14 +76,14 @@ impl Connection {
             if io.is_draining() {
                 deadline = deadline.min(clock::now_ms() + DRAIN_FIRST_REQUEST_MS);
             }
+            // What has come so far is held in memory of its size.
+            tls.park();
             if wanted == Handshake::Step {
                 let step = io.timers.until(deadline, pin!(io.handshakes.step())).await;
                 let _step = step.map_err(|_| HandshakeFailure::TimedOut)?;
                 tls.step().map_err(HandshakeFailure::Fault)?;
                 continue;
             }
-            // What has come so far is held meanwhile, in memory of its size.
-            tls.park();
             self.presence.holds_now(tls.held());
             let ready = pin!(ready(&self.transport, wanted));
             let ready = pin!(self.presence.unless_told_to_leave(Waits::Head, ready));

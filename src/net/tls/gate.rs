@@ -4,9 +4,10 @@
 //! for the next turn, which comes when every other task that is ready has run. While nobody waits, a step costs a look
 //! at the clock and one poll for each turn with a step in it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -28,7 +29,11 @@ pub struct Gate {
     line: RefCell<VecDeque<Rc<Waiter>>>,
     /// A task waits for the next turn.
     is_turning: Cell<bool>,
+    always_ready: OnceCell<Option<Ready>>,
 }
+
+/// A socket that can always be written to, because nobody ever writes to it; and its other end.
+type Ready = (StreamSocket, OwnedFd);
 
 /// A handshake in flight. Dropped, it is over.
 pub struct InFlight(Rc<Gate>);
@@ -110,9 +115,9 @@ impl Gate {
 
     /// Calls those at the head of the line, turn by turn, as long as steps are taken.
     async fn turn(self: Rc<Gate>) {
-        let always_ready = always_ready();
+        let always_ready = self.always_ready.get_or_init(always_ready).as_ref();
         loop {
-            next_turn(always_ready.as_ref()).await;
+            next_turn(always_ready).await;
             let has_rested = self.steps_left.get() == TLS_STEPS_PER_TURN;
             self.open();
             if has_rested && self.line.borrow().is_empty() {
@@ -153,8 +158,7 @@ impl Drop for Step<'_> {
     }
 }
 
-/// A socket that can always be written to: nobody ever writes to it.
-fn always_ready() -> Option<(StreamSocket, std::os::fd::OwnedFd)> {
+fn always_ready() -> Option<Ready> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
     Some((StreamSocket::new(near).ok()?, far))
@@ -162,7 +166,7 @@ fn always_ready() -> Option<(StreamSocket, std::os::fd::OwnedFd)> {
 
 /// Lets every task that is ready have its turn. On the ring a poll does that, however ready its socket is. On epoll it
 /// would not, and without file descriptors there is none: there only a sleep does.
-async fn next_turn(always_ready: Option<&(StreamSocket, std::os::fd::OwnedFd)>) {
+async fn next_turn(always_ready: Option<&Ready>) {
     if let Some((socket, _)) = always_ready {
         let mut has_waited = false;
         let mut writable = pin!(socket.writable());
