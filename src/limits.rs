@@ -91,7 +91,7 @@ pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 pub const TLS_RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Plaintext that is sealed at a time, in bytes: what one block holds as records, with room for the protocol's own.
 /// Nothing more is sealed for the connection before these records have left.
-pub const TLS_SEALED_BYTES_MAX: usize = 3 * TLS_RECORD_BYTES_MAX - 1024;
+pub const TLS_SEALED_BYTES_MAX: usize = 3 * TLS_RECORD_BYTES_MAX;
 /// TLS records of one connection that are decrypted in one turn of a core. Over it: other tasks have a turn first.
 pub const TLS_RECORDS_PER_TURN: u32 = 128;
 /// TLS records in a row without a byte of plaintext. Over it: the connection is closed.

@@ -109,6 +109,9 @@ impl Worker {
     fn open(&mut self) -> io::Result<()> {
         let listener = |(scheme, socket)| Ok((scheme, Listener::new(socket)?));
         let listeners = self.sockets.drain(..).map(listener).collect::<io::Result<Vec<_>>>()?;
+        if listeners.iter().any(|(scheme, _)| *scheme == Scheme::Https) {
+            self.active.core().resources.io.handshakes.prepare();
+        }
         if !listeners.is_empty() {
             monoio::spawn(accept_clients(self.active.clone(), listeners, self.listener_drain.clone()));
         }

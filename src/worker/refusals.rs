@@ -43,8 +43,8 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Refuses a connection: with an answer if the reserve allows it. Over TLS that takes a handshake, which has to wait
-    /// in line like any other.
+    /// Refuses a connection: with an answer if the reserve allows it. Over TLS that takes a handshake, which has to
+    /// wait in line like any other.
     pub(super) fn refuse(
         &self,
         core: Rc<Core>,

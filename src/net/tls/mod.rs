@@ -3,6 +3,7 @@
 mod fault;
 mod gate;
 mod hello;
+mod machine;
 mod record;
 mod session;
 mod stream;

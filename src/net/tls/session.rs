@@ -6,16 +6,15 @@
 //! ```
 //!
 //! Each of the three buffers owns memory only while bytes are in it. The protocol and its cryptography are those of
-//! `rustls`, whose unbuffered interface nothing outside this file knows.
+//! `rustls`, whose interface the machine alone knows.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{CommonState, Error, ServerConfig};
 
 use super::fault::Fault;
+use super::machine::{Machine, Stepped, Wish};
 use super::record::{Front, front};
 use crate::limits::{
     BUFFER_BYTES, TLS_BARREN_RECORDS_MAX, TLS_HANDSHAKE_BYTES_MAX, TLS_RECORD_BYTES_MAX, TLS_SEALED_BYTES_MAX,
@@ -39,13 +38,6 @@ pub(super) struct Session {
     receiving: Receiving,
 }
 
-/// The protocol's state, for each side of a connection.
-enum Machine {
-    Server(Box<UnbufferedServerConnection>),
-    /// It goes on elsewhere.
-    Gone,
-}
-
 /// What the peer may still send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Receiving {
@@ -53,29 +45,6 @@ enum Receiving {
     /// It has said close_notify.
     Ended,
     Failed(Fault),
-}
-
-/// What is wanted of the machine, once it has nothing to say itself.
-#[derive(Clone, Copy)]
-enum Wish<'b> {
-    Nothing,
-    Seal(&'b [u8]),
-    Close,
-}
-
-/// What one step of the machine came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stepped {
-    /// There may be more to do with the same bytes.
-    More,
-    /// Plaintext was taken out.
-    Opened,
-    /// The peer has said close_notify.
-    Ended,
-    /// What was wished for is done.
-    Granted,
-    /// Nothing is left to do with these bytes.
-    Rest,
 }
 
 /// What a session is without its core: it can go to another one.
@@ -91,8 +60,7 @@ pub(super) struct Parted {
 impl Session {
     /// The server's side of a connection that has just begun. `None`: the configuration is of no use.
     pub(super) fn server(config: Arc<ServerConfig>, pool: &Rc<BufferPool>) -> Option<Session> {
-        let machine = UnbufferedServerConnection::new(config).ok()?;
-        Some(Session::new(Machine::Server(Box::new(machine)), pool))
+        Some(Session::new(Machine::server(config)?, pool))
     }
 
     fn new(machine: Machine, pool: &Rc<BufferPool>) -> Session {
@@ -145,10 +113,7 @@ impl Session {
 
     /// What both sides have agreed on. `None`: the session is gone.
     pub(super) fn agreed(&self) -> Option<&CommonState> {
-        match &self.machine {
-            Machine::Server(machine) => Some(machine),
-            Machine::Gone => None,
-        }
+        self.machine.agreed()
     }
 
     /// Whether the handshake is still to be finished.
@@ -333,13 +298,7 @@ impl Session {
         opened: &mut usize,
     ) -> (usize, Result<Stepped, Error>) {
         let incoming = &mut self.incoming.filled_mut()[..end];
-        match &mut self.machine {
-            Machine::Server(machine) => {
-                let status = machine.process_tls_records(incoming);
-                act(status, wish, into, opened, &mut self.plain, &mut self.outgoing)
-            }
-            Machine::Gone => (0, Ok(Stepped::Rest)),
-        }
+        self.machine.step(incoming, wish, (into, opened, &mut self.plain), &mut self.outgoing)
     }
 
     /// Whether sealed bytes wait to be sent.
@@ -406,71 +365,6 @@ impl Session {
         }
         Err(self.fault().unwrap_or(Fault::Closed))
     }
-}
-
-/// Does what the state of a machine asks for, or else what is wished.
-fn act<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    wish: Wish<'_>,
-    into: &mut [u8],
-    opened: &mut usize,
-    plain: &mut Buffer,
-    outgoing: &mut Buffer,
-) -> (usize, Result<Stepped, Error>) {
-    let UnbufferedStatus { mut discard, state } = status;
-    let stepped = match state {
-        Err(error) => Err(error),
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            let mut into = into;
-            loop {
-                match traffic.next_record() {
-                    None => break Ok(Stepped::Opened),
-                    Some(Err(error)) => break Err(error),
-                    Some(Ok(record)) => {
-                        discard += record.discard;
-                        let (here, rest) = record.payload.split_at(record.payload.len().min(into.len()));
-                        into[..here.len()].copy_from_slice(here);
-                        into = &mut into[here.len()..];
-                        *opened += here.len();
-                        if !rest.is_empty() {
-                            plain.put(rest);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(outgoing.spare()) {
-            Ok(n) => {
-                outgoing.fill(n);
-                Ok(Stepped::More)
-            }
-            Err(_) => Err(Error::EncryptError),
-        },
-        Ok(ConnectionState::TransmitTlsData(transmit)) => {
-            // It is in `outgoing`, and leaves from there.
-            transmit.done();
-            Ok(Stepped::More)
-        }
-        Ok(ConnectionState::PeerClosed) => Ok(Stepped::Ended),
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => match wish {
-            Wish::Nothing => Ok(Stepped::Rest),
-            Wish::Seal(bytes) => {
-                traffic.encrypt(bytes, outgoing.spare()).map_err(|_| Error::EncryptError).map(|n| {
-                    outgoing.fill(n);
-                    Stepped::Granted
-                })
-            }
-            Wish::Close => {
-                traffic.queue_close_notify(outgoing.spare()).map_err(|_| Error::EncryptError).map(|n| {
-                    outgoing.fill(n);
-                    Stepped::Granted
-                })
-            }
-        },
-        // Early data is not offered.
-        Ok(_) => Ok(Stepped::Rest),
-    };
-    (discard, stepped)
 }
 
 /// Steps that one record can take: a flight of the handshake has a few messages, each of one or two records.

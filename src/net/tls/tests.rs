@@ -20,7 +20,12 @@ fn on_a_core<T>(test: impl Future<Output = T>) -> T {
 /// Gives the session bytes, in pieces of at most so many.
 fn give(session: &mut Session, bytes: &[u8], piece: usize) -> Result<(), Fault> {
     for part in bytes.chunks(piece) {
-        session.room()[..part.len()].copy_from_slice(part);
+        let Some(room) = session.room().get_mut(..part.len()) else {
+            // As the stream does.
+            session.fail(Fault::Protocol);
+            return Err(Fault::Protocol);
+        };
+        room.copy_from_slice(part);
         session.received(part.len());
         while session.advance()? {}
         session.park();
@@ -205,6 +210,43 @@ fn bytes_that_are_changed_on_their_way_never_get_through() {
         // Some bytes may be anything; then the handshake does not come to its end.
         let _ = give(&mut session, &bent, 1 << 14);
         assert!(session.is_handshaking() || session.fault().is_some(), "byte {at}");
+    }
+}
+
+/// Well-formed on the outside, anything inside, in pieces of any size.
+#[test]
+fn random_records_end_a_connection_and_never_panic() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    for round in 0..300 {
+        let (mut session, client, pool) = match round % 3 {
+            0 => established(1 << 14),
+            _ => {
+                let pool = BufferPool::new();
+                let mut session = Session::server(server_config(), &pool).expect("a session");
+                let mut client = client();
+                if round % 3 == 1 {
+                    give(&mut session, &records(&mut client), 1 << 14).expect("a hello");
+                }
+                (session, client, pool)
+            }
+        };
+        let mut outcome = Ok(());
+        while outcome.is_ok() {
+            let length = random(300);
+            let mut record = vec![20 + random(4) as u8, 3, 3, 0, 0];
+            record[3..].copy_from_slice(&(length as u16).to_be_bytes());
+            record.extend((0..length).map(|_| random(256) as u8));
+            outcome = give(&mut session, &record, 1 + random(400) as usize);
+        }
+        assert!(session.fault().is_some());
+        drop((session, client));
+        assert_eq!(pool.held(), 0);
     }
 }
 
