@@ -237,6 +237,34 @@ mod tests {
     }
 
     #[test]
+    fn listeners_for_https_have_a_name_of_their_own() {
+        let named = |name: &str| (name.to_owned(), socket(LOCALHOST));
+        let sockets = vec![named("tls"), named("tls-gateway.socket"), named("tls")];
+        let found = Inherited::by_name(sockets).expect("sockets");
+        assert_eq!((found.tls.len(), found.public.len()), (2, 1));
+        assert_eq!(socket_name(&found.tls[0], ListenerKind::Tls), "tls-kept");
+        let public = found.public[0].local_address().expect("an address").port();
+        let told = found.mistakes(&config("127.0.0.1", public, "off"));
+        assert!(told.len() == 2 && told[0].starts_with("TLS_PORT: a socket was handed over"), "{told:?}");
+        assert!(told[0].ends_with("but the configured address is off"), "{told:?}");
+    }
+
+    #[test]
+    fn what_a_predecessor_hands_over_for_https_may_be_of_no_use_any_more() {
+        let (near, _far) = UnixStream::pair().expect("a pair");
+        let secrets = [&9_u64.to_be_bytes()[..], &[7; 48]].concat();
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        std::io::Write::write_all(&mut writer, &secrets).expect("an empty pipe");
+        drop(writer);
+        let named = |name: &str| (name.to_owned(), socket(LOCALHOST));
+        let pipes = [(TICKET_KEYS.to_owned(), reader.into()), (PREDECESSOR_PIPE.to_owned(), near.into())];
+        let found = Inherited::by_name([named("tls")].into_iter().chain(pipes).collect());
+        let found = found.expect("sockets and pipes");
+        assert_eq!(found.mistakes(&config("127.0.0.1", 0, "off")), [""; 0]);
+        assert_eq!(found.ticket_secrets.and_then(|found| found.to_bytes()), Some(secrets));
+    }
+
+    #[test]
     fn a_descriptor_that_is_not_a_listening_socket_is_an_error() {
         let file = std::fs::File::open("/dev/null").expect("a file").into();
         let result = Inherited::by_name(vec![("public".into(), socket(LOCALHOST)), ("x".into(), file)]);
