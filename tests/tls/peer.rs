@@ -18,10 +18,15 @@ impl Peer {
     #[track_caller]
     pub(super) fn connect(address: SocketAddr) -> Peer {
         let mut peer = Peer::begin(address);
-        while peer.tls.is_handshaking() {
-            peer.tls.complete_io(&mut peer.stream).expect("a handshake");
-        }
+        peer.finish_handshake();
         peer
+    }
+
+    #[track_caller]
+    pub(super) fn finish_handshake(&mut self) {
+        while self.tls.is_handshaking() {
+            self.tls.complete_io(&mut self.stream).expect("a handshake");
+        }
     }
 
     /// Before it.
