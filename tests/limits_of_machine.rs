@@ -75,6 +75,33 @@ fn many_connections_over_the_cap_hold_nothing() {
     drop((first, over));
 }
 
+/// Each of these has its answer, and stays open without reading on.
+#[test]
+fn refused_connections_that_linger_are_few() {
+    let gateway = Gateway::builder()
+        .env("MAX_CONNECTIONS", "100")
+        .env("MAX_CONNECTIONS_PER_ADDRESS", "1")
+        .cores("1")
+        .start();
+    let health = Request::new("GET", "/healthz").bytes();
+    let mut first = gateway.client();
+    assert_eq!(first.send(&health).read_response().status, 200);
+    let fds = gateway.fd_count();
+    let mut refused = Vec::new();
+    for _ in 0..3 * LINGERING_MAX {
+        let mut client = gateway.client();
+        assert_eq!(client.send(&health).read_response().status, 200);
+        refused.push(client);
+        // One answer later the core has done with that one what it does.
+        assert_eq!(first.send(&health).read_response().status, 200);
+    }
+    let lingering = gateway.fd_count() - fds;
+    assert!(lingering <= LINGERING_MAX, "{lingering} connections are kept behind their answer");
+}
+
+/// How many refused connections linger at once.
+const LINGERING_MAX: usize = realchat_gateway::limits::REFUSALS_LINGERING_MAX;
+
 #[test]
 fn one_address_took_all_connections_of_a_core() {
     let gateway = Gateway::builder()

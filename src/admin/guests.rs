@@ -1,5 +1,9 @@
 //! Who is connected to the admin listener. When all places are taken, a new connection gets the place of the one that
 //! has waited longest for a request: no number of idle connections keeps a probe out.
+//!
+//! The seats of a core's clients are another thing: there a connection gives way only while it waits, and the fullest
+//! address goes first. Here an answer that nobody reads must not hold one of the few places, and a scraper with many
+//! connections is no worse than another.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

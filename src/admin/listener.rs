@@ -35,8 +35,8 @@ pub async fn serve(admin: Rc<Admin>, socket: Socket) -> std::io::Result<()> {
                 let guest = guests.enter(peer.ip());
                 let (admin, guests, heads) = (admin.clone(), guests.clone(), heads.clone());
                 monoio::spawn(async move {
-                    let place = Place { guests: &guests, guest: &guest };
-                    guest.until_dismissed(serve_connection(&admin, &heads, place, transport, peer)).await;
+                    let visit = Visit { guests: &guests, guest: &guest };
+                    guest.until_dismissed(serve_connection(&admin, &heads, visit, transport, peer)).await;
                     guests.leave(&guest);
                 });
             }
@@ -61,7 +61,7 @@ async fn await_connection(admin: &Admin, listener: &Listener) -> std::io::Result
 
 /// A connection among all of them.
 #[derive(Clone, Copy)]
-struct Place<'g> {
+struct Visit<'g> {
     guests: &'g Guests,
     guest: &'g Guest,
 }
@@ -70,7 +70,7 @@ struct Place<'g> {
 async fn serve_connection(
     admin: &Admin,
     heads: &Rc<HeadPool>,
-    place: Place<'_>,
+    visit: Visit<'_>,
     transport: Transport,
     peer: SocketAddr,
 ) {
@@ -79,7 +79,7 @@ async fn serve_connection(
     let mut connection = Connection::new(&admin.io, transport, peer, presence);
     while connection.first_bytes(&admin.io, &SETTINGS).await {
         let received = connection.head(&admin.io, &SETTINGS, heads).await;
-        place.guests.answers(place.guest, true);
+        visit.guests.answers(visit.guest, true);
         let next = match received {
             Received::Request(heads, head) => {
                 let page = match hosts::check(&heads.request, &(admin.config)().admin_hosts) {
@@ -99,7 +99,7 @@ async fn serve_connection(
             Next::Linger => return connection.linger(&admin.io).await,
             Next::Close => return,
         }
-        place.guests.answers(place.guest, false);
+        visit.guests.answers(visit.guest, false);
     }
 }
 

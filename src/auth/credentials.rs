@@ -13,11 +13,8 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Credenti
         false => None,
     };
     let offered = subprotocols(request).filter(|_| sources.subprotocol);
-    let asked = parameters(request.query()).filter(|_| sources.query);
-    let mut found = header
-        .into_iter()
-        .chain(offered.filter_map(bearer_of))
-        .chain(asked.filter(|(name, _)| is_access_token(name)).map(|(_, value)| value));
+    let asked = access_tokens(request.query()).filter(|_| sources.query);
+    let mut found = header.into_iter().chain(offered.filter_map(bearer_of)).chain(asked);
     let token = found.next().ok_or(CredentialError::Missing)?;
     match found.next() {
         Some(_) => Err(TokenFault::TwoCredentials.into()),
@@ -30,9 +27,8 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Credenti
 /// route would tell which routes there are.
 pub fn first(request: &Request) -> Result<&[u8], CredentialError> {
     let header = in_header(request)?;
-    let mut elsewhere = subprotocols(request)
-        .filter_map(bearer_of)
-        .chain(parameters(request.query()).filter(|(name, _)| is_access_token(name)).map(|(_, value)| value));
+    let mut elsewhere =
+        subprotocols(request).filter_map(bearer_of).chain(access_tokens(request.query()));
     header.or_else(|| elsewhere.next()).ok_or(CredentialError::Missing)
 }
 
@@ -60,13 +56,19 @@ pub fn bearer_of(offer: &[u8]) -> Option<&[u8]> {
     prefix.eq_ignore_ascii_case(BEARER).then_some(token)
 }
 
-/// The parameters of a query, which begins with its question mark or is empty: names and values as they stand. Some
-/// services take `;` for `&`, and read names in any case: a token is one however they would find it.
-pub fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The tokens in a query, which begins with its question mark or is empty: their values as they stand. Some services
+/// take `;` for `&`, and read names in any case: a token is one however they would find it.
+///
+/// A query may have thousands of parameters, and whoever sends it has shown no token yet: those too short for the name
+/// cost no more than a look at their bytes.
+pub fn access_tokens(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let pieces = query.get(1..).unwrap_or_default().split(|&byte| is_separator(byte));
-    pieces.map(|piece| match memchr::memchr(b'=', piece) {
-        Some(at) => (&piece[..at], &piece[at + 1..]),
-        None => (piece, &piece[piece.len()..]),
+    pieces.filter(|piece| piece.len() >= ACCESS_TOKEN.len()).filter_map(|piece| {
+        let (name, value) = match memchr::memchr(b'=', piece) {
+            Some(at) => (&piece[..at], &piece[at + 1..]),
+            None => (piece, &piece[piece.len()..]),
+        };
+        is_access_token(name).then_some(value)
     })
 }
 

@@ -1,10 +1,7 @@
 //! Shared by the tests of this module: limits, requests and routes.
 
 use super::{Client, LimitedRequest};
-use crate::config::{
-    Access, LimitHeaders, LimitStore, OnRedisFailure, PathCase, Rate, RateLimit, Route, RouteKind,
-    TokenSources, TrailingSlash,
-};
+use crate::config::{Access, LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Route};
 
 /// A global limit, kept in memory.
 pub(crate) fn global(rate: &str, burst: u32) -> RateLimit {
@@ -21,21 +18,5 @@ pub(crate) fn request(client: Client<'_>) -> LimitedRequest<'_> {
 
 /// A route without limits of its own.
 pub(crate) fn route(name: &str, access: Access) -> Route {
-    Route {
-        name: name.to_owned(),
-        methods: Vec::new(),
-        paths: vec![format!("/{name}")],
-        trailing_slash: TrailingSlash::Exact,
-        path_case: PathCase::Exact,
-        upstream: 0,
-        access,
-        kind: RouteKind::Http,
-        token_sources: TokenSources::ALL,
-        authorization_forwarded: true,
-        method_override_forwarded: false,
-        trailers_forwarded: false,
-        body_bytes_max: None,
-        is_limited_globally: true,
-        limits: Vec::new(),
-    }
+    Route { access, ..Route::new(name, &[&format!("/{name}")]) }
 }

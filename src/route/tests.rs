@@ -1,26 +1,10 @@
 //! Tests of the route table.
 
 use super::*;
-use crate::config::TokenSources;
 
 fn route(name: &str, methods: &[&str], paths: &[&str], access: Access) -> Route {
-    Route {
-        name: name.into(),
-        methods: methods.iter().map(|m| (*m).into()).collect(),
-        paths: paths.iter().map(|p| (*p).into()).collect(),
-        upstream: 0,
-        trailing_slash: TrailingSlash::Exact,
-        path_case: PathCase::Exact,
-        access,
-        kind: RouteKind::Http,
-        token_sources: TokenSources::ALL,
-        authorization_forwarded: true,
-        method_override_forwarded: false,
-        trailers_forwarded: false,
-        body_bytes_max: None,
-        is_limited_globally: true,
-        limits: Vec::new(),
-    }
+    let methods = methods.iter().map(ToString::to_string).collect();
+    Route { methods, access, ..Route::new(name, paths) }
 }
 
 fn table() -> RouteTable {

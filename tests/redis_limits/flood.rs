@@ -1,5 +1,7 @@
 //! One address keeps a core busy while Redis is well: limits hold for everybody, and nobody passes unlimited.
 
+use std::fs;
+
 use rustix::process::Signal;
 
 use super::*;
@@ -121,4 +123,56 @@ fn a_flood_does_not_switch_the_limiter_off() {
 #[test]
 fn a_flood_does_not_lock_everybody_out_where_redis_must_decide() {
     holds_its_limits("closed");
+}
+
+/// Bytes that wait to be read on the sockets of this host with that port at one of their ends (proc(5)).
+fn unread(port: u16, end: End) -> usize {
+    let column = match end {
+        End::Local => 1,
+        End::Remote => 2,
+    };
+    let table = fs::read_to_string("/proc/net/tcp").expect("/proc");
+    let sockets = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_port = sockets.filter(|socket| socket[column].ends_with(&format!(":{port:04X}")));
+    let queued = of_port.filter_map(|socket| socket[4].split_once(':').map(|(_, unread)| unread.to_owned()));
+    queued.map(|unread| usize::from_str_radix(&unread, 16).expect("a number")).sum()
+}
+
+enum End {
+    Local,
+    Remote,
+}
+
+/// What a flood does to a core, made exact: its calls have left, Redis has answered at once, and the core comes to
+/// read that only after the budget of a call. A core that blamed Redis for this would switch the limiter off.
+#[test]
+fn an_answer_that_waited_for_a_busy_core_is_in_time() {
+    const CALLS: usize = 6;
+    const BUDGET: Duration = Duration::from_secs(4);
+    let (redis, origin) = (Redis::start(), Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let port = redis.addr().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    let gateway = few(kept_in(&redis), &origin, "100")
+        .env("RATE_LIMIT_ON_REDIS_FAILURE", "closed")
+        .env("REDIS_TIMEOUT", &format!("{}s", BUDGET.as_secs()))
+        .cores("1")
+        .start();
+    assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+    redis.pause();
+    let asked = Instant::now();
+    let mut clients: Vec<Client> = (0..CALLS).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send(me().token("ann").bytes());
+    }
+    // A command has the script's digest of 40 bytes and more; an answer has at least one integer.
+    eventually("every call has left", || unread(port, End::Local) >= CALLS * 100);
+    gateway.pause();
+    redis.resume();
+    eventually("every answer is there", || unread(port, End::Remote) >= CALLS * 10);
+    // Only the time itself makes the answers late.
+    thread::sleep(BUDGET.saturating_sub(asked.elapsed()) + Duration::from_millis(100));
+    gateway.resume();
+    let statuses: Vec<u16> = clients.iter_mut().map(|client| client.read_response().status).collect();
+    assert_eq!(statuses, [200; CALLS], "{:#?}", gateway.log());
+    assert_eq!(gateway.metric("redis_timeouts_total"), 0);
+    assert_eq!(gateway.metric("redis_reconnects_total"), 1, "the breaker opened: {:#?}", gateway.log());
 }

@@ -5,7 +5,8 @@
 //!
 //! What can be promised: attackers and well-behaved clients share processors with each other, so every figure has the
 //! cost of *making* an attack in it. The gateway therefore has one CPU for itself and everything else the others, every
-//! attacker keeps to a rate, and a bound of a time has a floor below which it is the machine that is measured.
+//! attacker keeps to a rate and is the nicest of all threads, and a bound of a time has a floor below which it is the
+//! machine that is measured.
 
 // `pub` here means: for the other files of the soak.
 #![allow(unreachable_pub)]
@@ -22,6 +23,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::nice;
 
 use attackers::{ATTACKERS, Attacker};
 use clients::{Clients, Phase};
@@ -154,7 +157,10 @@ fn attack(options: &Options, gateway: &Gateway, time: Duration) -> (Vec<Tally>, 
             let field = Field::new(gateway, &is_over, tally, options.seed, nth as u8);
             thread::Builder::new()
                 .name(attacker.name.to_owned())
-                .spawn_scoped(scope, move || (attacker.run)(field))
+                .spawn_scoped(scope, move || {
+                    give_way_to_others();
+                    (attacker.run)(field);
+                })
                 .expect("a thread");
         }
         let end = Instant::now() + time;
@@ -168,6 +174,13 @@ fn attack(options: &Options, gateway: &Gateway, time: Duration) -> (Vec<Tally>, 
         is_over.store(true, Ordering::SeqCst);
     });
     (tallies, peak, probes)
+}
+
+/// Attackers have machines of their own elsewhere. Here they share a processor with the clients, the origin and Redis,
+/// and how long these wait for it is not what is measured: an attacker's thread gets it when they do not want it
+/// (nice(2), which on Linux is about the thread).
+fn give_way_to_others() {
+    nice(19).expect("a thread may be nicer");
 }
 
 /// A sample when nothing is in flight.

@@ -40,6 +40,29 @@ pub struct Route {
     pub limits: Vec<RouteLimit>,
 }
 
+impl Route {
+    /// A protected route over HTTP to the first upstream, for any method, with nothing of its own.
+    pub fn new(name: &str, paths: &[&str]) -> Route {
+        Route {
+            name: name.to_owned(),
+            methods: Vec::new(),
+            paths: paths.iter().map(ToString::to_string).collect(),
+            trailing_slash: TrailingSlash::Exact,
+            path_case: PathCase::Exact,
+            upstream: 0,
+            access: Access::Protected,
+            kind: RouteKind::Http,
+            token_sources: TokenSources::ALL,
+            authorization_forwarded: true,
+            method_override_forwarded: false,
+            trailers_forwarded: false,
+            body_bytes_max: None,
+            is_limited_globally: true,
+            limits: Vec::new(),
+        }
+    }
+}
+
 /// A limit of one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteLimit {

@@ -8,7 +8,7 @@ use crate::config::keys::upstreams::{
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{
-    Access, PathCase, Per, RateLimit, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash, Upstream,
+    Access, PathCase, Per, RateLimit, Route, RouteKind, RouteLimit, TrailingSlash, Upstream,
 };
 
 /// The services of RealChat: the setting of each URL and the name in routes.
@@ -31,21 +31,9 @@ pub(super) fn upstreams(layers: &mut Layers) -> Vec<Upstream> {
 /// takes no tokens from browsing.
 pub(crate) fn routes(global: &RateLimit) -> Vec<Route> {
     let route = |name: &str, methods: &[&str], paths: &[&str], upstream: &str| Route {
-        name: name.to_owned(),
         methods: methods.iter().map(ToString::to_string).collect(),
-        paths: paths.iter().map(ToString::to_string).collect(),
-        trailing_slash: TrailingSlash::Exact,
-        path_case: PathCase::Exact,
         upstream: SERVICES.iter().position(|(_, name)| *name == upstream).unwrap_or_default(),
-        access: Access::Protected,
-        kind: RouteKind::Http,
-        token_sources: TokenSources::ALL,
-        authorization_forwarded: true,
-        method_override_forwarded: false,
-        trailers_forwarded: false,
-        body_bytes_max: None,
-        is_limited_globally: true,
-        limits: Vec::new(),
+        ..Route::new(name, paths)
     };
     // What the service may read as the limited path must not be served by `/api/v1/auth/*`, without that limit.
     let every_spelling =

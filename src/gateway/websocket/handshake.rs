@@ -1,7 +1,7 @@
 //! The WebSocket handshake (RFC 6455 §4): validates it, composes the head that goes upstream, and checks the upstream's
 //! 101. Its token is found by [`credentials`].
 
-use crate::auth::credentials::{self, bearer_of, is_access_token, is_separator, parameters, subprotocols};
+use crate::auth::credentials::{self, access_tokens, bearer_of, is_access_token, is_separator, subprotocols};
 use crate::config::{self, Access, Origins};
 use crate::gateway::answer::failure::HandshakeError;
 use crate::gateway::forward::headers::{self, Context};
@@ -121,7 +121,7 @@ pub fn compose_switch(head: &mut HeadWriter, response: &Response, bytes: &[u8], 
 
 /// The query without its tokens; nothing else of it changes.
 fn compose_query(out: &mut Buffer, query: &[u8], tokens: Tokens) {
-    if tokens == Tokens::Forward || !parameters(query).any(|(name, _)| is_access_token(name)) {
+    if tokens == Tokens::Forward || access_tokens(query).next().is_none() {
         return out.put(query);
     }
     // Each piece with the separator before it; the first that stays has the question mark.
