@@ -27,8 +27,7 @@ pub fn token(request: &Request, sources: TokenSources) -> Result<&[u8], Credenti
 /// route would tell which routes there are.
 pub fn first(request: &Request) -> Result<&[u8], CredentialError> {
     let header = in_header(request)?;
-    let mut elsewhere =
-        subprotocols(request).filter_map(bearer_of).chain(access_tokens(request.query()));
+    let mut elsewhere = subprotocols(request).filter_map(bearer_of).chain(access_tokens(request.query()));
     header.or_else(|| elsewhere.next()).ok_or(CredentialError::Missing)
 }
 

@@ -236,15 +236,17 @@ fn who_wants_memory_has_limits_within_the_process() {
 
 /// Every reply is cut in two, and the connection with it. Below this: a delay of replies in milliseconds.
 const CUT: u64 = u64::MAX;
+/// About one reply passes in this many milliseconds. Below both: a delay.
+pub const PACED: u64 = 1 << 32;
 
 /// Stands before Redis and does to replies what it is told.
-struct Proxy {
-    address: String,
+pub struct Proxy {
+    pub address: String,
     mode: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    fn before(redis: &Redis) -> Proxy {
+    pub fn before(redis: &Redis) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the port").to_string();
         let (mode, target) = (Arc::new(AtomicU64::new(0)), redis.addr());
@@ -261,7 +263,7 @@ impl Proxy {
         Proxy { address, mode }
     }
 
-    fn set(&self, mode: u64) {
+    pub fn set(&self, mode: u64) {
         self.mode.store(mode, SeqCst);
     }
 }
@@ -272,6 +274,15 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU64) {
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         let mode = mode.load(SeqCst);
         let passed = if mode == CUT { length / 2 } else { length };
+        if let PACED..CUT = mode {
+            for piece in bytes[..length].chunks(REPLY_BYTES) {
+                thread::sleep(Duration::from_millis(mode - PACED));
+                if to.write_all(piece).is_err() {
+                    break;
+                }
+            }
+            continue;
+        }
         if mode != CUT {
             thread::sleep(Duration::from_millis(mode));
         }
@@ -281,3 +292,6 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU64) {
     }
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
+
+/// An array of four small integers.
+const REPLY_BYTES: usize = 24;

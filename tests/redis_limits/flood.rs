@@ -4,6 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use super::faults::{PACED, Proxy};
 use super::*;
 
 /// Logging in is limited for each address, and everything else for each user.
@@ -175,4 +176,50 @@ fn an_answer_that_waited_for_a_busy_core_is_in_time() {
     assert_eq!(statuses, [200; CALLS], "{:#?}", gateway.log());
     assert_eq!(gateway.metric("redis_timeouts_total"), 0);
     assert_eq!(gateway.metric("redis_reconnects_total"), 1, "the breaker opened: {:#?}", gateway.log());
+}
+
+/// One Redis decides so many calls in a time, and a flood asks for more. What is late behind the others is late because
+/// this process has asked too much at once: it decides what does not fit by itself, and the rest by Redis.
+#[test]
+fn more_calls_than_redis_answers_in_time_are_not_its_fault() {
+    const FLOOD: u32 = 1_000;
+    const LIMITED: usize = 20;
+    open_many_files();
+    let (redis, origin) = (Redis::start(), Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let proxy = Proxy::before(&redis);
+    let gateway = kept_at(&proxy.address)
+        .everywhere(&origin)
+        .env("RATE_LIMIT_ON_REDIS_FAILURE", "open")
+        // Some 250 answers at the pace below.
+        .env("REDIS_TIMEOUT", "1s")
+        .env("TRUSTED_PROXIES", "127.0.0.0/8")
+        .config(ROUTES)
+        .cores("1")
+        .start();
+    let from = |address: String| Request::new("POST", "/login").field("X-Forwarded-For", &address).body("{}");
+    assert_eq!(gateway.ask(from("192.0.2.1".to_owned())).status, 200);
+    proxy.set(PACED + 4);
+    let mut admitted = 0;
+    for _ in 0..2 {
+        let mut flood: Vec<Client> = (0..FLOOD).map(|_| gateway.client()).collect();
+        let mut limited: Vec<Client> = (0..LIMITED).map(|_| gateway.client()).collect();
+        gateway.pause();
+        for (nth, client) in flood.iter_mut().enumerate() {
+            client.send(from(format!("10.0.{}.{}", nth / 250, nth % 250)).bytes());
+        }
+        for client in &mut limited {
+            client.send(from("192.0.2.9".to_owned()).bytes());
+        }
+        gateway.resume();
+        assert!(flood.iter_mut().all(|client| client.read_response().status == 200), "{:#?}", gateway.log());
+        admitted += limited
+            .iter_mut()
+            .filter_map(|client| (client.read_response().status == 200).then_some(()))
+            .count();
+    }
+    for name in ["limit_unlimited_timeout_total", "limit_unlimited_breaker_total", "redis_breaker_open"] {
+        assert_eq!(gateway.metric(name), 0, "{name}: {:#?}", gateway.log());
+    }
+    // Its five from Redis, and as many from this process where Redis was not asked.
+    assert!((5..=10).contains(&admitted), "{admitted} of {} passed", 2 * LIMITED);
 }
