@@ -27,6 +27,7 @@
 //! - [`telemetry`]: metrics, the access log, the program's log.
 //! - [`config`]: the configuration.
 //! - [`sys`]: system calls that need `unsafe`.
+//! - [`spare`]: objects that are kept for their next use.
 //! - [`clock`]: coarse and precise clocks.
 //! - [`limits`]: all bounds by name.
 
@@ -54,5 +55,6 @@ pub mod http;
 pub mod telemetry;
 pub mod config;
 pub mod sys;
+pub mod spare;
 pub mod clock;
 pub mod limits;

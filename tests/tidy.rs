@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A module uses only what is below it. Modules of one line are siblings that may use each other.
 const LAYERS: [&[&str]; 14] = [
-    &["limits", "clock", "sys"],
+    &["limits", "clock", "sys", "spare"],
     &["config", "telemetry"],
     &["http"],
     &["http1", "ws"],

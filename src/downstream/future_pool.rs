@@ -11,18 +11,31 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::limits::FUTURES_POOLED_MAX;
+use crate::limits::{FUTURES_KEPT_MIN, FUTURES_POOLED_MAX};
+use crate::spare::Spare;
 
 /// The free slots of one core, for the futures that one function makes.
 pub struct FuturePool<T, F> {
     make: T,
-    free: RefCell<Vec<Pin<Box<Option<F>>>>>,
+    free: RefCell<Spare<Pin<Box<Option<F>>>>>,
+}
+
+/// A pool whose type has no name.
+pub trait Tidy {
+    /// Frees the slots that nobody needed since the last call. Called at intervals.
+    fn tidy(&self);
+}
+
+impl<T, F> Tidy for FuturePool<T, F> {
+    fn tidy(&self) {
+        self.free.borrow_mut().tidy(FUTURES_KEPT_MIN);
+    }
 }
 
 impl<T, F: Future> FuturePool<T, F> {
     /// An empty pool. `make` makes the futures, because their type has no name.
     pub fn new(make: T) -> Rc<FuturePool<T, F>> {
-        Rc::new(FuturePool { make, free: RefCell::default() })
+        Rc::new(FuturePool { make, free: RefCell::new(Spare::new(FUTURES_POOLED_MAX)) })
     }
 
     /// Makes a future in a slot of the pool.
@@ -30,7 +43,7 @@ impl<T, F: Future> FuturePool<T, F> {
     where
         T: Fn(A, B) -> F,
     {
-        let mut slot = self.free.borrow_mut().pop().unwrap_or_else(|| Box::pin(None));
+        let mut slot = self.free.borrow_mut().take().unwrap_or_else(|| Box::pin(None));
         slot.as_mut().set(Some((self.make)(first, second)));
         PooledFuture { slot: Some(slot), pool: self.clone() }
     }
@@ -55,10 +68,7 @@ impl<T, F> Drop for PooledFuture<T, F> {
     fn drop(&mut self) {
         let Some(mut slot) = self.slot.take() else { return };
         slot.as_mut().set(None);
-        let mut free = self.pool.free.borrow_mut();
-        if free.len() < FUTURES_POOLED_MAX {
-            free.push(slot);
-        }
+        self.pool.free.borrow_mut().give_back(slot);
     }
 }
 
@@ -106,5 +116,7 @@ mod tests {
         let all: Vec<_> = (0..FUTURES_POOLED_MAX + 5).map(|_| pool.run(Rc::default(), true)).collect();
         drop(all);
         assert_eq!(pool.free.borrow().len(), FUTURES_POOLED_MAX);
+        (0..2).for_each(|_| pool.tidy());
+        assert_eq!(pool.free.borrow().len(), FUTURES_KEPT_MIN);
     }
 }

@@ -11,7 +11,7 @@ mod responder;
 mod settings;
 mod stream;
 
-pub use future_pool::FuturePool;
+pub use future_pool::{FuturePool, Tidy};
 pub use handshake::HandshakeFailure;
 pub use outcome::{Next, Outcome};
 pub use responder::{Responder, ResponseBody};

@@ -25,6 +25,7 @@ use crate::net::tls::{Fault, TlsStream};
 /// already counted the connection.
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr, Scheme) {
     let pool = FuturePool::new(turn);
+    active.core().resources.future_pools.borrow_mut().push(pool.clone());
     move |transport, peer, scheme| {
         let core = active.core();
         let Some(transport) = transport_of(&core, transport, scheme) else {

@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::{Request, Response};
-use crate::limits::{HEAD_BYTES_KEPT, HEADS_POOLED_MAX};
+use crate::limits::{HEAD_BYTES_KEPT, HEADS_KEPT_MIN, HEADS_POOLED_MAX};
+use crate::spare::Spare;
 
 /// Both heads of one exchange.
 #[derive(Default)]
@@ -17,23 +18,30 @@ pub struct Heads {
 }
 
 /// The free heads of one core.
-#[derive(Default)]
 pub struct HeadPool {
     /// Boxed, so that lending one moves a pointer and a connection's task stays small.
-    #[allow(clippy::vec_box)]
-    free: RefCell<Vec<Box<Heads>>>,
+    free: RefCell<Spare<Box<Heads>>>,
+}
+
+impl Default for HeadPool {
+    fn default() -> HeadPool {
+        HeadPool { free: RefCell::new(Spare::new(HEADS_POOLED_MAX)) }
+    }
 }
 
 impl HeadPool {
     /// Heads for one exchange.
     pub fn take(self: &Rc<Self>) -> LentHeads {
-        let heads = self.free.borrow_mut().pop().unwrap_or_default();
+        let heads = self.free.borrow_mut().take().unwrap_or_default();
         LentHeads { heads: Some(heads), pool: self.clone() }
     }
 
-    /// Frees the heads that were large once. Called at intervals: a client with large heads allocates again then.
+    /// Frees the heads that were large once, and those that nobody needed since the last call. Called at intervals: a
+    /// client with large heads allocates again then.
     pub fn tidy(&self) {
-        self.free.borrow_mut().retain(|heads| heads.request.bytes.capacity() <= HEAD_BYTES_KEPT);
+        let mut free = self.free.borrow_mut();
+        free.retain(|heads| heads.request.bytes.capacity() <= HEAD_BYTES_KEPT);
+        free.tidy(HEADS_KEPT_MIN);
     }
 }
 
@@ -59,9 +67,8 @@ impl DerefMut for LentHeads {
 
 impl Drop for LentHeads {
     fn drop(&mut self) {
-        let mut free = self.pool.free.borrow_mut();
-        if free.len() < HEADS_POOLED_MAX {
-            free.extend(self.heads.take());
+        if let Some(heads) = self.heads.take() {
+            self.pool.free.borrow_mut().give_back(heads);
         }
     }
 }

@@ -15,12 +15,11 @@ use std::rc::Rc;
 use crate::limits::{
     BUFFER_BYTES, BUFFERS_KEPT_MIN, BUFFERS_POOLED_MAX, HELD_BYTES_DEFAULT, TIGHT_READ_BYTES,
 };
+use crate::spare::Spare;
 
 /// The buffer memory of one core.
 pub struct BufferPool {
-    free: RefCell<Vec<Box<[u8]>>>,
-    /// The fewest free blocks since the last [`BufferPool::tidy`]: so many were not needed.
-    free_min: Cell<usize>,
+    free: RefCell<Spare<Box<[u8]>>>,
     /// Bytes in blocks that are lent, and in memory that parked bytes are in.
     held: Cell<usize>,
     held_max: Cell<usize>,
@@ -29,8 +28,7 @@ pub struct BufferPool {
 impl Default for BufferPool {
     fn default() -> BufferPool {
         BufferPool {
-            free: RefCell::default(),
-            free_min: Cell::new(0),
+            free: RefCell::new(Spare::new(BUFFERS_POOLED_MAX)),
             held: Cell::new(0),
             held_max: Cell::new(HELD_BYTES_DEFAULT),
         }
@@ -71,28 +69,19 @@ impl BufferPool {
 
     /// Frees the blocks that nobody needed since the last call, but for a few. Called at intervals.
     pub fn tidy(&self) {
-        let mut free = self.free.borrow_mut();
-        let unused = self.free_min.get().min(free.len().saturating_sub(BUFFERS_KEPT_MIN));
-        // The memory used longest ago.
-        free.drain(..unused);
-        self.free_min.set(free.len());
+        self.free.borrow_mut().tidy(BUFFERS_KEPT_MIN);
     }
 
-    /// Takes the block used last, which is most likely still in the CPU's cache.
     fn take(&self) -> Box<[u8]> {
         self.held.set(self.held.get() + BUFFER_BYTES);
-        let mut free = self.free.borrow_mut();
-        let block = free.pop();
-        self.free_min.set(self.free_min.get().min(free.len()));
-        block.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
+        self.free.borrow_mut().take().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
     }
 
     /// Takes back a block, or frees the memory of parked bytes.
     fn give_back(&self, bytes: Box<[u8]>) {
         self.held.set(self.held.get() - bytes.len());
-        let mut free = self.free.borrow_mut();
-        if bytes.len() == BUFFER_BYTES && free.len() < BUFFERS_POOLED_MAX {
-            free.push(bytes);
+        if bytes.len() == BUFFER_BYTES {
+            self.free.borrow_mut().give_back(bytes);
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
             swept_ms = now_ms;
             core.resources.io.buffers.tidy();
             core.resources.heads.tidy();
+            core.resources.future_pools.borrow().iter().for_each(|pool| pool.tidy());
             core.snapshot.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms));
         }
     }

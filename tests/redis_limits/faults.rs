@@ -237,16 +237,16 @@ fn who_wants_memory_has_limits_within_the_process() {
 /// Every reply is cut in two, and the connection with it. Below this: a delay of replies in milliseconds.
 const CUT: u64 = u64::MAX;
 /// About one reply passes in this many milliseconds. Below both: a delay.
-pub const PACED: u64 = 1 << 32;
+pub(super) const PACED: u64 = 1 << 32;
 
 /// Stands before Redis and does to replies what it is told.
-pub struct Proxy {
-    pub address: String,
+pub(super) struct Proxy {
+    pub(super) address: String,
     mode: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    pub fn before(redis: &Redis) -> Proxy {
+    pub(super) fn before(redis: &Redis) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the port").to_string();
         let (mode, target) = (Arc::new(AtomicU64::new(0)), redis.addr());
@@ -263,7 +263,7 @@ impl Proxy {
         Proxy { address, mode }
     }
 
-    pub fn set(&self, mode: u64) {
+    pub(super) fn set(&self, mode: u64) {
         self.mode.store(mode, SeqCst);
     }
 }

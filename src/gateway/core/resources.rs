@@ -8,6 +8,8 @@ use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use crate::clock;
+
+use crate::downstream::Tidy;
 use crate::downstream::clients::Clients;
 use crate::gateway::websocket::{DrainSchedule, Tunnels};
 use crate::http::HeadPool;
@@ -22,6 +24,8 @@ pub struct Resources {
     pub io: Rc<Io>,
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
+    /// Free memory for futures, to be tidied.
+    pub future_pools: RefCell<Vec<Rc<dyn Tidy>>>,
     /// What each client holds at once.
     pub clients: Rc<Clients>,
     /// Request ids.
@@ -75,6 +79,7 @@ impl Resources {
         Resources {
             io,
             heads: Rc::default(),
+            future_pools: RefCell::default(),
             clients: Rc::default(),
             ids: RequestIds::new(),
             metrics: prepared.metrics,
