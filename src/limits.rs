@@ -42,7 +42,7 @@ pub const TUNNEL_RECEIVE_BYTES: usize = 128 * 1024;
 /// Free pairs of parsed heads that a core keeps. Over it: they are freed.
 pub const HEADS_POOLED_MAX: usize = 64;
 /// Free pairs of heads that a core keeps even if it does not need them.
-pub const HEADS_KEPT_MIN: usize = 4;
+pub const HEADS_KEPT_MIN: usize = 16;
 
 /// A free head that has more memory than this is freed after a second.
 pub const HEAD_BYTES_KEPT: usize = 8 * 1024;
@@ -50,7 +50,7 @@ pub const HEAD_BYTES_KEPT: usize = 8 * 1024;
 /// Free memory blocks for exchanges (some 3 KiB each) that a core keeps. Over it: they are freed.
 pub const FUTURES_POOLED_MAX: usize = 256;
 /// Free ones that a core keeps even if it does not need them.
-pub const FUTURES_KEPT_MIN: usize = 4;
+pub const FUTURES_KEPT_MIN: usize = 16;
 
 /// Default bound of a request or response head, in bytes. Over it: 431 for a request, 502 for a response.
 pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;

@@ -12,6 +12,8 @@ use crate::sys::trim_heap;
 pub(super) struct HeapKeeper {
     /// The most that the cores have held since the last time that memory was given back.
     peak: u64,
+    /// In how many checks memory is given back once more: the cores free what they have pooled a while later.
+    again_in: u32,
 }
 
 impl HeapKeeper {
@@ -22,9 +24,19 @@ impl HeapKeeper {
 
     /// Gives freed memory back if the cores hold less than half of what they have held.
     pub(super) fn check(&mut self, cores: &[Metrics]) {
-        if self.has_calmed(cores.iter().map(load).sum()) {
+        let has_calmed = self.has_calmed(cores.iter().map(load).sum());
+        if self.is_due(has_calmed) {
             trim_heap();
         }
+    }
+
+    fn is_due(&mut self, has_calmed: bool) -> bool {
+        if has_calmed {
+            self.again_in = CHECKS_TO_SECOND;
+            return true;
+        }
+        self.again_in = self.again_in.saturating_sub(1);
+        self.again_in == 1
     }
 
     fn has_calmed(&mut self, load: u64) -> bool {
@@ -42,6 +54,9 @@ fn load(core: &Metrics) -> u64 {
     core.connections.open.get() + core.core.held_bytes.get() / 4096
 }
 
+/// Memory is given back once more three checks later: then the cores have freed what their pools did not need for two
+/// of them.
+const CHECKS_TO_SECOND: u32 = 4;
 /// A smaller peak is not worth the trouble: some 1 MiB.
 const STORM: u64 = 256;
 
@@ -57,6 +72,14 @@ mod tests {
             .into();
         let ends = [4, 5, 8, 10].map(|nth| seen[nth]);
         assert_eq!((ends, seen.iter().filter(|end| **end).count()), ([true; 4], 4), "{seen:?}");
+    }
+
+    #[test]
+    fn memory_is_given_back_at_the_end_of_a_storm_and_once_more() {
+        let mut keeper = HeapKeeper::default();
+        let due: Vec<bool> =
+            [true, false, false, false, false, false].map(|calmed| keeper.is_due(calmed)).into();
+        assert_eq!(due, [true, false, false, true, false, false]);
     }
 
     #[test]

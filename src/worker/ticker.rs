@@ -9,7 +9,7 @@ use crate::limits::{ACCESS_LOG_FLUSH_MS, DRAIN_LOOK_MS, TICK_MS};
 
 /// Runs the periodic work of the core: timers at every tick, the access log and the connection pools at intervals.
 pub(super) async fn tick(active: Rc<ActiveCore>) {
-    let (mut flushed_ms, mut swept_ms) = (0, 0);
+    let (mut flushed_ms, mut swept_ms, mut tidied_ms) = (0, 0, 0);
     let mut delays = Delays::default();
     loop {
         let is_draining = active.core().resources.io.is_draining();
@@ -30,11 +30,12 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
             flushed_ms = now_ms;
             core.resources.flush_access_log();
         }
+        if now_ms - tidied_ms >= TIDY_MS {
+            tidied_ms = now_ms;
+            core.resources.tidy();
+        }
         if now_ms - swept_ms >= SWEEP_MS {
             swept_ms = now_ms;
-            core.resources.io.buffers.tidy();
-            core.resources.heads.tidy();
-            core.resources.future_pools.borrow().iter().for_each(|pool| pool.tidy());
             core.snapshot.upstreams.iter().for_each(|upstream| upstream.sweep(now_ms));
         }
     }
@@ -63,6 +64,9 @@ impl Delays {
 
 /// Interval at which the pools of idle upstream connections are swept, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
+/// Interval at which memory that nobody needed meanwhile is freed, in milliseconds: a client that asks once in a few
+/// seconds does not make the core allocate.
+const TIDY_MS: u64 = 10_000;
 /// How long the longest delay is remembered at least, in milliseconds.
 const DELAYS_MS: u64 = 60_000;
 

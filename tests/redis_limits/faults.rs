@@ -274,7 +274,7 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU64) {
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         let mode = mode.load(SeqCst);
         let passed = if mode == CUT { length / 2 } else { length };
-        if let PACED..CUT = mode {
+        if (PACED..CUT).contains(&mode) {
             for piece in bytes[..length].chunks(REPLY_BYTES) {
                 thread::sleep(Duration::from_millis(mode - PACED));
                 if to.write_all(piece).is_err() {

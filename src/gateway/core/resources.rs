@@ -98,6 +98,13 @@ impl Resources {
         if self.access_log.is_some() { clock::now_us() } else { 0 }
     }
 
+    /// Frees the memory of the pools that nobody needed since the last call.
+    pub fn tidy(&self) {
+        self.io.buffers.tidy();
+        self.heads.tidy();
+        self.future_pools.borrow().iter().for_each(|pool| pool.tidy());
+    }
+
     /// Hands the access-log lines of this core to their writer.
     pub fn flush_access_log(&self) {
         if let Some(log) = &self.access_log {
