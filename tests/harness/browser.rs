@@ -157,10 +157,19 @@ impl Driver {
         command.arg("--port=0").env_clear().env("HOME", &folder).env("TMPDIR", &folder);
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("chromedriver starts; it is in the package chromium-driver");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let address = SocketAddr::from(([127, 0, 0, 1], port_of(&mut stdout)));
-        Driver { child, address, folder, _stdout: stdout }
+        // It looks for a port that is free for IPv4 and IPv6, and gives up if it is taken for one of them: among the
+        // sockets of other tests that happens.
+        for _ in 0..STARTS_MAX {
+            let mut child =
+                command.spawn().expect("chromedriver starts; it is in the package chromium-driver");
+            let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+            if let Some(port) = port_of(&mut stdout) {
+                let address = SocketAddr::from(([127, 0, 0, 1], port));
+                return Driver { child, address, folder, _stdout: stdout };
+            }
+            child.wait().expect("it has ended");
+        }
+        panic!("chromedriver says where it listens");
     }
 
     /// Asks the driver to do something. Its answer's value; an error fails the test with the driver's words.
@@ -191,14 +200,14 @@ impl Drop for Driver {
     }
 }
 
-/// `ChromeDriver was started successfully on port 40563.`
-#[track_caller]
-fn port_of(stdout: &mut impl BufRead) -> u16 {
+/// `ChromeDriver was started successfully on port 40563.` `None`: it has ended without saying so.
+fn port_of(stdout: &mut impl BufRead) -> Option<u16> {
     let mut lines = stdout.lines().map_while(Result::ok);
-    let port =
-        lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
-    port.expect("chromedriver says where it listens")
+    lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
 }
+
+/// How often a driver is started that finds no port.
+const STARTS_MAX: usize = 10;
 
 /// How long a browser may take, its start on a busy machine included.
 const BROWSER_PATIENCE: Duration = Duration::from_secs(60);

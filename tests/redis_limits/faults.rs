@@ -74,7 +74,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Eight clients before, during and after a fault, on `cores` cores; the log must name the `cause`.
+/// Eight clients before, during and after a fault, on `cores` cores; the log must name the `cause`, or another one where
+/// the machine decides which comes first (`|` stands between them).
 fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: impl FnOnce()) {
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nbackend");
     let gateway = kept_at(address).everywhere(&origin).cores(cores);
@@ -122,7 +123,8 @@ fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: 
     gateway.wait_log("Redis answers again");
     assert_eq!((lines("ERROR"), lines("Redis answers again")), (cores, cores), "{:#?}", gateway.log());
     let line = gateway.wait_log("Redis is out of reach");
-    assert!(line.contains("ERROR") && line.contains(cause) && line.contains("core-"), "{line}");
+    let is_named = cause.split('|').any(|cause| line.contains(cause));
+    assert!(line.contains("ERROR") && is_named && line.contains("core-"), "{line}");
     assert!(gateway.wait_log("Redis answers again").contains("INFO"));
 }
 
@@ -172,7 +174,8 @@ fn loading() {
             reload = Some(scope.spawn(|| redis.cli(&["DEBUG", "RELOAD"])));
         };
         let waited = || eventually("it is loaded", || redis.cli(&["GET", "x"]) == "(nil)");
-        survives(&redis.addr(), "1", "LOADING", begin, waited);
+        // A Redis that loads seldom looks at its sockets, and on a busy machine more seldom than a budget lasts.
+        survives(&redis.addr(), "1", "LOADING|no answer in time", begin, waited);
         assert_eq!(reload.expect("it began").join().expect("an answer"), "OK");
     });
 }
