@@ -21,6 +21,7 @@ mod limits_of_machine;
 mod over_tls;
 mod overload;
 mod paths;
+mod proxy_protocol;
 mod regression;
 mod reload;
 mod program;

@@ -90,6 +90,7 @@ fn config(layers: &mut Layers) -> Config {
     let (listen, admin_addr) = listen::listeners(layers);
     let tls = tls::tls(layers, &listen, admin_addr);
     let https = https::https(layers, &tls);
+    let proxy_protocol = listen::judge_proxy_protocol(layers, &trusted_proxies, tls.proxy_protocol);
     Config {
         listen,
         admin_addr,
@@ -107,6 +108,7 @@ fn config(layers: &mut Layers) -> Config {
         upstreams,
         routes,
         trusted_proxies,
+        proxy_protocol,
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websockets::websocket(layers)),
         timeouts: timeouts(layers),

@@ -34,9 +34,9 @@ pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
     Access, AccessLog, Certificate, ClientAuth, Config, CoreChoice, Cors, Https, HttpsRedirect, IoDriver,
-    Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, PathCase, Per, Rate, RateLimit, Redis,
-    RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion, TokenExpiry,
-    TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, WebSocket,
+    Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, PathCase, Per, ProxyProtocol, Rate,
+    RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion,
+    TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, WebSocket,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

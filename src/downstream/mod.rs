@@ -7,6 +7,7 @@ mod future_pool;
 mod handshake;
 pub mod h1;
 mod outcome;
+pub mod proxied;
 mod responder;
 mod settings;
 mod stream;

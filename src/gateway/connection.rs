@@ -8,10 +8,10 @@ use std::rc::Rc;
 use crate::clock;
 use crate::downstream::clients::{GivesWay, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
-use crate::downstream::{FuturePool, HandshakeFailure, Next, Outcome, Settings};
+use crate::downstream::{FuturePool, HandshakeFailure, Next, Outcome, Settings, proxied};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::{local, reply};
-use crate::gateway::core::{ActiveCore, Core, Resources};
+use crate::gateway::core::{ActiveCore, Beginning, Core, Resources};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
@@ -23,19 +23,64 @@ use crate::net::tls::{Fault, TlsStream};
 
 /// A function that serves the client connections of one core, each from its first byte to its close. The acceptor has
 /// already counted the connection.
-pub fn server(active: Rc<ActiveCore>) -> impl Fn(Transport, SocketAddr, Scheme) {
+pub fn server(active: Rc<ActiveCore>) -> impl Fn(Rc<Core>, Transport, SocketAddr, Scheme) {
     let pool = FuturePool::new(turn);
     active.core().resources.future_pools.borrow_mut().push(pool.clone());
-    move |transport, peer, scheme| {
-        let core = active.core();
-        let Some(transport) = transport_of(&core, transport, scheme) else {
+    let begin = Rc::new(move |core: &Core, transport: Transport, peer: SocketAddr, scheme: Scheme| {
+        let Some(transport) = transport_of(core, transport, scheme) else {
             return core.resources.metrics.connections.open.subtract(1);
         };
         // A trusted proxy is about to use its idle connections for any of its clients.
         let gives_way = if core.trusts(peer.ip()) { GivesWay::Never } else { GivesWay::Waiting };
-        let connection = connection(&core, transport, peer, gives_way);
+        let connection = connection(core, transport, peer, gives_way);
         monoio::spawn(serve(active.clone(), pool.clone(), connection));
+    });
+    move |core, transport, peer, scheme| match core.beginning(peer.ip(), scheme) {
+        Beginning::Direct => begin(&core, transport, peer, scheme),
+        Beginning::Unserved => unserved(&core),
+        Beginning::Proxied => {
+            let begin = begin.clone();
+            monoio::spawn(async move {
+                if let Some((transport, client)) = proxied(&core, transport, peer, scheme).await {
+                    begin(&core, transport, client, scheme);
+                }
+            });
+        }
     }
+}
+
+/// Waits for what a load balancer says of a connection. `None`: the connection is not served.
+async fn proxied(
+    core: &Core,
+    transport: Transport,
+    peer: SocketAddr,
+    scheme: Scheme,
+) -> Option<(Transport, SocketAddr)> {
+    let Core { resources, snapshot } = core;
+    let deadline_ms = clock::now_ms() + snapshot.downstream.request_head_ms;
+    let Ok(client) = proxied::client(&resources.io, &transport, deadline_ms).await else {
+        unserved(core);
+        return None;
+    };
+    let client = client.unwrap_or(peer);
+    let (ip, metrics) = (client.ip(), &resources.metrics.connections);
+    let own = resources.clients.connections(Network::of(ip));
+    if own < core.connections_per_address_max() || core.trusts(ip) {
+        return Some((transport, client));
+    }
+    metrics.refused.add(1);
+    if let Some(mut told) = turn_away(core, transport, (client, scheme), Failure::TooManyConnections).await {
+        told.linger(&resources.io).await;
+    }
+    metrics.open.subtract(1);
+    None
+}
+
+/// A connection that does not begin as it should is over.
+fn unserved(core: &Core) {
+    let metrics = &core.resources.metrics.connections;
+    metrics.proxy_header_failures.add(1);
+    metrics.open.subtract(1);
 }
 
 /// What a connection is carried by. `None`: it is closed, because there are too many handshakes.

@@ -13,6 +13,7 @@ pub mod io;
 pub mod listener;
 pub mod pace;
 pub mod pipe;
+pub mod proxy_header;
 pub mod round_robin;
 pub mod runtime;
 pub mod sink;

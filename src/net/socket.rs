@@ -248,6 +248,19 @@ impl StreamSocket {
         }
     }
 
+    /// Reads bytes that have arrived, and leaves them where they are. `None`: there are none yet; `Some(0)`: the peer has
+    /// sent its last byte.
+    pub fn try_peek(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+                Ok((_, n)) => return Ok(Some(n)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Makes the close a reset, so that it does not look like an orderly end.
     pub fn reset_on_close(&self) {
         // An error means that the peer is gone already.

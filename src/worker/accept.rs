@@ -22,7 +22,7 @@ use crate::worker::refusals::{Refusal, Refusals};
 /// Closing the socket first would reset those connections.
 pub async fn accept(
     active: Rc<ActiveCore>,
-    serve: Rc<impl Fn(Transport, SocketAddr, Scheme)>,
+    serve: Rc<impl Fn(Rc<Core>, Transport, SocketAddr, Scheme)>,
     scheme: Scheme,
     listener: Listener,
     listener_drain: Rc<Cell<ListenerDrain>>,
@@ -80,7 +80,7 @@ enum Accepted {
     SocketClosed,
 }
 
-impl<S: Fn(Transport, SocketAddr, Scheme)> Acceptor<S> {
+impl<S: Fn(Rc<Core>, Transport, SocketAddr, Scheme)> Acceptor<S> {
     fn accept_pending(&self, listener: &Listener) -> Accepted {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.try_accept() {
@@ -103,7 +103,7 @@ impl<S: Fn(Transport, SocketAddr, Scheme)> Acceptor<S> {
         match admission(&core, peer.ip()) {
             Ok(()) => {
                 core.resources.metrics.connections.open.add(1);
-                (self.serve)(stream, peer, self.scheme);
+                (self.serve)(core, stream, peer, self.scheme);
             }
             Err(refusal) => self.refusals.refuse(core, stream, peer, self.scheme, refusal),
         }

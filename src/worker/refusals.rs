@@ -11,7 +11,7 @@ use crate::clock;
 use crate::downstream::clients::Network;
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::connection;
-use crate::gateway::core::Core;
+use crate::gateway::core::{Beginning, Core};
 use crate::http::Scheme;
 use crate::limits::{
     ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST, REFUSALS_LINGERING_MAX, REFUSALS_PER_ADDRESS,
@@ -44,7 +44,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Refuses a connection: with an answer if the reserve allows it. Over TLS that takes a handshake, which has to
-    /// wait in line like any other.
+    /// wait in line like any other. Behind a load balancer's own header there is none.
     pub(super) fn refuse(
         &self,
         core: Rc<Core>,
@@ -55,6 +55,9 @@ impl Refusals {
     ) {
         core.resources.metrics.connections.refused.add(1);
         self.log.count(&core, refusal);
+        if core.beginning(peer.ip(), scheme) != Beginning::Direct {
+            return;
+        }
         let (answered, max, failure) = match refusal {
             // Where the limit of open files is small, the reserve is.
             Refusal::Full => {

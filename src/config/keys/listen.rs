@@ -5,16 +5,25 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
+use crate::config::keys::tls::TLS_PROXY_PROTOCOL;
 use crate::config::layers::Layers;
-use crate::config::meaning::{Cors, Listen};
+use crate::config::meaning::{Choice, Cors, Listen, ProxyProtocol};
 use crate::config::origins;
-use crate::config::value::{Parsed, count, host_and_port, items, quoted, show_list};
+use crate::config::value::{Parsed, choice, count, host_and_port, items, quoted, show_list};
 
 /// The settings under "Listening".
 pub const SECTION: Section = Section {
     heading: "Listening",
     heading_in_check: "Listening",
-    keys: &[&PORT, &BIND, &ADMIN_ADDR, &ADMIN_HOSTS, &TRUSTED_PROXIES, &CORS_ALLOWED_ORIGINS],
+    keys: &[
+        &PORT,
+        &BIND,
+        &ADMIN_ADDR,
+        &ADMIN_HOSTS,
+        &TRUSTED_PROXIES,
+        &PROXY_PROTOCOL,
+        &CORS_ALLOWED_ORIGINS,
+    ],
 };
 
 pub const PORT: Key<u16> = Key {
@@ -90,6 +99,21 @@ pub const TRUSTED_PROXIES: Key<Networks> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const PROXY_PROTOCOL: Key<ProxyProtocol> = Key {
+    env: "PROXY_PROTOCOL",
+    flag: "proxy-protocol",
+    value_name: "off|on|trusted",
+    in_file: InFile::Scalar,
+    default: "off",
+    bounds: "`off`, `on` or `trusted`",
+    help: "Which connections of the public listener begin with a header of the PROXY protocol: none (`off`), those of \
+           `TRUSTED_PROXIES` while others are closed (`on`), or those of `TRUSTED_PROXIES` beside others (`trusted`)",
+    more: "Version 1 or 2. The address in it is the client's.",
+    parse: choice,
+    shown: Shown::Value(|config| config.proxy_protocol.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
 pub const CORS_ALLOWED_ORIGINS: Key<Cors> = Key {
     env: "CORS_ALLOWED_ORIGINS",
     flag: "cors-allowed-origins",
@@ -139,6 +163,24 @@ pub(crate) fn trusted_proxies(layers: &mut Layers) -> Vec<IpNet> {
     let notes = notes.into_iter().map(|note| format!("{}: {note}", TRUSTED_PROXIES.env));
     layers.warnings.extend(notes);
     networks
+}
+
+/// Headers of the PROXY protocol come from trusted proxies: without any, a listener that wants them serves nobody.
+pub(crate) fn judge_proxy_protocol(
+    layers: &mut Layers,
+    trusted: &[IpNet],
+    of_tls: ProxyProtocol,
+) -> ProxyProtocol {
+    let wanted = layers.value(&PROXY_PROTOCOL);
+    for (key, wanted) in [(&PROXY_PROTOCOL, wanted), (&TLS_PROXY_PROTOCOL, of_tls)] {
+        if wanted != ProxyProtocol::Off
+            && trusted.is_empty()
+            && !layers.any_is_wrong(&[key, &TRUSTED_PROXIES])
+        {
+            layers.refuse(key, &format!("needs {}: nobody else is believed", TRUSTED_PROXIES.env));
+        }
+    }
+    wanted
 }
 
 /// Reads an IP address. An IPv6 address may have brackets.
@@ -251,6 +293,22 @@ mod tests {
         assert!(lowered(&[(&PORT, "0"), (&ADMIN_ADDR, "127.0.0.1:0")]).is_ok());
         let wrong = lowered(&[(&PORT, "x"), (&ADMIN_ADDR, "127.0.0.1:8080")]).unwrap_err();
         assert_eq!(wrong.count(), 1, "the default port is not judged: {wrong}");
+    }
+
+    #[test]
+    fn headers_of_the_proxy_protocol_come_from_trusted_proxies() {
+        let trusted = (&TRUSTED_PROXIES as &dyn crate::config::key::AnyKey, "10.0.0.0/8");
+        let both =
+            lowered(&[trusted, (&PROXY_PROTOCOL, "on"), (&TLS_PROXY_PROTOCOL, "trusted")]).expect("both");
+        let config = both.config;
+        assert_eq!(
+            (config.proxy_protocol, config.tls.proxy_protocol),
+            (ProxyProtocol::On, ProxyProtocol::Trusted)
+        );
+        for wrong in [&[(&PROXY_PROTOCOL as _, "on")][..], &[(&TLS_PROXY_PROTOCOL as _, "trusted")]] {
+            let mistakes = lowered(wrong).unwrap_err();
+            assert!(mistakes.to_string().contains("needs TRUSTED_PROXIES"), "{mistakes}");
+        }
     }
 
     #[test]

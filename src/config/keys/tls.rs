@@ -7,7 +7,9 @@ use crate::config::certificates;
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::keys::listen::{ADMIN_ADDR, PORT, is_shared};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Certificate, Choice, ClientAuth, Listen, Tls, TlsVersion, UnknownName};
+use crate::config::meaning::{
+    Certificate, Choice, ClientAuth, Listen, ProxyProtocol, Tls, TlsVersion, UnknownName,
+};
 use crate::config::value::{Parsed, choice, count, quoted};
 
 /// The settings under "TLS".
@@ -16,6 +18,7 @@ pub const SECTION: Section = Section {
     heading_in_check: "TLS",
     keys: &[
         &TLS_PORT,
+        &TLS_PROXY_PROTOCOL,
         &TLS_CERT_FILE,
         &TLS_KEY_FILE,
         &TLS_UNKNOWN_NAME,
@@ -42,6 +45,20 @@ pub const TLS_PORT: Key<Option<u16>> = Key {
         None => wanted.tls = running.tls.clone(),
         Some(_) => wanted.tls.port = running.tls.port,
     }),
+};
+
+pub const TLS_PROXY_PROTOCOL: Key<ProxyProtocol> = Key {
+    env: "TLS_PROXY_PROTOCOL",
+    flag: "tls-proxy-protocol",
+    value_name: "off|on|trusted",
+    in_file: InFile::Scalar,
+    default: "off",
+    bounds: "`off`, `on` or `trusted`",
+    help: "Which connections of the listener for HTTPS begin with a header of the PROXY protocol, in front of TLS",
+    more: "As `PROXY_PROTOCOL`.",
+    parse: choice,
+    shown: Shown::Value(|config| config.tls.proxy_protocol.word().to_owned()),
+    on_reload: OnReload::Takes,
 };
 
 pub const TLS_CERT_FILE: Key<PathBuf, NoDefault> = Key {
@@ -147,6 +164,7 @@ pub const TLS_CLIENT_CA_FILE: Key<PathBuf, NoDefault> = Key {
 pub(crate) fn tls(layers: &mut Layers, public: &Listen, admin: Option<SocketAddr>) -> Tls {
     let tls = Tls {
         port: layers.value(&TLS_PORT),
+        proxy_protocol: layers.value(&TLS_PROXY_PROTOCOL),
         certificates: of_settings(layers).into_iter().chain(certificates::of_file(layers)).collect(),
         unknown_name: layers.value(&TLS_UNKNOWN_NAME),
         version_min: layers.value(&TLS_MIN_VERSION),

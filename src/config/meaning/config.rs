@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::bounds::{Sizes, Timeouts};
 use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
-use super::listen::{Cors, Listen};
+use super::listen::{Cors, Listen, ProxyProtocol};
 use super::process::{AccessLog, CoreChoice, IoDriver};
 use super::routes::Route;
 use super::tls::Tls;
@@ -53,6 +53,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Peers whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// Which connections of the public listener begin with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// The browser origins that may call.
     pub cors: Cors,
     /// Rules for WebSocket handshakes and tunnels.

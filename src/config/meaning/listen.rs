@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::choice::Choice;
+
 /// The public listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
@@ -9,6 +11,29 @@ pub struct Listen {
     pub port: u16,
     /// IP address. `None`: every address, IPv6 too where the host has it.
     pub bind: Option<IpAddr>,
+}
+
+/// Which connections of a listener begin with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None.
+    Off,
+    /// Those of the trusted proxies; others are not served.
+    On,
+    /// Those of the trusted proxies; others begin as they like.
+    Trusted,
+}
+
+impl Choice for ProxyProtocol {
+    const ALL: &'static [Self] = &[Self::Off, Self::On, Self::Trusted];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Trusted => "trusted",
+        }
+    }
 }
 
 /// The browser origins that may call.

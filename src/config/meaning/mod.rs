@@ -18,7 +18,7 @@ pub use choice::Choice;
 pub use config::Config;
 pub use https::{Https, HttpsRedirect};
 pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redis, RedisAddress};
-pub use listen::{Cors, Listen};
+pub use listen::{Cors, Listen, ProxyProtocol};
 pub use process::{AccessLog, CoreChoice, IoDriver};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
 pub use tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};

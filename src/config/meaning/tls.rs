@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use super::choice::Choice;
+use super::listen::ProxyProtocol;
 
 /// TLS towards clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// Port of the TLS listener, at the address of the public one. 0: the kernel chooses one. `None`: there is none.
     pub port: Option<u16>,
+    /// Which of its connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// The certificates. The first one is the default. Not empty if there is a port.
     pub certificates: Vec<Certificate>,
     /// What happens to a client that names no host of theirs.

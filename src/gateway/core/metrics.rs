@@ -42,6 +42,8 @@ crate::metric_group! {
         counter refused = "connections_refused";
         /// Connections that waited for a request, or for the rest of its head, and were closed in favour of others.
         counter gave_way = "connections_gave_way";
+        /// Connections that should have begun with a header of the PROXY protocol and did not: closed.
+        counter proxy_header_failures = "proxy_header_failures";
         /// Times that accepting failed for want of file descriptors or memory.
         counter accept_failures = "accept_failures";
     }

@@ -18,4 +18,4 @@ pub use active::ActiveCore;
 pub use metrics::Metrics;
 pub use resources::{Prepared, Resources, Room};
 pub use snapshot::{Replacement, Snapshot, body_bytes_max, head_limits};
-pub use state::Core;
+pub use state::{Beginning, Core};

@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use super::resources::Resources;
 use super::snapshot::{Replacement, Snapshot};
+use crate::config::ProxyProtocol;
+use crate::http::Scheme;
 use crate::limit;
 use crate::net::Transport;
 use crate::redis::{self, Redis};
@@ -16,6 +18,17 @@ pub struct Core {
     pub resources: Rc<Resources>,
     /// What the current configuration means.
     pub snapshot: Snapshot,
+}
+
+/// How a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// With the client's own bytes.
+    Direct,
+    /// With a load balancer's header of the PROXY protocol.
+    Proxied,
+    /// It is not served: it should begin with such a header, and the peer is not a trusted proxy.
+    Unserved,
 }
 
 impl Core {
@@ -64,6 +77,21 @@ impl Core {
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let trusted = &self.snapshot.config.trusted_proxies;
         !trusted.is_empty() && trusted.iter().any(|net| net.contains(&peer.to_canonical()))
+    }
+
+    /// How a connection of this peer begins, on the listener of this scheme.
+    pub fn beginning(&self, peer: IpAddr, scheme: Scheme) -> Beginning {
+        let config = &self.snapshot.config;
+        let wanted = match scheme {
+            Scheme::Http => config.proxy_protocol,
+            Scheme::Https => config.tls.proxy_protocol,
+        };
+        match wanted {
+            ProxyProtocol::Off => Beginning::Direct,
+            _ if self.trusts(peer) => Beginning::Proxied,
+            ProxyProtocol::On => Beginning::Unserved,
+            ProxyProtocol::Trusted => Beginning::Direct,
+        }
     }
 
     /// Begins to drain. The drain of the process began at `begun_ms` and ends after `timeout_ms`, also if the core
