@@ -91,8 +91,8 @@ pub const LINGER_MS: u64 = 1_000;
 /// Bytes that a closing connection reads and discards while it lingers. Over it: it is closed.
 pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The longest header of the PROXY protocol, in bytes: its addresses are 232 bytes at most, and the values behind them are
-/// not used. Over it: the connection is closed.
+/// The longest header of the PROXY protocol, in bytes: its addresses are 232 bytes at most, and the values behind them
+/// are not used. Over it: the connection is closed.
 pub const PROXY_HEADER_BYTES_MAX: usize = 2048;
 
 /// The plaintext of one TLS record, in bytes (RFC 8446 §5.1). More is sealed into several records.

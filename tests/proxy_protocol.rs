@@ -1,15 +1,18 @@
 //! The PROXY protocol: whom a load balancer names in front of the first byte is the client.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::harness::*;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const ECHO_ROUTE: &str = "
-[upstreams.service]
+[upstreams.auth]
 url = 'http://nobody'
 [[route]]
 name = 'open'
 paths = ['/open']
-upstream = 'service'
+upstream = 'auth'
 access = 'public'
 ";
 
@@ -175,4 +178,28 @@ fn a_reload_changes_what_the_next_connection_begins_with() {
     let named = [b"PROXY TCP4 192.0.2.7 10.0.0.1 40000 80\r\n", &open()[..]].concat();
     assert_eq!(gateway.client().send(&named).read_response().status, 200);
     gateway.client().send(open()).expect_gone();
+}
+
+#[test]
+fn the_header_stands_in_front_of_tls() {
+    let origin = Origin::echo();
+    let gateway = behind_a_balancer(&origin, "off").env("TLS_PROXY_PROTOCOL", "on").over_tls().start();
+    for (header, client) in headers() {
+        let mut socket = TcpStream::connect(gateway.tls()).expect("a listener");
+        socket.set_read_timeout(Some(PATIENCE)).expect("an option");
+        // The first flight of TLS follows in the same segment.
+        let (mut session, mut first) = (tls::session(), header.clone());
+        session.write_tls(&mut first).expect("a hello");
+        socket.write_all(&first).expect("room");
+        let mut stream = rustls::Stream::new(&mut session, &mut socket);
+        stream.write_all(&open()).expect("a request");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        assert_eq!(told(&origin).as_deref(), Some(client));
+    }
+    let mut without = TcpStream::connect(gateway.tls()).expect("a listener");
+    let mut session = tls::session();
+    let refused = rustls::Stream::new(&mut session, &mut without).write_all(&open());
+    assert!(refused.is_err(), "a handshake without a header");
 }

@@ -90,7 +90,7 @@ fn config(layers: &mut Layers) -> Config {
     let (listen, admin_addr) = listen::listeners(layers);
     let tls = tls::tls(layers, &listen, admin_addr);
     let https = https::https(layers, &tls);
-    let proxy_protocol = listen::judge_proxy_protocol(layers, &trusted_proxies, tls.proxy_protocol);
+    let proxy_protocol = tls::proxy_protocol(layers, &trusted_proxies, tls.proxy_protocol);
     Config {
         listen,
         admin_addr,

@@ -248,8 +248,8 @@ impl StreamSocket {
         }
     }
 
-    /// Reads bytes that have arrived, and leaves them where they are. `None`: there are none yet; `Some(0)`: the peer has
-    /// sent its last byte.
+    /// Reads bytes that have arrived, and leaves them where they are. `None`: there are none yet; `Some(0)`: the peer
+    /// has sent its last byte.
     pub fn try_peek(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match rustix::net::recv(fd_of(&self.inner), &mut *into, RecvFlags::DONTWAIT | RecvFlags::PEEK) {

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConnection};
 use super::client::{Name, Subject};
 use super::suites;
 use super::{Termination, client};
-use crate::config::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
+use crate::config::{Certificate, ClientAuth, ProxyProtocol, Tls, TlsVersion, UnknownName};
 
 /// An authority, and a folder for what it issues.
 struct Authority {
@@ -97,6 +97,7 @@ fn for_hosts(hosts: &[&str]) -> CertificateParams {
 
 fn settings(certificates: &[&Certificate]) -> Tls {
     Tls {
+        proxy_protocol: ProxyProtocol::Off,
         port: Some(443),
         certificates: certificates.iter().map(|one| (*one).clone()).collect(),
         unknown_name: UnknownName::Default,

@@ -74,8 +74,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Eight clients before, during and after a fault, on `cores` cores; the log must name the `cause`, or another one where
-/// the machine decides which comes first (`|` stands between them).
+/// Eight clients before, during and after a fault, on `cores` cores; the log must name the `cause`, or another one
+/// where the machine decides which comes first (`|` stands between them).
 fn survives(address: &str, cores: &str, cause: &str, begin: impl FnOnce(), end: impl FnOnce()) {
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nbackend");
     let gateway = kept_at(address).everywhere(&origin).cores(cores);

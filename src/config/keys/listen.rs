@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
-use crate::config::keys::tls::TLS_PROXY_PROTOCOL;
 use crate::config::layers::Layers;
 use crate::config::meaning::{Choice, Cors, Listen, ProxyProtocol};
 use crate::config::origins;
@@ -165,24 +164,6 @@ pub(crate) fn trusted_proxies(layers: &mut Layers) -> Vec<IpNet> {
     networks
 }
 
-/// Headers of the PROXY protocol come from trusted proxies: without any, a listener that wants them serves nobody.
-pub(crate) fn judge_proxy_protocol(
-    layers: &mut Layers,
-    trusted: &[IpNet],
-    of_tls: ProxyProtocol,
-) -> ProxyProtocol {
-    let wanted = layers.value(&PROXY_PROTOCOL);
-    for (key, wanted) in [(&PROXY_PROTOCOL, wanted), (&TLS_PROXY_PROTOCOL, of_tls)] {
-        if wanted != ProxyProtocol::Off
-            && trusted.is_empty()
-            && !layers.any_is_wrong(&[key, &TRUSTED_PROXIES])
-        {
-            layers.refuse(key, &format!("needs {}: nobody else is believed", TRUSTED_PROXIES.env));
-        }
-    }
-    wanted
-}
-
 /// Reads an IP address. An IPv6 address may have brackets.
 fn ip(value: &str) -> Parsed<IpAddr> {
     let bare = value.strip_prefix('[').and_then(|v| v.strip_suffix(']')).filter(|v| v.contains(':'));
@@ -293,22 +274,6 @@ mod tests {
         assert!(lowered(&[(&PORT, "0"), (&ADMIN_ADDR, "127.0.0.1:0")]).is_ok());
         let wrong = lowered(&[(&PORT, "x"), (&ADMIN_ADDR, "127.0.0.1:8080")]).unwrap_err();
         assert_eq!(wrong.count(), 1, "the default port is not judged: {wrong}");
-    }
-
-    #[test]
-    fn headers_of_the_proxy_protocol_come_from_trusted_proxies() {
-        let trusted = (&TRUSTED_PROXIES as &dyn crate::config::key::AnyKey, "10.0.0.0/8");
-        let both =
-            lowered(&[trusted, (&PROXY_PROTOCOL, "on"), (&TLS_PROXY_PROTOCOL, "trusted")]).expect("both");
-        let config = both.config;
-        assert_eq!(
-            (config.proxy_protocol, config.tls.proxy_protocol),
-            (ProxyProtocol::On, ProxyProtocol::Trusted)
-        );
-        for wrong in [&[(&PROXY_PROTOCOL as _, "on")][..], &[(&TLS_PROXY_PROTOCOL as _, "trusted")]] {
-            let mistakes = lowered(wrong).unwrap_err();
-            assert!(mistakes.to_string().contains("needs TRUSTED_PROXIES"), "{mistakes}");
-        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::config::certificates;
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
-use crate::config::keys::listen::{ADMIN_ADDR, PORT, is_shared};
+use crate::config::keys::listen::{ADMIN_ADDR, PORT, PROXY_PROTOCOL, TRUSTED_PROXIES, is_shared};
 use crate::config::layers::Layers;
 use crate::config::meaning::{
     Certificate, Choice, ClientAuth, Listen, ProxyProtocol, Tls, TlsVersion, UnknownName,
@@ -234,6 +236,20 @@ fn judge_port(layers: &mut Layers, tls: &Tls, public: &Listen, admin: Option<Soc
     }
 }
 
+/// Headers of the PROXY protocol come from trusted proxies: without any, a listener that wants them serves nobody.
+pub(crate) fn proxy_protocol(layers: &mut Layers, trusted: &[IpNet], of_tls: ProxyProtocol) -> ProxyProtocol {
+    let wanted = layers.value(&PROXY_PROTOCOL);
+    for (key, wanted) in [(&PROXY_PROTOCOL, wanted), (&TLS_PROXY_PROTOCOL, of_tls)] {
+        if wanted != ProxyProtocol::Off
+            && trusted.is_empty()
+            && !layers.any_is_wrong(&[key, &TRUSTED_PROXIES])
+        {
+            layers.refuse(key, &format!("needs {}: nobody else is believed", TRUSTED_PROXIES.env));
+        }
+    }
+    wanted
+}
+
 /// Reads a port, or `off`.
 fn port_or_off(value: &str) -> Parsed<Option<u16>> {
     if value == "off" {
@@ -264,6 +280,22 @@ mod tests {
     /// The flags, and the pair of files.
     fn with_pair<'a>(flags: &[(&'a dyn AnyKey, &'a str)]) -> Result<crate::config::Lowered, String> {
         lowered(&[flags, &PAIR[..]].concat()).map_err(|mistakes| mistakes.to_string())
+    }
+
+    #[test]
+    fn headers_of_the_proxy_protocol_come_from_trusted_proxies() {
+        let trusted = (&TRUSTED_PROXIES as &dyn AnyKey, "10.0.0.0/8");
+        let both =
+            lowered(&[trusted, (&PROXY_PROTOCOL, "on"), (&TLS_PROXY_PROTOCOL, "trusted")]).expect("both");
+        let config = both.config;
+        assert_eq!(
+            (config.proxy_protocol, config.tls.proxy_protocol),
+            (ProxyProtocol::On, ProxyProtocol::Trusted)
+        );
+        for wrong in [&[(&PROXY_PROTOCOL as _, "on")][..], &[(&TLS_PROXY_PROTOCOL as _, "trusted")]] {
+            let mistakes = lowered(wrong).unwrap_err();
+            assert!(mistakes.to_string().contains("needs TRUSTED_PROXIES"), "{mistakes}");
+        }
     }
 
     #[test]
