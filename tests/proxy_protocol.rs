@@ -106,8 +106,7 @@ fn what_the_named_client_says_of_others_is_not_believed() {
 fn a_connection_that_does_not_begin_with_a_header_is_closed() {
     let origin = Origin::echo();
     let gateway = behind_a_balancer(&origin, "on").env("REQUEST_HEAD_TIMEOUT", "1s").start();
-    let mut failures = 0;
-    for bytes in [
+    let all = [
         &open()[..],
         b"PROXY TCP4 192.0.2.7 10.0.0.1 40000\r\n",
         b"PROXY TCP4 192.0.2.7 10.0.0.1 40000 80 \r\nGET /open HTTP/1.1\r\nHost: chat.test\r\n\r\n",
@@ -118,11 +117,11 @@ fn a_connection_that_does_not_begin_with_a_header_is_closed() {
         b"",
         b"PROXY TCP4 192.",
         &SIGNATURE[..5],
-    ] {
+    ];
+    for (failures, bytes) in (1..).zip(all) {
         let mut connection = gateway.client();
         connection.send(bytes);
         assert!(connection.read_until_gone().is_empty(), "{:?}", String::from_utf8_lossy(bytes));
-        failures += 1;
         eventually("it is counted", || gateway.metric("proxy_header_failures_total") == failures);
     }
     assert_eq!(gateway.metric("connections_open"), 0);
