@@ -37,7 +37,10 @@ impl HandshakeFailure {
     /// The place of the reason among [`HandshakeFailure::REASONS`].
     pub fn reason(self) -> usize {
         match self {
-            HandshakeFailure::Fault(Fault::Protocol) => 0,
+            // The last two are a server's, which a client never is.
+            HandshakeFailure::Fault(
+                Fault::Protocol | Fault::ServerCertificate(_) | Fault::OwnCertificateRefused,
+            ) => 0,
             HandshakeFailure::Fault(Fault::NoSharedParameters) => 1,
             HandshakeFailure::Fault(Fault::UnknownName) => 2,
             HandshakeFailure::Fault(Fault::BadClientCertificate) => 3,

@@ -11,6 +11,13 @@ pub(super) fn is_http(bytes: &[u8]) -> bool {
     })
 }
 
+/// Whether these are the first bytes of an HTTP response and not of a TLS handshake.
+pub(super) fn is_http_response(bytes: &[u8]) -> bool {
+    const VERSION: &[u8] = b"HTTP/";
+    let length = VERSION.len().min(bytes.len());
+    length > 0 && bytes[..length] == VERSION[..length]
+}
+
 /// The name that a ClientHello asks for (RFC 6066 §3), if its record is whole. For logs: what the handshake itself
 /// makes of the name is up to its own parser.
 pub(super) fn server_name(record: &[u8]) -> Option<&str> {
@@ -75,6 +82,8 @@ mod tests {
     fn http_is_told_from_tls_by_its_first_byte() {
         assert!(is_http(b"G") && is_http(b"GET / HTTP/1.1") && is_http(b"PRI * HTTP/2.0"));
         assert!(!is_http(b"") && !is_http(&[22, 3, 1]) && !is_http(b"SSH-2.0"));
+        assert!(is_http_response(b"H") && is_http_response(b"HTTP/1.1 400 Bad Request"));
+        assert!(!is_http_response(b"") && !is_http_response(&[22, 3, 3]) && !is_http_response(b"HELO"));
     }
 
     /// A ClientHello with nothing but this extension.

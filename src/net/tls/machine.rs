@@ -1,16 +1,19 @@
-//! The protocol itself, as `rustls` has it: the one file that knows its unbuffered interface.
+//! The protocol's state machine: that of either side of a connection, a step at a time.
 
 use std::sync::Arc;
 
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{CommonState, Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 
 use crate::net::Buffer;
 
 /// The protocol's state, for each side of a connection.
 pub(super) enum Machine {
     Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
     /// It goes on elsewhere.
     Gone,
 }
@@ -38,33 +41,47 @@ pub(super) enum Stepped {
     Rest,
 }
 
-/// Where plaintext goes: to the caller, with a count of it, and what does not fit there to a buffer.
-type Opening<'b> = (&'b mut [u8], &'b mut usize, &'b mut Buffer);
+/// Where plaintext goes.
+pub(super) struct Opened<'o> {
+    /// The caller's memory.
+    pub(super) into: &'o mut [u8],
+    /// How many bytes have gone there.
+    pub(super) opened: &'o mut usize,
+    /// What does not fit there.
+    pub(super) plain: &'o mut Buffer,
+}
 
 impl Machine {
-    /// The server's side. `None`: the configuration is of no use.
+    /// `None`: the configuration is of no use.
     pub(super) fn server(config: Arc<ServerConfig>) -> Option<Machine> {
         Some(Machine::Server(Box::new(UnbufferedServerConnection::new(config).ok()?)))
     }
 
-    /// What both sides have agreed on. `None`: it goes on elsewhere.
+    /// `None`: the configuration is of no use.
+    pub(super) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Option<Machine> {
+        Some(Machine::Client(Box::new(UnbufferedClientConnection::new(config, name).ok()?)))
+    }
+
+    /// What both sides have agreed on. `None`: it is gone.
     pub(super) fn agreed(&self) -> Option<&CommonState> {
         match self {
             Machine::Server(machine) => Some(machine),
+            Machine::Client(machine) => Some(machine),
             Machine::Gone => None,
         }
     }
 
-    /// One step with these bytes. The number: how many of them are done with.
+    /// One step with these records. The number: how many of their bytes are done with.
     pub(super) fn step(
         &mut self,
         incoming: &mut [u8],
         wish: Wish<'_>,
-        opening: Opening<'_>,
+        opened: Opened<'_>,
         outgoing: &mut Buffer,
     ) -> (usize, Result<Stepped, Error>) {
         match self {
-            Machine::Server(machine) => act(machine.process_tls_records(incoming), wish, opening, outgoing),
+            Machine::Server(machine) => act(machine.process_tls_records(incoming), wish, opened, outgoing),
+            Machine::Client(machine) => act(machine.process_tls_records(incoming), wish, opened, outgoing),
             Machine::Gone => (0, Ok(Stepped::Rest)),
         }
     }
@@ -74,7 +91,7 @@ impl Machine {
 fn act<D>(
     status: UnbufferedStatus<'_, '_, D>,
     wish: Wish<'_>,
-    (into, opened, plain): Opening<'_>,
+    Opened { into, opened, plain }: Opened<'_>,
     outgoing: &mut Buffer,
 ) -> (usize, Result<Stepped, Error>) {
     let UnbufferedStatus { mut discard, state } = status;

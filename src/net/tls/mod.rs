@@ -12,6 +12,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use fault::Fault;
-pub use gate::{Gate, InFlight};
+pub use fault::{CertificateFault, Fault};
+pub use gate::{Gate, InFlight, Step};
 pub use stream::{Agreed, Detached, Handshake, TlsStream};

@@ -6,15 +6,16 @@
 //! ```
 //!
 //! Each of the three buffers owns memory only while bytes are in it. The protocol and its cryptography are those of
-//! `rustls`, whose interface the machine alone knows.
+//! `rustls`, whose unbuffered interface nothing outside `machine.rs` knows.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::{CommonState, Error, ServerConfig};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 
 use super::fault::Fault;
-use super::machine::{Machine, Stepped, Wish};
+use super::machine::{Machine, Opened, Stepped, Wish};
 use super::record::{Front, front};
 use crate::limits::{
     BUFFER_BYTES, TLS_BARREN_RECORDS_MAX, TLS_HANDSHAKE_BYTES_MAX, TLS_RECORD_BYTES_MAX, TLS_SEALED_BYTES_MAX,
@@ -61,6 +62,18 @@ impl Session {
     /// The server's side of a connection that has just begun. `None`: the configuration is of no use.
     pub(super) fn server(config: Arc<ServerConfig>, pool: &Rc<BufferPool>) -> Option<Session> {
         Some(Session::new(Machine::server(config)?, pool))
+    }
+
+    /// The client's side, to a server that proves this name. It has its first word ready. `None`: the configuration is
+    /// of no use.
+    pub(super) fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        pool: &Rc<BufferPool>,
+    ) -> Option<Session> {
+        let mut session = Session::new(Machine::client(config, name)?, pool);
+        session.open(0, &mut []).ok()?;
+        Some(session)
     }
 
     fn new(machine: Machine, pool: &Rc<BufferPool>) -> Session {
@@ -114,6 +127,11 @@ impl Session {
     /// What both sides have agreed on. `None`: the session is gone.
     pub(super) fn agreed(&self) -> Option<&CommonState> {
         self.machine.agreed()
+    }
+
+    /// Whether this is the client's side.
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self.machine, Machine::Client(_))
     }
 
     /// Whether the handshake is still to be finished.
@@ -264,8 +282,9 @@ impl Session {
                 Err(error) => {
                     self.processed = end;
                     self.say_alert();
-                    self.fail(Fault::of(&error));
-                    return Err(Fault::of(&error));
+                    let fault = if self.is_client() { Fault::of_server(&error) } else { Fault::of(&error) };
+                    self.fail(fault);
+                    return Err(fault);
                 }
             }
         }
@@ -298,7 +317,7 @@ impl Session {
         opened: &mut usize,
     ) -> (usize, Result<Stepped, Error>) {
         let incoming = &mut self.incoming.filled_mut()[..end];
-        self.machine.step(incoming, wish, (into, opened, &mut self.plain), &mut self.outgoing)
+        self.machine.step(incoming, wish, Opened { into, opened, plain: &mut self.plain }, &mut self.outgoing)
     }
 
     /// Whether sealed bytes wait to be sent.

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::fault::Fault;
 use super::gate::InFlight;
@@ -78,6 +79,20 @@ impl TlsStream {
         Some(TlsStream::new(socket, session, Some(in_flight), OnceCell::new()))
     }
 
+    /// The client's side of a connection that was just opened, to a server that proves this name.
+    ///
+    /// # Errors
+    /// The configuration is of no use.
+    pub fn client(
+        socket: StreamSocket,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        pool: &Rc<BufferPool>,
+    ) -> Result<TlsStream, Fault> {
+        let session = Session::client(config, name, pool).ok_or(Fault::Protocol)?;
+        Ok(TlsStream::new(socket, session, None, OnceCell::new()))
+    }
+
     fn new(
         socket: StreamSocket,
         session: Session,
@@ -126,7 +141,7 @@ impl TlsStream {
                 self.park();
                 Ok(Handshake::Done)
             }
-            None if hello::is_http(session.undecrypted()) => Err(Fault::PlainHttp),
+            None if is_plain(&session) => Err(Fault::PlainHttp),
             None if session.is_readable() => Ok(Handshake::Step),
             None => Ok(Handshake::Receive),
         }
@@ -407,6 +422,12 @@ impl Drop for TlsStream {
             self.say_close();
         }
     }
+}
+
+/// Whether the peer speaks HTTP where the handshake is due.
+fn is_plain(session: &Session) -> bool {
+    let is_http = if session.is_client() { hello::is_http_response } else { hello::is_http };
+    is_http(session.undecrypted())
 }
 
 /// The registered name: those of TLS 1.3 have no version in it.

@@ -1,5 +1,7 @@
 //! The session and its stream against the client of `rustls`: what is cut, flooded, forged or too slow.
 
+mod client;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::Write;
