@@ -54,7 +54,8 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
             let (name, service, authority) = (&route.name, &upstream.name, &upstream.authority);
             let spellings = show_spellings(route)
                 .map_or_else(String::new, |spellings| format!("; its paths: {spellings}"));
-            writeln!(text, "route           {name} (upstream {service}, {authority}){spellings}")
+            let over = if upstream.tls.is_some() { " over TLS" } else { "" };
+            writeln!(text, "route           {name} (upstream {service}, {authority}{over}){spellings}")
         }
         Match::MethodNotAllowed { allow, .. } => {
             writeln!(text, "route           none for this method: 405, Allow: {allow}")
@@ -189,6 +190,9 @@ mod tests {
         assert!(!report("POST", "/api/v1/auth/login").contains(" rl:ip:"));
         assert!(report("GET", "/api/v1/auth/login").contains("405, Allow: POST"));
         assert!(report("GET", "/nowhere").contains("404 no_route"));
+        let over_tls = config("upstream_auth_url = 'https://accounts'\n");
+        let login = explain(&over_tls, "POST", "/api/v1/auth/login").expect("a report");
+        assert!(login.contains("(upstream auth, accounts over TLS)"), "{login}");
         assert!(report("GET", "/healthz").contains("the gateway itself"));
         assert!(report("GET", "/a/../b").contains("refused         400"));
     }

@@ -212,6 +212,8 @@ pub const LISTED_MAX: usize = 1024;
 pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Addresses of one upstream name. Over it: further ones are ignored.
 pub const ADDRESSES_MAX: usize = 64;
+/// TLS sessions with one upstream that a core keeps for resuming them. Over it: the oldest is forgotten.
+pub const UPSTREAM_SESSIONS_KEPT: usize = 8;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.
 pub const UPSTREAM_IDLE_DEFAULT: usize = 256;
 /// Requests that one core has in flight to one upstream, by default (concurrency limit). Over it: 503 `overloaded`.

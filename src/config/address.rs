@@ -3,7 +3,7 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use super::meaning::{Redis, RedisAddress, Secret, Upstream, UpstreamAddress};
+use super::meaning::{Redis, RedisAddress, Secret, Upstream, UpstreamAddress, UpstreamTls};
 use super::value::{Parsed, count, host_and_port, quoted};
 
 /// The meaning of an upstream's URL.
@@ -13,13 +13,15 @@ pub struct UpstreamUrl {
     pub address: UpstreamAddress,
     /// The value of `Host` in requests to it.
     pub authority: String,
+    /// TLS to it, as it is unless more is written.
+    pub tls: Option<UpstreamTls>,
 }
 
 impl UpstreamUrl {
     /// The upstream of this name at this URL.
     pub(super) fn named(self, name: &str) -> Upstream {
-        let UpstreamUrl { address, authority } = self;
-        Upstream { name: name.to_owned(), address, authority, connection_reuse: true }
+        let UpstreamUrl { address, authority, tls } = self;
+        Upstream { name: name.to_owned(), address, authority, connection_reuse: true, tls }
     }
 }
 
@@ -43,28 +45,48 @@ impl RedisUrl {
     }
 }
 
-/// Reads the URL of an upstream: `http://host:port` or `http+unix://%2Frun%2Fa.sock`.
+/// Reads the URL of an upstream: `http://host:port`, `https://host:port` or `http+unix://%2Frun%2Fa.sock`.
 pub(super) fn upstream(url: &str) -> Parsed<UpstreamUrl> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("{} is not a URL ({FORMS})", shown(url)));
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     match scheme.to_ascii_lowercase().as_str() {
-        "http" => tcp(url, rest),
+        "http" => {
+            let (address, authority) = tcp(url, rest, HTTP_PORT)?;
+            Ok(UpstreamUrl { address, authority, tls: None })
+        }
+        "https" => {
+            let (address, authority) = tcp(url, rest, HTTPS_PORT)?;
+            let tls = Some(UpstreamTls::to(&address));
+            Ok(UpstreamUrl { address, authority, tls })
+        }
         "http+unix" => {
             let address = UpstreamAddress::Unix(socket_path(url, rest)?);
-            Ok(UpstreamUrl { address, authority: "localhost".to_owned() })
+            Ok(UpstreamUrl { address, authority: "localhost".to_owned(), tls: None })
         }
-        "https" => Err(format!("{}: https upstreams are not supported yet", shown(url))),
+        "https+unix" => Err(format!("{}: there is no TLS over a Unix socket (use http+unix://)", shown(url))),
         _ => Err(format!("{} has a scheme that is not supported ({FORMS})", shown(url))),
     }
 }
 
-/// The URL of an upstream, as an operator writes it.
-pub(super) fn show_upstream(address: &UpstreamAddress) -> String {
+/// An upstream as an operator writes it: its URL, then what is not the default.
+pub(super) fn show_upstream(upstream: &Upstream) -> String {
+    let mut shown = show_url(&upstream.address, upstream.tls.is_some());
+    if let Some(tls) = &upstream.tls {
+        shown.push_str(&tls.show(&upstream.address));
+    }
+    if !upstream.connection_reuse {
+        shown.push_str(", connection_reuse = false");
+    }
+    shown
+}
+
+fn show_url(address: &UpstreamAddress, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
     match address {
-        UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
-        UpstreamAddress::Tcp { host, port } => format!("http://{host}:{port}"),
+        UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("{scheme}://[{host}]:{port}"),
+        UpstreamAddress::Tcp { host, port } => format!("{scheme}://{host}:{port}"),
         UpstreamAddress::Unix(path) => {
             format!("http+unix://{}", percent_encoded(path.as_os_str().as_bytes()))
         }
@@ -164,7 +186,7 @@ pub(super) fn show_redis(redis: &Redis) -> String {
 }
 
 /// Host and port. `Host` is the authority as it is written: servers may choose a site by it.
-fn tcp(url: &str, authority: &str) -> Parsed<UpstreamUrl> {
+fn tcp(url: &str, authority: &str, default_port: u16) -> Parsed<(UpstreamAddress, String)> {
     if authority.contains('@') {
         return Err("has a user or password in it, which is not supported".to_owned());
     }
@@ -174,8 +196,8 @@ fn tcp(url: &str, authority: &str) -> Parsed<UpstreamUrl> {
     let Some((host, port)) = host_and_port(authority) else {
         return Err(format!("{} has no valid host and port ({FORMS})", shown(url)));
     };
-    let address = UpstreamAddress::Tcp { host, port: port.unwrap_or(80) };
-    Ok(UpstreamUrl { address, authority: authority.to_ascii_lowercase() })
+    let address = UpstreamAddress::Tcp { host, port: port.unwrap_or(default_port) };
+    Ok((address, authority.to_ascii_lowercase()))
 }
 
 /// Decodes the path of a socket.
@@ -238,7 +260,11 @@ fn shown(value: &str) -> String {
 }
 
 /// The forms of an upstream's URL, for mistakes.
-const FORMS: &str = "use http://host:port or http+unix://%2Frun%2Fa.sock";
+const FORMS: &str = "use http://host:port, https://host:port or http+unix://%2Frun%2Fa.sock";
+/// The port of an `http://` URL without one.
+const HTTP_PORT: u16 = 80;
+/// The port of an `https://` URL without one.
+const HTTPS_PORT: u16 = 443;
 /// The port of a `redis://` URL without one.
 const REDIS_PORT: u16 = 6379;
 /// `sun_path` of `sockaddr_un` without its NUL (unix(7)).
@@ -268,7 +294,21 @@ mod tests {
             ("http+unix://%2Frun%2Fa.sock", UpstreamAddress::Unix("/run/a.sock".into()), "localhost"),
             ("http+unix://%2frun%2Fa.sock/", UpstreamAddress::Unix("/run/a.sock".into()), "localhost"),
         ] {
-            let expected = UpstreamUrl { address, authority: authority.to_owned() };
+            let expected = UpstreamUrl { address, authority: authority.to_owned(), tls: None };
+            assert_eq!(upstream(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_https_url_means_tls_to_its_host() {
+        for (url, address, authority, server_name) in [
+            ("https://auth:5001", tcp_address("auth", 5001), "auth:5001", "auth"),
+            ("HTTPS://Auth.Example/", tcp_address("auth.example", 443), "auth.example", "auth.example"),
+            ("https://127.0.0.1:1", tcp_address("127.0.0.1", 1), "127.0.0.1:1", "127.0.0.1"),
+            ("https://[::1]", tcp_address("::1", 443), "[::1]", "::1"),
+        ] {
+            let tls = UpstreamTls { server_name: server_name.to_owned(), ca: None, certificate: None };
+            let expected = UpstreamUrl { address, authority: authority.to_owned(), tls: Some(tls) };
             assert_eq!(upstream(url), Ok(expected), "{url}");
         }
     }
@@ -296,7 +336,10 @@ mod tests {
             "http+unix://%2Fa%00",
             "http+unix://",
             "http://auth//",
-            "https://auth",
+            "https://",
+            "https://auth/api",
+            "https://auth:0",
+            "https+unix://%2Frun%2Fa.sock",
             "http://a..b",
             "http://é",
         ] {
@@ -307,8 +350,9 @@ mod tests {
     }
 
     #[test]
-    fn says_that_https_is_not_supported_yet() {
-        assert!(upstream("https://auth:1").unwrap_err().contains("https upstreams are not supported yet"));
+    fn says_that_there_is_no_tls_over_a_unix_socket() {
+        let told = upstream("https+unix://%2Frun%2Fa.sock").unwrap_err();
+        assert!(told.contains("there is no TLS over a Unix socket"), "{told}");
     }
 
     #[test]
@@ -379,10 +423,15 @@ mod tests {
 
     #[test]
     fn shows_upstreams_as_they_would_be_written() {
-        for url in
-            ["http://auth:5001", "http://[::1]:80", "http+unix://%2Frun%2Fa.sock", "http+unix://%2Fa%25b%0A"]
-        {
-            assert_eq!(show_upstream(&upstream(url).unwrap().address), url);
+        for url in [
+            "http://auth:5001",
+            "http://[::1]:80",
+            "https://auth:443",
+            "https://[::1]:5001",
+            "http+unix://%2Frun%2Fa.sock",
+            "http+unix://%2Fa%25b%0A",
+        ] {
+            assert_eq!(show_upstream(&upstream(url).unwrap().named("a")), url);
         }
     }
 }

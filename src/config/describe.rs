@@ -18,7 +18,7 @@ pub fn describe(config: &Config) -> String {
         table(&mut text, section.heading_in_check, rows);
     }
     let upstreams = config.upstreams.iter();
-    let upstreams = upstreams.map(|upstream| vec![upstream.name.clone(), show_upstream(&upstream.address)]);
+    let upstreams = upstreams.map(|upstream| vec![upstream.name.clone(), show_upstream(upstream)]);
     table(&mut text, "Upstreams", upstreams.collect());
     let heads =
         ["NAME", "ACCESS", "KIND", "METHODS", "PATHS", "UPSTREAM", "BESIDES"].map(str::to_owned).to_vec();

@@ -66,7 +66,7 @@ fn change(key: &dyn AnyKey, running: &Config, wanted: &Config, settled: &Config)
 type Named = BTreeMap<String, String>;
 
 fn upstreams(config: &Config) -> Named {
-    config.upstreams.iter().map(|known| (known.name.clone(), show_upstream(&known.address))).collect()
+    config.upstreams.iter().map(|known| (known.name.clone(), show_upstream(known))).collect()
 }
 
 fn routes(config: &Config) -> Named {
@@ -135,6 +135,14 @@ mod tests {
         assert_eq!(
             told(&one, &file("r", "http://b", "/x")),
             ["upstream a: from \"http://a:80\" to \"http://b:80\""]
+        );
+        assert_eq!(
+            told(&one, &file("r", "http://a'\nconnection_reuse = 'false", "/x")),
+            ["upstream a: from \"http://a:80\" to \"http://a:80, connection_reuse = false\""]
+        );
+        assert_eq!(
+            told(&file("r", "https://a", "/x"), &file("r", "https://a'\ntls.ca_file = '/b.pem", "/x")),
+            ["upstream a: from \"https://a:443\" to \"https://a:443, ca_file = /b.pem\""]
         );
         assert_eq!(
             told(&one, &file("r", "http://a", "/y")),

@@ -88,7 +88,7 @@ fn refuses_every_setting_that_is_empty() {
 fn tells_all_mistakes_at_once() {
     let mut none = Mistakes::default();
     let file = Written::from_toml("port = 70000\nredis_addr = 'nowhere'\n", "gateway.toml", &mut none);
-    let args = settings(&[(&JWT_LEEWAY, "5x"), (&UPSTREAM_AUTH_URL, "https://auth"), (&CORES, "")]);
+    let args = settings(&[(&JWT_LEEWAY, "5x"), (&UPSTREAM_AUTH_URL, "https+unix://auth"), (&CORES, "")]);
     let told = lower(args, file).unwrap_err().to_string();
     let mut lines: Vec<_> = told.lines().collect();
     lines.sort_unstable();
@@ -99,7 +99,7 @@ fn tells_all_mistakes_at_once() {
         "PORT (gateway.toml:1): \"70000\" is not a whole number from 0 to 65535",
         "REDIS_ADDR (gateway.toml:2): \"nowhere\" is not an address of Redis (use localhost:6379, [::1]:6379, \
          redis://host:6379/0, unix:/run/redis.sock)",
-        "UPSTREAM_AUTH_URL: \"https://auth\": https upstreams are not supported yet",
+        "UPSTREAM_AUTH_URL: \"https+unix://auth\": there is no TLS over a Unix socket (use http+unix://)",
     ];
     assert_eq!(lines, expected);
 }

@@ -35,11 +35,13 @@ struct Setting {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenUpstream {
-    /// Where it listens: `http://host:port` or `http+unix://%2Fpath`.
+    /// Where it listens: `http://host:port`, `https://host:port` or `http+unix://%2Fpath`.
     pub url: String,
     /// Whether its connections carry more than one request.
     #[serde(default, deserialize_with = "scalar")]
     pub connection_reuse: Option<String>,
+    /// TLS to it, where the defaults do not fit.
+    pub tls: Option<WrittenUpstreamTls>,
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
@@ -58,6 +60,20 @@ pub struct WrittenCertificate {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+}
+
+/// `tls` of an upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenUpstreamTls {
+    /// PEM of the authorities that may issue its certificate.
+    pub ca_file: Option<String>,
+    /// The name or address that its certificate has to prove.
+    pub server_name: Option<String>,
+    /// PEM of the certificate that the gateway shows, and its chain.
+    pub cert_file: Option<String>,
+    /// PEM of its private key.
+    pub key_file: Option<String>,
 }
 
 /// One `[[route]]` of a file. [`super::routes`] defines the keys.

@@ -188,6 +188,7 @@ mod tests {
             keys: Arc::new(Keys::new(&config.jwt)),
             tls: None,
             challenges: Arc::default(),
+            originations: Arc::default(),
             config: Arc::new(config),
         }
     }

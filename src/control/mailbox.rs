@@ -259,6 +259,7 @@ mod tests {
             keys: Arc::new(Keys::new(&config.jwt)),
             tls: None,
             challenges: Arc::default(),
+            originations: Arc::default(),
             config,
         }
     }

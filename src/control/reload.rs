@@ -26,7 +26,7 @@ use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
 use crate::net::Endpoint;
 use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
-use crate::tls::{Certificate, Challenges, Termination};
+use crate::tls::{Certificate, Challenges, Origination, Originations, Termination};
 use crate::upstream::resolve;
 
 /// Reads the configuration from the sources of the process: flags, environment and file.
@@ -162,11 +162,19 @@ impl Reload {
             Ok(tls) => tls,
             Err(mistakes) => return refused(&mistakes.join("\n")),
         };
+        let originations = match Origination::load_all(&config.upstreams) {
+            Ok(originations) => originations,
+            Err(mistakes) => return refused(&mistakes.join("\n")),
+        };
+        let is_trust_renewed = *before.originations != originations;
+        if is_trust_renewed {
+            info!("reload: the authorities or certificates for upstreams are other ones");
+        }
         let is_tls_renewed = !Termination::is_same(tls.as_deref(), before.tls.as_deref());
         if let Some(tls) = tls.as_deref().filter(|_| is_tls_renewed) {
             log_certificates(tls);
         }
-        if changes.iter().all(|change| change.needs_restart) && !is_tls_renewed {
+        if changes.iter().all(|change| change.needs_restart) && !is_tls_renewed && !is_trust_renewed {
             if self.behind().is_empty() {
                 info!("reload: nothing to take over");
                 return ReloadOutcome::Unchanged;
@@ -175,7 +183,7 @@ impl Reload {
             return self.wait_until_applied();
         }
         match RouteTable::new(&config.routes) {
-            Ok(routes) => self.publish(&running, config, routes, tls),
+            Ok(routes) => self.publish(&running, config, routes, tls, originations),
             Err(mistakes) => refused(&mistakes.join("\n")),
         }
     }
@@ -186,12 +194,14 @@ impl Reload {
         config: Arc<Config>,
         routes: RouteTable,
         tls: Option<Arc<Termination>>,
+        originations: Originations,
     ) -> ReloadOutcome {
         let services = self.addressed(running, &config);
         let keys = Arc::new(Keys::new(&config.jwt));
         let challenges = self.cores.configuration().challenges.clone();
+        let (routes, originations) = (Arc::new(routes), Arc::new(originations));
         let replacement =
-            Replacement { config: config.clone(), routes: Arc::new(routes), keys, challenges, tls };
+            Replacement { config: config.clone(), routes, keys, challenges, tls, originations };
         self.cores.configure(replacement, services);
         self.restart_resolver(&config);
         self.running.set(config);

@@ -28,7 +28,7 @@ use crate::limit::Store;
 use crate::net::listener::Socket;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
-use crate::tls::{Challenges, Termination};
+use crate::tls::{Challenges, Origination, Termination};
 use crate::worker::{Assignment, redis};
 
 pub use error::LaunchError;
@@ -46,6 +46,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
     let tls =
         Termination::load(&config.tls, inherited.ticket_secrets.as_ref()).map_err(LaunchError::Mistakes)?;
+    let originations = Origination::load_all(&config.upstreams).map_err(LaunchError::Mistakes)?;
     let challenges = config.https.challenges.as_deref().map_or_else(Challenges::default, Challenges::read);
     let (config, challenges) = (Arc::new(config), Arc::new(challenges));
     let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
@@ -67,6 +68,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         keys: Arc::new(Keys::new(&config.jwt)),
         challenges,
         tls,
+        originations: Arc::new(originations),
     };
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
@@ -156,7 +158,7 @@ fn start_cores(
 }
 
 /// Returns the mistakes that a well-formed configuration can still have: CPUs that are not available, conflicting
-/// routes, and certificates that cannot be used.
+/// routes, and certificates and authorities that cannot be used.
 pub fn check(config: &Config) -> Vec<String> {
     let mut mistakes = Vec::new();
     if let Err(LaunchError::Mistakes(wrong)) = choose_cpus(&config.cores) {
@@ -166,6 +168,9 @@ pub fn check(config: &Config) -> Vec<String> {
         mistakes.extend(wrong);
     }
     if let Err(wrong) = Termination::load(&config.tls, None) {
+        mistakes.extend(wrong);
+    }
+    if let Err(wrong) = Origination::load_all(&config.upstreams) {
         mistakes.extend(wrong);
     }
     mistakes

@@ -13,6 +13,7 @@ use socket2::SockRef;
 use super::errno::errno_name;
 use crate::clock;
 use crate::limits::{TICK_MS, UNSENT_BYTES_MAX, UPSTREAM_RECEIVE_BYTES};
+use crate::net::tls::Fault;
 use crate::net::{Elapsed, Endpoint, StreamSocket, Timers, Transport};
 
 /// Why there is no connection.
@@ -24,15 +25,19 @@ pub enum ConnectError {
     Failed(io::Error),
     /// There was no answer in time.
     TimedOut,
+    /// The TLS handshake has failed.
+    Tls(Fault),
 }
 
 impl ConnectError {
-    /// The cause as a stable word: `no_address`, `connect_timeout`, or the name of the system's error.
+    /// The cause as a stable word: `no_address`, `connect_timeout`, the name of the system's error, or that of a fault
+    /// of TLS.
     pub fn cause(&self) -> &'static str {
         match self {
             ConnectError::NoAddress => "no_address",
             ConnectError::Failed(error) => errno_name(error),
             ConnectError::TimedOut => "connect_timeout",
+            ConnectError::Tls(fault) => fault.cause(),
         }
     }
 }
@@ -43,6 +48,7 @@ impl fmt::Display for ConnectError {
             ConnectError::NoAddress => f.write_str("the name has no address"),
             ConnectError::Failed(error) => error.fmt(f),
             ConnectError::TimedOut => f.write_str("no answer in time"),
+            ConnectError::Tls(fault) => f.write_str(fault.cause()),
         }
     }
 }
@@ -83,8 +89,9 @@ impl Candidate for &Endpoint {
     }
 }
 
-/// Connects to the first candidate that accepts, in their order. `deadline_ms` is called before each attempt. If a
-/// candidate does not answer in time, the search ends, because the time is used up.
+/// Connects to the first candidate that accepts, in their order. `deadline_ms` is called before each attempt. `secure`
+/// is what else has to succeed on a new connection, until the same deadline. If a candidate does not answer in time,
+/// the search ends, because the time is used up.
 ///
 /// # Errors
 /// Why the last candidate that was tried failed.
@@ -92,10 +99,16 @@ pub async fn connect_any<C: Candidate>(
     candidates: impl Iterator<Item = C>,
     timers: &Timers,
     deadline_ms: impl Fn() -> u64,
+    secure: impl AsyncFn(Transport, u64) -> Result<Transport, ConnectError>,
 ) -> Result<(Transport, C), ConnectError> {
     let mut failure = ConnectError::NoAddress;
     for candidate in candidates {
-        match connect(candidate.endpoint(), timers, deadline_ms()).await {
+        let deadline_ms = deadline_ms();
+        let secured = match connect(candidate.endpoint(), timers, deadline_ms).await {
+            Ok(transport) => secure(transport, deadline_ms).await,
+            Err(error) => Err(error),
+        };
+        match secured {
             Ok(transport) => return Ok((transport, candidate)),
             Err(error) => failure = error,
         }
@@ -175,5 +188,6 @@ mod tests {
         assert_eq!(ConnectError::NoAddress.cause(), "no_address");
         assert_eq!(ConnectError::TimedOut.cause(), "connect_timeout");
         assert_eq!(ConnectError::Failed(Errno::MFILE.into()).cause(), "EMFILE");
+        assert_eq!(ConnectError::Tls(Fault::PlainHttp).cause(), "tls_plain_http");
     }
 }

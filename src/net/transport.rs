@@ -296,6 +296,11 @@ impl Transport {
         }
     }
 
+    /// Whether bytes have come that nothing can be made of yet: a part of a record.
+    pub fn has_part(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.held() > 0)
+    }
+
     /// Bytes sent that the peer's kernel has not acknowledged.
     pub fn unacknowledged(&self) -> u64 {
         match self {

@@ -36,6 +36,7 @@ impl Server {
         let endpoints = self.endpoints();
         let order = self.turns.order(&endpoints, REDIS_ADDRESSES_TRIED_MAX);
         let deadline_ms = || clock::now_ms() + REDIS_CONNECT_MS;
-        net::connect_any(order, timers, deadline_ms).await.map(|(transport, _)| transport)
+        let secure = async |transport, _| Ok(transport);
+        net::connect_any(order, timers, deadline_ms, secure).await.map(|(transport, _)| transport)
     }
 }

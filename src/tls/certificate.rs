@@ -81,7 +81,7 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
     if chain.is_empty() { Err("has no certificate in it".to_owned()) } else { Ok(chain) }
 }
 
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         pem::Error::NoItemsFound => "has no private key in it (an encrypted one cannot be read)".to_owned(),
         // Not the error's own words: they may show a line of the key.

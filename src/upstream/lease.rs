@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::member::{Member, MemberRequest};
 use super::pool::{Connection, Pool};
 use super::slot::UpstreamSlot;
-use crate::net::{Endpoint, StreamSocket, Transport};
+use crate::net::{DetachedTransport, Endpoint, Transport};
 
 /// Evidence that there is a connection, good for one exchange, and a slot among the requests in flight. Dropped, it
 /// closes the connection; only [`Lease::give_back`] keeps it.
@@ -51,10 +51,14 @@ impl<'u> Lease<'u> {
     /// A second descriptor of the connection's socket.
     ///
     /// # Errors
-    /// No file descriptors, or the connection is no plain socket.
+    /// No file descriptors.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
-        let raw = self.transport().raw();
-        raw.map_or_else(|| Err(io::ErrorKind::Unsupported.into()), StreamSocket::duplicate)
+        self.transport().duplicate()
+    }
+
+    /// Takes the connection away for good: it goes on elsewhere. `socket`: a second descriptor of its socket.
+    pub fn detach(mut self, socket: OwnedFd) -> DetachedTransport {
+        self.connection.transport.detach(socket)
     }
 
     /// Where it leads.

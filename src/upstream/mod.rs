@@ -3,6 +3,7 @@
 mod balance;
 mod exchange;
 mod h1;
+mod handshake;
 mod lease;
 mod member;
 mod metrics;

@@ -44,7 +44,12 @@ impl Idle {
     /// request. Left out for a moment after the last exchange, it let a surplus answer that came a moment late reach
     /// another client every time. One that comes even later cannot be told from an answer: HTTP/1.1 has no way to.
     fn liveness(&self) -> Liveness {
-        self.connection.transport.liveness()
+        let transport = &self.connection.transport;
+        match transport.liveness() {
+            // What it is cannot be told yet: perhaps the beginning of an answer.
+            Liveness::Quiet if transport.has_part() => Liveness::Closed,
+            seen => seen,
+        }
     }
 }
 
@@ -110,6 +115,7 @@ impl Pool {
         if self.idle_max.get() == 0 || connection.member.is_withdrawn() {
             return;
         }
+        connection.transport.park();
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= self.idle_max.get() {
             idle.remove(0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Balance;
+use super::handshake::TlsClient;
 use super::lease::{Lease, Use};
 use super::member::Member;
 use super::metrics::UpstreamMetrics;
@@ -13,7 +14,8 @@ use super::pool::{Connection, Pool};
 use super::slot::{UpstreamSlot, UpstreamSlots};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::net::{self, ConnectError, Endpoint, Timers};
+use crate::net::{self, ConnectError, Endpoint, Io, Transport};
+use crate::tls::Origination;
 
 /// One internal service.
 pub struct Upstream {
@@ -27,6 +29,8 @@ pub struct Upstream {
     balance: Balance,
     pool: Pool,
     slots: UpstreamSlots,
+    /// TLS to it; `None`: there is none. Boxed: it is looked at only where a connection is opened.
+    tls: Option<Box<TlsClient>>,
     connect_timeout_ms: Cell<u64>,
     metrics: Arc<UpstreamMetrics>,
 }
@@ -42,7 +46,12 @@ pub enum LeaseError {
 
 impl Upstream {
     /// An upstream without members: until [`Upstream::replace_endpoints`] it is unreachable.
-    pub fn new(written: &config::Upstream, config: &Config, metrics: Arc<UpstreamMetrics>) -> Upstream {
+    pub fn new(
+        written: &config::Upstream,
+        tls: Option<&Origination>,
+        config: &Config,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Upstream {
         let keep_alive = config.timeouts.upstream_keep_alive;
         let idle_max = idle_max(written.connection_reuse, config);
         Upstream {
@@ -53,6 +62,7 @@ impl Upstream {
             balance: Balance::default(),
             pool: Pool::new(&written.name, idle_max, keep_alive, metrics.clone()),
             slots: UpstreamSlots::new(config.sizes.upstream_in_flight),
+            tls: tls.map(|tls| Box::new(TlsClient::new(tls, metrics.clone()))),
             connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
             metrics,
         }
@@ -94,22 +104,23 @@ impl Upstream {
     ///
     /// # Errors
     /// [`LeaseError`].
-    pub async fn lease(&self, timers: &Timers) -> Result<Lease<'_>, LeaseError> {
+    pub async fn lease(&self, io: &Io) -> Result<Lease<'_>, LeaseError> {
         let slot = self.slot()?;
         if let Some(connection) = self.pool.take(clock::now_ms()) {
             self.metrics.reuses.add(1);
             return Ok(Lease::new(&self.pool, slot, connection, Use::Reused));
         }
-        self.connect(slot, timers).await.map_err(LeaseError::Connect)
+        self.connect(slot, io).await.map_err(LeaseError::Connect)
     }
 
-    /// A lease of a new connection, to the first member that accepts within one time limit.
+    /// A lease of a new connection, to the first member that accepts, and whose TLS handshake succeeds, within one time
+    /// limit.
     ///
     /// # Errors
     /// [`LeaseError`].
-    pub async fn lease_new(&self, timers: &Timers) -> Result<Lease<'_>, LeaseError> {
+    pub async fn lease_new(&self, io: &Io) -> Result<Lease<'_>, LeaseError> {
         let slot = self.slot()?;
-        self.connect(slot, timers).await.map_err(LeaseError::Connect)
+        self.connect(slot, io).await.map_err(LeaseError::Connect)
     }
 
     fn slot(&self) -> Result<UpstreamSlot<'_>, LeaseError> {
@@ -120,15 +131,17 @@ impl Upstream {
         slot.ok_or(LeaseError::Overloaded)
     }
 
-    async fn connect<'u>(
-        &'u self,
-        slot: UpstreamSlot<'u>,
-        timers: &Timers,
-    ) -> Result<Lease<'u>, ConnectError> {
+    async fn connect<'u>(&'u self, slot: UpstreamSlot<'u>, io: &Io) -> Result<Lease<'u>, ConnectError> {
         let members = self.members();
         let begun_us = clock::now_us();
         let deadline_ms = clock::now_ms() + self.connect_timeout_ms.get();
-        match net::connect_any(self.balance.order(&members), timers, || deadline_ms).await {
+        let secure = async |transport: Transport, deadline_ms| match &self.tls {
+            None => Ok(transport),
+            // Boxed, because it would be part of every exchange, and is rare.
+            Some(tls) => Box::pin(tls.secure(transport, io, deadline_ms)).await,
+        };
+        let order = self.balance.order(&members);
+        match net::connect_any(order, &io.timers, || deadline_ms, secure).await {
             Ok((transport, member)) => {
                 self.metrics.connects.add(1);
                 member.succeeded();
@@ -167,7 +180,7 @@ mod tests {
 
     fn upstream(endpoints: &[Endpoint]) -> Upstream {
         let config = config::testing::config("");
-        let upstream = Upstream::new(&config.upstreams[0], &config, Arc::default());
+        let upstream = Upstream::new(&config.upstreams[0], None, &config, Arc::default());
         upstream.replace_endpoints(endpoints);
         upstream
     }
@@ -177,9 +190,9 @@ mod tests {
         let upstream = upstream(&endpoints);
         let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
         runtime.block_on(async {
-            let (timers, mut leads) = (Timers::new(), Vec::new());
+            let (io, mut leads) = (Io::default(), Vec::new());
             for _ in 0..4 {
-                let lease = upstream.lease_new(&timers).await.ok();
+                let lease = upstream.lease_new(&io).await.ok();
                 leads.push(
                     lease.and_then(|lease| endpoints.iter().position(|known| known == lease.endpoint())),
                 );
@@ -207,6 +220,52 @@ mod tests {
         assert_eq!(leads(vec![one, two]), [Some(1); 4]);
     }
 
+    /// TLS to whoever this certificate is of.
+    fn origination(certificate: &rcgen::Certificate) -> Arc<Origination> {
+        let file = config::testing::TempFile::new("upstream-ca", certificate.pem().as_bytes());
+        let written = format!(
+            "[upstreams.a]\nurl = 'https://orders.example'\ntls.ca_file = '{}'\n\
+             [[route]]\nname = 'r'\npaths = ['/']\nupstream = 'a'\n",
+            file.path()
+        );
+        let all = Origination::load_all(&config::testing::config(&written).upstreams).expect("a usable file");
+        all["a"].clone()
+    }
+
+    #[test]
+    fn a_member_that_refuses_the_handshake_is_passed_over() {
+        let made = rcgen::generate_simple_self_signed(["orders.example".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let server = server.expect("versions").with_no_client_auth();
+        let server =
+            server.with_single_cert(vec![made.cert.der().clone()], key.into()).expect("a certificate");
+        let ((refusing, one), (serving, two)) = (listen(), listen());
+        std::thread::spawn(move || refusing.incoming().for_each(drop));
+        std::thread::spawn(move || {
+            let (mut socket, _) = serving.accept().expect("a connection");
+            let mut session = rustls::ServerConnection::new(Arc::new(server)).expect("a session");
+            while session.complete_io(&mut socket).is_ok_and(|moved| moved != (0, 0)) {}
+        });
+        let config = config::testing::config("");
+        let metrics = Arc::<UpstreamMetrics>::default();
+        let tls = origination(&made.cert);
+        let upstream = Upstream::new(&config.upstreams[0], Some(&tls), &config, metrics.clone());
+        upstream.replace_endpoints(&[one, two.clone()]);
+        let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
+        runtime.block_on(async {
+            let io = Io::default();
+            let lease = upstream.lease_new(&io).await.expect("a lease");
+            assert_eq!(lease.endpoint(), &two);
+            assert!(lease.transport().tls().is_some() && io.buffers.held() == 0);
+        });
+        let failures: Vec<u32> = upstream.members().iter().map(|member| member.failures()).collect();
+        assert_eq!(failures, [1, 0]);
+        assert_eq!((metrics.handshakes.get(), metrics.handshake_failures.get()), (1, 1));
+    }
+
     #[test]
     fn without_a_member_there_is_no_connection() {
         assert_eq!(leads(vec![]), [None; 4]);
@@ -218,7 +277,7 @@ mod tests {
         drop(closed);
         let upstream = upstream(std::slice::from_ref(&one));
         let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
-        runtime.block_on(async { assert!(upstream.lease_new(&Timers::new()).await.is_err()) });
+        runtime.block_on(async { assert!(upstream.lease_new(&Io::default()).await.is_err()) });
         assert_eq!(upstream.members()[0].failures(), 1);
         upstream.replace_endpoints(&[two.clone(), one]);
         let failures: Vec<u32> = upstream.members().iter().map(|member| member.failures()).collect();

@@ -61,6 +61,7 @@ impl World {
             keys: Arc::new(Keys::new(&config.jwt)),
             tls: None,
             challenges: Arc::default(),
+            originations: Arc::default(),
         };
         let services = Service::all(None, &config).into_iter().map(|service| service.target);
         let (cores, mailboxes) = Cores::new(2, Desired::first(first, services)).expect("socket pairs");

@@ -210,7 +210,7 @@ mod tests {
             &SECTION,
             &[
                 (&UPSTREAM_AUTH_URL, "http://a", "auth http://a:80"),
-                (&UPSTREAM_MESSAGE_URL, "http://a", "message http://a:80"),
+                (&UPSTREAM_MESSAGE_URL, "https://a", "message https://a:443"),
                 (&UPSTREAM_DELIVERY_URL, "http://a", "delivery http://a:80"),
                 (&UPSTREAM_PROFILE_URL, "http://a", "profile http://a:80"),
                 (&UPSTREAM_CONVERSATION_URL, "http://a", "conversation http://a:80"),
@@ -230,7 +230,7 @@ mod tests {
         refuses(&[
             (&UPSTREAM_AUTH_URL, "auth:5001"),
             (&UPSTREAM_MESSAGE_URL, "http://a/b"),
-            (&UPSTREAM_DELIVERY_URL, "https://a"),
+            (&UPSTREAM_DELIVERY_URL, "https+unix://%2Fa"),
             (&UPSTREAM_PROFILE_URL, "http://"),
             (&UPSTREAM_CONVERSATION_URL, "ws://a"),
             (&UPSTREAM_CONNECT_TIMEOUT, "0s"),

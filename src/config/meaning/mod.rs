@@ -23,5 +23,5 @@ pub use process::{AccessLog, CoreChoice, IoDriver};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
 pub use tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
 pub use tokens::{Jwt, Secret};
-pub use upstreams::{Upstream, UpstreamAddress};
+pub use upstreams::{OwnCertificate, Upstream, UpstreamAddress, UpstreamTls};
 pub use websockets::{Origins, TokenExpiry, WebSocket};

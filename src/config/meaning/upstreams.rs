@@ -13,6 +13,54 @@ pub struct Upstream {
     pub authority: String,
     /// Whether a connection to it carries more than one request.
     pub connection_reuse: bool,
+    /// TLS to it; `None`: plain TCP, or a Unix socket.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// TLS to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The name or address that its certificate has to prove, in lower case.
+    pub server_name: String,
+    /// PEM of the authorities that may issue its certificate. `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The certificate that the gateway shows.
+    pub certificate: Option<OwnCertificate>,
+}
+
+/// The files of a certificate that the gateway shows to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// PEM of the certificate and its chain.
+    pub cert: PathBuf,
+    /// PEM of its private key.
+    pub key: PathBuf,
+}
+
+impl UpstreamTls {
+    /// TLS to this address, with the defaults: its own name, the authorities of the system, no certificate of ours.
+    pub(crate) fn to(address: &UpstreamAddress) -> UpstreamTls {
+        let server_name = match address {
+            UpstreamAddress::Tcp { host, .. } => host.clone(),
+            UpstreamAddress::Unix(_) => String::new(),
+        };
+        UpstreamTls { server_name, ca: None, certificate: None }
+    }
+
+    /// What is not the default, as an operator writes it: `, ca_file = /run/ca.pem`.
+    pub(crate) fn show(&self, address: &UpstreamAddress) -> String {
+        let UpstreamTls { server_name, ca, certificate } = self;
+        let file = |key: &str, path: &PathBuf| format!(", {key} = {}", path.display());
+        let mut shown = ca.as_ref().map_or_else(String::new, |ca| file("ca_file", ca));
+        if *server_name != UpstreamTls::to(address).server_name {
+            shown.push_str(&format!(", server_name = {server_name}"));
+        }
+        if let Some(OwnCertificate { cert, key }) = certificate {
+            shown.push_str(&file("cert_file", cert));
+            shown.push_str(&file("key_file", key));
+        }
+        shown
+    }
 }
 
 /// Where an upstream listens.

@@ -20,6 +20,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens_from;
+mod upstream_tls;
 mod upstreams;
 
 pub use key::RouteKey;

@@ -39,7 +39,7 @@ fn a_file_with_routes_replaces_those_of_realchat() {
 #[test]
 fn tells_every_mistake_of_routes_and_upstreams() {
     let told = lowered_toml(
-        "[upstreams.a]\nurl = 'https://a'\n[upstreams.'b c']\nurl = 'http://b'\n\
+        "[upstreams.a]\nurl = 'https+unix://a'\n[upstreams.'b c']\nurl = 'http://b'\n\
          [[route]]\nname = 'x'\npaths = ['x', '/a//b']\nupstream = 'nobody'\naccess = 'open'\nkind = 'tcp'\n\
          methods = ['get', 'G T']\nforward_trailers = 'maybe'\nbody_max_bytes = '1M'\n\
          [[route]]\nname = 'x'\npaths = []\nupstream = 'a'\nmethods = []\n\
@@ -48,7 +48,8 @@ fn tells_every_mistake_of_routes_and_upstreams() {
     .unwrap_err()
     .to_string();
     for line in [
-        "upstream \"a\" (gateway.toml:1): url \"https://a\": https upstreams are not supported yet",
+        "upstream \"a\" (gateway.toml:1): url \"https+unix://a\": there is no TLS over a Unix socket (use \
+         http+unix://)",
         "upstream \"b c\" (gateway.toml:3): its name \"b c\" is not 1 to 64 letters, digits, '-', '_' or '.'",
         "route \"x\" (gateway.toml:5): upstream \"nobody\" is not defined (add [upstreams.NAME])",
         "route \"x\" (gateway.toml:5): access \"open\" is neither public nor protected",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::name;
 use super::realchat::SERVICES;
 use super::report::Report;
+use super::upstream_tls;
 use crate::config::address;
 use crate::config::layers::Layers;
 use crate::config::meaning::Upstream;
@@ -47,6 +48,13 @@ pub(super) fn of_file(
             let place = &written.place;
             let mut report = Report::new("upstream", &upstream.name, place, &mut layers.mistakes);
             upstream.connection_reuse = connection_reuse(written, &mut report);
+            if written.tls.is_some() && upstream.tls.is_none() {
+                layers
+                    .warnings
+                    .push(format!("upstreams.{}: tls has no effect, its URL is not https", upstream.name));
+            } else {
+                upstream_tls::complete(&mut upstream, written.tls.as_ref(), &mut report);
+            }
         }
         valid.push(upstream);
     }
@@ -81,7 +89,11 @@ fn valid(written: &WrittenUpstreams, moved: &Moved, mistakes: &mut Mistakes) -> 
         name::check(name, &mut report);
         let connection_reuse = connection_reuse(written, &mut report);
         match address::upstream(&written.url) {
-            Ok(url) => upstreams.push(Upstream { connection_reuse, ..url.named(name) }),
+            Ok(url) => {
+                let mut upstream = Upstream { connection_reuse, ..url.named(name) };
+                upstream_tls::complete(&mut upstream, written.tls.as_ref(), &mut report);
+                upstreams.push(upstream);
+            }
             Err(why) => report.add(&format!("url {why}")),
         }
     }

@@ -5,7 +5,8 @@ use std::io;
 use crate::auth::CredentialError;
 use crate::http::ProtocolError;
 use crate::limit::{Denied, Limited};
-use crate::net::{ConnectError, SendError, errno_name};
+use crate::net::tls::{Fault, TlsStream};
+use crate::net::{ConnectError, SendError, Transport, errno_name};
 use crate::upstream::{LeaseError, ResponseError};
 
 use crate::message::BodyError;
@@ -80,6 +81,8 @@ pub enum UpstreamFault {
     Closed,
     /// The connection broke.
     Broken(io::Error),
+    /// It has ended the TLS session right after the handshake, for this reason.
+    Tls(Fault),
 }
 
 /// What an upstream was awaited for.
@@ -130,6 +133,16 @@ impl UpstreamFault {
             UpstreamFault::Accept => "websocket_accept",
             UpstreamFault::Closed => "closed_before_response",
             UpstreamFault::Broken(error) => errno_name(error),
+            UpstreamFault::Tls(fault) => fault.cause(),
+        }
+    }
+
+    /// The connection ended before a byte of a response. In TLS 1.3 a server judges the gateway's certificate when the
+    /// handshake is over on this side, so only now that can be the reason.
+    pub fn closed(transport: &Transport) -> UpstreamFault {
+        match transport.tls().and_then(TlsStream::fault) {
+            Some(fault @ Fault::OwnCertificateRefused) => UpstreamFault::Tls(fault),
+            _ => UpstreamFault::Closed,
         }
     }
 }

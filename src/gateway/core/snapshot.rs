@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub tls: Option<Arc<tls::Termination>>,
     /// The challenges of a certificate authority.
     pub challenges: Arc<tls::Challenges>,
+    /// TLS towards upstreams.
+    originations: Arc<tls::Originations>,
 }
 
 /// The configured timeouts towards upstreams, in milliseconds.
@@ -65,6 +67,8 @@ pub struct Replacement {
     pub challenges: Arc<tls::Challenges>,
     /// Its TLS towards clients, with the certificates; `None`: it has no listener for it.
     pub tls: Option<Arc<tls::Termination>>,
+    /// Its TLS towards upstreams.
+    pub originations: Arc<tls::Originations>,
 }
 
 impl Snapshot {
@@ -79,9 +83,10 @@ impl Snapshot {
         let config = replacement.config.clone();
         let metrics = &resources.metrics;
         let upstreams = config.upstreams.iter().map(|wanted| {
-            let known = before.and_then(|before| before.upstream(wanted));
-            let upstream =
-                known.unwrap_or_else(|| Rc::new(Upstream::new(wanted, &config, metrics.upstream.clone())));
+            let tls = replacement.originations.get(&wanted.name).map(|tls| &**tls);
+            let known = before.and_then(|before| before.upstream(wanted, tls));
+            let new = || Rc::new(Upstream::new(wanted, tls, &config, metrics.upstream.clone()));
+            let upstream = known.unwrap_or_else(new);
             upstream.adjust(&config);
             upstream
         });
@@ -96,14 +101,16 @@ impl Snapshot {
             timeouts: TimeoutsMs::new(&config.timeouts),
             tls: replacement.tls.clone(),
             challenges: replacement.challenges.clone(),
+            originations: replacement.originations.clone(),
             config,
         }
     }
 
-    /// The upstream that is written like this.
-    fn upstream(&self, wanted: &config::Upstream) -> Option<Rc<Upstream>> {
+    /// The upstream that is written like this, and whose TLS is made of the same files.
+    fn upstream(&self, wanted: &config::Upstream, tls: Option<&tls::Origination>) -> Option<Rc<Upstream>> {
         let index = self.config.upstreams.iter().position(|known| known == wanted)?;
-        Some(self.upstreams[index].clone())
+        let is_same = self.originations.get(&wanted.name).map(|tls| &**tls) == tls;
+        is_same.then(|| self.upstreams[index].clone())
     }
 
     /// Retires the upstreams that the next snapshot does not have.

@@ -32,12 +32,12 @@ pub async fn forward<U>(
     let core = exchange.core;
     let _slot = exchange.request_slot()?;
     let upstream = &core.snapshot.upstreams[admission.route().upstream];
-    let lease = upstream.lease(&core.resources.io.timers).await?;
+    let lease = upstream.lease(&core.resources.io).await?;
     match attempt(exchange, admission, lease).await {
         Err(Failure::Stale) => core.resources.metrics.upstream.retries.add(1),
         ended => return ended,
     }
-    let lease = upstream.lease_new(&core.resources.io.timers).await?;
+    let lease = upstream.lease_new(&core.resources.io).await?;
     attempt(exchange, admission, lease).await
 }
 
@@ -60,7 +60,7 @@ async fn attempt<U>(
         Err(Failure::Stale) => {
             let is_safe = exchange.request.method.is_idempotent() || sent == 0;
             let may_retry = lease.is_reused() && is_safe && exchange.client.rewind(checkpoint);
-            let closed = Failure::UpstreamProtocol(UpstreamFault::Closed);
+            let closed = Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport()));
             return Err(if may_retry { Failure::Stale } else { closed });
         }
         Err(failure) => return Err(failure),

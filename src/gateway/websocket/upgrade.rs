@@ -34,14 +34,14 @@ pub async fn upgrade(
     let slots = take_slots(exchange, admission.identity())?;
     // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
     let upstream = &core.snapshot.upstreams[admission.route().upstream];
-    let lease = upstream.lease_new(&core.resources.io.timers).await?;
+    let lease = upstream.lease_new(&core.resources.io).await?;
     exchange.record.leased(&lease);
     let head = compose(exchange, admission);
     match ask(exchange, &lease, head, slots).await? {
         Answered::Otherwise(Delivered::Reusable) => lease.give_back(),
         Answered::Otherwise(Delivered::Spent) => {}
         Answered::Otherwise(Delivered::Surplus) => lease.distrust(),
-        Answered::Switched(switched) => return begin(exchange, &lease, switched, admission.identity()).await,
+        Answered::Switched(switched) => return begin(exchange, lease, switched, admission.identity()).await,
     }
     Ok(Outcome::Complete)
 }
@@ -140,7 +140,9 @@ async fn ask(
     let mut upload = Upload::new(rest, Sent::Whole, timeout_ms);
     match delivery.await_head(&mut upload).await {
         // The connection was new: there is nothing to try again.
-        Err(Failure::Stale) => return Err(Failure::UpstreamProtocol(UpstreamFault::Closed)),
+        Err(Failure::Stale) => {
+            return Err(Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport())));
+        }
         awaited => awaited?,
     }
     if delivery.response.status != 101 {
@@ -173,7 +175,7 @@ fn switched(delivery: &mut Delivery<'_, '_>, slots: Slots<'_>) -> Result<Switche
 /// Sends the 101 to the client, and hands both connections over to a tunnel.
 async fn begin(
     exchange: &mut Exchange<'_>,
-    lease: &Lease<'_>,
+    lease: Lease<'_>,
     switched: Switched,
     identity: &Identity,
 ) -> Result<ExchangeOutcome, Failure> {
@@ -189,7 +191,7 @@ async fn begin(
     Ok(Outcome::Upgraded(Box::new(Handover {
         network: Network::of(exchange.record.client),
         client: client.transport,
-        upstream: upstream.into(),
+        upstream: lease.detach(upstream),
         early_in: client.early,
         early_out: switched.early,
         has_extension: switched.has_extension,
