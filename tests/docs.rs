@@ -23,7 +23,9 @@ const README_BYTES_MAX: usize = 10_000;
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
-const FOREIGN_NAMES: [&str; 18] = [
+const FOREIGN_NAMES: [&str; 20] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
     "TCP_NOTSENT_LOWAT",
     "SO_RCVBUF",
     "PAGE_PORT",

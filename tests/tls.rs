@@ -1,11 +1,14 @@
-//! TLS towards clients: its listener, its certificates and who gets which.
+//! TLS towards clients: its listener, its certificates and who gets which; TLS towards upstreams.
 
+mod authority;
 mod client;
 mod demo;
 mod files;
+mod front;
 mod handshakes;
 mod listener;
 mod peer;
 mod redirects;
 mod renewal;
 mod sessions;
+mod upstream;
