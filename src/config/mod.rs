@@ -34,11 +34,14 @@ pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
     Access, AccessLog, Certificate, ClientAuth, Config, CoreChoice, Cors, Https, HttpsRedirect, IoDriver,
-    Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate, PathCase, Per, ProxyProtocol, Rate,
-    RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion,
-    TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamTls, WebSocket,
+    Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate, PathCase, Per,
+    ProxyProtocol, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes,
+    Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream,
+    UpstreamAddress, UpstreamTls, WebSocket,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;
-pub use written::{Written, WrittenCertificate, WrittenLimit, WrittenRoute, WrittenUpstream, WrittenUpstreamTls};
+pub use written::{
+    Written, WrittenCertificate, WrittenLimit, WrittenRoute, WrittenUpstream, WrittenUpstreamTls,
+};

@@ -200,8 +200,7 @@ impl Reload {
         let keys = Arc::new(Keys::new(&config.jwt));
         let challenges = self.cores.configuration().challenges.clone();
         let (routes, originations) = (Arc::new(routes), Arc::new(originations));
-        let replacement =
-            Replacement { config: config.clone(), routes, keys, challenges, tls, originations };
+        let replacement = Replacement { config: config.clone(), routes, keys, challenges, tls, originations };
         self.cores.configure(replacement, services);
         self.restart_resolver(&config);
         self.running.set(config);

@@ -29,7 +29,7 @@ impl Folder {
     }
 
     /// Writes a new self-signed certificate and its key as `cert.pem` and `key.pem`.
-    pub(super) fn certify(&self, names: &[&str]) -> &Path {
+    pub(super) fn certify(&self, names: &[&str]) {
         let made = self_signed(names);
         self.write("cert.pem", &made.cert.pem());
         self.write("key.pem", &made.signing_key.serialize_pem());
