@@ -3,7 +3,8 @@
 use super::describe::describe;
 use super::key::{AnyKey, Section, Shown};
 use super::keys::limits::REDIS_USERNAME;
-use super::keys::tls::{TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_KEY_FILE, TLS_PORT};
+use super::keys::listen::PROXY_PROTOCOL;
+use super::keys::tls::{TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_KEY_FILE, TLS_PORT, TLS_PROXY_PROTOCOL};
 use super::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use super::lower::{Lowered, lower};
 use super::meaning::Config;
@@ -73,8 +74,15 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 5] =
-    [REDIS_USERNAME.env, TLS_PORT.env, TLS_CERT_FILE.env, TLS_KEY_FILE.env, TLS_CLIENT_AUTH.env];
+const NEED_ANOTHER: [&str; 7] = [
+    REDIS_USERNAME.env,
+    PROXY_PROTOCOL.env,
+    TLS_PORT.env,
+    TLS_PROXY_PROTOCOL.env,
+    TLS_CERT_FILE.env,
+    TLS_KEY_FILE.env,
+    TLS_CLIENT_AUTH.env,
+];
 
 /// Checks that each setting refuses this text, with one mistake that names it.
 #[track_caller]
