@@ -129,10 +129,16 @@ impl Timers {
     }
 }
 
-#[derive(Default)]
 struct Slots {
     taken: Vec<Slot>,
     free: Vec<u32>,
+}
+
+/// With room for what a core waits for itself and for some requests, so that the table of a calm core does not grow.
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots { taken: Vec::with_capacity(SLOTS_FIRST), free: Vec::with_capacity(SLOTS_FIRST) }
+    }
 }
 
 struct Slot {
@@ -181,6 +187,9 @@ impl Drop for Wait<'_> {
         }
     }
 }
+
+/// Slots that the table has room for from the start.
+const SLOTS_FIRST: usize = 64;
 
 #[cfg(test)]
 mod tests {
