@@ -99,7 +99,10 @@ pub const PROXY_HEADER_BYTES_MAX: usize = 2048;
 pub const TLS_RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Plaintext that is sealed at a time, in bytes: what one block holds as records, with room for the protocol's own.
 /// Nothing more is sealed for the connection before these records have left.
-pub const TLS_SEALED_BYTES_MAX: usize = 3 * TLS_RECORD_BYTES_MAX;
+pub const TLS_SEALED_BYTES_MAX: usize = 60 * 1024;
+/// What is read at a time of a body that goes on over TLS, in bytes: with the lines around a chunk it is sealed in one
+/// go, and leaves in one send.
+pub const TLS_READ_BYTES_MAX: usize = TLS_SEALED_BYTES_MAX - 64;
 /// TLS records of one connection that are decrypted in one turn of a core. Over it: other tasks have a turn first.
 pub const TLS_RECORDS_PER_TURN: u32 = 128;
 /// TLS records in a row without a byte of plaintext. Over it: the connection is closed.
@@ -353,7 +356,7 @@ const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQU
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // What is sealed at a time fits a block: each record grows by 29 bytes at most, and the protocol's own take little.
-const _: () = assert!(TLS_SEALED_BYTES_MAX + 4 * 64 + 8 * 1024 < BUFFER_BYTES);
+const _: () = assert!(TLS_SEALED_BYTES_MAX + 5 * 29 + 2 * 1024 < BUFFER_BYTES);
 // A record that has not come whole leaves room for its rest.
 const _: () = assert!(2 * (TLS_RECORD_BYTES_MAX + 4096) < BUFFER_BYTES);
 const _: () = assert!(TLS_HANDSHAKE_BYTES_MAX > TLS_RECORD_BYTES_MAX + 2048);

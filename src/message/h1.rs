@@ -192,12 +192,13 @@ pub async fn receive(
     client: Option<&Transport>,
     deadline_ms: u64,
 ) -> Result<usize, BodyError> {
+    let bytes_max = client.map_or(usize::MAX, Transport::takes_at_once);
     loop {
         let wait_ms = match client {
             Some(_) => deadline_ms.min(clock::now_ms() + CLIENT_WATCH_MS),
             None => deadline_ms,
         };
-        match transport.recv(buffer, timers, wait_ms).await {
+        match transport.recv_up_to(bytes_max, buffer, timers, wait_ms).await {
             Ok(n) => return Ok(n),
             Err(RecvError::Closed(error)) => return Err(BodyError::SourceClosed(error)),
             Err(RecvError::TimedOut) if wait_ms >= deadline_ms => return Err(BodyError::SourceTimedOut),

@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::limits::TLS_READ_BYTES_MAX;
 use crate::net::socket::{Liveness, RecvError, SendError, StreamSocket};
 use crate::net::tls::{Detached, TlsStream};
 use crate::net::{Buffer, BufferPool, Timers};
@@ -174,6 +175,14 @@ impl Transport {
         }
     }
 
+    /// What is worth reading at a time of what goes on over this connection, in bytes.
+    pub fn takes_at_once(&self) -> usize {
+        match self {
+            Transport::Plain(_) => usize::MAX,
+            Transport::Tls(_) => TLS_READ_BYTES_MAX,
+        }
+    }
+
     /// Reads the next bytes, until the coarse clock shows `deadline_ms`. 0: the peer has sent its last byte. During the
     /// wait the buffer owns no more memory than it holds bytes.
     ///
@@ -185,12 +194,28 @@ impl Transport {
         timers: &Timers,
         deadline_ms: u64,
     ) -> Result<usize, RecvError> {
+        self.recv_up_to(usize::MAX, into, timers, deadline_ms).await
+    }
+
+    /// Like [`Transport::recv`], and takes at most so many bytes.
+    ///
+    /// # Errors
+    /// The peer is gone, or nothing arrived in time.
+    pub async fn recv_up_to(
+        &self,
+        bytes_max: usize,
+        into: &mut Buffer,
+        timers: &Timers,
+        deadline_ms: u64,
+    ) -> Result<usize, RecvError> {
         loop {
             if !self.may_read_on() {
                 into.park();
             }
             self.arrival(timers, deadline_ms).await?;
-            if let Some(n) = self.try_recv(into.room()).map_err(RecvError::Closed)? {
+            let room = into.room();
+            let room_bytes = room.len().min(bytes_max);
+            if let Some(n) = self.try_recv(&mut room[..room_bytes]).map_err(RecvError::Closed)? {
                 into.fill(n);
                 return Ok(n);
             }

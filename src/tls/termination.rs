@@ -58,6 +58,7 @@ impl Termination {
             Arc::new(tickets.map_err(|_| vec!["TLS_TICKET_KEYS_FILE: cannot be used".to_owned()])?);
         // Sessions live in tickets alone. The library's own store is one behind a lock, for all cores.
         server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.ignore_client_order = true;
         // Early data can be replayed (RFC 8446 §8).
         server.max_early_data_size = 0;
         Ok(Termination { server: Arc::new(server), material })

@@ -154,8 +154,9 @@ impl Lane {
             return self.after_pulling(turn, pulled);
         }
         self.unhold(turn.state);
+        let takes_at_once = turn.sockets.sink(self.direction).takes_at_once();
         let room = self.buffer.room();
-        let bytes_max = room.len().min(how.read_bytes_max);
+        let bytes_max = room.len().min(how.read_bytes_max).min(takes_at_once);
         let event = match source.try_recv(&mut room[..bytes_max]) {
             Ok(None) => return Step::Done,
             Ok(Some(0)) => Event::Ended(self.direction),
