@@ -22,16 +22,18 @@ RUN mkdir src tests \
 COPY src src
 RUN cargo build --release --locked
 
-# What the final stage holds: the binary, exactly the libraries that the loader finds for it, and three small files.
+# What the final stage holds: the binary, exactly the libraries that the loader finds for it, the authorities that
+# vouch for https:// upstreams, and three small files.
 # Names are looked up in /etc/hosts first, as everywhere; without nsswitch.conf the C library would ask DNS first.
-RUN mkdir -p /image/etc /image/usr/local/bin \
+RUN mkdir -p /image/etc/ssl/certs /image/usr/local/bin \
+ && cp --dereference /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
  && cp target/release/realchat-gateway /image/usr/local/bin/ \
  && ldd target/release/realchat-gateway | grep -o '/[^ ]*' | xargs cp --parents --dereference --target-directory /image \
  && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
  && echo 'gateway:x:65532:65532::/:/sbin/nologin' > /image/etc/passwd \
  && echo 'gateway:x:65532:' > /image/etc/group
 
-# Nothing else: no shell, no package manager, nothing that wants updates of its own.
+# Nothing else: no shell, no package manager.
 FROM scratch
 COPY --from=build /image /
 # By number: Kubernetes can tell from it that this is not root.

@@ -19,6 +19,9 @@ use crate::harness::Origin;
 /// stands behind it goes in a record of its own.
 pub(super) const NEW_KEYS: &str = "\0new keys\0";
 
+/// What an origin writes to make its front end here, in the middle of the record that would come next.
+pub(super) const PART: &str = "\0part\0";
+
 /// How the front ends a connection that its origin has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -159,15 +162,27 @@ fn take_plain(session: &mut ServerConnection, origin: &mut TcpStream) -> io::Res
 
 /// Sends what the origin says, and does what it asks the front for.
 fn say(session: &mut ServerConnection, gateway: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-    let mark = NEW_KEYS.as_bytes();
-    let at = bytes.windows(mark.len()).position(|window| window == mark);
-    let (now, later) = at.map_or((bytes, None), |at| (&bytes[..at], Some(&bytes[at + mark.len()..])));
-    session.writer().write_all(now)?;
+    let (now, later) = split_at(bytes, NEW_KEYS);
+    let (whole, part) = split_at(now, PART);
+    session.writer().write_all(whole)?;
     if let Some(later) = later {
         session.refresh_traffic_keys().map_err(io::Error::other)?;
         session.writer().write_all(later)?;
     }
+    if part.is_some() {
+        let mut records = Vec::new();
+        session.write_tls(&mut records)?;
+        let whole_bytes = records.len();
+        session.writer().write_all(b"HTTP/1.1 200 OK")?;
+        session.write_tls(&mut records)?;
+        return gateway.write_all(&records[..whole_bytes + 9]);
+    }
     flush(session, gateway)
+}
+
+fn split_at<'b>(bytes: &'b [u8], mark: &str) -> (&'b [u8], Option<&'b [u8]>) {
+    let at = bytes.windows(mark.len()).position(|window| window == mark.as_bytes());
+    at.map_or((bytes, None), |at| (&bytes[..at], Some(&bytes[at + mark.len()..])))
 }
 
 fn flush(session: &mut ServerConnection, gateway: &mut TcpStream) -> io::Result<()> {

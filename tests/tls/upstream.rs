@@ -6,7 +6,7 @@ use std::thread;
 
 use super::authority::Authority;
 use super::files::Folder;
-use super::front::{Ending, Front, NEW_KEYS};
+use super::front::{Ending, Front, NEW_KEYS, PART};
 use crate::harness::*;
 
 /// The name that the certificates of these tests are for.
@@ -165,15 +165,35 @@ fn a_surplus_answer_reaches_nobody_also_in_a_record_of_its_own() {
 }
 
 #[test]
+fn a_connection_with_a_part_of_a_record_on_it_is_not_used_again() {
+    let trust = Trust::new();
+    let origin = Origin::new(|exchange| {
+        if exchange.read_request().is_some() {
+            exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{PART}"));
+            exchange.wait_closed();
+        }
+    });
+    let front = trust.front(&origin);
+    let gateway = trust.gateway(&front);
+    for _ in 0..3 {
+        assert_eq!(gateway.ask(Request::new("GET", "/")).text(), "ok");
+    }
+    assert_eq!((front.handshakes(), gateway.metric("upstream_surplus_answers_total")), (3, 0));
+}
+
+#[test]
 fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
     let trust = Trust::new();
     let origin = Origin::echo();
-    for (certificate, cause) in [
-        (trust.authority.issue(&["other.internal"]), "tls_certificate_name"),
-        (trust.authority.issue_until(2001, &[NAME]), "tls_certificate_expired"),
-        (Authority::new().issue(&[NAME]), "tls_certificate_issuer"),
+    let mut speaks_h2_alone = trust.authority.issue(&[NAME]).server();
+    speaks_h2_alone.alpn_protocols = vec![b"h2".to_vec()];
+    for (server, cause) in [
+        (trust.authority.issue(&["other.internal"]).server(), "tls_certificate_name"),
+        (trust.authority.issue_until(2001, &[NAME]).server(), "tls_certificate_expired"),
+        (Authority::new().issue(&[NAME]).server(), "tls_certificate_issuer"),
+        (speaks_h2_alone, "tls_no_shared_parameters"),
     ] {
-        let front = Front::before(&origin, certificate.server());
+        let front = Front::before(&origin, server);
         let gateway =
             Gateway::builder().config(&trust.file(front.address)).env("ACCESS_LOG", "stdout").start();
         let response = gateway.ask(Request::new("GET", "/"));

@@ -104,7 +104,7 @@ pub const UPSTREAM_CONNECT_TIMEOUT: Key<Duration> = Key {
     default: "2s",
     bounds: "50ms to 24h",
     help: "How long connecting to an upstream may take",
-    more: "",
+    more: "A TLS handshake is a part of it.",
     parse: |text| duration(text, TICK, DAY),
     shown: Shown::Value(|config| show_duration(config.timeouts.upstream_connect)),
     on_reload: OnReload::Takes,

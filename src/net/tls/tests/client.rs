@@ -137,6 +137,29 @@ fn a_certificate_that_proves_nothing_is_refused_with_its_reason() {
     }
 }
 
+#[test]
+fn a_session_with_a_server_goes_on_elsewhere_with_all_that_it_held() {
+    fn moves<T: Send>(parted: T) -> T {
+        parted
+    }
+    let (config, root) = server(&["orders.example"], 2100);
+    let far = ServerConnection::new(config).expect("a server");
+    let client = client(root, rustls::DEFAULT_VERSIONS);
+    let (mut session, mut far, pool) =
+        shake_hands(client, name("orders.example"), far, 1 << 14).expect("a handshake");
+    far.writer().write_all(b"early frames").expect("room");
+    let sent = records(&mut far);
+    give(&mut session, &sent[..sent.len() - 5], 1 << 14).expect("records");
+    let parted = moves(session.part());
+    assert_eq!(pool.held(), 0);
+    let pool = BufferPool::new();
+    let mut session = Session::join(parted, &pool);
+    give(&mut session, &sent[sent.len() - 5..], 1 << 14).expect("the rest of a record");
+    assert_eq!(take_all(&mut session).expect("plaintext"), b"early frames");
+    assert_eq!(session.seal(b"up", &[]).expect("a record"), 2);
+    assert_eq!(hear(&mut far, &unsent(&mut session)), b"up");
+}
+
 /// A connection on a pair of sockets after its handshake: the gateway's end, and the raw far end.
 fn pair(pool: &Rc<BufferPool>) -> (TlsStream, UnixStream, ServerConnection) {
     let (config, root) = server(&["orders.example"], 2100);
