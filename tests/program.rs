@@ -64,7 +64,7 @@ fn every_mistake_is_one_line_that_names_its_key() {
     refuses(all().env("CORES", "99"), &["check"], &["CORES: 99"]);
     refuses(all().without("JWT_SECRET"), &["run"], &["JWT_SECRET: is missing"]);
     refuses(all().env("JWT_SECRET", ""), &["run"], &["JWT_SECRET: is empty"]);
-    refuses(all().upstream_url("auth", "https://auth"), &["run"], &["UPSTREAM_AUTH_URL: "]);
+    refuses(all().upstream_url("auth", "https+unix://auth"), &["run"], &["UPSTREAM_AUTH_URL: "]);
     refuses(all().env("CONFIG_FILE", "/does/not/exist.toml"), &["run"], &["CONFIG_FILE: "]);
     refuses(all().env("JWT_SECRET_FILE", "/does/not/exist"), &["run"], &["JWT_SECRET"]);
     let both = all().env("IO_DRIVER", "epoll").env("REQUIRE_IO_URING", "true");
@@ -78,13 +78,13 @@ fn all_mistakes_are_told_at_once() {
         .env("PORT", "x")
         .env("CORES", "none")
         .env("SHUTDOWN_TIMEOUT", "15")
-        .upstream_url("message", "https://message")
+        .upstream_url("message", "https+unix://message")
         .config("rate_limit_rps = 'fast'\nnonsense = 1\n");
     let expected = [
         "PORT: ",
         "CORES: ",
         "SHUTDOWN_TIMEOUT: ",
-        "https upstreams are not supported yet",
+        "there is no TLS over a Unix socket",
         "RATE_LIMIT_RPS",
         "nonsense",
     ];
