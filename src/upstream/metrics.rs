@@ -8,11 +8,11 @@ crate::metric_group! {
         /// Connections to upstreams that could not be opened.
         counter connect_failures = "upstream_connect_failures";
         /// TLS handshakes with upstreams that succeeded.
-        counter handshakes = "upstream_handshakes";
+        counter handshakes = "upstream_tls_handshakes";
         /// Those of them that went on with the keys of an earlier connection.
-        counter handshakes_resumed = "upstream_handshakes_resumed";
+        counter handshakes_resumed = "upstream_tls_handshakes_resumed";
         /// TLS handshakes with upstreams that failed.
-        counter handshake_failures = "upstream_handshake_failures";
+        counter handshake_failures = "upstream_tls_handshake_failures";
         /// Requests that went out on a connection that had been used before.
         counter reuses = "upstream_reuses";
         /// Requests sent a second time because a reused connection had died.

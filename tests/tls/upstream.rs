@@ -81,7 +81,7 @@ fn requests_pass_over_one_connection_and_one_handshake() {
         }
         let lengths: Vec<usize> = origin.requests().iter().map(|request| request.body.len()).collect();
         assert_eq!(lengths, [0, 5, 5, large.len(), 0]);
-        assert_eq!((front.handshakes(), gateway.metric("upstream_handshakes_total")), (1, 1));
+        assert_eq!((front.handshakes(), gateway.metric("upstream_tls_handshakes_total")), (1, 1));
         assert_eq!(gateway.metric("upstream_reuses_total"), 4);
         assert_eq!(origin.last().field("host"), Some(&*front.address.to_string()));
         assert_eq!(origin.last().field("x-forwarded-proto"), Some("http"));
@@ -125,7 +125,7 @@ fn another_connection_goes_on_with_the_keys_of_the_first() {
         assert_eq!(gateway.ask(Request::new("GET", "/")).text(), "ok");
     }
     assert_eq!((front.handshakes(), front.resumed()), (4, 3));
-    assert_eq!(gateway.metric("upstream_handshakes_resumed_total"), 3);
+    assert_eq!(gateway.metric("upstream_tls_handshakes_resumed_total"), 3);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_unreachable"));
         assert!(!response.text().contains("tls") && !response.text().contains("certificate"));
         assert_eq!(told(&gateway), ("upstream_unreachable".to_owned(), cause.to_owned()));
-        assert_eq!(gateway.metric("upstream_handshake_failures_total"), 1);
+        assert_eq!(gateway.metric("upstream_tls_handshake_failures_total"), 1);
     }
     assert_eq!(origin.heads(), 0);
 }
