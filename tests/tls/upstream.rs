@@ -21,6 +21,11 @@ fn file(url: &str, besides: &str) -> String {
     )
 }
 
+/// A gateway with this file, and patience with handshakes on a busy machine.
+fn with(toml: &str) -> Builder {
+    Gateway::builder().config(toml).env("UPSTREAM_CONNECT_TIMEOUT", "20s")
+}
+
 /// An authority, and its file.
 struct Trust {
     folder: Folder,
@@ -46,7 +51,7 @@ impl Trust {
     }
 
     fn gateway(&self, front: &Front) -> Gateway {
-        Gateway::builder().config(&self.file(front.address)).start()
+        with(&self.file(front.address)).start()
     }
 }
 
@@ -65,7 +70,7 @@ fn requests_pass_over_one_connection_and_one_handshake() {
         let trust = Trust::new();
         let origin = Origin::echo();
         let front = trust.front(&origin);
-        let gateway = Gateway::builder().config(&trust.file(front.address)).env("IO_DRIVER", driver).start();
+        let gateway = with(&trust.file(front.address)).env("IO_DRIVER", driver).start();
         let mut client = gateway.client();
         let large = vec![b'x'; 3 << 20];
         for request in [
@@ -194,8 +199,7 @@ fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
         (speaks_h2_alone, "tls_no_shared_parameters"),
     ] {
         let front = Front::before(&origin, server);
-        let gateway =
-            Gateway::builder().config(&trust.file(front.address)).env("ACCESS_LOG", "stdout").start();
+        let gateway = with(&trust.file(front.address)).env("ACCESS_LOG", "stdout").start();
         let response = gateway.ask(Request::new("GET", "/"));
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_unreachable"));
         assert!(!response.text().contains("tls") && !response.text().contains("certificate"));
@@ -229,7 +233,7 @@ fn a_server_that_speaks_no_tls_or_nothing_is_told_by_its_cause() {
         (addresses[1], 502, ("upstream_unreachable", "tls_closed")),
         (addresses[2], 504, ("upstream_connect_timeout", "")),
     ] {
-        let builder = Gateway::builder().config(&trust.file(address)).env("ACCESS_LOG", "stdout");
+        let builder = with(&trust.file(address)).env("ACCESS_LOG", "stdout");
         let gateway = builder.env("UPSTREAM_CONNECT_TIMEOUT", "300ms").start();
         let response = gateway.ask(Request::new("GET", "/"));
         assert_eq!((response.status, response.code().as_str()), (status, expected.0));
@@ -250,10 +254,10 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
     let besides = format!(
         "[upstreams.orders.tls]\nca_file = '{ca}'\nserver_name = '{NAME}'\ncert_file = '{cert}'\nkey_file = '{key}'"
     );
-    let gateway = Gateway::builder().config(&file(&format!("https://{}", front.address), &besides)).start();
+    let gateway = with(&file(&format!("https://{}", front.address), &besides)).start();
     assert_eq!(gateway.ask(Request::new("GET", "/")).status, 200);
 
-    let builder = Gateway::builder().config(&trust.file(front.address)).env("ACCESS_LOG", "stdout");
+    let builder = with(&trust.file(front.address)).env("ACCESS_LOG", "stdout");
     let without = builder.start();
     assert_eq!(without.ask(Request::new("GET", "/")).status, 502);
     let expected = ("upstream_protocol_error".to_owned(), "tls_client_certificate".to_owned());
@@ -288,8 +292,7 @@ fn a_websocket_passes_and_says_goodbye() {
         let trust = Trust::new();
         let origin = echoing();
         let front = trust.front(&origin);
-        let gateway =
-            Gateway::builder().config(&trust.file(front.address)).env("IO_DRIVER", driver).cores("2").start();
+        let gateway = with(&trust.file(front.address)).env("IO_DRIVER", driver).cores("2").start();
         // So many that some go on at the other core.
         let mut sockets: Vec<Socket> = (0..40).map(|_| Socket::open(&gateway, "ann")).collect();
         for (number, socket) in sockets.iter_mut().enumerate() {
@@ -338,7 +341,7 @@ fn the_authorities_of_the_system_count_where_no_file_is_named() {
     let origin = Origin::echo();
     let front = Front::before(&origin, trust.authority.issue(&["127.0.0.1"]).server());
     let url = format!("https://{}", front.address);
-    let builder = Gateway::builder().without("SSL_CERT_DIR");
+    let builder = Gateway::builder().without("SSL_CERT_DIR").env("UPSTREAM_CONNECT_TIMEOUT", "20s");
     let trusting = builder.clone().env("SSL_CERT_FILE", &trust.folder.path("ca.pem")).config(&file(&url, ""));
     assert_eq!(trusting.start().ask(Request::new("GET", "/")).status, 200);
     let service = builder.clone().env("SSL_CERT_FILE", &trust.folder.path("ca.pem"));
@@ -380,7 +383,7 @@ fn a_file_that_cannot_be_used_refuses_the_start() {
             false => format!("[upstreams.orders.tls]\nca_file = '{ca}'\n{besides}"),
         };
         for command in ["run", "check"] {
-            let builder = Gateway::builder().config(&file("https://orders.internal", &besides));
+            let builder = with(&file("https://orders.internal", &besides));
             let (code, _, told) = builder.run(&[command]);
             assert_eq!((code, told.lines().count()), (Some(2), 1), "{told}");
             assert!(told.starts_with(&format!("upstream \"orders\": {expected}")), "{told}");
