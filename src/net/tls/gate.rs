@@ -2,7 +2,7 @@
 //!
 //! A step costs the core up to 650 µs at once. Those of one turn of the core have a bound, and the rest waits in line
 //! for the next turn, which comes when every other task that is ready has run. While nobody waits, a step costs a look
-//! at the clock and one poll for each turn with a step in it.
+//! at the clock: time that went by since the last step went to others, and as much may go to steps again.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -26,6 +26,8 @@ pub struct Gate {
     /// Steps that may still be taken in this turn.
     steps_left: Cell<u32>,
     us_left: Cell<u64>,
+    /// When the last step was over.
+    stepped_us: Cell<u64>,
     line: RefCell<VecDeque<Rc<Waiter>>>,
     /// A task waits for the next turn.
     is_turning: Cell<bool>,
@@ -73,12 +75,14 @@ impl Gate {
 
     /// Waits in line until a step may be taken.
     pub async fn step(self: &Rc<Gate>) -> Step<'_> {
-        if !self.is_turning.get() {
-            self.is_turning.set(true);
+        let now_us = clock::now_us();
+        if !self.is_turning.get() && now_us.saturating_sub(self.stepped_us.get()) >= TLS_STEPS_US_PER_TURN {
             self.open();
-            monoio::spawn(self.clone().turn());
         }
         if self.is_shut() || !self.line.borrow().is_empty() {
+            if !self.is_turning.replace(true) {
+                monoio::spawn(self.clone().turn());
+            }
             self.wait_in_line().await;
         }
         self.steps_left.set(self.steps_left.get().saturating_sub(1));
@@ -118,14 +122,13 @@ impl Gate {
         .await;
     }
 
-    /// Calls those at the head of the line, turn by turn, as long as steps are taken.
+    /// Calls those at the head of the line, turn by turn, as long as there are any.
     async fn turn(self: Rc<Gate>) {
         let always_ready = self.always_ready.get_or_init(always_ready).as_ref();
         loop {
             next_turn(always_ready).await;
-            let has_rested = self.steps_left.get() == TLS_STEPS_PER_TURN;
             self.open();
-            if has_rested && self.line.borrow().is_empty() {
+            if self.line.borrow().is_empty() {
                 break self.is_turning.set(false);
             }
             self.call();
@@ -158,7 +161,9 @@ impl Drop for InFlight {
 
 impl Drop for Step<'_> {
     fn drop(&mut self) {
-        let us = clock::now_us().saturating_sub(self.begun_us);
+        let now_us = clock::now_us();
+        let us = now_us.saturating_sub(self.begun_us);
+        self.gate.stepped_us.set(now_us);
         self.gate.us_left.set(self.gate.us_left.get().saturating_sub(us));
     }
 }
