@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Access, Config, LimitStore, Rate, show_spellings};
+use crate::config::{Access, ClientHeaders, Config, LimitStore, Rate, show_spellings};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
 use crate::gateway::cors::CorsPolicy;
@@ -99,10 +99,14 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     let _ = writeln!(text, "removed         {}", names(removed));
     let _ = writeln!(text, "passed on       {}, and any other field", names(passed));
     let user = if route.access == Access::Public { "" } else { "X-Internal-User-Id, " };
+    let certified = match config.tls.client_headers {
+        ClientHeaders::On => "X-Internal-Client-Verified, X-Internal-Client-Subject, X-Internal-Client-San, ",
+        ClientHeaders::Off => "",
+    };
     let _ = writeln!(
         text,
-        "set             Host, {user}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Via, \
-         traceparent"
+        "set             Host, {user}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
+         X-Forwarded-Host, Via, traceparent"
     );
 }
 

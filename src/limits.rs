@@ -355,6 +355,8 @@ pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
+// Whom a certificate names fits beside the longest head.
+const _: () = assert!(HEAD_BYTES_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES);
 // What is sealed at a time fits a block: each record grows by 29 bytes at most, and the protocol's own take little.
 const _: () = assert!(TLS_SEALED_BYTES_MAX + 5 * 29 + 2 * 1024 < BUFFER_BYTES);
 // A record that has not come whole leaves room for its rest.

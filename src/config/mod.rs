@@ -33,10 +33,10 @@ pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
-    Access, AccessLog, Certificate, ClientAuth, Config, CoreChoice, Cors, Https, HttpsRedirect, IoDriver,
-    Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate, PathCase, Per,
-    ProxyProtocol, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes,
-    Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream,
+    Access, AccessLog, Certificate, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, Https,
+    HttpsRedirect, IoDriver, Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate,
+    PathCase, Per, ProxyProtocol, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret,
+    Sizes, Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream,
     UpstreamAddress, UpstreamTls, WebSocket,
 };
 pub use mistake::Mistakes;

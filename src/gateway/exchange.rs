@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::config::ClientHeaders;
 use crate::downstream::client_address::client_address;
 use crate::downstream::clients::{Network, RequestSlot};
 use crate::downstream::h1::Connection;
@@ -11,8 +12,9 @@ use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::record::Record;
 use crate::gateway::websocket::tunnel::Handover;
-use crate::http::{FieldKind, Heads, Request, Response, Scheme};
+use crate::http::{FieldKind, Heads, Request, Response, Scheme, without_port};
 use crate::http1::RequestHead;
+use crate::tls::client::Verified;
 
 /// How an exchange ends: complete, aborted, or as a tunnel.
 pub type ExchangeOutcome = Outcome<Box<Handover>>;
@@ -84,6 +86,30 @@ impl<'c> Exchange<'c> {
             Some(b"http") => Scheme::Http,
             _ => self.scheme(),
         }
+    }
+
+    /// Checks that the connection is one for the host of the request: a browser uses one connection for every host that
+    /// leads to the same address and that, as it believes, the certificate covers. "A client that receives a 421
+    /// (Misdirected Request) response MAY retry the request … over a different connection" (RFC 9110 §15.5.20). A
+    /// trusted proxy sends whatever it has on any connection.
+    ///
+    /// # Errors
+    /// [`Failure::Misdirected`].
+    pub fn check_host(&self) -> Result<(), Failure> {
+        let Some(tls) = self.client.tls().filter(|_| !self.is_peer_trusted) else { return Ok(()) };
+        let (asked, termination) = (tls.server_name(), self.core.snapshot.tls.as_ref());
+        let (Some(asked), Some(termination)) = (asked, termination) else { return Ok(()) };
+        match termination.is_misdirected(asked, without_port(self.request.host())) {
+            true => Err(Failure::Misdirected),
+            false => Ok(()),
+        }
+    }
+
+    /// Whom the client's certificate names, if upstreams are to learn it.
+    pub fn certified(&self) -> Option<&Verified> {
+        let tls =
+            self.client.tls().filter(|_| self.core.snapshot.config.tls.client_headers == ClientHeaders::On);
+        tls?.verified_client()
     }
 
     /// A place among the requests that the client may have in flight. A trusted proxy that names no client may have any

@@ -27,6 +27,7 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
         }
         return Ok(local::answer(exchange, local).await);
     }
+    exchange.check_host()?;
     exchange.record.route = plan.found.name();
     let admission = exchange.admit(plan).await?;
     match admission.route().kind {

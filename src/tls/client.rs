@@ -1,5 +1,7 @@
 //! Clients' certificates: who is asked for one, and whom it names.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -10,6 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::certificate::chain;
+use super::facts::address;
 use super::suites;
 use crate::config::ClientAuth;
 use crate::limits::{CLIENT_NAME_BYTES_MAX, CLIENT_NAMES_MAX};
@@ -33,6 +36,42 @@ pub enum Name {
     Email(String),
     /// A URI, such as a SPIFFE id.
     Uri(String),
+    /// An address.
+    Ip(IpAddr),
+}
+
+/// What upstreams learn of a client's certificate, as the values of fields.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The common name. Empty: it has none that a field can hold.
+    pub common_name: Box<str>,
+    /// The alternative names, `DNS:worker.test, URI:spiffe://realchat/worker`. One with a comma in it is left out: it
+    /// would read as two.
+    pub names: Box<str>,
+}
+
+impl Verified {
+    /// What a certificate says. The handshake has verified it.
+    pub fn read(certificate: &[u8]) -> Verified {
+        let Subject { common_name, names } = names(certificate);
+        let names = names.iter().map(Name::to_string).filter(|name| !name.contains(','));
+        Verified {
+            common_name: common_name.unwrap_or_default().into(),
+            names: names.collect::<Vec<_>>().join(", ").into(),
+        }
+    }
+}
+
+/// As OpenSSL shows it.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Dns(host) => write!(f, "DNS:{host}"),
+            Name::Email(mailbox) => write!(f, "email:{mailbox}"),
+            Name::Uri(uri) => write!(f, "URI:{uri}"),
+            Name::Ip(address) => write!(f, "IP:{address}"),
+        }
+    }
 }
 
 /// Whom a certificate names. The handshake has verified it; nothing here does. A certificate that cannot be read names
@@ -47,6 +86,7 @@ pub fn names(certificate: &[u8]) -> Subject {
         GeneralName::DNSName(host) => visible(host).map(Name::Dns),
         GeneralName::RFC822Name(mailbox) => visible(mailbox).map(Name::Email),
         GeneralName::URI(uri) => visible(uri).map(Name::Uri),
+        GeneralName::IPAddress(bytes) => address(bytes).map(Name::Ip),
         _ => None,
     });
     Subject { common_name, names: names.take(CLIENT_NAMES_MAX).collect() }

@@ -1,6 +1,6 @@
 //! What a certificate says of itself: its names, its issuer and its expiry.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -35,7 +35,7 @@ impl Facts {
         for name in names.iter().flat_map(|names| &names.value.general_names) {
             match name {
                 GeneralName::DNSName(host) => hosts.push(printable(host).to_ascii_lowercase()),
-                GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
+                GeneralName::IPAddress(bytes) => addresses.extend(address(bytes).map(|one| one.to_string())),
                 _ => {}
             }
         }
@@ -76,12 +76,11 @@ impl Facts {
     }
 }
 
-fn address(bytes: &[u8]) -> Option<String> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(|four| Ipv4Addr::from(four).to_string()),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|sixteen| Ipv6Addr::from(sixteen).to_string()),
-        _ => None,
-    }
+/// An address as a certificate has it (RFC 5280 §4.2.1.6). `None`: it is of no known length.
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    let sixteen = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
+    four().or_else(sixteen)
 }
 
 /// A text on one line of bounded length, for logs and metrics.

@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 
 use super::certificate::Certificate;
 use crate::config::UnknownName;
+use crate::limits::SERVER_NAME_BYTES_MAX;
 
 /// Host names, and what each leads to.
 #[derive(Debug, Default)]
@@ -27,10 +28,31 @@ impl Names {
     }
 
     /// What a name leads to. A wildcard stands for one label (RFC 9525 §6.3).
-    fn find(&self, name: &str) -> Option<usize> {
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    fn find(&self, name: &HostName) -> Option<usize> {
+        let name = name.as_str();
         let below = || self.below.get(name.split_once('.')?.1);
-        self.exact.get(&name).or_else(below).copied()
+        self.exact.get(name).or_else(below).copied()
+    }
+}
+
+/// A host name in lower case, without the dot at its end. No request allocates for one.
+struct HostName {
+    bytes: [u8; SERVER_NAME_BYTES_MAX],
+    length: usize,
+}
+
+impl HostName {
+    /// `None`: it is longer than a name can be, or not of ASCII alone.
+    fn new(name: &[u8]) -> Option<HostName> {
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        let mut bytes = [0; SERVER_NAME_BYTES_MAX];
+        bytes.get_mut(..name.len()).filter(|_| name.is_ascii())?.copy_from_slice(name);
+        bytes.make_ascii_lowercase();
+        Some(HostName { bytes, length: name.len() })
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 
@@ -38,7 +60,7 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct Chooser {
     names: Names,
-    keys: Vec<Arc<CertifiedKey>>,
+    certificates: Vec<Certificate>,
     unknown: UnknownName,
 }
 
@@ -60,22 +82,42 @@ impl Chooser {
                 mistakes.push(format!("{subject}: has no host name"));
             }
         }
-        let keys = certificates.iter().map(|certificate| certificate.key.clone()).collect();
-        if mistakes.is_empty() { Ok(Chooser { names, keys, unknown }) } else { Err(mistakes) }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Chooser { names, certificates: certificates.to_vec(), unknown })
     }
 
-    fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        match (name.and_then(|name| self.names.find(name)), self.unknown) {
-            (Some(index), _) => self.keys.get(index),
-            (None, UnknownName::Default) => self.keys.first(),
+    fn choose(&self, name: Option<&str>) -> Option<&Certificate> {
+        match (name.and_then(|name| self.find(name.as_bytes())), self.unknown) {
+            (Some(index), _) => self.certificates.get(index),
+            (None, UnknownName::Default) => self.certificates.first(),
             (None, UnknownName::Refuse) => None,
         }
+    }
+
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        self.names.find(&HostName::new(name)?)
+    }
+
+    /// Whether a client that has asked for one name needs another connection for `host`: the host has a certificate,
+    /// and the one of this connection does not cover it.
+    pub(super) fn is_misdirected(&self, asked: &str, host: &[u8]) -> bool {
+        // What nearly every client asks for is the host of its requests.
+        if self.certificates.len() < 2 || asked.as_bytes().eq_ignore_ascii_case(host) {
+            return false;
+        }
+        let Some(host) = HostName::new(host) else { return false };
+        let Some(wanted) = self.names.find(&host) else { return false };
+        let given = self.find(asked.as_bytes()).unwrap_or(0);
+        let covers = |certificate: &Certificate| certificate.facts.covers(host.as_str());
+        given != wanted && !self.certificates.get(given).is_some_and(covers)
     }
 }
 
 impl ResolvesServerCert for Chooser {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name()).cloned()
+        self.choose(hello.server_name()).map(|certificate| certificate.key.clone())
     }
 }
 
@@ -102,7 +144,19 @@ mod tests {
             (".", None),
             (".chat.example", Some(1)),
         ] {
-            assert_eq!(names.find(name), expected, "{name}");
+            let found = HostName::new(name.as_bytes()).and_then(|name| names.find(&name));
+            assert_eq!(found, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_is_bounded_and_of_ascii() {
+        let longest = "a".repeat(SERVER_NAME_BYTES_MAX);
+        assert_eq!(
+            HostName::new(longest.as_bytes()).map(|name| name.as_str().to_owned()),
+            Some(longest.clone())
+        );
+        assert!(HostName::new((longest + "a").as_bytes()).is_none());
+        assert!(HostName::new("\u{e4}.example".as_bytes()).is_none());
     }
 }

@@ -21,6 +21,7 @@ use crate::config::meaning::Choice;
 pub struct Termination {
     /// What a session is made with.
     pub server: Arc<ServerConfig>,
+    chooser: Arc<Chooser>,
     material: Material,
 }
 
@@ -46,11 +47,12 @@ impl Termination {
         let Material { tls, certificates, secrets, client_ca } = &material;
         let verifier = client::verifier(tls.client_auth, client_ca)
             .map_err(|why| vec![format!("TLS_CLIENT_CA_FILE: {why}")])?;
+        let chooser = Arc::new(Chooser::new(certificates, tls.unknown_name)?);
         let mut server = ServerConfig::builder_with_provider(suites::provider())
             .with_protocol_versions(suites::versions(tls.version_min))
             .map_err(|error| vec![format!("TLS_MIN_VERSION: {error}")])?
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(Chooser::new(certificates, tls.unknown_name)?));
+            .with_cert_resolver(chooser.clone());
         server.alpn_protocols = vec![HTTP_1_1.to_vec()];
         let policy = digest(&[tls.client_auth.word().as_bytes(), client_ca]);
         let tickets = Tickets::new(secrets, &policy);
@@ -61,13 +63,19 @@ impl Termination {
         server.ignore_client_order = true;
         // Early data can be replayed (RFC 8446 §8).
         server.max_early_data_size = 0;
-        Ok(Termination { server: Arc::new(server), material })
+        Ok(Termination { server: Arc::new(server), chooser, material })
     }
 
     /// The same with a new ticket key. `None`: it is not time for one.
     pub fn rotated(&self, now_unix_s: u64) -> Option<Arc<Termination>> {
         let secrets = self.material.secrets.rotated(now_unix_s)?;
         Termination::new(Material { secrets, ..self.material.clone() }).ok().map(Arc::new)
+    }
+
+    /// Whether a request for `host` belongs on another connection than one whose client has asked for the name `asked`:
+    /// the host has a certificate of its own, and the one of this connection does not cover it.
+    pub fn is_misdirected(&self, asked: &str, host: &[u8]) -> bool {
+        self.chooser.is_misdirected(asked, host)
     }
 
     /// What the ticket keys are made from.

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConnection};
 use super::client::{Name, Subject};
 use super::suites;
 use super::{Termination, client};
-use crate::config::{Certificate, ClientAuth, ProxyProtocol, Tls, TlsVersion, UnknownName};
+use crate::config::{Certificate, ClientAuth, ClientHeaders, ProxyProtocol, Tls, TlsVersion, UnknownName};
 
 /// An authority, and a folder for what it issues.
 struct Authority {
@@ -105,6 +105,7 @@ fn settings(certificates: &[&Certificate]) -> Tls {
         ticket_keys: None,
         client_auth: ClientAuth::Off,
         client_ca: None,
+        client_headers: ClientHeaders::Off,
     }
 }
 
@@ -224,6 +225,19 @@ fn a_client_gets_the_certificate_of_the_name_that_it_asks_for() {
     // `y.test` is in the third certificate, but not one of the names that it is to serve.
     let told = handshake(&client, &termination, "y.test").map(|_| ()).expect_err("another's certificate");
     assert!(matches!(told, rustls::Error::InvalidCertificate(_)), "{told}");
+    for (asked, host, expected) in [
+        ("a.test", "b.test", false),
+        ("a.test", "z.a.test", true),
+        ("x.a.test", "z.a.test", true),
+        ("z.a.test", "x.a.test", false),
+        ("a.test", "y.test", false),
+        ("a.test", "", false),
+        // It got the first one.
+        ("nobody.test", "b.test", false),
+        ("nobody.test", "X.A.test.", true),
+    ] {
+        assert_eq!(termination.is_misdirected(asked, host.as_bytes()), expected, "{asked} {host}");
+    }
     let refusing = load(&Tls { unknown_name: UnknownName::Refuse, ..tls });
     assert!(handshake(&client, &refusing, "a.test").is_ok());
     for name in ["y.test", "127.0.0.1"] {
@@ -382,6 +396,16 @@ fn a_clients_certificate_names_whom_a_field_can_hold() {
     ];
     let expected = Subject { common_name: Some("Worker 7".to_owned()), names: names.into() };
     assert_eq!(client::names(&der("named.pem")), expected);
+    params.subject_alt_names.push(SanType::URI(text("spiffe://a,DNS:admin.test")));
+    params.subject_alt_names.push(SanType::IpAddress([10, 0, 0, 7].into()));
+    authority.issue("listed", &params);
+    let told = client::Verified::read(&der("listed.pem"));
+    let expected = "DNS:worker.test, email:ops@worker.test, URI:spiffe://realchat/worker, IP:10.0.0.7";
+    assert_eq!(
+        (&*told.common_name, &*told.names),
+        ("Worker 7", expected),
+        "a comma makes no two names of one"
+    );
     for name in ["Ann\u{e9}", "a\nb", " a", ""] {
         params.distinguished_name.push(DnType::CommonName, name);
         authority.issue("odd", &params);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 
 /// Who issues certificates.
 pub(super) struct Authority {
@@ -41,6 +42,15 @@ impl Authority {
     /// A certificate for hosts or addresses.
     pub(super) fn issue(&self, names: &[&str]) -> Issued {
         self.issue_until(2100, names)
+    }
+
+    /// One with a common name, for these names of any kind.
+    pub(super) fn issue_to(&self, common_name: &str, names: Vec<SanType>) -> Issued {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.subject_alt_names = names;
+        let key = KeyPair::generate().expect("a key");
+        Issued { certificate: params.signed_by(&key, &self.issuer).expect("a certificate"), key }
     }
 
     /// The same, valid until this year.
@@ -78,6 +88,11 @@ impl Issued {
         let builder = builder.with_safe_default_protocol_versions().expect("versions");
         let builder = builder.with_client_cert_verifier(verifier.build().expect("a verifier"));
         builder.with_single_cert(self.chain(), self.private_key()).expect("a usable certificate")
+    }
+
+    /// A client that shows it.
+    pub(super) fn client(&self, builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig {
+        builder.with_client_auth_cert(self.chain(), self.private_key()).expect("a usable certificate")
     }
 
     fn chain(&self) -> Vec<CertificateDer<'static>> {

@@ -35,16 +35,20 @@ impl HttpsClient {
         HttpsClient(Arc::new(builder.expect("versions").with_root_certificates(roots).with_no_client_auth()))
     }
 
+    /// A session that has not begun.
+    pub(super) fn session(&self, name: &str) -> ClientConnection {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        ClientConnection::new(self.0.clone(), name).expect("a session")
+    }
+
     /// One request on a connection of its own.
     ///
     /// # Errors
     /// The handshake's.
     pub(super) fn ask(&self, at: SocketAddr, name: &str, target: &str) -> std::io::Result<Answered> {
-        let host = ServerName::try_from(name.to_owned()).expect("a name");
-        let session = ClientConnection::new(self.0.clone(), host).expect("a session");
         let socket = TcpStream::connect(at)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = StreamOwned::new(session, socket);
+        let mut stream = StreamOwned::new(self.session(name), socket);
         write!(stream, "GET {target} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;

@@ -22,6 +22,15 @@ impl Peer {
         peer
     }
 
+    /// After the handshake of this session.
+    #[track_caller]
+    pub(super) fn with(session: ClientConnection, address: SocketAddr) -> Peer {
+        let mut peer = Peer::begin(address);
+        peer.tls = session;
+        peer.finish_handshake();
+        peer
+    }
+
     #[track_caller]
     pub(super) fn finish_handshake(&mut self) {
         while self.tls.is_handshaking() {

@@ -10,7 +10,7 @@ use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::keys::listen::{ADMIN_ADDR, PORT, PROXY_PROTOCOL, TRUSTED_PROXIES, is_shared};
 use crate::config::layers::Layers;
 use crate::config::meaning::{
-    Certificate, Choice, ClientAuth, Listen, ProxyProtocol, Tls, TlsVersion, UnknownName,
+    Certificate, Choice, ClientAuth, ClientHeaders, Listen, ProxyProtocol, Tls, TlsVersion, UnknownName,
 };
 use crate::config::value::{Parsed, choice, count, quoted};
 
@@ -28,6 +28,7 @@ pub const SECTION: Section = Section {
         &TLS_TICKET_KEYS_FILE,
         &TLS_CLIENT_AUTH,
         &TLS_CLIENT_CA_FILE,
+        &TLS_CLIENT_HEADERS,
     ],
 };
 
@@ -162,6 +163,21 @@ pub const TLS_CLIENT_CA_FILE: Key<PathBuf, NoDefault> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const TLS_CLIENT_HEADERS: Key<ClientHeaders> = Key {
+    env: "TLS_CLIENT_HEADERS",
+    flag: "tls-client-headers",
+    value_name: "off|on",
+    in_file: InFile::Scalar,
+    default: "off",
+    bounds: "`off` or `on`",
+    help: "Whether upstreams learn whom a client's certificate names, in `X-Internal-Client-Subject`, `-San` and \
+           `-Verified`",
+    more: "It needs `TLS_CLIENT_AUTH` ([tls.md](tls.md#certificates-of-clients)).",
+    parse: choice,
+    shown: Shown::Value(|config| config.tls.client_headers.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
 /// TLS towards clients. Its port is another one than those of the public listener and of the admin listener.
 pub(crate) fn tls(layers: &mut Layers, public: &Listen, admin: Option<SocketAddr>) -> Tls {
     let tls = Tls {
@@ -173,6 +189,7 @@ pub(crate) fn tls(layers: &mut Layers, public: &Listen, admin: Option<SocketAddr
         ticket_keys: layers.option(&TLS_TICKET_KEYS_FILE),
         client_auth: layers.value(&TLS_CLIENT_AUTH),
         client_ca: layers.option(&TLS_CLIENT_CA_FILE),
+        client_headers: layers.value(&TLS_CLIENT_HEADERS),
     };
     judge_client_auth(layers, &tls);
     match (tls.port, tls.certificates.first()) {
@@ -220,6 +237,12 @@ fn judge_client_auth(layers: &mut Layers, tls: &Tls) {
             layers.refuse(&TLS_CLIENT_CA_FILE, &why);
         }
         _ => {}
+    }
+    if (tls.client_headers, tls.client_auth) == (ClientHeaders::On, ClientAuth::Off)
+        && !layers.any_is_wrong(&[&TLS_CLIENT_HEADERS, &TLS_CLIENT_AUTH])
+    {
+        let why = format!("has no certificates to tell of: {} is off", TLS_CLIENT_AUTH.env);
+        layers.refuse(&TLS_CLIENT_HEADERS, &why);
     }
 }
 
@@ -328,6 +351,7 @@ mod tests {
             (&TLS_UNKNOWN_NAME, "first"),
             (&TLS_MIN_VERSION, "1.1"),
             (&TLS_CLIENT_AUTH, "true"),
+            (&TLS_CLIENT_HEADERS, "yes"),
         ]);
     }
 
@@ -351,9 +375,12 @@ mod tests {
     fn clients_certificates_need_an_authority() {
         let told = with_pair(&[(&TLS_PORT, "1"), (&TLS_CLIENT_AUTH, "require")]).map(|_| ()).unwrap_err();
         assert_eq!(told, "TLS_CLIENT_CA_FILE: is missing (TLS_CLIENT_AUTH needs it)");
-        let flags: [(&dyn AnyKey, &str); 2] =
-            [(&TLS_CLIENT_AUTH, "request"), (&TLS_CLIENT_CA_FILE, "/ca.pem")];
-        assert_eq!(with_pair(&flags).expect("valid").config.tls.client_auth, ClientAuth::Request);
+        let flags: [(&dyn AnyKey, &str); 3] =
+            [(&TLS_CLIENT_AUTH, "request"), (&TLS_CLIENT_CA_FILE, "/ca.pem"), (&TLS_CLIENT_HEADERS, "on")];
+        let tls = with_pair(&flags).expect("valid").config.tls;
+        assert_eq!((tls.client_auth, tls.client_headers), (ClientAuth::Request, ClientHeaders::On));
+        let told = with_pair(&[(&TLS_PORT, "1"), (&TLS_CLIENT_HEADERS, "on")]).map(|_| ()).unwrap_err();
+        assert_eq!(told, "TLS_CLIENT_HEADERS: has no certificates to tell of: TLS_CLIENT_AUTH is off");
     }
 
     #[test]

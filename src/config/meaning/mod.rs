@@ -21,7 +21,7 @@ pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redi
 pub use listen::{Cors, Listen, ProxyProtocol};
 pub use process::{AccessLog, CoreChoice, IoDriver};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
-pub use tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
+pub use tls::{Certificate, ClientAuth, ClientHeaders, Tls, TlsVersion, UnknownName};
 pub use tokens::{Jwt, Secret};
 pub use upstreams::{OwnCertificate, Upstream, UpstreamAddress, UpstreamTls};
 pub use websockets::{Origins, TokenExpiry, WebSocket};

@@ -24,6 +24,8 @@ pub struct Tls {
     pub client_auth: ClientAuth,
     /// Who issues those. `None` only if nobody is asked for one.
     pub client_ca: Option<PathBuf>,
+    /// Whether upstreams learn whom a client's certificate names.
+    pub client_headers: ClientHeaders,
 }
 
 /// The files of a certificate.
@@ -114,6 +116,26 @@ impl Choice for ClientAuth {
             Self::Off => "off",
             Self::Request => "request",
             Self::Require => "require",
+        }
+    }
+}
+
+/// Whether upstreams learn whom a client's certificate names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientHeaders {
+    /// They do not.
+    Off,
+    /// They do, in fields of their own.
+    On,
+}
+
+impl Choice for ClientHeaders {
+    const ALL: &'static [Self] = &[Self::Off, Self::On];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum Failure {
     HeadTimeout,
     /// The client speaks plain HTTP where TLS is spoken.
     PlainHttp,
+    /// The host has another certificate than this connection.
+    Misdirected,
     /// The client did not keep its body moving.
     BodyTimeout,
     /// The body is over the route's bound.
@@ -154,6 +156,7 @@ impl Failure {
             Failure::Request(error) => (error.status(), error.code()),
             Failure::HeadTimeout => (408, "request_head_timeout"),
             Failure::PlainHttp => (400, "plain_http"),
+            Failure::Misdirected => (421, "misdirected_request"),
             Failure::BodyTimeout => (408, "request_body_timeout"),
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
@@ -205,6 +208,7 @@ impl Failure {
             Failure::Request(error) => error.detail(),
             Failure::HeadTimeout => "The request head did not arrive in time.",
             Failure::PlainHttp => "The plain HTTP request was sent to an HTTPS port.",
+            Failure::Misdirected => "The host is served on connections of its own.",
             Failure::BodyTimeout => "The request body did not keep moving.",
             Failure::BodyTooLarge => "The request body is larger than this route takes.",
             Failure::PathParameters => "Path parameters are not accepted here.",
@@ -301,6 +305,7 @@ pub fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

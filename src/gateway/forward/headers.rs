@@ -12,6 +12,7 @@ use crate::gateway::cors::CorsPolicy;
 use crate::http::{AddressText, Field, FieldKind, Request, Response, Scheme, http_date, push_decimal};
 use crate::limit::Quota;
 use crate::message::HeadWriter;
+use crate::tls::client::Verified;
 
 /// What the gateway knows about a request besides its head.
 pub struct Context<'a> {
@@ -21,6 +22,8 @@ pub struct Context<'a> {
     pub id: &'a RequestId,
     /// The verified user.
     pub user: Option<&'a str>,
+    /// Whom the client's certificate names, if upstreams are to learn it.
+    pub certified: Option<&'a Verified>,
     /// The address of the connection's other end.
     pub peer: IpAddr,
     /// How the client reaches the gateway.
@@ -48,10 +51,14 @@ pub fn compose_passing(head: &mut HeadWriter, request: &Request, passes: impl Fn
     }
 }
 
-/// Writes the gateway's own fields: the user, the request's id, the forwarding fields, the trace.
+/// Writes the gateway's own fields: the user, the client's certificate, the request's id, the forwarding fields, the
+/// trace.
 pub fn compose_ours(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
     if let Some(user) = context.user {
         head.field(b"X-Internal-User-Id", user.as_bytes());
+    }
+    if let Some(certified) = context.certified {
+        compose_certified(head, certified);
     }
     head.field(b"X-Request-Id", context.id.as_bytes());
     compose_forwarding(head, request, context);
@@ -74,6 +81,16 @@ pub fn passes_upstream(field: &Field, route: &config::Route, is_peer_trusted: bo
         // Method, access and limits were decided for the method of the request line.
         Kind::MethodOverride => route.method_override_forwarded,
         _ => true,
+    }
+}
+
+fn compose_certified(head: &mut HeadWriter, Verified { common_name, names }: &Verified) {
+    head.field(b"X-Internal-Client-Verified", b"yes");
+    for (name, value) in [(&b"X-Internal-Client-Subject"[..], common_name), (b"X-Internal-Client-San", names)]
+    {
+        if !value.is_empty() {
+            head.field(name, value.as_bytes());
+        }
     }
 }
 

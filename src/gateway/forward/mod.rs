@@ -84,6 +84,7 @@ pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> 
         ids: &exchange.core.resources.ids,
         id: &exchange.record.id,
         user: admission.identity().user().map(User::as_str),
+        certified: exchange.certified(),
         peer: exchange.peer(),
         scheme: exchange.scheme(),
         is_peer_trusted: exchange.is_peer_trusted,

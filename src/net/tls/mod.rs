@@ -1,5 +1,6 @@
 //! TLS: a session over a socket, in the core's borrowed buffers, and the pace of handshakes.
 
+mod agreed;
 mod fault;
 mod gate;
 mod hello;
@@ -12,6 +13,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use agreed::Agreed;
 pub use fault::{CertificateFault, Fault};
 pub use gate::{Gate, InFlight, Step};
-pub use stream::{Agreed, Detached, Handshake, TlsStream};
+pub use stream::{Detached, Handshake, TlsStream};

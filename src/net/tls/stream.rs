@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 
+use super::agreed::Agreed;
 use super::fault::Fault;
 use super::gate::InFlight;
 use super::hello;
@@ -18,6 +19,7 @@ use super::session::{Parted, Session};
 use crate::clock;
 use crate::limits::TLS_RECORDS_PER_TURN;
 use crate::net::{BufferPool, Liveness, StreamSocket};
+use crate::tls::client::Verified;
 
 /// A connection that speaks TLS.
 pub struct TlsStream {
@@ -34,6 +36,8 @@ pub struct TlsStream {
     in_flight: RefCell<Option<InFlight>>,
     /// What the client asked for by name.
     name: OnceCell<Box<str>>,
+    /// Whom the client's certificate names, once somebody has asked.
+    verified_client: OnceCell<Box<Verified>>,
 }
 
 /// How far a handshake is.
@@ -47,17 +51,6 @@ pub enum Handshake {
     Receive,
     /// It is over.
     Done,
-}
-
-/// What both sides have agreed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Agreed {
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The cipher suite, as IANA names it.
-    pub cipher: &'static str,
-    /// It goes on with the keys of an earlier connection.
-    pub is_resumed: bool,
 }
 
 /// A session on its way to another core, without the socket.
@@ -108,6 +101,7 @@ impl TlsStream {
             begun_ms: clock::now_ms(),
             in_flight: RefCell::new(in_flight),
             name,
+            verified_client: OnceCell::new(),
         }
     }
 
@@ -173,22 +167,23 @@ impl TlsStream {
 
     /// What was agreed on.
     pub fn agreed(&self) -> Option<Agreed> {
-        let session = self.session.borrow();
-        let agreed = session.agreed()?;
-        Some(Agreed {
-            version: match agreed.protocol_version()? {
-                ProtocolVersion::TLSv1_2 => "TLSv1.2",
-                ProtocolVersion::TLSv1_3 => "TLSv1.3",
-                _ => return None,
-            },
-            cipher: cipher(agreed.negotiated_cipher_suite()?.suite().as_str()?),
-            is_resumed: agreed.handshake_kind() == Some(HandshakeKind::Resumed),
-        })
+        Agreed::of(self.session.borrow().agreed()?)
     }
 
     /// The name that the client asked for, if it did.
     pub fn server_name(&self) -> Option<&str> {
         self.name.get().map(|name| &**name)
+    }
+
+    /// Whom the client's certificate names. `None`: it has shown none, neither here nor on the connection whose session
+    /// goes on here.
+    pub fn verified_client(&self) -> Option<&Verified> {
+        if let Some(known) = self.verified_client.get() {
+            return Some(known);
+        }
+        let session = self.session.borrow();
+        let certificate = session.agreed()?.peer_certificates()?.first()?;
+        Some(self.verified_client.get_or_init(|| Box::new(Verified::read(certificate))))
     }
 
     /// Receives records, without decrypting them. `Some(0)`: the peer's last byte has come.
@@ -428,14 +423,4 @@ impl Drop for TlsStream {
 fn is_plain(session: &Session) -> bool {
     let is_http = if session.is_client() { hello::is_http_response } else { hello::is_http };
     is_http(session.undecrypted())
-}
-
-/// The registered name: those of TLS 1.3 have no version in it.
-fn cipher(name: &'static str) -> &'static str {
-    match name {
-        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
-        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
-        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
-        named => named,
-    }
 }

@@ -1,0 +1,39 @@
+//! What both sides of a TLS session have agreed on.
+
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+
+/// What both sides have agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite, as IANA names it.
+    pub cipher: &'static str,
+    /// It goes on with the keys of an earlier connection.
+    pub is_resumed: bool,
+}
+
+impl Agreed {
+    /// `None`: nothing yet.
+    pub(super) fn of(state: &CommonState) -> Option<Agreed> {
+        Some(Agreed {
+            version: match state.protocol_version()? {
+                ProtocolVersion::TLSv1_2 => "TLSv1.2",
+                ProtocolVersion::TLSv1_3 => "TLSv1.3",
+                _ => return None,
+            },
+            cipher: cipher(state.negotiated_cipher_suite()?.suite().as_str()?),
+            is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+        })
+    }
+}
+
+/// The registered name: those of TLS 1.3 have no version in it.
+fn cipher(name: &'static str) -> &'static str {
+    match name {
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        named => named,
+    }
+}
