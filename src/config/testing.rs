@@ -4,7 +4,9 @@ use super::describe::describe;
 use super::key::{AnyKey, Section, Shown};
 use super::keys::limits::REDIS_USERNAME;
 use super::keys::listen::PROXY_PROTOCOL;
-use super::keys::tls::{TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_KEY_FILE, TLS_PORT, TLS_PROXY_PROTOCOL};
+use super::keys::tls::{
+    TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_HEADERS, TLS_KEY_FILE, TLS_PORT, TLS_PROXY_PROTOCOL,
+};
 use super::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use super::lower::{Lowered, lower};
 use super::meaning::Config;
@@ -74,7 +76,7 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 7] = [
+const NEED_ANOTHER: [&str; 8] = [
     REDIS_USERNAME.env,
     PROXY_PROTOCOL.env,
     TLS_PORT.env,
@@ -82,6 +84,7 @@ const NEED_ANOTHER: [&str; 7] = [
     TLS_CERT_FILE.env,
     TLS_KEY_FILE.env,
     TLS_CLIENT_AUTH.env,
+    TLS_CLIENT_HEADERS.env,
 ];
 
 /// Checks that each setting refuses this text, with one mistake that names it.
