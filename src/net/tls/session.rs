@@ -367,9 +367,11 @@ impl Session {
         Ok(bytes.len())
     }
 
-    /// Seals the close_notify, behind what is unsent. False: it cannot be said.
+    /// Seals the close_notify, behind what is unsent. False: it cannot be said. A peer that has ended without one still
+    /// has to know that what it gets is whole.
     pub(super) fn close(&mut self) -> bool {
-        !self.is_handshaking() && self.fault().is_none() && self.say(Wish::Close).is_ok()
+        let may_listen = matches!(self.fault(), None | Some(Fault::Closed));
+        !self.is_handshaking() && may_listen && self.say(Wish::Close).is_ok()
     }
 
     fn say(&mut self, wish: Wish<'_>) -> Result<(), Fault> {
