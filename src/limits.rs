@@ -114,7 +114,8 @@ pub const TLS_HANDSHAKE_BYTES_MAX: usize = 20 * 1024;
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
 /// The longest name that a TLS client may ask for and that is logged, in bytes (RFC 1035 §2.3.4). Over it: it is not.
 pub const SERVER_NAME_BYTES_MAX: usize = 253;
-/// TLS handshakes of one core at one time. Over it: new connections to the TLS port are closed.
+/// TLS handshakes of one core at one time. Over it: those of the client with the most connections give way, or else new
+/// connections to the TLS port are closed.
 pub const TLS_HANDSHAKES_MAX: usize = 2048;
 /// Steps of TLS handshakes that a core takes in one turn. One that signs takes 150 to 650 µs. Over it: other tasks have
 /// a turn first.

@@ -89,7 +89,7 @@ impl Connection {
             }
             self.presence.holds_now(tls.held());
             let ready = pin!(ready(&self.transport, wanted));
-            let ready = pin!(self.presence.unless_told_to_leave(Waits::Head, ready));
+            let ready = pin!(self.presence.unless_told_to_leave(Waits::Handshake, ready));
             match io.until_drain(deadline, ready).await {
                 Ok(Some(Some(Ok(())))) => {}
                 // A drain has begun: from now on there is less time.

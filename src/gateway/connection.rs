@@ -17,7 +17,7 @@ use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
 use crate::http::{ProtocolError, Scheme};
 use crate::http1::RequestHead;
-use crate::limits::REFUSED_REQUEST_MS;
+use crate::limits::{REFUSED_REQUEST_MS, ROOM_MADE_AT_ONCE};
 use crate::net::Transport;
 use crate::net::tls::{Fault, TlsStream};
 
@@ -87,8 +87,10 @@ fn unserved(core: &Core) {
 fn transport_of(core: &Core, transport: Transport, scheme: Scheme) -> Option<Transport> {
     match (scheme, transport) {
         (Scheme::Https, Transport::Plain(socket)) => {
-            let Resources { io, metrics, .. } = &*core.resources;
-            let Some(in_flight) = io.handshakes.begin() else {
+            let Resources { io, metrics, clients, .. } = &*core.resources;
+            let begin = || io.handshakes.begin(clients.leaving());
+            let make_room = || clients.make_room_for_handshakes(ROOM_MADE_AT_ONCE, clock::now_ms()) > 0;
+            let Some(in_flight) = begin().or_else(|| make_room().then(begin).flatten()) else {
                 metrics.tls.failures.at(HandshakeFailure::Overloaded.reason()).add(1);
                 return None;
             };

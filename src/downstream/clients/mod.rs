@@ -36,6 +36,8 @@ pub struct Clients {
     nobody_before_ms: Cell<u64>,
     /// Before this time no more heads are given up.
     heads_before_ms: Cell<u64>,
+    /// Before this time no handshake is looked for that could give way.
+    no_handshake_before_ms: Cell<u64>,
 }
 
 /// A client's connection among those of its core, as long as it is open.
@@ -144,6 +146,27 @@ impl Clients {
         let is_alike =
             |seat: &&Rc<Seat>| seat.load == first.load && seat.is_used.get() == first.is_used.get();
         waiting().filter(is_alike).take(count).map(|seat| self.tell_to_leave(seat)).count()
+    }
+
+    /// Makes handshakes end that wait for their client: at most `count` of them, all of the client with the most
+    /// connections, those that have taken longest. Returns their number. Without it one client that begins handshakes
+    /// and goes on with none would keep everybody else out. Where nobody waits, nobody is looked for again before the
+    /// next tick.
+    pub fn make_room_for_handshakes(&self, count: usize, now_ms: u64) -> usize {
+        if now_ms < self.no_handshake_before_ms.get() {
+            return 0;
+        }
+        let seats = self.seats.borrow();
+        let mut loads = self.loads.borrow_mut();
+        let is_one = |seat: &&Rc<Seat>| seat.waits.get() == Waits::Handshake && !seat.is_leaving.get();
+        let mut waiting: Vec<&Rc<Seat>> = seats.iter().filter(is_one).collect();
+        waiting.sort_unstable_by_key(|seat| (Reverse(loads.at(seat.load).connections), seat.since_ms.get()));
+        let Some(first) = waiting.first().map(|seat| seat.load) else {
+            self.no_handshake_before_ms.set(now_ms + TICK_MS);
+            return 0;
+        };
+        let of_first = waiting.into_iter().take_while(|seat| seat.load == first);
+        of_first.take(count).map(|seat| self.tell_to_leave(seat)).count()
     }
 
     /// Makes connections close that wait and hold more than a small head meanwhile, those that have waited longest,
@@ -307,6 +330,23 @@ mod tests {
         drop(late);
         drop(many);
         assert_eq!((clients.leaving(), clients.connections(network(2))), (2, 0));
+    }
+
+    #[test]
+    fn the_oldest_handshakes_of_the_fullest_client_make_room_for_others() {
+        let clients = Rc::<Clients>::default();
+        let honest = waiting(&clients, 1, 2, Waits::Handshake);
+        let idle = waiting(&clients, 2, 20, Waits::Request);
+        let held = waiting(&clients, 3, 9, Waits::Handshake);
+        assert_eq!(clients.make_room_for_handshakes(4, 1), 4);
+        assert_eq!((leaving(&held[..4]), leaving(&held), clients.leaving()), (4, 4, 4));
+        assert_eq!(clients.make_room_for_handshakes(9, 1), 5, "and no other client's");
+        assert_eq!((leaving(&honest), leaving(&idle)), (0, 0));
+        assert_eq!(clients.make_room_for_handshakes(9, 1), 2);
+        assert_eq!(clients.make_room_for_handshakes(9, 1), 0);
+        let late = waiting(&clients, 4, 1, Waits::Handshake);
+        assert_eq!(clients.make_room_for_handshakes(1, TICK_MS), 0, "nobody was there a moment ago");
+        assert_eq!((clients.make_room_for_handshakes(1, 1 + TICK_MS), leaving(&late)), (1, 1));
     }
 
     #[test]

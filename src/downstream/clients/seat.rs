@@ -44,6 +44,8 @@ pub enum Waits {
     Request,
     /// The rest of a head.
     Head,
+    /// The client's next word in a TLS handshake.
+    Handshake,
 }
 
 impl Seat {

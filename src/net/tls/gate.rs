@@ -54,9 +54,10 @@ struct Waiter {
 }
 
 impl Gate {
-    /// A place for one more handshake. `None`: there are [`TLS_HANDSHAKES_MAX`].
-    pub fn begin(self: &Rc<Gate>) -> Option<InFlight> {
-        if self.in_flight.get() >= TLS_HANDSHAKES_MAX {
+    /// A place for one more handshake. `leaving`: how many were told to end and will have by the next turn. `None`:
+    /// there are [`TLS_HANDSHAKES_MAX`] others.
+    pub fn begin(self: &Rc<Gate>, leaving: usize) -> Option<InFlight> {
+        if self.in_flight.get().saturating_sub(leaving) >= TLS_HANDSHAKES_MAX {
             return None;
         }
         self.in_flight.set(self.in_flight.get() + 1);

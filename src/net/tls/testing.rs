@@ -88,7 +88,7 @@ pub(super) fn pair(pool: &Rc<BufferPool>) -> (TlsStream, UnixStream) {
     near.set_nonblocking(true).expect("a mode");
     far.set_nonblocking(true).expect("a mode");
     let socket = StreamSocket::new(OwnedFd::from(near)).expect("a place in the runtime");
-    let in_flight = Rc::<Gate>::default().begin().expect("a place");
+    let in_flight = Rc::<Gate>::default().begin(0).expect("a place");
     let stream = TlsStream::server(socket, server_config(), pool, in_flight).expect("a session");
     (stream, far)
 }
