@@ -94,6 +94,19 @@ fn two_pages_chat_and_come_back_after_a_restart() {
 }
 
 #[test]
+fn two_pages_chat_over_https() {
+    let ports = Ports::free();
+    let demo = ports.builder(SECRET).env("TLS_PORT", "0").start_with(&["demo", "--tls"]);
+    let browser = Browser::start();
+    let alice = log_in(&browser, &ports, "alice", "wonderland");
+    let bob = log_in(&browser, &ports, "bob", "builder");
+    talk(&alice, &bob, "tea");
+    assert_eq!(browser.complaints(), [""; 0]);
+    assert!(demo.metric("tls_handshakes_total{kind=\"full\"}") > 0);
+    assert_eq!(demo.metric("tunnels_open"), 2);
+}
+
+#[test]
 fn a_page_tells_what_is_wrong_and_registers_anybody() {
     let ports = Ports::free();
     let one_message =

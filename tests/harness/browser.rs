@@ -31,6 +31,8 @@ impl Browser {
         let mut arguments = vec![profile.as_str()];
         arguments.extend(ARGUMENTS);
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            // The certificate of `demo --tls` is its own authority.
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
