@@ -19,7 +19,7 @@ pub(crate) fn check(authority: &[u8]) -> Result<(), ProtocolError> {
     if host_is_valid && is_port(port) { Ok(()) } else { Err(ProtocolError::InvalidHost) }
 }
 
-/// The host of an authority that [`check`] has accepted.
+/// The host of an authority that `check` has accepted.
 pub fn without_port(authority: &[u8]) -> &[u8] {
     let last = authority.iter().rposition(|&byte| byte == b':' || byte == b']');
     match last {
