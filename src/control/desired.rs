@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use crate::clock;
 use crate::config::UpstreamAddress;
 use crate::gateway::core::Replacement;
 use crate::net::Endpoint;
+use crate::upstream::{Roster, roster};
 
 /// The service whose addresses are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +19,12 @@ pub enum Target {
     Redis(UpstreamAddress),
 }
 
-/// A service of the configuration, and its addresses. `None`: they are not known yet.
+/// A service of the configuration, and the addresses that have just been found. `None`: there was no need to look, or
+/// they are not known.
 pub type Addressed = (Target, Option<Arc<[Endpoint]>>);
+
+/// A service of the configuration, and its members. `None`: they are not known yet.
+type Enlisted = (Target, Option<Roster>);
 
 /// What a draining core does with its listening sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +69,19 @@ pub struct Desired {
     /// The configuration.
     pub configuration: Arc<Replacement>,
     /// Every service of the configuration.
-    addresses: Arc<[Addressed]>,
+    rosters: Arc<[Enlisted]>,
+    /// How many cores there are.
+    cores: usize,
     phase: Phase,
 }
 
 /// What a core does to come to the desired state.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Apply this configuration, which has this version. Its Redis has these addresses.
-    Configure(u64, Arc<Replacement>, Option<Arc<[Endpoint]>>),
-    /// Replace the addresses of a service.
-    Address(Target, Arc<[Endpoint]>),
+    /// Apply this configuration, which has this version. Its Redis has this roster.
+    Configure(u64, Arc<Replacement>, Option<Roster>),
+    /// Replace the roster of a service.
+    Roster(Target, Roster),
     /// Start accepting connections.
     Open,
     /// Drain. The core may not have accepted connections before.
@@ -85,21 +93,34 @@ pub enum Step {
 impl Desired {
     /// The state at the start. `services` are those of the configuration.
     pub fn first(configuration: Replacement, services: impl IntoIterator<Item = Target>) -> Desired {
-        let addresses = services.into_iter().map(|target| (target, None)).collect();
-        Desired { version: 1, configuration: Arc::new(configuration), addresses, phase: Phase::Starting }
+        Desired {
+            version: 1,
+            configuration: Arc::new(configuration),
+            rosters: services.into_iter().map(|target| (target, None)).collect(),
+            cores: 1,
+            phase: Phase::Starting,
+        }
+    }
+
+    /// The same for so many cores.
+    pub fn of_cores(self, cores: usize) -> Desired {
+        Desired { cores, ..self }
     }
 
     /// Replaces the configuration. `services` are its services, with the addresses that have just been found; a service
     /// without any keeps those that it has.
     pub fn configure(&mut self, configuration: Replacement, services: Vec<Addressed>) {
-        let before = self.addresses.clone();
-        let found = |(target, new): Addressed| {
+        let before = self.rosters.clone();
+        let enlist = |(target, found): Addressed| {
             let known =
-                || before.iter().find(|(known, _)| *known == target).and_then(|(_, known)| known.clone());
-            let addresses = new.or_else(known);
-            (target, addresses)
+                before.iter().find(|(known, _)| *known == target).and_then(|(_, known)| known.as_ref());
+            let roster = match found {
+                Some(found) => Some(self.enlist(&found, known)),
+                None => known.cloned(),
+            };
+            (target, roster)
         };
-        self.addresses = services.into_iter().map(found).collect();
+        self.rosters = services.into_iter().map(enlist).collect();
         self.configuration = Arc::new(configuration);
         self.version += 1;
     }
@@ -107,17 +128,21 @@ impl Desired {
     /// Replaces the addresses of a service. Returns false if nothing changes, or if the configuration has no such
     /// service any more.
     pub fn set_addresses(&mut self, target: &Target, endpoints: &Arc<[Endpoint]>) -> bool {
-        let is_other =
-            |(known, before): &Addressed| known == target && before.as_deref() != Some(&**endpoints);
-        if !self.addresses.iter().any(is_other) {
+        let Some((_, before)) = self.rosters.iter().find(|(known, _)| known == target) else { return false };
+        let roster = self.enlist(endpoints, before.as_ref());
+        if before.as_ref() == Some(&roster) {
             return false;
         }
-        let replaced = |(known, before): &Addressed| {
-            let addresses = if known == target { Some(endpoints.clone()) } else { before.clone() };
-            (known.clone(), addresses)
+        let replaced = |(known, before): &Enlisted| {
+            let roster = if known == target { Some(roster.clone()) } else { before.clone() };
+            (known.clone(), roster)
         };
-        self.addresses = self.addresses.iter().map(replaced).collect();
+        self.rosters = self.rosters.iter().map(replaced).collect();
         true
+    }
+
+    fn enlist(&self, endpoints: &[Endpoint], before: Option<&Roster>) -> Roster {
+        roster(endpoints, before, self.cores, clock::now_ms())
     }
 
     /// Goes on to a phase. Returns false if that would not be forward.
@@ -137,15 +162,14 @@ impl Desired {
         let mut steps = Vec::new();
         let is_reconfigured = self.version != seen.version;
         if is_reconfigured {
-            steps.push(Step::Configure(self.version, self.configuration.clone(), self.redis_addresses()));
+            steps.push(Step::Configure(self.version, self.configuration.clone(), self.redis_roster()));
         }
-        for (target, endpoints) in self.addresses.iter() {
+        for (target, roster) in self.rosters.iter() {
             // The services of another configuration may be new to the core.
-            let is_seen = !is_reconfigured
-                && seen.addresses.iter().any(|known| (&known.0, &known.1) == (target, endpoints));
-            steps.extend(
-                endpoints.clone().filter(|_| !is_seen).map(|found| Step::Address(target.clone(), found)),
-            );
+            let is_seen =
+                !is_reconfigured && seen.rosters.iter().any(|known| (&known.0, &known.1) == (target, roster));
+            steps
+                .extend(roster.clone().filter(|_| !is_seen).map(|found| Step::Roster(target.clone(), found)));
         }
         match self.phase {
             phase if phase == seen.phase => {}
@@ -156,9 +180,9 @@ impl Desired {
         steps
     }
 
-    fn redis_addresses(&self) -> Option<Arc<[Endpoint]>> {
-        let is_redis = |(target, _): &&Addressed| matches!(target, Target::Redis(_));
-        self.addresses.iter().find(is_redis).and_then(|(_, endpoints)| endpoints.clone())
+    fn redis_roster(&self) -> Option<Roster> {
+        let is_redis = |(target, _): &&Enlisted| matches!(target, Target::Redis(_));
+        self.rosters.iter().find(is_redis).and_then(|(_, roster)| roster.clone())
     }
 }
 
@@ -213,14 +237,15 @@ mod tests {
     fn told(steps: &[Step]) -> Vec<String> {
         let word = |step: &Step| match step {
             Step::Configure(version, _, redis) => {
-                let redis =
-                    redis.as_ref().map_or(String::new(), |found| format!("+redis {}", found[0].text()));
+                let redis = redis
+                    .as_ref()
+                    .map_or(String::new(), |found| format!("+redis {}", found[0].record.endpoint().text()));
                 format!("configure {version}{redis}")
             }
-            Step::Address(Target::Upstream(UpstreamAddress::Tcp { host, .. }), found) => {
-                format!("{host} {}", found[0].text())
+            Step::Roster(Target::Upstream(UpstreamAddress::Tcp { host, .. }), found) => {
+                format!("{host} {}", found[0].record.endpoint().text())
             }
-            Step::Address(_, found) => format!("redis {}", found[0].text()),
+            Step::Roster(_, found) => format!("redis {}", found[0].record.endpoint().text()),
             Step::Open => "open".to_owned(),
             Step::Drain(drain) => format!("drain {:?}", drain.listeners),
             Step::Stop => "stop".to_owned(),
@@ -313,6 +338,6 @@ mod tests {
         assert!(!wanted.set_addresses(&upstream("a"), &endpoints(1)), "the same again");
         wanted.configure(replacement(), vec![(upstream("b"), None)]);
         assert!(!wanted.set_addresses(&upstream("a"), &endpoints(2)));
-        assert_eq!(wanted.addresses.len(), 1);
+        assert_eq!(wanted.rosters.len(), 1);
     }
 }

@@ -72,6 +72,7 @@ impl Cores {
     /// # Errors
     /// Returns the error of `socketpair(2)`.
     pub fn new(count: usize, first: Desired) -> io::Result<(Arc<Cores>, Vec<Mailbox>)> {
+        let first = first.of_cores(count);
         let seen = Arc::new(first.clone());
         let (mut lines, mut mailboxes) = (Vec::new(), Vec::new());
         for _ in 0..count {

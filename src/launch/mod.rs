@@ -29,6 +29,7 @@ use crate::net::listener::Socket;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
 use crate::tls::{Challenges, Origination, Termination};
+use crate::upstream::CoreNumber;
 use crate::worker::{Assignment, redis};
 
 pub use error::LaunchError;
@@ -134,7 +135,7 @@ fn start_cores(
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
     let siblings = wanted.siblings(&metrics);
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
-    let mut cores = Vec::new();
+    let (count, mut cores) = (cpus.len(), Vec::new());
     let tls = tls.into_iter().flatten().chain(std::iter::repeat_with(Vec::new));
     let sockets = public.into_iter().zip(tls).map(|(http, https)| {
         let http = http.into_iter().map(|socket| (Scheme::Http, socket));
@@ -143,6 +144,7 @@ fn start_cores(
     let each = cpus.into_iter().zip(sockets).zip(mailboxes).zip(metrics);
     for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {
         let prepared = Prepared {
+            number: CoreNumber { index, count },
             metrics: metrics.clone(),
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
             readiness: shared.readiness.clone(),

@@ -2,14 +2,18 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::roster::{CoreNumber, CoreRecord, MemberRecord};
 use crate::net::{Candidate, Endpoint};
 
 /// One address of an upstream as one core sees it. It lives as long as the upstream has the address, and as long as a
 /// connection leads there.
 #[derive(Debug)]
 pub struct Member {
-    endpoint: Endpoint,
+    record: Arc<MemberRecord>,
+    /// The index of this core.
+    core: usize,
     in_flight: Cell<usize>,
     failures: Cell<u32>,
     is_withdrawn: Cell<bool>,
@@ -20,14 +24,30 @@ pub struct Member {
 pub(super) struct MemberRequest(Rc<Member>);
 
 impl Member {
-    /// A member without history.
-    pub(super) fn new(endpoint: Endpoint) -> Member {
-        Member { endpoint, in_flight: Cell::new(0), failures: Cell::new(0), is_withdrawn: Cell::new(false) }
+    /// A member that this core knows nothing of.
+    pub(super) fn new(record: Arc<MemberRecord>, core: CoreNumber) -> Member {
+        Member {
+            record,
+            core: core.index,
+            in_flight: Cell::new(0),
+            failures: Cell::new(0),
+            is_withdrawn: Cell::new(false),
+        }
     }
 
     /// Its address.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.record.endpoint()
+    }
+
+    /// Whether it is the member with this record.
+    pub(super) fn is(&self, record: &Arc<MemberRecord>) -> bool {
+        Arc::ptr_eq(&self.record, record)
+    }
+
+    /// What other threads see of it.
+    fn seen(&self) -> &CoreRecord {
+        self.record.core(self.core)
     }
 
     /// Requests of this core that are in flight to it.
@@ -58,6 +78,7 @@ impl Member {
     /// One more request is in flight to it.
     pub(super) fn begin(self: &Rc<Self>) -> MemberRequest {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.seen().in_flight.add(1);
         MemberRequest(self.clone())
     }
 }
@@ -65,16 +86,19 @@ impl Member {
 impl Drop for MemberRequest {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.seen().in_flight.subtract(1);
     }
 }
 
 impl Candidate for &Rc<Member> {
     fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.record.endpoint()
     }
 
     fn failed(&self) {
         self.failures.set(self.failures.get().saturating_add(1));
+        self.seen().failures.add(1);
+        self.seen().connect_failures.add(1);
     }
 }
 
@@ -82,18 +106,23 @@ impl Candidate for &Rc<Member> {
 mod tests {
     use super::*;
 
+    fn member() -> Rc<Member> {
+        let record = MemberRecord::new(Endpoint::tcp(([127, 0, 0, 1], 1).into()), 1);
+        Rc::new(Member::new(Arc::new(record), CoreNumber::ONLY))
+    }
+
     #[test]
     fn requests_in_flight_are_counted_until_they_end() {
-        let member = Rc::new(Member::new(Endpoint::tcp(([127, 0, 0, 1], 1).into())));
+        let member = member();
         let (first, second) = (member.begin(), member.begin());
-        assert_eq!(member.in_flight(), 2);
+        assert_eq!((member.in_flight(), member.seen().in_flight.get()), (2, 2));
         drop((first, second));
-        assert_eq!(member.in_flight(), 0);
+        assert_eq!((member.in_flight(), member.seen().in_flight.get()), (0, 0));
     }
 
     #[test]
     fn a_connection_ends_a_row_of_failures() {
-        let member = Rc::new(Member::new(Endpoint::tcp(([127, 0, 0, 1], 1).into())));
+        let member = member();
         (0..3).for_each(|_| (&member).failed());
         assert_eq!(member.failures(), 3);
         member.succeeded();

@@ -11,10 +11,11 @@ use super::lease::{Lease, Use};
 use super::member::Member;
 use super::metrics::UpstreamMetrics;
 use super::pool::{Connection, Pool};
+use super::roster::{CoreNumber, Roster, RosterMember};
 use super::slot::{UpstreamSlot, UpstreamSlots};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::net::{self, ConnectError, Endpoint, Io, Transport};
+use crate::net::{self, ConnectError, Io, Transport};
 use crate::tls::Origination;
 
 /// One internal service.
@@ -32,6 +33,7 @@ pub struct Upstream {
     /// TLS to it; `None`: there is none. Boxed: it is looked at only where a connection is opened.
     tls: Option<Box<TlsClient>>,
     connect_timeout_ms: Cell<u64>,
+    core: CoreNumber,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -45,11 +47,12 @@ pub enum LeaseError {
 }
 
 impl Upstream {
-    /// An upstream without members: until [`Upstream::replace_endpoints`] it is unreachable.
+    /// An upstream without members: until [`Upstream::replace_roster`] it is unreachable.
     pub fn new(
         written: &config::Upstream,
         tls: Option<&Origination>,
         config: &Config,
+        core: CoreNumber,
         metrics: Arc<UpstreamMetrics>,
     ) -> Upstream {
         let keep_alive = config.timeouts.upstream_keep_alive;
@@ -64,6 +67,7 @@ impl Upstream {
             slots: UpstreamSlots::new(config.sizes.upstream_in_flight),
             tls: tls.map(|tls| Box::new(TlsClient::new(tls, metrics.clone()))),
             connect_timeout_ms: Cell::new(config.timeouts.upstream_connect.as_millis() as u64),
+            core,
             metrics,
         }
     }
@@ -86,15 +90,15 @@ impl Upstream {
         self.members.borrow().clone()
     }
 
-    /// Takes over newly resolved addresses. A member whose address stays keeps its state; an idle connection to an
-    /// address that is gone ends with its next lease.
-    pub fn replace_endpoints(&self, endpoints: &[Endpoint]) {
+    /// Takes over another roster. A member that stays keeps its state; an idle connection to a member that is gone ends
+    /// with its next lease.
+    pub fn replace_roster(&self, roster: &Roster) {
         let before = self.members();
-        let member = |endpoint: &Endpoint| {
-            let known = before.iter().find(|member| member.endpoint() == endpoint);
-            known.cloned().unwrap_or_else(|| Rc::new(Member::new(endpoint.clone())))
+        let member = |wanted: &RosterMember| {
+            let known = before.iter().find(|member| member.is(&wanted.record));
+            known.cloned().unwrap_or_else(|| Rc::new(Member::new(wanted.record.clone(), self.core)))
         };
-        let members: Rc<[Rc<Member>]> = endpoints.iter().map(member).collect();
+        let members: Rc<[Rc<Member>]> = roster.iter().map(member).collect();
         let is_gone = |member: &&Rc<Member>| !members.iter().any(|kept| Rc::ptr_eq(kept, member));
         before.iter().filter(is_gone).for_each(|member| member.withdraw());
         self.members.replace(members);
@@ -174,14 +178,16 @@ fn idle_max(is_reusing: bool, config: &Config) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::roster::roster;
     use super::*;
+    use crate::net::Endpoint;
     use crate::net::runtime::{Preference, ThreadRuntime};
     use std::net::TcpListener;
 
     fn upstream(endpoints: &[Endpoint]) -> Upstream {
         let config = config::testing::config("");
-        let upstream = Upstream::new(&config.upstreams[0], None, &config, Arc::default());
-        upstream.replace_endpoints(endpoints);
+        let upstream = Upstream::new(&config.upstreams[0], None, &config, CoreNumber::ONLY, Arc::default());
+        upstream.replace_roster(&roster(endpoints, None, 1, 0));
         upstream
     }
 
@@ -252,8 +258,9 @@ mod tests {
         let config = config::testing::config("");
         let metrics = Arc::<UpstreamMetrics>::default();
         let tls = origination(&made.cert);
-        let upstream = Upstream::new(&config.upstreams[0], Some(&tls), &config, metrics.clone());
-        upstream.replace_endpoints(&[one, two.clone()]);
+        let upstream =
+            Upstream::new(&config.upstreams[0], Some(&tls), &config, CoreNumber::ONLY, metrics.clone());
+        upstream.replace_roster(&roster(&[one, two.clone()], None, 1, 0));
         let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
         runtime.block_on(async {
             let io = Io::default();
@@ -275,14 +282,16 @@ mod tests {
     fn a_member_keeps_its_state_while_its_address_stays() {
         let ((closed, one), (_second, two)) = (listen(), listen());
         drop(closed);
-        let upstream = upstream(std::slice::from_ref(&one));
+        let upstream = upstream(&[]);
+        let first = roster(std::slice::from_ref(&one), None, 1, 0);
+        upstream.replace_roster(&first);
         let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
         runtime.block_on(async { assert!(upstream.lease_new(&Io::default()).await.is_err()) });
         assert_eq!(upstream.members()[0].failures(), 1);
-        upstream.replace_endpoints(&[two.clone(), one]);
+        upstream.replace_roster(&roster(&[two.clone(), one], Some(&first), 1, 0));
         let failures: Vec<u32> = upstream.members().iter().map(|member| member.failures()).collect();
         assert_eq!(failures, [0, 1]);
-        upstream.replace_endpoints(&[two]);
+        upstream.replace_roster(&roster(&[two], None, 1, 0));
         assert_eq!(upstream.members().len(), 1);
     }
 }

@@ -83,14 +83,14 @@ impl Worker {
     async fn take(&mut self, step: Step) -> io::Result<Next> {
         match step {
             Step::Configure(version, replacement, redis) => {
-                redis::reload(&self.active, &replacement, redis).await;
+                redis::reload(&self.active, &replacement, redis.as_ref()).await;
                 self.active.core().resources.metrics.core.config_version.set(version);
             }
-            Step::Address(Target::Upstream(address), endpoints) => {
-                self.active.core().snapshot.replace_endpoints(&address, &endpoints);
+            Step::Roster(Target::Upstream(address), roster) => {
+                self.active.core().snapshot.replace_roster(&address, &roster);
             }
-            Step::Address(Target::Redis(address), endpoints) => {
-                redis::replace_endpoints(&self.active.core(), &address, endpoints);
+            Step::Roster(Target::Redis(address), roster) => {
+                redis::replace_endpoints(&self.active.core(), &address, &roster);
             }
             Step::Open => self.open()?,
             Step::Drain(drain) => {

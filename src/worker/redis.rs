@@ -10,6 +10,7 @@ use crate::limit::Limit;
 use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
 use crate::net::Endpoint;
 use crate::redis::{BreakerState, Redis, Settings};
+use crate::upstream::Roster;
 
 /// Returns the address and settings of Redis, or `None` if the rate limiter does not use Redis.
 pub fn configured(config: &Config) -> Option<(UpstreamAddress, Settings)> {
@@ -38,18 +39,22 @@ pub fn configured(config: &Config) -> Option<(UpstreamAddress, Settings)> {
 }
 
 /// Replaces the addresses of Redis, unless a reload has changed its configured address meanwhile.
-pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, endpoints: Arc<[Endpoint]>) {
+pub fn replace_endpoints(core: &Core, address: &UpstreamAddress, roster: &Roster) {
     if let (Some(found), Some((known, _))) = (&core.snapshot.redis, configured(&core.snapshot.config))
         && known == *address
     {
-        found.replace_endpoints(endpoints);
+        found.replace_endpoints(endpoints(roster));
     }
 }
 
+fn endpoints(roster: &Roster) -> Arc<[Endpoint]> {
+    roster.iter().map(|member| member.record.endpoint().clone()).collect()
+}
+
 /// Applies a new configuration. If the address or the settings of Redis have changed, the core connects to the new
-/// Redis, at `endpoints`, before the first request uses it, as at the start. The old connection stays open until its
-/// calls have ended.
-pub async fn reload(active: &ActiveCore, replacement: &Replacement, endpoints: Option<Arc<[Endpoint]>>) {
+/// Redis, at the members of `roster`, before the first request uses it, as at the start. The old connection stays open
+/// until its calls have ended.
+pub async fn reload(active: &ActiveCore, replacement: &Replacement, roster: Option<&Roster>) {
     let old = active.core();
     let wanted = configured(&replacement.config);
     if wanted == configured(&old.snapshot.config) {
@@ -58,8 +63,8 @@ pub async fn reload(active: &ActiveCore, replacement: &Replacement, endpoints: O
     }
     let another = wanted.map(|(_, settings)| old.another_redis(settings));
     if let Some(another) = &another {
-        if let Some(endpoints) = endpoints {
-            another.replace_endpoints(endpoints);
+        if let Some(roster) = roster {
+            another.replace_endpoints(endpoints(roster));
         }
         monoio::spawn(another.clone().run());
         another.first_attempt(clock::now_ms() + REDIS_FIRST_ATTEMPT_MS).await;

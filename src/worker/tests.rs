@@ -29,6 +29,7 @@ use crate::limits::TUNNELS_GIVEN_MAX;
 use crate::net::listener;
 use crate::net::runtime::{Preference, ThreadRuntime};
 use crate::route::RouteTable;
+use crate::upstream::CoreNumber;
 
 /// Two cores, and what the control thread has of them.
 struct World {
@@ -72,6 +73,7 @@ impl World {
             let socket = listener::bind(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).expect("a port");
             addresses.push(socket.local_address().expect("an address"));
             let prepared = Prepared {
+                number: CoreNumber { index, count: 2 },
                 metrics: metrics[index].clone(),
                 access_log: None,
                 readiness: Arc::default(),

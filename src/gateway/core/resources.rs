@@ -16,10 +16,13 @@ use crate::http::HeadPool;
 use crate::limit::Store;
 use crate::net::Io;
 use crate::telemetry::AccessLog;
+use crate::upstream::CoreNumber;
 
 /// The half of a core that no reload replaces. It lives on the core's thread; other threads read the metrics and the
 /// readiness alone.
 pub struct Resources {
+    /// Which core it is.
+    pub number: CoreNumber,
     /// Timers, buffers, pipes, and whether the core drains.
     pub io: Rc<Io>,
     /// Free parsed heads.
@@ -57,6 +60,8 @@ pub struct Room {
 
 /// What the starting thread prepares for one core.
 pub struct Prepared {
+    /// Which core it is.
+    pub number: CoreNumber,
     /// The core's metrics.
     pub metrics: Metrics,
     /// The core's access log; `None`: no log.
@@ -77,6 +82,7 @@ impl Resources {
         let io = Rc::<Io>::default();
         io.buffers.set_held_max(prepared.room.held_bytes);
         Resources {
+            number: prepared.number,
             io,
             heads: Rc::default(),
             future_pools: RefCell::default(),

@@ -12,11 +12,11 @@ use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
 use crate::limit::Limiter;
-use crate::net::{Endpoint, Pace};
+use crate::net::Pace;
 use crate::redis::Redis;
 use crate::route::RouteTable;
 use crate::tls;
-use crate::upstream::Upstream;
+use crate::upstream::{Roster, Upstream};
 
 /// The half of a core that a reload replaces as a whole.
 pub struct Snapshot {
@@ -85,7 +85,8 @@ impl Snapshot {
         let upstreams = config.upstreams.iter().map(|wanted| {
             let tls = replacement.originations.get(&wanted.name).map(|tls| &**tls);
             let known = before.and_then(|before| before.upstream(wanted, tls));
-            let new = || Rc::new(Upstream::new(wanted, tls, &config, metrics.upstream.clone()));
+            let new =
+                || Rc::new(Upstream::new(wanted, tls, &config, resources.number, metrics.upstream.clone()));
             let upstream = known.unwrap_or_else(new);
             upstream.adjust(&config);
             upstream
@@ -119,11 +120,11 @@ impl Snapshot {
         self.upstreams.iter().filter(|one| !is_kept(one)).for_each(|upstream| upstream.retire());
     }
 
-    /// The name of an upstream has these addresses now, whichever upstreams have the name.
-    pub fn replace_endpoints(&self, address: &UpstreamAddress, endpoints: &[Endpoint]) {
+    /// The upstreams with this written address have this roster now.
+    pub fn replace_roster(&self, address: &UpstreamAddress, roster: &Roster) {
         for (known, upstream) in self.config.upstreams.iter().zip(&self.upstreams) {
             if known.address == *address {
-                upstream.replace_endpoints(endpoints);
+                upstream.replace_roster(roster);
             }
         }
     }

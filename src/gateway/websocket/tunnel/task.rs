@@ -218,6 +218,7 @@ mod tests {
 
     fn resources(slots: &TunnelSlots) -> Rc<Resources> {
         Rc::new(Resources::new(Prepared {
+            number: crate::upstream::CoreNumber::ONLY,
             metrics: Default::default(),
             access_log: None,
             readiness: Arc::default(),
