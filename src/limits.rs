@@ -291,6 +291,8 @@ pub const CORE_LATE_MS: u64 = 1_000;
 pub const CORE_LATE_LOG_MS: u64 = 60_000;
 /// How long the start waits for the upstreams' names to resolve, in milliseconds. Over it: it goes on without them.
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
+/// A request or a response head of a fetch (keys, health), in bytes. Over it: the fetch fails.
+pub const FETCH_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long the start waits for a port that is taken, in milliseconds. Over it: the gateway does not start.
 pub const PORT_FREED_MS: u64 = 1_000;
 /// Connections to the admin listener at one time. Over it: the one that has waited longest for a request is closed, in

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod desired;
+pub mod fetch;
 mod heap;
 pub mod inherit;
 pub mod mailbox;

@@ -14,14 +14,15 @@ use crate::net::{ConnectError, Io, Transport};
 use crate::tls::Origination;
 
 /// What one core needs for handshakes with one upstream.
-pub(super) struct TlsClient {
+pub struct TlsClient {
     client: Arc<ClientConfig>,
     name: ServerName<'static>,
     metrics: Arc<UpstreamMetrics>,
 }
 
 impl TlsClient {
-    pub(super) fn new(origination: &Origination, metrics: Arc<UpstreamMetrics>) -> TlsClient {
+    /// A client with sessions of its own.
+    pub fn new(origination: &Origination, metrics: Arc<UpstreamMetrics>) -> TlsClient {
         TlsClient { client: origination.for_core(), name: origination.name.clone(), metrics }
     }
 
@@ -29,7 +30,7 @@ impl TlsClient {
     ///
     /// # Errors
     /// The server is not who it should be, breaks the handshake off, or does not finish it until the deadline.
-    pub(super) async fn secure(
+    pub async fn secure(
         &self,
         transport: Transport,
         io: &Io,

@@ -17,6 +17,7 @@ mod context;
 
 pub use context::ExchangeContext;
 pub use exchange::ResponseReader;
+pub use handshake::TlsClient;
 pub use lease::{Lease, Use};
 pub use member::Member;
 pub use metrics::UpstreamMetrics;
