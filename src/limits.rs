@@ -129,6 +129,22 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// The longest header of a token, in bytes as decoded. Over it: 401 before any decoding. A real one has some 30 to 150
 /// bytes.
 pub const TOKEN_HEADER_BYTES_MAX: usize = 512;
+/// Issuers of one configuration. Over it: the configuration is refused.
+pub const ISSUERS_MAX: usize = 16;
+/// Bytes of a key set. Over it: the set is refused as a whole.
+pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// Keys of one key set. Over it: the other keys are left out.
+pub const KEY_SET_KEYS_MAX: usize = 64;
+/// The longest name of a key (`kid`), in bytes. Over it: the key is left out.
+pub const KEY_NAME_BYTES_MAX: usize = 256;
+/// Keys of the same name and algorithm, of all issuers. Over it: the others are left out. Also the keys of a PEM file.
+pub const KEYS_OF_ONE_NAME_MAX: usize = 4;
+/// Keys that are tried for one token, which may name none. Over it: 401.
+pub const KEYS_TRIED_MAX: usize = 8;
+/// The smallest RSA key, in bits (RFC 7518 §3.3). Under it: the key is refused.
+pub const RSA_BITS_MIN: usize = 2048;
+/// The largest RSA key, in bits. Over it: the key is refused.
+pub const RSA_BITS_MAX: usize = 8192;
 /// The longest subject of a token, in bytes. Over it: 401.
 pub const SUBJECT_BYTES_MAX: usize = 256;
 /// Verified tokens that one core caches. Over it: the older half is dropped.

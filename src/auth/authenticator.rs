@@ -1,6 +1,7 @@
-//! Verifies tokens with one set of keys, and remembers the tokens that passed.
+//! Verifies tokens, and remembers the tokens that passed.
 //!
-//! Other keys mean another authenticator, so that a token of a removed key is not remembered.
+//! Other rules mean another authenticator. Other keys under the same rules do not: the tokens of a key that is gone are
+//! forgotten, and the others stay.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use super::keys::Keys;
 use super::metrics::AuthMetrics;
 use super::user::Verified;
 use crate::clock;
+use crate::config::IssuerSet;
 use crate::limits::{LONG_TOKENS_PER_TICK, TICK_MS, TOKEN_CACHED_BYTES_MAX};
 
 /// The token verifier of one core.
 pub struct Authenticator {
-    keys: Arc<Keys>,
+    keys: RefCell<Arc<Keys>>,
     cache: RefCell<Cache>,
     metrics: Arc<AuthMetrics>,
     /// Long tokens of limited addresses: the tick, and how many there were in it.
@@ -25,7 +27,7 @@ pub struct Authenticator {
 impl Authenticator {
     /// Starts with an empty cache.
     pub fn new(keys: Arc<Keys>, metrics: Arc<AuthMetrics>) -> Self {
-        Self { keys, cache: RefCell::new(Cache::new()), metrics, long: Cell::default() }
+        Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()), metrics, long: Cell::default() }
     }
 
     /// Whether one more long token (over [`TOKEN_CACHED_BYTES_MAX`]) is verified in this tick for an address that is
@@ -41,28 +43,42 @@ impl Authenticator {
         count <= LONG_TOKENS_PER_TICK
     }
 
-    /// Verifies a token and returns its user.
+    /// From now on these keys verify, by the rules of before. Remembered tokens of a key that is not among them are
+    /// forgotten.
+    pub fn take_keys(&self, keys: &Arc<Keys>) {
+        let before = self.keys.replace(keys.clone());
+        if !Arc::ptr_eq(&before, keys) {
+            self.cache.borrow_mut().retain_signed_by(keys);
+        }
+    }
+
+    /// Verifies a token of one of these issuers and returns its user.
     ///
     /// # Errors
     /// The check that the token fails.
-    pub fn verify(&self, token: &[u8], now_unix_s: u64) -> Result<Verified, CredentialError> {
+    pub fn verify(
+        &self,
+        token: &[u8],
+        issuers: IssuerSet,
+        now_unix_s: u64,
+    ) -> Result<Verified, CredentialError> {
         let cacheable = token.len() <= TOKEN_CACHED_BYTES_MAX;
-        if cacheable && let Some(verified) = self.cache.borrow_mut().get(token, now_unix_s) {
+        if cacheable && let Some(verified) = self.cache.borrow_mut().get(token, issuers, now_unix_s) {
             self.metrics.cache_hits.add(1);
             return Ok(verified);
         }
         self.metrics.cache_misses.add(1);
-        let verified = self.keys.verify(token, now_unix_s)?;
+        let accepted = self.keys.borrow().verify(token, issuers, now_unix_s)?;
         if cacheable {
-            self.cache.borrow_mut().insert(token, verified.clone());
+            self.cache.borrow_mut().insert(token, accepted.clone());
         }
-        Ok(verified)
+        Ok(accepted.verified)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLAIMS, EXPIRED, HEADER, INVALID, NOW, jwt, token};
+    use super::super::testing::{CLAIMS, EXPIRED, HEADER, INVALID, NOW, jwt, keys, token};
     use super::*;
 
     struct Asked {
@@ -73,12 +89,12 @@ mod tests {
     impl Asked {
         fn new() -> Self {
             let metrics = Arc::<AuthMetrics>::default();
-            Self { authenticator: Authenticator::new(Arc::new(Keys::new(&jwt())), metrics.clone()), metrics }
+            Self { authenticator: Authenticator::new(Arc::new(keys(&jwt())), metrics.clone()), metrics }
         }
 
         /// The user of a token, or the code of the answer.
         fn by(&self, token: &str, now_unix_s: u64) -> Result<String, &'static str> {
-            let verified = self.authenticator.verify(token.as_bytes(), now_unix_s);
+            let verified = self.authenticator.verify(token.as_bytes(), IssuerSet::ALL, now_unix_s);
             verified.map(|verified| verified.user.as_str().to_owned()).map_err(CredentialError::code)
         }
 

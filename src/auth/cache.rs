@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::mem;
 
+use super::keys::{Accepted, Keys};
 use super::user::Verified;
+use crate::config::IssuerSet;
 use crate::limits::TOKENS_CACHED_MAX;
 
 /// Verified tokens by their bytes. The map's hash is keyed, so a client cannot choose tokens that collide.
@@ -21,7 +23,7 @@ pub(super) struct Cache {
     old: Generation,
 }
 
-type Generation = HashMap<Box<[u8]>, Verified, ByTail>;
+type Generation = HashMap<Box<[u8]>, Accepted, ByTail>;
 
 /// Hashes the end of a token, which is most of its signature: that alone tells verified tokens apart. A forged token
 /// may have the end of a verified one; the map then compares the two byte by byte, and they differ.
@@ -56,37 +58,52 @@ impl Cache {
         Self { young: generation(), old: generation() }
     }
 
-    /// A token that was verified before and is valid now. An expired one counts as not found, and verification then
-    /// says that it has expired.
-    pub(super) fn get(&mut self, token: &[u8], now_unix_s: u64) -> Option<Verified> {
-        if let Some(verified) = self.young.get(token) {
-            return valid_at(verified, now_unix_s);
+    /// A token of one of these issuers that was verified before and is valid now. An expired one counts as not found,
+    /// and verification then says that it has expired.
+    pub(super) fn get(&mut self, token: &[u8], issuers: IssuerSet, now_unix_s: u64) -> Option<Verified> {
+        if let Some(accepted) = self.young.get(token) {
+            return usable(accepted, issuers, now_unix_s);
         }
-        let (token, verified) = self.old.remove_entry(token)?;
-        let valid = valid_at(&verified, now_unix_s)?;
-        self.keep(token, verified);
-        Some(valid)
+        let (token, accepted) = self.old.remove_entry(token)?;
+        if !is_valid_at(&accepted, now_unix_s) {
+            return None;
+        }
+        let usable = usable(&accepted, issuers, now_unix_s);
+        self.keep(token, accepted);
+        usable
     }
 
     /// Remembers a verified token.
-    pub(super) fn insert(&mut self, token: &[u8], verified: Verified) {
-        self.keep(token.into(), verified);
+    pub(super) fn insert(&mut self, token: &[u8], accepted: Accepted) {
+        self.keep(token.into(), accepted);
+    }
+
+    /// Forgets the tokens whose key is not among these: a look at each token, some 0.1 ms in all.
+    pub(super) fn retain_signed_by(&mut self, keys: &Keys) {
+        for generation in [&mut self.young, &mut self.old] {
+            generation.retain(|_, accepted| keys.has(accepted.key));
+        }
     }
 
     /// Drops a whole generation when it is full: up to [`HALF`] tokens, about 0.1 ms, once per [`HALF`] new tokens.
-    fn keep(&mut self, token: Box<[u8]>, verified: Verified) {
+    fn keep(&mut self, token: Box<[u8]>, accepted: Accepted) {
         if self.young.len() >= HALF {
             mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert(token, verified);
+        self.young.insert(token, accepted);
     }
 }
 
+fn usable(accepted: &Accepted, issuers: IssuerSet, now_unix_s: u64) -> Option<Verified> {
+    let is_usable = issuers.contains(accepted.issuer) && is_valid_at(accepted, now_unix_s);
+    is_usable.then(|| accepted.verified.clone())
+}
+
 /// Both ends are checked, because the clock may have been set back since the token was verified.
-fn valid_at(verified: &Verified, now_unix_s: u64) -> Option<Verified> {
-    let is_valid = (verified.valid_from_unix_s..verified.expires_unix_s).contains(&now_unix_s);
-    is_valid.then(|| verified.clone())
+fn is_valid_at(accepted: &Accepted, now_unix_s: u64) -> bool {
+    let Verified { valid_from_unix_s, expires_unix_s, .. } = accepted.verified;
+    (valid_from_unix_s..expires_unix_s).contains(&now_unix_s)
 }
 
 /// Bytes at the end of a token that are hashed: 144 bits of its signature in base64url.
@@ -99,9 +116,17 @@ const _: () = assert!(HALF > 0);
 mod tests {
     use super::*;
     use crate::auth::User;
+    use crate::auth::key::KeyId;
 
-    fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Verified {
-        Verified { user: User::parse("alice").unwrap(), valid_from_unix_s, expires_unix_s }
+    const ALL: IssuerSet = IssuerSet::ALL;
+
+    fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Accepted {
+        let user = User::parse("alice").unwrap();
+        Accepted {
+            verified: Verified { user, valid_from_unix_s, expires_unix_s },
+            key: KeyId::default(),
+            issuer: 3,
+        }
     }
 
     fn name(n: usize) -> [u8; 8] {
@@ -114,8 +139,11 @@ mod tests {
         let signature = "s".repeat(43);
         let token = |claims: &str| format!("{claims}.{signature}").into_bytes();
         cache.insert(&token("alice"), verified(0, 99));
-        assert!(cache.get(&token("alice"), 50).is_some());
-        assert!(cache.get(&token("mallory"), 50).is_none() && cache.get(signature.as_bytes(), 50).is_none());
+        assert!(cache.get(&token("alice"), ALL, 50).is_some());
+        assert!(
+            cache.get(&token("mallory"), ALL, 50).is_none()
+                && cache.get(signature.as_bytes(), ALL, 50).is_none()
+        );
     }
 
     #[test]
@@ -126,7 +154,7 @@ mod tests {
                 cache.insert(b"token", verified(10, 20));
                 (0..HALF * usize::from(retired)).for_each(|n| cache.insert(&name(n), verified(0, 99)));
                 assert_eq!(cache.old.contains_key(&b"token"[..]), retired);
-                cache.get(b"token", now).is_some()
+                cache.get(b"token", ALL, now).is_some()
             };
             assert_eq!([9, 10, 19, 20, 21, u64::MAX].map(found), [false, true, true, false, false, false]);
         }
@@ -137,7 +165,7 @@ mod tests {
         let mut cache = Cache::new();
         cache.insert(b"token", verified(0, 20));
         for other in [&b"toke"[..], b"token ", b"tokeN", b"", b"xtoken"] {
-            assert!(cache.get(other, 10).is_none());
+            assert!(cache.get(other, ALL, 10).is_none());
         }
     }
 
@@ -148,7 +176,7 @@ mod tests {
         for n in 0..3 * TOKENS_CACHED_MAX {
             cache.insert(&name(n), verified(0, 20));
             if n % 3 == 0 {
-                cache.get(&name(n / 2), 10);
+                cache.get(&name(n / 2), ALL, 10);
             }
             assert!(cache.young.len() + cache.old.len() <= TOKENS_CACHED_MAX);
         }
@@ -162,8 +190,8 @@ mod tests {
         cache.insert(b"unused", verified(0, 20));
         for n in 0..2 * TOKENS_CACHED_MAX {
             cache.insert(&name(n), verified(0, 20));
-            assert!(cache.get(b"used", 10).is_some());
+            assert!(cache.get(b"used", ALL, 10).is_some());
         }
-        assert!(cache.get(b"unused", 10).is_none());
+        assert!(cache.get(b"unused", ALL, 10).is_none());
     }
 }

@@ -1,35 +1,51 @@
 //! The claims of a token whose signature is right: who it is for, and from when to when it is valid.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::error::{CredentialError, TokenFault};
-use super::json::{self, Json};
+use super::json::{self, Json, Object};
 use super::user::{User, Verified};
-use crate::config::Jwt;
+use crate::config::{ClaimPath, Issuer};
 
-/// What one configuration demands of claims.
+/// What one issuer's tokens must say.
 pub(super) struct ClaimRules {
     issuer: Option<String>,
-    audience: Option<String>,
+    audiences: Vec<String>,
     leeway: Duration,
-    user_claim: String,
+    user_claim: ClaimPath,
+    lifetime_max: Option<Duration>,
+    token_types: Vec<String>,
 }
 
 impl ClaimRules {
-    pub(super) fn new(jwt: &Jwt) -> Self {
+    pub(super) fn new(issuer: &Issuer) -> Self {
         Self {
-            issuer: jwt.issuer.clone(),
-            audience: jwt.audience.clone(),
-            leeway: jwt.leeway,
-            user_claim: jwt.user_claim.clone(),
+            issuer: issuer.issuer.clone(),
+            audiences: issuer.audiences.clone(),
+            leeway: issuer.leeway,
+            user_claim: issuer.user_claim.clone(),
+            lifetime_max: issuer.lifetime_max,
+            token_types: issuer.token_types.clone(),
         }
+    }
+
+    /// Checks the `typ` of a header. "Use of explicit typing" keeps tokens of another kind, which the same key may
+    /// sign, from being taken for these (RFC 8725 §3.11).
+    pub(super) fn check_type(&self, typ: Option<&str>) -> Result<(), CredentialError> {
+        let is_right = match (typ, self.token_types.is_empty()) {
+            (Some(typ), true) => !OTHER_TYPES.contains(&typ),
+            (None, true) => true,
+            (Some(typ), false) => self.token_types.iter().any(|accepted| accepted == typ),
+            (None, false) => false,
+        };
+        if is_right { Ok(()) } else { Err(TokenFault::Type.into()) }
     }
 
     /// Checks decoded claims. [`CredentialError::Expired`] comes last: it promises that a new token would pass.
     pub(super) fn check(&self, claims: &[u8], now_unix_s: u64) -> Result<Verified, CredentialError> {
         let claims = json::object(claims).ok_or(TokenFault::Claims)?;
-        let subject = claims.get(&self.user_claim).and_then(Json::as_str);
-        let user = subject.and_then(User::parse).ok_or(TokenFault::Subject)?;
+        let user = claims.at(&self.user_claim.names).and_then(subject).ok_or(TokenFault::Subject)?;
         let expires_unix_s = self.expiry(claims.get("exp")).ok_or(TokenFault::NoExpiry)?;
         let valid_from_unix_s = self.start(claims.get("nbf")).ok_or(TokenFault::NotBefore)?;
         if !self.is_issuer(claims.get("iss")) {
@@ -38,6 +54,11 @@ impl ClaimRules {
         if !self.is_audience(claims.get("aud")) {
             return Err(TokenFault::Audience.into());
         }
+        // Whoever has stolen a bound token does not have its key; taken as a bearer token, it would be worth as much.
+        if claims.get("cnf").is_some() {
+            return Err(TokenFault::Bound.into());
+        }
+        self.check_lifetime(&claims, now_unix_s)?;
         if now_unix_s < valid_from_unix_s {
             return Err(TokenFault::NotYetValid.into());
         }
@@ -45,6 +66,18 @@ impl ClaimRules {
             return Err(CredentialError::Expired);
         }
         Ok(Verified { user, valid_from_unix_s, expires_unix_s })
+    }
+
+    /// A token that claims to be issued in the future lives no longer for it.
+    fn check_lifetime(&self, claims: &Object<'_>, now_unix_s: u64) -> Result<(), CredentialError> {
+        let Some(lifetime_max) = self.lifetime_max else { return Ok(()) };
+        let issued_ns = claims.get("iat").and_then(date_ns).ok_or(TokenFault::NoIssuedAt)?;
+        let end_ns = claims.get("exp").and_then(date_ns).ok_or(TokenFault::NoExpiry)?;
+        let begin_ns = issued_ns.min(u128::from(now_unix_s) * NS_PER_S);
+        match end_ns.saturating_sub(begin_ns) > lifetime_max.as_nanos() {
+            true => Err(TokenFault::Lifetime.into()),
+            false => Ok(()),
+        }
     }
 
     /// The first whole second at or after `exp` plus leeway: "the expiration time on or after which the JWT
@@ -67,16 +100,28 @@ impl ClaimRules {
     /// `aud` is "an array of case-sensitive strings" or, "in the special case when the JWT has one audience",
     /// "a single case-sensitive string" (RFC 7519 §4.1.3).
     fn is_audience(&self, aud: Option<&Json<'_>>) -> bool {
-        let Some(audience) = self.audience.as_deref() else { return true };
+        let is_ours = |name: &str| self.audiences.iter().any(|audience| audience == name);
         match aud {
-            Some(Json::String(one)) => one == audience,
+            _ if self.audiences.is_empty() => true,
+            Some(Json::String(one)) => is_ours(one),
             Some(Json::Array(many)) => {
                 many.iter().all(|item| item.as_str().is_some())
-                    && many.iter().any(|item| item.as_str() == Some(audience))
+                    && many.iter().filter_map(Json::as_str).any(is_ours)
             }
             _ => false,
         }
     }
+}
+
+/// The user whom a value names: a text, or a whole number as its decimal digits, which is how many databases name
+/// theirs.
+fn subject(value: &Json<'_>) -> Option<User> {
+    let name = match value {
+        Json::String(text) => Cow::Borrowed(&**text),
+        Json::Whole(number) => Cow::Owned(number.to_string()),
+        _ => return None,
+    };
+    User::parse(&name)
 }
 
 /// A NumericDate in nanoseconds: "the number of seconds from 1970-01-01T00:00:00Z UTC …, non-integer values
@@ -103,10 +148,15 @@ fn whole_seconds(ns: u128) -> u64 {
 const DATE_MAX: u64 = 1 << 53;
 const NS_PER_S: u128 = 1_000_000_000;
 
+/// Signed tokens that are no access tokens, whoever issues them: OpenID Connect Back-Channel Logout 1.0 §2.4, RFC 9449
+/// §4.2, RFC 8417 §2.3.
+const OTHER_TYPES: [&str; 3] = ["logout+jwt", "dpop+jwt", "secevent+jwt"];
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{EXPIRED, HEADER, INVALID, NOW, jwt, token, verdict};
+    use super::super::testing::{EXPIRED, HEADER, INVALID, NOW, jwt, keys, token, verdict, with};
     use super::*;
+    use crate::config::{IssuerSet, Jwt};
     use crate::limits::SUBJECT_BYTES_MAX;
 
     /// The verdict on correctly signed claims. `@` is replaced by a member that makes the rest valid.
@@ -205,7 +255,7 @@ mod tests {
 
     #[test]
     fn leeway_widens_both_ends_and_nothing_more() {
-        let lenient = Jwt { leeway: Duration::from_secs(5), ..jwt() };
+        let lenient = with(|issuer| issuer.leeway = Duration::from_secs(5));
         let text = r#"{@,"exp":1800000060,"nbf":1800000010}"#;
         for (now, verdict) in [
             (1_800_000_004, Err(INVALID)),
@@ -215,9 +265,9 @@ mod tests {
         ] {
             assert_eq!(claims(&lenient, text, now), verdict, "{now}");
         }
-        let endless = Jwt { leeway: Duration::MAX, ..jwt() };
+        let endless = with(|issuer| issuer.leeway = Duration::MAX);
         assert!(claims(&endless, text, NOW).is_ok());
-        let half = Jwt { leeway: Duration::from_millis(500), ..jwt() };
+        let half = with(|issuer| issuer.leeway = Duration::from_millis(500));
         assert_eq!(claims(&half, r#"{@,"exp":1800000059.5}"#, 1_800_000_060), Err(EXPIRED));
         assert!(claims(&half, r#"{@,"exp":1800000059.6}"#, 1_800_000_060).is_ok());
     }
@@ -229,7 +279,7 @@ mod tests {
         {
             refused(text);
         }
-        let strict = Jwt { issuer: Some("us".to_owned()), ..jwt() };
+        let strict = with(|issuer| issuer.issuer = Some("us".to_owned()));
         assert_eq!(claims(&strict, r#"{@,"exp":1,"iss":"them"}"#, NOW), Err(INVALID));
         let mut forged = token(HEADER, r#"{"sub":"alice","exp":1}"#);
         forged.replace_range(forged.rfind('.').unwrap() + 1.., &"A".repeat(43));
@@ -247,8 +297,8 @@ mod tests {
             r#"{@,"exp":1800000060,"a":[{"b":1,"\u0062":1}]}"#,
             r#"{@,"exp":1800000060}}"#,
             r#"{@,"exp":1800000060},{}"#,
-            "{@,\"exp\":1800000060}\n",
-            "\t{@,\"exp\":1800000060}",
+            "{@,\"exp\":1800000060}\u{a0}",
+            "{@,\"exp\":1800000060}\0",
             r#"[{@,"exp":1800000060}]"#,
             r#"{@,"exp":1800000060,}"#,
             r#"{'sub':'alice','exp':1800000060}"#,
@@ -259,7 +309,8 @@ mod tests {
         ] {
             refused(text);
         }
-        // An escape alone is allowed.
+        // White space is part of JSON, and an escape alone is allowed.
+        assert!(claims(&jwt(), "\t\r {@,\"exp\":1800000060}\n", NOW).is_ok());
         assert!(claims(&jwt(), r#"{@,"\u0065xp":1800000060}"#, NOW).is_ok());
     }
 
@@ -278,7 +329,10 @@ mod tests {
             r#""älice""#,
             r#""\u00e4lice""#,
             r#""\u202ealice""#,
-            "7",
+            "-7",
+            "7.0",
+            "7e0",
+            "18446744073709551616",
             "null",
             r#"["alice"]"#,
             r#"{"alice":1}"#,
@@ -288,6 +342,11 @@ mod tests {
         }
         refused(r#"{"exp":1800000060}"#);
         refused(&format!(r#"{{"sub":"{}","exp":1800000060}}"#, "a".repeat(SUBJECT_BYTES_MAX + 1)));
+        // Many databases name their users so, and real issuers send it as it is.
+        for number in ["0", "7", "18446744073709551615"] {
+            let text = format!(r#"{{"sub":{number},"exp":1800000060}}"#);
+            assert_eq!(claims(&jwt(), &text, NOW).as_deref(), Ok(number));
+        }
         for sub in ["!".to_owned(), "~".to_owned(), "a".repeat(SUBJECT_BYTES_MAX)] {
             assert_eq!(claims(&jwt(), &format!(r#"{{"sub":"{sub}","exp":1800000060}}"#), NOW), Ok(sub));
         }
@@ -295,16 +354,30 @@ mod tests {
 
     #[test]
     fn the_user_comes_from_the_configured_claim_alone() {
-        let other = Jwt { user_claim: "uid".to_owned(), ..jwt() };
+        let of = |claim: &str| with(|issuer| issuer.user_claim = ClaimPath::parse(claim).unwrap());
+        let other = of("uid");
         assert_eq!(claims(&other, r#"{@,"uid":"bob","exp":1800000060}"#, NOW).as_deref(), Ok("bob"));
         assert_eq!(claims(&other, r#"{@,"exp":1800000060}"#, NOW), Err(INVALID));
-        let number = Jwt { user_claim: "exp".to_owned(), ..jwt() };
-        assert_eq!(claims(&number, r#"{@,"exp":1800000060}"#, NOW), Err(INVALID));
+        let nested =
+            r#"{@,"exp":1800000060,"user":{"id":7,"a.b":"bob","c/d":"eve"},"https://x.example/id":"mia"}"#;
+        for (claim, user) in [
+            ("user.id", Ok("7")),
+            ("/user/id", Ok("7")),
+            ("/user/a.b", Ok("bob")),
+            ("/user/c~1d", Ok("eve")),
+            ("https://x.example/id", Ok("mia")),
+            ("user", Err(INVALID)),
+            ("user.a.b", Err(INVALID)),
+            ("sub.id", Err(INVALID)),
+            ("user.id.0", Err(INVALID)),
+        ] {
+            assert_eq!(claims(&of(claim), nested, NOW), user.map(str::to_owned), "{claim}");
+        }
     }
 
     #[test]
     fn the_issuer_must_be_equal_when_configured() {
-        let strict = Jwt { issuer: Some("https://id.example".to_owned()), ..jwt() };
+        let strict = with(|issuer| issuer.issuer = Some("https://id.example".to_owned()));
         assert!(claims(&strict, r#"{@,"exp":1800000060,"iss":"https://id.example"}"#, NOW).is_ok());
         for iss in ["", r#","iss":"https://id.example/""#, r#","iss":"HTTPS://id.example""#, r#","iss":null"#]
         {
@@ -317,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_audience_must_be_or_contain_ours_when_configured() {
-        let strict = Jwt { audience: Some("chat".to_owned()), ..jwt() };
+        let strict = with(|issuer| issuer.audiences = vec!["talk".to_owned(), "chat".to_owned()]);
         for (aud, right) in [
             (r#""chat""#, true),
             (r#"["chat"]"#, true),
@@ -336,5 +409,60 @@ mod tests {
             assert!(claims(&jwt(), &text, NOW).is_ok(), "{aud}");
         }
         assert_eq!(claims(&strict, r#"{@,"exp":1800000060}"#, NOW), Err(INVALID));
+    }
+
+    #[test]
+    fn a_bound_token_is_no_bearer_token() {
+        for cnf in
+            [r#"{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#, r#"{"x5t#S256":"x"}"#, "{}", "null"]
+        {
+            let text = format!(r#"{{@,"exp":1800000060,"cnf":{cnf}}}"#);
+            let verified = keys(&jwt()).verify(
+                token(HEADER, text.replace('@', r#""sub":"alice""#)).as_bytes(),
+                IssuerSet::ALL,
+                NOW,
+            );
+            assert_eq!(verified.unwrap_err(), TokenFault::Bound.into(), "{cnf}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_bounded_where_it_is_and_needs_iat() {
+        let hour = with(|issuer| issuer.lifetime_max = Some(Duration::from_secs(3600)));
+        for (rest, right) in [
+            (r#""exp":1800003600,"iat":1800000000"#, true),
+            (r#""exp":1800003601,"iat":1800000000"#, false),
+            (r#""exp":1800003600.5,"iat":1800000000"#, false),
+            (r#""exp":1800000060,"iat":1799996460"#, true),
+            (r#""exp":1800000060,"iat":1799996459"#, false),
+            // The future gives it no more time.
+            (r#""exp":1800003600,"iat":1800003599"#, true),
+            (r#""exp":1800003601,"iat":1800003600"#, false),
+            (r#""exp":1800000060"#, false),
+            (r#""exp":1800000060,"iat":"1800000000""#, false),
+            (r#""exp":1800000060,"iat":-1"#, false),
+        ] {
+            let text = format!("{{@,{rest}}}");
+            assert_eq!(claims(&hour, &text, NOW).is_ok(), right, "{rest}");
+            assert!(claims(&jwt(), &text, NOW).is_ok(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_kind_is_refused_and_types_may_be_required() {
+        let typed = |typ: &str| format!(r#"{{"alg":"HS256"{typ}}}"#);
+        let verdict_on =
+            |jwt: &Jwt, typ: &str| verdict(jwt, token(typed(typ), super::super::testing::CLAIMS), NOW);
+        for typ in ["", r#","typ":"JWT""#, r#","typ":"at+jwt""#, r#","typ":"anything""#, r#","typ":"""#] {
+            assert!(verdict_on(&jwt(), typ).is_ok(), "{typ}");
+        }
+        for typ in ["logout+jwt", "LOGOUT+JWT", "application/logout+jwt", "dpop+jwt", "secevent+jwt"] {
+            assert_eq!(verdict_on(&jwt(), &format!(r#","typ":"{typ}""#)), Err(INVALID), "{typ}");
+        }
+        let strict = with(|issuer| issuer.token_types = vec!["at+jwt".to_owned()]);
+        for (typ, right) in [("at+jwt", true), ("Application/AT+JWT", true), ("JWT", false), ("", false)] {
+            assert_eq!(verdict_on(&strict, &format!(r#","typ":"{typ}""#)).is_ok(), right, "{typ}");
+        }
+        assert_eq!(verdict_on(&strict, ""), Err(INVALID));
     }
 }

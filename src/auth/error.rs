@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// Why a request has no verified user. The client learns which of the three it is; the access log also says which
+use crate::config::IssuerSet;
+
+/// Why a request has no verified user. The client learns whether it is missing, invalid, expired or not to be judged; the access log also says which
 /// check failed ([`cause`](Self::cause)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CredentialError {
@@ -12,6 +14,19 @@ pub enum CredentialError {
     Invalid(TokenFault),
     /// The token is valid in every respect, but it has expired: the client should get a new one.
     Expired,
+    /// No key has the name that the token gives. A newer key set of one of these issuers may have it.
+    UnknownKey(UnknownKey),
+    /// An issuer to whom the token may belong has no keys yet: nobody can say whether it is valid.
+    KeysUnavailable,
+}
+
+/// The name of a key that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// A hash of the name.
+    pub kid: u64,
+    /// The issuers whose key set may have it by now.
+    pub issuers: IssuerSet,
 }
 
 /// The check that a token failed. It holds nothing of the token, so a log may show it.
@@ -23,28 +38,40 @@ pub enum TokenFault {
     TooLong,
     /// The token does not have three parts, one of them is empty, or a tab precedes the token.
     Malformed,
+    /// The token is encrypted: it has five parts (RFC 7516 §3.1).
+    Encrypted,
     /// A part is not strict base64url.
     Encoding,
-    /// The header is not one JSON object with a string `alg`.
+    /// The header is not one JSON object with a string `alg`, or its `kid` or `typ` is not a string.
     Header,
     /// The header has `crit`, `b64`, `enc` or `zip`, which change what the other parts mean.
     CriticalHeader,
     /// No key is for the algorithm that the header names.
     Algorithm,
+    /// More keys could have signed it than [`KEYS_TRIED_MAX`](crate::limits::KEYS_TRIED_MAX).
+    ManyKeys,
     /// No key of that algorithm made the signature.
     Signature,
+    /// It is a token of another kind, as its `typ` says.
+    Type,
     /// The claims are not one JSON object.
     Claims,
-    /// The user's claim is absent, or not 1 to 256 visible ASCII characters.
+    /// The user's claim is absent, or neither 1 to 256 visible ASCII characters nor a whole number.
     Subject,
     /// `exp` is absent or not a date.
     NoExpiry,
     /// `nbf` is not a date.
     NotBefore,
-    /// `iss` is not the configured issuer.
+    /// `iss` is not the issuer whose key made the signature.
     Issuer,
-    /// `aud` does not contain the configured audience.
+    /// `aud` does not contain a configured audience.
     Audience,
+    /// The token is bound to a key or certificate of its client (`cnf`, RFC 7800), which nobody checks here.
+    Bound,
+    /// `iat` is absent or not a date, where the lifetime of tokens is bounded.
+    NoIssuedAt,
+    /// From `iat` to `exp` it is longer than its issuer's tokens may live.
+    Lifetime,
     /// `nbf` is in the future.
     NotYetValid,
     /// A long token of an address that is limited already, over [`crate::limits::LONG_TOKENS_PER_TICK`]: not looked at.
@@ -58,41 +85,58 @@ impl CredentialError {
             CredentialError::Missing => "token_missing",
             CredentialError::Invalid(_) => "token_invalid",
             CredentialError::Expired => "token_expired",
+            CredentialError::UnknownKey(_) => "token_invalid",
+            CredentialError::KeysUnavailable => "keys_unavailable",
         }
     }
 
-    /// The failed check, as a stable word for the access log.
+    /// The failed check, as a stable word for the access log and the metric.
     pub fn cause(self) -> &'static str {
+        CAUSES[self.nth()]
+    }
+
+    /// The place of its cause in [`CAUSES`].
+    pub fn nth(self) -> usize {
         match self {
-            CredentialError::Missing => "missing",
-            CredentialError::Invalid(fault) => fault.as_str(),
-            CredentialError::Expired => "expired",
+            CredentialError::Missing => 0,
+            CredentialError::Expired => 1,
+            CredentialError::UnknownKey(_) => 2,
+            CredentialError::KeysUnavailable => 3,
+            CredentialError::Invalid(fault) => 4 + fault as usize,
         }
     }
 }
 
-impl TokenFault {
-    fn as_str(self) -> &'static str {
-        match self {
-            TokenFault::TwoCredentials => "two_credentials",
-            TokenFault::TooLong => "too_long",
-            TokenFault::Malformed => "malformed",
-            TokenFault::Encoding => "encoding",
-            TokenFault::Header => "header",
-            TokenFault::CriticalHeader => "critical_header",
-            TokenFault::Algorithm => "algorithm",
-            TokenFault::Signature => "signature",
-            TokenFault::Claims => "claims",
-            TokenFault::Subject => "subject",
-            TokenFault::NoExpiry => "no_expiry",
-            TokenFault::NotBefore => "not_before",
-            TokenFault::Issuer => "issuer",
-            TokenFault::Audience => "audience",
-            TokenFault::NotYetValid => "not_yet_valid",
-            TokenFault::Unverified => "unverified",
-        }
-    }
-}
+/// The words for the causes: first those that are no [`TokenFault`], then the faults in their order.
+pub(super) const CAUSES: [&str; 26] = [
+    "missing",
+    "expired",
+    "unknown_key",
+    "keys_unavailable",
+    "two_credentials",
+    "too_long",
+    "malformed",
+    "encrypted",
+    "encoding",
+    "header",
+    "critical_header",
+    "algorithm",
+    "many_keys",
+    "signature",
+    "token_type",
+    "claims",
+    "subject",
+    "no_expiry",
+    "not_before",
+    "issuer",
+    "audience",
+    "token_bound",
+    "no_issued_at",
+    "lifetime",
+    "not_yet_valid",
+    "unverified",
+];
+const _: () = assert!(CAUSES.len() == 5 + TokenFault::Unverified as usize);
 
 impl From<TokenFault> for CredentialError {
     fn from(fault: TokenFault) -> CredentialError {
@@ -110,19 +154,23 @@ impl std::error::Error for CredentialError {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLAIMS, HEADER, NOW, encode, jwt, sealed, token};
-    use super::super::{Keys, bearer};
+    use super::super::bearer;
+    use super::super::testing::{CLAIMS, HEADER, NOW, encode, keys, sealed, token, with};
     use super::*;
     use crate::config::Jwt;
     use crate::limits::TOKEN_BYTES_MAX;
 
     /// A configuration in which every check can fail.
     fn strict() -> Jwt {
-        Jwt { issuer: Some("us".to_owned()), audience: Some("chat".to_owned()), ..jwt() }
+        with(|issuer| {
+            issuer.issuer = Some("us".to_owned());
+            issuer.audiences = vec!["chat".to_owned()];
+            issuer.lifetime_max = Some(std::time::Duration::from_secs(3600));
+        })
     }
 
     fn cause_of(fields: &[&[u8]]) -> &'static str {
-        let verify = |token: &[u8]| Keys::new(&strict()).verify(token, NOW);
+        let verify = |token: &[u8]| keys(&strict()).verify(token, IssuerSet::ALL, NOW);
         bearer(fields.iter().copied()).and_then(verify).map_or_else(CredentialError::cause, |_| "valid")
     }
 
@@ -132,19 +180,26 @@ mod tests {
         let alg = |header: &str| token(header, CLAIMS);
         let rest = r#""sub":"alice","exp":1800000060"#;
         for (token, cause) in [
-            (signed(&format!(r#"{rest},"iss":"us","aud":"chat""#)), "valid"),
-            (signed(r#""sub":"alice","exp":1,"iss":"us","aud":"chat""#), "expired"),
+            (signed(&format!(r#"{rest},"iss":"us","aud":"chat","iat":1800000000"#)), "valid"),
+            (signed(r#""sub":"alice","exp":1,"iat":0,"iss":"us","aud":"chat""#), "expired"),
             (String::new(), "missing"),
             ("a".repeat(TOKEN_BYTES_MAX + 1), "too_long"),
             ("a.b".to_owned(), "malformed"),
             ("a..c".to_owned(), "malformed"),
             ("\t".to_owned(), "malformed"),
+            ("a.b.c.d.e".to_owned(), "encrypted"),
+            ("a..c.d.e".to_owned(), "encrypted"),
+            ("a.b.c.d".to_owned(), "malformed"),
+            ("a.b.c.d.e.f".to_owned(), "malformed"),
             ("*.b.c".to_owned(), "encoding"),
             (alg("[]"), "header"),
             (alg("{}"), "header"),
             (alg(r#"{"alg":"HS256","typ":1}"#), "header"),
             (alg(r#"{"alg":"HS256","crit":[]}"#), "critical_header"),
+            (alg(r#"{"alg":"HS256","kid":1}"#), "header"),
             (alg(r#"{"alg":"none"}"#), "algorithm"),
+            (alg(r#"{"alg":"RS256"}"#), "algorithm"),
+            (alg(r#"{"alg":"HS256","typ":"logout+jwt"}"#), "token_type"),
             (format!("{}A", &alg(HEADER)[..alg(HEADER).len() - 4]), "signature"),
             (token(HEADER, "[]"), "claims"),
             (sealed(&format!("{}.*", encode(HEADER))), "encoding"),
@@ -155,7 +210,13 @@ mod tests {
             (signed(&format!(r#"{rest},"nbf":"now""#)), "not_before"),
             (signed(&format!(r#"{rest},"aud":"chat""#)), "issuer"),
             (signed(&format!(r#"{rest},"iss":"us""#)), "audience"),
-            (signed(&format!(r#"{rest},"iss":"us","aud":"chat","nbf":1800000001"#)), "not_yet_valid"),
+            (signed(&format!(r#"{rest},"iss":"us","aud":"chat","cnf":{{}}"#)), "token_bound"),
+            (signed(&format!(r#"{rest},"iss":"us","aud":"chat""#)), "no_issued_at"),
+            (signed(&format!(r#"{rest},"iss":"us","aud":"chat","iat":1"#)), "lifetime"),
+            (
+                signed(&format!(r#"{rest},"iss":"us","aud":"chat","iat":1800000000,"nbf":1800000001"#)),
+                "not_yet_valid",
+            ),
         ] {
             let separator = if token.starts_with('\t') { "" } else { " " };
             assert_eq!(cause_of(&[format!("Bearer{separator}{token}").as_bytes()]), cause, "{token}");

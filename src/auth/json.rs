@@ -1,4 +1,5 @@
-//! Parses JSON that has only one meaning: a single object, no name twice at any depth, nothing before or after it.
+//! Parses JSON that has only one meaning: a single object, no name twice at any depth, nothing but white space before
+//! or after it, which is part of JSON (RFC 8259 §2).
 //!
 //! A parser that takes the first of two equal names and one that takes the last would read two different
 //! tokens. Names are compared as decoded, so `"\u0065xp"` repeats `"exp"`.
@@ -13,10 +14,6 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 ///
 /// Depth is bounded by serde_json's 128 levels, size by the bound of a token.
 pub(super) fn object(bytes: &[u8]) -> Option<Object<'_>> {
-    // serde_json ignores white space around the value; here every byte must belong to the object.
-    if bytes.first() != Some(&b'{') || bytes.last() != Some(&b'}') {
-        return None;
-    }
     match serde_json::from_slice(bytes) {
         Ok(Json::Object(object)) => Some(object),
         _ => None,
@@ -28,6 +25,17 @@ pub(super) fn object(bytes: &[u8]) -> Option<Object<'_>> {
 pub(super) struct Object<'a>(Vec<(Name<'a>, Json<'a>)>);
 
 impl<'a> Object<'a> {
+    /// The value below these names, from the outermost.
+    pub(super) fn at(&self, names: &[String]) -> Option<&Json<'a>> {
+        let (last, outer) = names.split_last()?;
+        let mut object = self;
+        for name in outer {
+            let Json::Object(inner) = object.get(name)? else { return None };
+            object = inner;
+        }
+        object.get(last)
+    }
+
     /// The value of a member.
     pub(super) fn get(&self, name: &str) -> Option<&Json<'a>> {
         let at = self.0.binary_search_by(|(other, _)| other.0.as_ref().cmp(name)).ok()?;

@@ -1,87 +1,203 @@
-//! The configured keys, and the verification of one token with them.
+//! The keys of all issuers, and the verification of one token with them.
 
-use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::claims::ClaimRules;
-use super::error::{CredentialError, TokenFault};
-use super::token;
+use super::error::{CredentialError, TokenFault, UnknownKey};
+use super::key::{Key, KeyId};
+use super::key_sets::{KeySetState, KeySets};
+use super::pem;
+use super::token::{self, Header};
 use super::user::Verified;
-use crate::config::Jwt;
+use crate::config::{Algorithm, AlgorithmSet, Issuer, IssuerSet, Jwt};
+use crate::limits::{KEYS_OF_ONE_NAME_MAX, KEYS_TRIED_MAX};
 
-/// The keys that verify tokens, and the rules for claims. Immutable, so all cores can share them.
+/// The keys that verify tokens, and what each issuer's tokens must say. Immutable, so all cores can share them.
 pub struct Keys {
+    /// In the order of their names: those without a name first, and those of one name in the order of their issuers.
     keys: Vec<Key>,
-    rules: ClaimRules,
+    issuers: Vec<Rules>,
+    left_out: Vec<String>,
+    /// The identities of the keys, in order.
+    ids: Vec<KeyId>,
+}
+
+/// What is known of one issuer.
+struct Rules {
+    claims: ClaimRules,
+    /// The algorithms that keys of its key set may have; none if it has no key set.
+    of_key_set: AlgorithmSet,
+    is_available: bool,
+}
+
+/// A token that was found to be valid.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// What it says.
+    pub verified: Verified,
+    /// The key that signed it.
+    pub key: KeyId,
+    /// The index of its issuer.
+    pub issuer: usize,
 }
 
 impl Keys {
-    /// Prepares the configured keys. All of them verify: the current secret and the previous ones.
-    ///
-    /// An empty secret is left out, because anyone can sign with it. So is a PEM, because anyone who has the public
-    /// key can. This holds even if the configuration accepts them.
-    pub fn new(jwt: &Jwt) -> Self {
-        let usable = jwt.secrets.iter().filter(|secret| !secret.0.is_empty() && !is_pem(&secret.0));
-        Self { keys: usable.map(|secret| Key::hs256(&secret.0)).collect(), rules: ClaimRules::new(jwt) }
+    /// Prepares the keys of a configuration, and of the key sets that are known.
+    pub fn new(jwt: &Jwt, sets: &KeySets) -> Self {
+        let (mut keys, mut left_out) = (Vec::new(), Vec::new());
+        for (index, issuer) in jwt.issuers.iter().enumerate() {
+            for key in of_issuer(index, issuer, sets.get(index)) {
+                let is_rival = |other: &&Key| other.kid == key.kid && shares_algorithm(other, &key);
+                match &key.kid {
+                    Some(kid) if keys.iter().filter(is_rival).count() >= KEYS_OF_ONE_NAME_MAX => {
+                        left_out.push(format!(
+                            "issuer {}: the key {kid:?} is left out: {KEYS_OF_ONE_NAME_MAX} others have its name",
+                            issuer.name
+                        ));
+                    }
+                    _ => keys.push(key),
+                }
+            }
+        }
+        keys.sort_by(|one, other| one.kid.cmp(&other.kid));
+        let rules = |(index, issuer): (usize, &Issuer)| Rules {
+            claims: ClaimRules::new(issuer),
+            of_key_set: issuer.key_set.as_ref().map_or(AlgorithmSet::NONE, |_| issuer.public_algorithms()),
+            is_available: *sets.get(index) != KeySetState::Unavailable,
+        };
+        let mut ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
+        ids.sort_unstable();
+        Self { keys, ids, issuers: jwt.issuers.iter().enumerate().map(rules).collect(), left_out }
     }
 
-    /// Verifies one token: shape, signature, header, claims, in this order. Nothing is parsed before the signature is
-    /// known to be right: what anybody can write costs one look at its bytes for each key, and only a token that one of
-    /// the keys signed can be [`CredentialError::Expired`].
+    /// The keys that are left out because too many have their name: a line for each.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Whether a key is among them.
+    pub fn has(&self, id: KeyId) -> bool {
+        self.ids.binary_search(&id).is_ok()
+    }
+
+    /// Verifies one token of one of these issuers: shape, header, signature, claims, in this order. What anybody can
+    /// write costs one look at a short header and one at its bytes for each key that may have signed them; claims are
+    /// parsed only when the signature is known to be right, so only a token that one of the keys signed can be
+    /// [`CredentialError::Expired`].
     ///
     /// # Errors
     /// The first check that the token fails.
-    pub fn verify(&self, token: &[u8], now_unix_s: u64) -> Result<Verified, CredentialError> {
+    pub fn verify(
+        &self,
+        token: &[u8],
+        issuers: IssuerSet,
+        now_unix_s: u64,
+    ) -> Result<Accepted, CredentialError> {
         let parts = token::split(token)?;
+        let header = token::header(&token::decode(parts.header)?)?;
         let signature = token::decode(parts.signature)?;
-        let signer = self.keys.iter().find(|key| key.signed(parts.signed, &signature));
-        let signer = signer.ok_or(TokenFault::Signature)?;
-        if token::algorithm(&token::decode(parts.header)?)? != signer.name {
-            return Err(TokenFault::Algorithm.into());
+        let signer = self.signer(&header, issuers, parts.signed, &signature)?;
+        let rules = &self.issuers[signer.issuer].claims;
+        rules.check_type(header.typ.as_deref())?;
+        let verified = rules.check(&token::decode(parts.claims)?, now_unix_s)?;
+        Ok(Accepted { verified, key: signer.id, issuer: signer.issuer })
+    }
+
+    /// The key that made a signature. Only keys of the algorithm that the header names are tried: those of its key
+    /// name, then those without a name. Nothing that is not verified yet decides whose keys these are: a key knows its
+    /// issuer, and the issuer's rules then say what the token must contain.
+    fn signer(
+        &self,
+        header: &Header,
+        issuers: IssuerSet,
+        message: &[u8],
+        signature: &Vec<u8>,
+    ) -> Result<&Key, CredentialError> {
+        let algorithm = header.algorithm.ok_or(TokenFault::Algorithm)?;
+        let is_candidate = |key: &&Key| key.algorithms.contains(algorithm) && issuers.contains(key.issuer);
+        let kid = header.kid.as_deref();
+        let (named, others) = match kid {
+            Some(_) => (self.of_name(kid), self.of_name(None)),
+            None => (&[][..], &self.keys[..]),
+        };
+        let is_known = named.iter().any(|key| is_candidate(&key));
+        let candidates = named.iter().chain(others).filter(is_candidate);
+        if candidates.clone().count() > KEYS_TRIED_MAX {
+            return Err(TokenFault::ManyKeys.into());
         }
-        self.rules.check(&token::decode(parts.claims)?, now_unix_s)
+        match candidates.clone().find(|key| key.signed(algorithm, message, signature)) {
+            Some(signer) => Ok(signer),
+            None if is_known => Err(TokenFault::Signature.into()),
+            None => Err(self.no_signer(algorithm, kid, issuers)),
+        }
+    }
+
+    /// The keys of one name, which stand together.
+    fn of_name(&self, kid: Option<&str>) -> &[Key] {
+        let begin = self.keys.partition_point(|key| key.kid.as_deref() < kid);
+        let length = self.keys[begin..].partition_point(|key| key.kid.as_deref() == kid);
+        &self.keys[begin..begin + length]
+    }
+
+    /// What is wrong with a token whose key is not there.
+    fn no_signer(&self, algorithm: Algorithm, kid: Option<&str>, issuers: IssuerSet) -> CredentialError {
+        let mut asked = IssuerSet::NONE;
+        for (index, rules) in self.issuers.iter().enumerate() {
+            if !issuers.contains(index) || !rules.of_key_set.contains(algorithm) {
+                continue;
+            }
+            if !rules.is_available {
+                return CredentialError::KeysUnavailable;
+            }
+            asked = asked.with(index);
+        }
+        let is_algorithm = |key: &Key| key.algorithms.contains(algorithm) && issuers.contains(key.issuer);
+        match kid {
+            Some(kid) if asked != IssuerSet::NONE => {
+                CredentialError::UnknownKey(UnknownKey { kid: hash_of(kid), issuers: asked })
+            }
+            _ if self.keys.iter().any(is_algorithm) => TokenFault::Signature.into(),
+            _ => TokenFault::Algorithm.into(),
+        }
     }
 }
 
-/// One key and the only algorithm that it is used with.
-struct Key {
-    algorithm: Algorithm,
-    /// `algorithm` as a header spells it. Compared byte by byte: names are case-sensitive (RFC 7515 §4.1.1).
-    name: &'static str,
-    key: DecodingKey,
+/// All keys of an issuer: secrets, those of its PEM file, those of its key set.
+fn of_issuer(index: usize, issuer: &Issuer, set: &KeySetState) -> Vec<Key> {
+    let secrets = issuer.secrets.iter().filter_map(|secret| Key::of_secret(index, issuer, &secret.0));
+    let of_file = issuer.pem.as_ref().and_then(|file| pem::parse(&file.pem).ok()).unwrap_or_default();
+    let of_set = match set {
+        KeySetState::Available(set) => set.keys(),
+        KeySetState::None | KeySetState::Unavailable => &[],
+    };
+    let public = of_file.iter().chain(of_set).filter_map(|key| Key::of_public(index, issuer, key));
+    secrets.chain(public).collect()
 }
 
-impl Key {
-    fn hs256(secret: &[u8]) -> Self {
-        Self { algorithm: Algorithm::HS256, name: "HS256", key: DecodingKey::from_secret(secret) }
-    }
-
-    /// Whether this key made the signature. The comparison takes the same time wherever the bytes differ.
-    ///
-    /// The library's verifier objects cannot be shared between threads, so one is made per call: an
-    /// allocation and two SHA-256 blocks, on a path that the cache keeps rare.
-    fn signed(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
-            .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
-    }
+fn shares_algorithm(one: &Key, other: &Key) -> bool {
+    !one.algorithms.and(other.algorithms).is_empty()
 }
 
-fn is_pem(secret: &[u8]) -> bool {
-    secret.trim_ascii_start().starts_with(b"-----BEGIN")
+/// Names are compared by this where they are counted, and it decides about no token.
+fn hash_of(kid: &str) -> u64 {
+    let mut hash = DefaultHasher::new();
+    kid.hash(&mut hash);
+    hash.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::Algorithm;
     use proptest::prelude::*;
 
     use super::super::testing::{
-        CLAIMS, EXPIRED, HEADER, INVALID, NOW, encode, jwt, sealed, signed_by, token, verdict,
+        CLAIMS, EXPIRED, HEADER, INVALID, NOW, encode, jwt, keys, sealed, signed_by, token, verdict, with,
     };
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{IssuerSet, Secret};
 
     fn with_secrets(secrets: &[&[u8]]) -> Jwt {
-        Jwt { secrets: secrets.iter().map(|secret| Secret(secret.to_vec())).collect(), ..jwt() }
+        with(|issuer| issuer.secrets = secrets.iter().map(|secret| Secret(secret.to_vec())).collect())
     }
 
     fn token_by(secret: &[u8]) -> String {
@@ -116,9 +232,9 @@ mod tests {
 
     #[test]
     fn says_for_how_long_a_token_is_valid() {
-        let keys = Keys::new(&Jwt { leeway: std::time::Duration::from_millis(1500), ..jwt() });
+        let keys = keys(&with(|issuer| issuer.leeway = std::time::Duration::from_millis(1500)));
         let token = token(HEADER, r#"{"sub":"alice","exp":1800000060,"nbf":1800000000}"#);
-        let verified = keys.verify(token.as_bytes(), NOW).unwrap();
+        let verified = keys.verify(token.as_bytes(), IssuerSet::ALL, NOW).unwrap().verified;
         assert_eq!((verified.valid_from_unix_s, verified.expires_unix_s), (1_799_999_999, 1_800_000_062));
     }
 
@@ -158,9 +274,10 @@ mod tests {
     #[test]
     #[ignore = "prints what one verification costs"]
     fn cost_of_one_verification() {
-        let (keys, token) = (Keys::new(&jwt()), token(HEADER, CLAIMS));
+        let (keys, token) = (keys(&jwt()), token(HEADER, CLAIMS));
         let started = std::time::Instant::now();
-        (0..100_000).for_each(|_| drop(std::hint::black_box(keys.verify(token.as_bytes(), NOW))));
+        (0..100_000)
+            .for_each(|_| drop(std::hint::black_box(keys.verify(token.as_bytes(), IssuerSet::ALL, NOW))));
         println!("{:?} per token", started.elapsed() / 100_000);
     }
 }

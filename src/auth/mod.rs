@@ -2,7 +2,7 @@
 //!
 //! A request passes these files in this order: [`credentials`] finds the token, `bearer` takes it out of the field,
 //! `authenticator` looks it up among the tokens that are verified already (`cache`), `token` checks its shape, [`keys`]
-//! its signature, `claims` what it says, and `identity` decides whether the user may use the route. Only this module
+//! finds the key that signed it, `claims` checks what it says, and `identity` decides whether the user may use the route. Only this module
 //! makes an [`Identity`], so code that asks for one runs after all of these checks.
 
 mod authenticator;
@@ -13,9 +13,14 @@ pub mod credentials;
 mod error;
 mod identity;
 mod json;
+pub mod jwks;
+mod key;
+pub mod key_sets;
 pub mod keys;
 mod metrics;
 pub mod mint;
+pub mod pem;
+pub mod public_key;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -23,9 +28,12 @@ mod user;
 
 pub use authenticator::Authenticator;
 pub use bearer::bearer;
-pub use error::{CredentialError, TokenFault};
+pub use error::{CredentialError, TokenFault, UnknownKey};
 pub use identity::{Identity, authorize};
-pub use keys::Keys;
+pub use key::KeyId;
+pub use key_sets::mistakes;
+pub use key_sets::{KeySetState, KeySets};
+pub use keys::{Accepted, Keys};
 pub use metrics::AuthMetrics;
 pub use mint::{MintError, mint};
 pub use user::{User, Verified};

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::Algorithm;
 
-use super::{CredentialError, Keys};
-use crate::config::{Jwt, Secret};
+use super::{CredentialError, KeySets, Keys};
+use crate::config::{ClaimPath, Issuer, IssuerSet, Jwt, Secret};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const SECRET: &[u8] = b"a secret of no less than thirty-two bytes";
@@ -21,13 +22,35 @@ pub(super) const EXPIRED: &str = "token_expired";
 
 /// One secret, no issuer, no audience, no leeway.
 pub(super) fn jwt() -> Jwt {
-    Jwt {
-        secrets: vec![Secret(SECRET.to_vec())],
+    Jwt { issuers: vec![issuer()] }
+}
+
+/// The same with its issuer changed.
+pub(super) fn with(change: impl FnOnce(&mut Issuer)) -> Jwt {
+    let mut jwt = jwt();
+    change(&mut jwt.issuers[0]);
+    jwt
+}
+
+pub(super) fn issuer() -> Issuer {
+    Issuer {
+        name: "default".to_owned(),
         issuer: None,
-        audience: None,
+        audiences: Vec::new(),
+        secrets: vec![Secret(SECRET.to_vec())],
+        pem: None,
+        key_set: None,
+        algorithms: None,
         leeway: Duration::ZERO,
-        user_claim: "sub".to_owned(),
+        user_claim: ClaimPath::parse("sub").unwrap(),
+        lifetime_max: None,
+        token_types: Vec::new(),
     }
+}
+
+/// The keys of a configuration, without key sets.
+pub(super) fn keys(jwt: &Jwt) -> Keys {
+    Keys::new(jwt, &KeySets::unavailable(jwt))
 }
 
 /// A correctly signed token of any header and claims, JSON or not.
@@ -40,10 +63,15 @@ pub(super) fn sealed(message: &str) -> String {
     signed_by(message, SECRET, Algorithm::HS256)
 }
 
+/// A message with its HMAC, by any secret: the library takes no empty one.
 pub(super) fn signed_by(message: &str, secret: &[u8], algorithm: Algorithm) -> String {
-    let key = EncodingKey::from_secret(secret);
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
-    format!("{message}.{signature}")
+    let hash = match algorithm {
+        Algorithm::HS384 => hmac::HMAC_SHA384,
+        Algorithm::HS512 => hmac::HMAC_SHA512,
+        _ => hmac::HMAC_SHA256,
+    };
+    let signature = hmac::sign(&hmac::Key::new(hash, secret), message.as_bytes());
+    format!("{message}.{}", encode(signature))
 }
 
 pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -52,7 +80,8 @@ pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 /// The verdict of a configuration on a token: the user's name, or the code of the answer.
 pub(super) fn verdict(jwt: &Jwt, token: impl AsRef<[u8]>, now_unix_s: u64) -> Result<String, &'static str> {
-    let verified = Keys::new(jwt).verify(token.as_ref(), now_unix_s).map_err(CredentialError::code)?;
+    let accepted = keys(jwt).verify(token.as_ref(), IssuerSet::ALL, now_unix_s);
+    let verified = accepted.map_err(CredentialError::code)?.verified;
     assert!((verified.valid_from_unix_s..verified.expires_unix_s).contains(&now_unix_s));
     Ok(verified.user.as_str().to_owned())
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{CredentialError, TokenFault};
 use super::json;
+use crate::config::Algorithm;
 use crate::limits::{TOKEN_BYTES_MAX, TOKEN_HEADER_BYTES_MAX};
 
 /// A token cut at its dots, nothing decoded yet.
@@ -28,11 +29,15 @@ pub(super) fn split(token: &[u8]) -> Result<Parts<'_>, CredentialError> {
         return Err(TokenFault::TooLong.into());
     }
     let mut parts = token.split(|&byte| byte == b'.');
-    let (Some(header), Some(claims), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let (Some(header), Some(claims), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(TokenFault::Malformed.into());
     };
+    // An encrypted token is header, key, vector, ciphertext and tag (RFC 7516 §7.1). The key may be empty.
+    match parts.by_ref().take(PARTS_COUNTED_MAX).count() {
+        0 => {}
+        2 => return Err(TokenFault::Encrypted.into()),
+        _ => return Err(TokenFault::Malformed.into()),
+    }
     if header.is_empty() || claims.is_empty() || signature.is_empty() {
         return Err(TokenFault::Malformed.into());
     }
@@ -49,18 +54,35 @@ pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, CredentialError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Encoding.into())
 }
 
-/// The `alg` of a decoded header. It never *chooses* how a token is verified: each key has one algorithm and verifies
-/// no token that names another.
-pub(super) fn algorithm(header: &[u8]) -> Result<String, CredentialError> {
+/// What a header says of its token.
+#[derive(Debug)]
+pub(super) struct Header {
+    /// It never *chooses* how a token is verified: a key has the algorithms of its type, and verifies no token that
+    /// names another. `None`: none that is supported.
+    pub(super) algorithm: Option<Algorithm>,
+    /// The name of the key.
+    pub(super) kid: Option<Box<str>>,
+    /// What kind of token it is, in lower case and without `application/` (RFC 7515 §4.1.9).
+    pub(super) typ: Option<Box<str>>,
+}
+
+/// Reads a decoded header. Parameters that would say where keys are (`jku`, `x5u`) or bring one (`jwk`, `x5c`) are
+/// not looked at: whoever writes the header could name his own.
+pub(super) fn header(header: &[u8]) -> Result<Header, CredentialError> {
     let header = json::object(header).ok_or(TokenFault::Header)?;
     if MEANING_CHANGERS.iter().any(|name| header.get(name).is_some()) {
         return Err(TokenFault::CriticalHeader.into());
     }
-    if header.get("typ").is_some_and(|typ| typ.as_str().is_none()) {
-        return Err(TokenFault::Header.into());
-    }
-    let algorithm = header.get("alg").and_then(json::Json::as_str).ok_or(TokenFault::Header)?;
-    Ok(algorithm.to_owned())
+    let text = |name: &str| match header.get(name) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(TokenFault::Header),
+    };
+    let algorithm = text("alg")?.ok_or(TokenFault::Header)?;
+    let typ = text("typ")?.map(|typ| {
+        let lower = typ.to_ascii_lowercase();
+        lower.strip_prefix("application/").map_or_else(|| lower.as_str().into(), Box::from)
+    });
+    Ok(Header { algorithm: Algorithm::named(algorithm), kid: text("kid")?.map(Box::from), typ })
 }
 
 /// Header parameters that would change what the other parts mean. `crit`: "If any of the listed extension
@@ -68,6 +90,9 @@ pub(super) fn algorithm(header: &[u8]) -> Result<String, CredentialError> {
 /// §4.1.11), and the gateway supports none. `b64` (RFC 7797), `enc` and `zip` (RFC 7516) say that the payload
 /// is not base64url of plain JSON.
 const MEANING_CHANGERS: [&str; 4] = ["crit", "b64", "enc", "zip"];
+
+/// Parts behind the third one that are counted.
+const PARTS_COUNTED_MAX: usize = 3;
 
 /// Characters of a header of [`TOKEN_HEADER_BYTES_MAX`] bytes: four for three bytes, without padding.
 const HEADER_CHARACTERS_MAX: usize = (4 * TOKEN_HEADER_BYTES_MAX).div_ceil(3);
@@ -80,6 +105,7 @@ mod tests {
         CLAIMS, HEADER, INVALID, NOW, SECRET, encode, jwt, sealed, signed_by, token, verdict,
     };
     use super::*;
+    use crate::config::IssuerSet;
 
     #[track_caller]
     fn refused(token: impl AsRef<[u8]>) {
@@ -152,6 +178,10 @@ mod tests {
         }
         let hints = r#"{"alg":"HS256","kid":"1","jku":"https://evil.example/","typ":"at+jwt"}"#;
         assert!(verdict(&jwt(), token(hints, CLAIMS), NOW).is_ok());
+        // RFC 8259 §2: white space around the object is part of JSON.
+        for header in ["{\"alg\":\"HS256\"}\n", "\r\n\t {\"alg\":\"HS256\"} "] {
+            assert!(verdict(&jwt(), token(header, CLAIMS), NOW).is_ok());
+        }
     }
 
     #[test]
@@ -162,8 +192,7 @@ mod tests {
             r#"{"\u0061lg":"none","alg":"HS256"}"#,
             r#"{"alg":"HS256","x":{"y":1,"y":2}}"#,
             r#"{"alg":"HS256"}x"#,
-            r#"{"alg":"HS256"} "#,
-            r#" {"alg":"HS256"}"#,
+            "{\"alg\":\"HS256\"}\u{b}",
             r#"{"alg":"HS256"}{}"#,
             "{\"alg\":\"HS256\"}\0",
             "\u{feff}{\"alg\":\"HS256\"}",
@@ -208,7 +237,7 @@ mod tests {
     #[test]
     fn splitting_alone_refuses_an_empty_part() {
         assert!(split(b"a.b.c").is_ok());
-        for bad in [&b".b.c"[..], b"a..c", b"a.b.", b"a.b", b"a.b.c.", b"a.b.c.d"] {
+        for bad in [&b".b.c"[..], b"a..c", b"a.b.", b"a.b", b"a.b.c.", b"a.b.c.d", b"a.b.c.d.e.f"] {
             assert_eq!(split(bad).unwrap_err(), CredentialError::Invalid(TokenFault::Malformed));
         }
     }
@@ -330,11 +359,13 @@ mod tests {
     #[test]
     fn no_forged_token_costs_much_more_than_a_wrong_signature() {
         use std::time::{Duration, Instant};
-        let keys = super::super::Keys::new(&jwt());
+        let keys = super::super::testing::keys(&jwt());
         let cost = |token: &str| {
             let once = || {
                 let begun = Instant::now();
-                (0..50).for_each(|_| drop(std::hint::black_box(keys.verify(token.as_bytes(), NOW))));
+                (0..50).for_each(|_| {
+                    drop(std::hint::black_box(keys.verify(token.as_bytes(), IssuerSet::ALL, NOW)))
+                });
                 begun.elapsed()
             };
             std::iter::repeat_with(once).take(20).min().unwrap_or_default()

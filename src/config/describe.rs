@@ -47,12 +47,12 @@ pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
         methods,
         route.paths.join(" "),
         upstream.to_owned(),
-        besides(route).join(", "),
+        besides(config, route).join(", "),
     ]
 }
 
 /// The column BESIDES: the settings of a route that differ from the defaults.
-fn besides(route: &Route) -> Vec<String> {
+fn besides(config: &Config, route: &Route) -> Vec<String> {
     let mut besides = Vec::new();
     besides.extend(show_spellings(route));
     if !route.authorization_forwarded {
@@ -66,6 +66,12 @@ fn besides(route: &Route) -> Vec<String> {
     }
     if let Some(bytes) = route.body_bytes_max {
         besides.push(format!("body {}", show_bytes(bytes, "without bound")));
+    }
+    let issuers = config.jwt.issuers.iter().enumerate();
+    let (taken, others): (Vec<_>, Vec<_>) = issuers.partition(|(index, _)| route.issuers.contains(*index));
+    if !others.is_empty() {
+        let names: Vec<&str> = taken.iter().map(|(_, issuer)| issuer.name.as_str()).collect();
+        besides.push(format!("tokens of {}", names.join(" ")));
     }
     if route.token_sources != TokenSources::ALL {
         besides.push(format!("tokens from {}", route.token_sources));

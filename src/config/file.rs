@@ -14,7 +14,7 @@ use super::keys::process::CONFIG_FILE;
 use super::keys::sections;
 use super::mistake::Mistakes;
 use super::regular_file;
-use super::written::{Written, WrittenCertificate, WrittenRoute, WrittenUpstream};
+use super::written::{Written, WrittenCertificate, WrittenIssuer, WrittenRoute, WrittenUpstream};
 
 impl Written {
     /// Reads a file. Mistakes of form go to `mistakes`, the other entries are kept. The values are judged when they
@@ -81,6 +81,10 @@ impl Written {
                 let certificate = WrittenCertificate::deserialize(ValueDeserializer::from(value))?;
                 self.certificates.push(WrittenCertificate { place, ..certificate });
             }
+            Content::Issuer(value) => {
+                let issuer = WrittenIssuer::deserialize(ValueDeserializer::from(value))?;
+                self.issuers.push(WrittenIssuer { place, ..issuer });
+            }
             Content::Upstream(name, value) => {
                 let upstream = WrittenUpstream::deserialize(ValueDeserializer::from(value))?;
                 self.upstreams.insert(name, WrittenUpstream { place, ..upstream });
@@ -91,6 +95,9 @@ impl Written {
             Content::Certificates(value) => {
                 self.certificates
                     .extend(Vec::<WrittenCertificate>::deserialize(ValueDeserializer::from(value))?);
+            }
+            Content::Issuers(value) => {
+                self.issuers.extend(Vec::<WrittenIssuer>::deserialize(ValueDeserializer::from(value))?);
             }
             Content::Upstreams(value) => {
                 self.upstreams.extend(WrittenUpstreams::deserialize(ValueDeserializer::from(value))?);
@@ -103,7 +110,7 @@ impl Written {
     }
 }
 
-/// One entry of a file: a setting, a route, a certificate or an upstream.
+/// One entry of a file: a setting, a route, a certificate, an issuer or an upstream.
 struct Entry<'a> {
     /// Where it begins, in bytes.
     offset: usize,
@@ -118,11 +125,14 @@ enum Content<'a> {
     Setting(&'static str, Text, Spanned<DeValue<'a>>),
     Route(Spanned<DeValue<'a>>),
     Certificate(Spanned<DeValue<'a>>),
+    Issuer(Spanned<DeValue<'a>>),
     Upstream(String, Spanned<DeValue<'a>>),
     /// Something else than an array of routes: serde words the mistake.
     Routes(Spanned<DeValue<'a>>),
     /// Something else than an array of certificates: serde words the mistake.
     Certificates(Spanned<DeValue<'a>>),
+    /// Something else than an array of issuers: serde words the mistake.
+    Issuers(Spanned<DeValue<'a>>),
     /// Something else than a table of upstreams: serde words the mistake.
     Upstreams(Spanned<DeValue<'a>>),
     /// A key that no file may have.
@@ -148,6 +158,11 @@ fn entries(table: DeTable<'_>) -> Vec<Entry<'_>> {
                     content: Content::Certificate(certificate),
                 }));
             }
+            ("issuer", DeValue::Array(issuers)) => entries.extend(issuers.into_iter().map(|issuer| Entry {
+                offset: issuer.span().start,
+                subject: name.clone(),
+                content: Content::Issuer(issuer),
+            })),
             ("upstreams", DeValue::Table(upstreams)) => {
                 entries.extend(upstreams.into_iter().map(|(upstream, value)| Entry {
                     offset: upstream.span().start,
@@ -171,6 +186,7 @@ fn single(offset: usize, name: String, value: Spanned<DeValue<'_>>) -> Entry<'_>
         (Some(about), _) => Content::Setting(about.env, Text::Scalar, value),
         (None, "route") => Content::Routes(value),
         (None, "certificate") => Content::Certificates(value),
+        (None, "issuer") => Content::Issuers(value),
         (None, "upstreams") => Content::Upstreams(value),
         (None, _) => Content::Unknown(name),
     };

@@ -45,6 +45,11 @@ impl Layers {
         self.mistakes.add(key.about().env, why);
     }
 
+    /// Whether there is a mistake about anything whose subject begins with this word.
+    pub(super) fn any_is_wrong_of(&self, noun: &str) -> bool {
+        self.mistakes.to_string().lines().any(|line| line.starts_with(noun))
+    }
+
     /// Whether there is a mistake about one of these settings.
     pub(super) fn any_is_wrong(&self, keys: &[&dyn AnyKey]) -> bool {
         keys.iter().any(|key| self.mistakes.concern(key.about().env))

@@ -85,7 +85,8 @@ pub fn lower(args: Written, file: Written) -> Result<Lowered, Mistakes> {
 fn config(layers: &mut Layers) -> Config {
     let sizes = sizes(layers);
     let rate_limit = limits::rate_limit(layers);
-    let (upstreams, routes) = routes::upstreams_and_routes(layers, &rate_limit);
+    let jwt = tokens::jwt(layers);
+    let (upstreams, routes) = routes::upstreams_and_routes(layers, &rate_limit, &jwt.issuers);
     let trusted_proxies = listen::trusted_proxies(layers);
     let (listen, admin_addr) = listen::listeners(layers);
     let tls = tls::tls(layers, &listen, admin_addr);
@@ -102,7 +103,7 @@ fn config(layers: &mut Layers) -> Config {
         connections_max: layers.option(&process::MAX_CONNECTIONS),
         connections_per_address_max: layers.option(&clients::MAX_CONNECTIONS_PER_ADDRESS),
         io_driver: process::driver(layers),
-        jwt: tokens::jwt(layers),
+        jwt,
         rate_limit,
         redis: limits::redis(layers),
         upstreams,

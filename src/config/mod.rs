@@ -11,8 +11,10 @@ mod difference;
 mod file;
 mod file_value;
 mod flags;
+mod issuers;
 pub mod key;
 pub mod keys;
+mod keys_url;
 mod layers;
 mod lower;
 pub mod meaning;
@@ -33,15 +35,17 @@ pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
-    Access, AccessLog, Certificate, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, Https,
-    HttpsRedirect, IoDriver, Jwt, LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate,
-    PathCase, Per, ProxyProtocol, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret,
-    Sizes, Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream,
+    Access, AccessLog, Algorithm, AlgorithmSet, Certificate, Choice, ClaimPath, ClientAuth, ClientHeaders,
+    Config, CoreChoice, Cors, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl,
+    LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per,
+    ProxyProtocol, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes,
+    Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream,
     UpstreamAddress, UpstreamTls, WebSocket,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;
 pub use written::{
-    Written, WrittenCertificate, WrittenLimit, WrittenRoute, WrittenUpstream, WrittenUpstreamTls,
+    Written, WrittenCertificate, WrittenIssuer, WrittenLimit, WrittenRoute, WrittenUpstream,
+    WrittenUpstreamTls,
 };

@@ -75,9 +75,30 @@ fn not_empty(bytes: Vec<u8>, subject: String, why: &str) -> Result<FoundSecret, 
 }
 
 /// The bytes without the line break that editors put at the end of a file.
-fn without_line_break(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn without_line_break(mut bytes: Vec<u8>) -> Vec<u8> {
     while bytes.last().is_some_and(|byte| b"\r\n".contains(byte)) {
         bytes.pop();
     }
     bytes
 }
+
+/// Judges a secret that signs tokens: no PEM, and with a warning if it is short.
+pub(super) fn judge_signing_secret(secret: &Secret) -> Result<Option<String>, &'static str> {
+    // Anyone who has the public key could sign tokens if it were taken for an HMAC secret.
+    if secret.0.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Err("is a PEM; an HS256 secret is random bytes (openssl rand -base64 48)");
+    }
+    Ok(is_short(secret).then(|| {
+        format!(
+            "is shorter than {SECRET_BYTES_SAFE} bytes and can be guessed from a token (openssl rand -base64 48)"
+        )
+    }))
+}
+
+/// Whether a secret can be guessed from a token.
+pub(super) fn is_short(secret: &Secret) -> bool {
+    secret.0.len() < SECRET_BYTES_SAFE
+}
+
+/// A secret of this many bytes cannot be guessed (RFC 7518 §3.2: at least the size of the hash).
+pub(super) const SECRET_BYTES_SAFE: usize = 32;

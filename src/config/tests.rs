@@ -20,9 +20,11 @@ fn has_the_defaults_of_the_documentation() {
     assert_eq!(config.admin_addr, "127.0.0.1:9901".parse().ok());
     assert_eq!((config.cores, config.connections_max), (CoreChoice::All, None));
     assert_eq!((config.io_driver, config.access_log), (IoDriver::Auto, AccessLog::Stdout));
-    assert_eq!(config.jwt.secrets, [Secret(GOOD_SECRET.into())]);
-    assert_eq!((config.jwt.issuer, config.jwt.audience), (None, None));
-    assert_eq!((config.jwt.leeway, config.jwt.user_claim.as_str()), (Duration::ZERO, "sub"));
+    let [issuer] = &config.jwt.issuers[..] else { panic!("one issuer") };
+    assert_eq!(issuer.secrets, [Secret(GOOD_SECRET.into())]);
+    assert_eq!((issuer.name.as_str(), &issuer.issuer, issuer.audiences.len()), ("default", &None, 0));
+    assert_eq!((issuer.leeway, issuer.user_claim.text.as_str()), (Duration::ZERO, "sub"));
+    assert_eq!((&issuer.algorithms, &issuer.key_set, issuer.lifetime_max), (&None, &None, None));
     let rate_limit = RateLimit {
         store: LimitStore::Redis,
         rate: Rate::from_milli(10_000),
@@ -95,7 +97,7 @@ fn tells_all_mistakes_at_once() {
     let expected = [
         "CORES: is empty (leave it out for the default, all)",
         "JWT_LEEWAY: \"5x\" is not a duration (use 500ms, 10s, 5m, 1h)",
-        "JWT_SECRET: is missing (set it, or JWT_SECRET_FILE)",
+        "JWT_SECRET: is missing (set it, JWT_SECRET_FILE, JWKS_URL or JWKS_FILE)",
         "PORT (gateway.toml:1): \"70000\" is not a whole number from 0 to 65535",
         "REDIS_ADDR (gateway.toml:2): \"nowhere\" is not an address of Redis (use localhost:6379, [::1]:6379, \
          redis://host:6379/0, unix:/run/redis.sock)",

@@ -21,6 +21,8 @@ pub struct Written {
     pub routes: Vec<WrittenRoute>,
     /// Certificates in the order in which they are written. Only a file has them.
     pub certificates: Vec<WrittenCertificate>,
+    /// Issuers in the order in which they are written. Only a file has them.
+    pub issuers: Vec<WrittenIssuer>,
 }
 
 /// The text of one setting.
@@ -57,6 +59,49 @@ pub struct WrittenCertificate {
     pub key: String,
     /// The names that it serves. `None`: those in the certificate.
     pub names: Option<Vec<String>>,
+    /// File and line (`gateway.toml:12`).
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// One `[[issuer]]` of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenIssuer {
+    /// Its name in routes, logs and metrics.
+    pub name: String,
+    /// The required value of `iss`.
+    pub issuer: Option<String>,
+    /// The values of which `aud` must be or contain one.
+    pub audiences: Option<Vec<String>>,
+    /// Whether its configuration document says where its key set is.
+    #[serde(default, deserialize_with = "scalar")]
+    pub discovery: Option<String>,
+    /// URL of its key set.
+    pub jwks_url: Option<String>,
+    /// Whether that may be `http` to another machine.
+    #[serde(default, deserialize_with = "scalar")]
+    pub allow_http: Option<String>,
+    /// File with its key set.
+    pub jwks_file: Option<String>,
+    /// PEM file of its public keys.
+    pub pem_file: Option<String>,
+    /// File with the secret that signs and verifies.
+    pub secret_file: Option<String>,
+    /// File with the secret that still verifies.
+    pub secret_previous_file: Option<String>,
+    /// The algorithms to which its keys are cut.
+    pub algorithms: Option<Vec<String>>,
+    /// Allowed clock difference.
+    #[serde(default, deserialize_with = "scalar")]
+    pub leeway: Option<String>,
+    /// The claim that names the user.
+    pub user_claim: Option<String>,
+    /// The longest time from `iat` to `exp`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub max_lifetime: Option<String>,
+    /// The values of `typ` that are accepted.
+    pub token_types: Option<Vec<String>>,
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
@@ -100,6 +145,8 @@ pub struct WrittenRoute {
     /// `http` or `websocket`.
     #[serde(default, deserialize_with = "scalar")]
     pub kind: Option<String>,
+    /// Names of the issuers whose tokens it takes.
+    pub issuers: Option<Vec<String>>,
     /// Where a handshake may carry its token: `header`, `subprotocol`, `query`.
     pub tokens_from: Option<Vec<String>>,
     /// Whether the client's `Authorization` goes to the upstream.
@@ -170,6 +217,9 @@ impl Written {
         }
         if self.certificates.is_empty() {
             self.certificates = other.certificates;
+        }
+        if self.issuers.is_empty() {
+            self.issuers = other.issuers;
         }
         self
     }

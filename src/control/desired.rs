@@ -200,7 +200,7 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Keys;
+    use crate::auth::{KeySets, Keys};
     use crate::config::testing::config;
     use crate::route::RouteTable;
 
@@ -209,7 +209,7 @@ mod tests {
         let routes = RouteTable::new(&config.routes).expect("routes");
         Replacement {
             routes: Arc::new(routes),
-            keys: Arc::new(Keys::new(&config.jwt)),
+            keys: Arc::new(Keys::new(&config.jwt, &KeySets::unavailable(&config.jwt))),
             tls: None,
             challenges: Arc::default(),
             originations: Arc::default(),

@@ -247,7 +247,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::auth::Keys;
+    use crate::auth::{KeySets, Keys};
     use crate::config::testing::config;
     use crate::net::runtime::{Preference, ThreadRuntime};
     use crate::route::RouteTable;
@@ -257,7 +257,7 @@ mod tests {
         let routes = Arc::new(RouteTable::new(&config.routes).expect("routes"));
         Replacement {
             routes,
-            keys: Arc::new(Keys::new(&config.jwt)),
+            keys: Arc::new(Keys::new(&config.jwt, &KeySets::unavailable(&config.jwt))),
             tls: None,
             challenges: Arc::default(),
             originations: Arc::default(),

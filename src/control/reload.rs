@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info, warn};
 
-use crate::auth::Keys;
+use crate::auth::{KeySets, Keys};
 use crate::clock;
 use crate::config::{self, Config, Lowered, Mistakes, Tls, UpstreamAddress};
 use crate::control::desired::Addressed;
@@ -197,7 +197,12 @@ impl Reload {
         originations: Originations,
     ) -> ReloadOutcome {
         let services = self.addressed(running, &config);
-        let keys = Arc::new(Keys::new(&config.jwt));
+        let (key_sets, warnings) = match KeySets::of_files(&config.jwt) {
+            Ok(read) => read,
+            Err(mistakes) => return refused(&mistakes.join("\n")),
+        };
+        let keys = Arc::new(Keys::new(&config.jwt, &key_sets));
+        warnings.iter().chain(keys.left_out()).for_each(|warning| warn!("{warning}"));
         let challenges = self.cores.configuration().challenges.clone();
         let (routes, originations) = (Arc::new(routes), Arc::new(originations));
         let replacement = Replacement { config: config.clone(), routes, keys, challenges, tls, originations };

@@ -13,8 +13,8 @@ pub struct TokenMint {
     pub issuer: Option<String>,
     /// `aud`, if the gateway checks it.
     pub audience: Option<String>,
-    /// The claim that names the user, usually `sub`.
-    pub user_claim: String,
+    /// The names on the way to the claim that names the user, usually `sub` alone.
+    pub user_claim: Vec<String>,
     /// The lifetime of a token; whole seconds count.
     pub ttl: Duration,
 }
@@ -32,8 +32,11 @@ impl TokenMint {
         if let Some(audience) = &self.audience {
             claims.insert("aud".into(), audience.as_str().into());
         }
-        claims.insert(self.user_claim.clone(), user.into());
-        let key = jsonwebtoken::EncodingKey::from_secret(&self.secret);
+        if let Some((outermost, inner)) = self.user_claim.split_first() {
+            let wrap = |value, name: &String| Value::Object(Map::from_iter([(name.clone(), value)]));
+            claims.insert(outermost.clone(), inner.iter().rev().fold(user.into(), wrap));
+        }
+        let key = jsonwebtoken::EncodingKey::from_secret(&self.secret)?;
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &Value::Object(claims), &key)
     }
 }

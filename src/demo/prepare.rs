@@ -121,12 +121,13 @@ fn judge(lowered: Result<Lowered, Mistakes>, page_port: &str) -> Result<(Lowered
 
 /// Signs tokens that the gateway accepts.
 fn mint(lowered: &Lowered) -> TokenMint {
-    let jwt = &lowered.config.jwt;
+    // The demo has brought a secret, so the first issuer has one.
+    let issuer = &lowered.config.jwt.issuers[0];
     TokenMint {
-        secret: jwt.secrets[0].0.clone(),
-        issuer: jwt.issuer.clone(),
-        audience: jwt.audience.clone(),
-        user_claim: jwt.user_claim.clone(),
+        secret: issuer.secrets[0].0.clone(),
+        issuer: issuer.issuer.clone(),
+        audience: issuer.audiences.first().cloned(),
+        user_claim: issuer.user_claim.names.clone(),
         ttl: TOKEN_TTL,
     }
 }

@@ -50,7 +50,7 @@ fn tokens_carry_what_the_gateway_asks_for() {
     let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
     rules.set_issuer(&["demo"]);
     rules.set_audience(&["chat"]);
-    let key = jsonwebtoken::DecodingKey::from_secret(SECRET);
+    let key = jsonwebtoken::DecodingKey::from_secret(SECRET).unwrap();
     let token = jsonwebtoken::decode::<Value>(body["token"].as_str().unwrap(), &key, &rules).unwrap();
     assert_eq!(token.claims["sub"], "alice");
     assert_eq!(token.claims["exp"].as_u64().unwrap() - token.claims["iat"].as_u64().unwrap(), 3600);
@@ -206,7 +206,7 @@ fn mint() -> TokenMint {
         secret: SECRET.to_vec(),
         issuer: Some("demo".into()),
         audience: Some("chat".into()),
-        user_claim: "sub".into(),
+        user_claim: vec!["sub".into()],
         ttl: Duration::from_secs(3600),
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::auth::{self, CredentialError, Identity, TokenFault, User, Verified, credentials};
 use crate::clock;
-use crate::config::{Access, LimitHeaders, Route};
+use crate::config::{Access, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
@@ -92,7 +92,7 @@ impl<'c> Exchange<'c> {
             return Caller::Anonymous;
         }
         let found = plan.token(self.request);
-        let verified = found.and_then(|token| self.verify(token));
+        let verified = found.and_then(|token| self.verify(token, plan.issuers()));
         verified.map_or_else(|error| Caller::Rejected(self.told(found, error)), Caller::User)
     }
 
@@ -104,21 +104,21 @@ impl<'c> Exchange<'c> {
         if first == found {
             return error;
         }
-        match first.and_then(|token| self.verify(token)) {
+        match first.and_then(|token| self.verify(token, IssuerSet::ALL)) {
             // Of two faults with the same code, the log gets the one that the route has found.
             Err(other) if other.code() != error.code() => other,
             Err(_) | Ok(_) => error,
         }
     }
 
-    fn verify(&self, token: &[u8]) -> Result<Verified, CredentialError> {
+    fn verify(&self, token: &[u8], issuers: IssuerSet) -> Result<Verified, CredentialError> {
         let snapshot = &self.core.snapshot;
         let stranger = self.stranger();
         let is_limited = || snapshot.limiter.is_known_empty(&stranger, &snapshot.config.rate_limit);
         if token.len() > TOKEN_CACHED_BYTES_MAX && is_limited() && !snapshot.authenticator.affords_long() {
             return Err(TokenFault::Unverified.into());
         }
-        snapshot.authenticator.verify(token, clock::unix_s())
+        snapshot.authenticator.verify(token, issuers, clock::unix_s())
     }
 
     /// What is limited of a client without a valid credential, whatever it asks for.

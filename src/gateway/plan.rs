@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::auth::{self, CredentialError, credentials};
-use crate::config::{Access, Config, Route, RouteKind};
+use crate::config::{Access, Config, IssuerSet, Route, RouteKind};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
 use crate::gateway::core::body_bytes_max;
@@ -67,6 +67,11 @@ impl<'c> Plan<'c> {
     /// The route, if it carries WebSockets.
     pub fn websocket(&self) -> Option<&'c Route> {
         self.route().filter(|route| route.kind == RouteKind::WebSocket)
+    }
+
+    /// The issuers whose tokens count. A path without a route takes those of all.
+    pub fn issuers(&self) -> IssuerSet {
+        self.route().map_or(IssuerSet::ALL, |route| route.issuers)
     }
 
     /// The credential of a request on a protected route.

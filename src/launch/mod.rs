@@ -8,7 +8,7 @@ mod memory;
 
 use std::sync::{Arc, Mutex};
 
-use crate::auth::Keys;
+use crate::auth::{self, KeySets, Keys};
 use crate::config::Config;
 use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
@@ -48,6 +48,9 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let tls =
         Termination::load(&config.tls, inherited.ticket_secrets.as_ref()).map_err(LaunchError::Mistakes)?;
     let originations = Origination::load_all(&config.upstreams).map_err(LaunchError::Mistakes)?;
+    let (key_sets, warnings) = KeySets::of_files(&config.jwt).map_err(LaunchError::Mistakes)?;
+    let keys = Keys::new(&config.jwt, &key_sets);
+    warnings.iter().chain(keys.left_out()).for_each(|warning| tracing::warn!("{warning}"));
     let challenges = config.https.challenges.as_deref().map_or_else(Challenges::default, Challenges::read);
     let (config, challenges) = (Arc::new(config), Arc::new(challenges));
     let sockets = Sockets::new(&config, cpus.len(), inherited).map_err(LaunchError::Mistakes)?;
@@ -66,7 +69,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let first = Replacement {
         config: config.clone(),
         routes,
-        keys: Arc::new(Keys::new(&config.jwt)),
+        keys: Arc::new(keys),
         challenges,
         tls,
         originations: Arc::new(originations),
@@ -175,6 +178,7 @@ pub fn check(config: &Config) -> Vec<String> {
     if let Err(wrong) = Origination::load_all(&config.upstreams) {
         mistakes.extend(wrong);
     }
+    mistakes.extend(auth::mistakes(&config.jwt));
     mistakes
 }
 

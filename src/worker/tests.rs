@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::auth::{Keys, mint};
+use crate::auth::{KeySets, Keys, mint};
 use crate::config::testing::lowered_toml;
 use crate::config::{Config, Lowered};
 use crate::control::names::Service;
@@ -59,7 +59,7 @@ impl World {
         let first = Replacement {
             config: config.clone(),
             routes,
-            keys: Arc::new(Keys::new(&config.jwt)),
+            keys: Arc::new(Keys::new(&config.jwt, &KeySets::unavailable(&config.jwt))),
             tls: None,
             challenges: Arc::default(),
             originations: Arc::default(),

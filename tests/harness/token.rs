@@ -22,7 +22,7 @@ pub fn token_with(claims: impl AsRef<[u8]>, header: impl AsRef<[u8]>, secret: &s
 
 /// The signed form of two parts that are encoded already.
 pub fn sign(parts: &str, secret: &str) -> String {
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes()).expect("a secret");
     let signature = crypto::sign(parts.as_bytes(), &key, Algorithm::HS256).expect("an HS256 signature");
     format!("{parts}.{signature}")
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use realchat_gateway::auth::{Keys, mint};
+use realchat_gateway::auth::{KeySets, Keys, mint};
 use realchat_gateway::config::keys::tokens::JWT_SECRET;
 use realchat_gateway::config::{Config, Written, lower};
 use realchat_gateway::control::mailbox;
@@ -33,7 +33,7 @@ pub fn core() -> Core {
         connections_room: 1,
     });
     let routes = Arc::new(RouteTable::new(&config.routes).expect("routes of one meaning"));
-    let keys = Arc::new(Keys::new(&config.jwt));
+    let keys = Arc::new(Keys::new(&config.jwt, &KeySets::unavailable(&config.jwt)));
     Core::new(resources, &Replacement::first(config, routes, keys), None)
 }
 

@@ -1,5 +1,6 @@
 //! The types of a valid configuration, one file per section of settings.
 
+pub mod algorithms;
 pub mod bounds;
 pub mod choice;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod tokens;
 pub mod upstreams;
 pub mod websockets;
 
+pub use algorithms::{Algorithm, AlgorithmSet};
 pub use bounds::{Sizes, Timeouts};
 pub use choice::Choice;
 pub use config::Config;
@@ -22,6 +24,6 @@ pub use listen::{Cors, Listen, ProxyProtocol};
 pub use process::{AccessLog, CoreChoice, IoDriver};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash};
 pub use tls::{Certificate, ClientAuth, ClientHeaders, Tls, TlsVersion, UnknownName};
-pub use tokens::{Jwt, Secret};
+pub use tokens::{ClaimPath, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, PemFile, Secret};
 pub use upstreams::{OwnCertificate, Upstream, UpstreamAddress, UpstreamTls};
 pub use websockets::{Origins, TokenExpiry, WebSocket};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::choice::Choice;
 use super::limits::Rate;
+use super::tokens::IssuerSet;
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Route {
     pub access: Access,
     /// The protocol that it carries.
     pub kind: RouteKind,
+    /// The issuers whose tokens it takes.
+    pub issuers: IssuerSet,
     /// Where a handshake may carry its token. Requests carry it in `Authorization` only.
     pub token_sources: TokenSources,
     /// Whether the client's `Authorization` goes to the upstream.
@@ -52,6 +55,7 @@ impl Route {
             upstream: 0,
             access: Access::Protected,
             kind: RouteKind::Http,
+            issuers: IssuerSet::ALL,
             token_sources: TokenSources::ALL,
             authorization_forwarded: true,
             method_override_forwarded: false,

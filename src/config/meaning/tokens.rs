@@ -1,22 +1,153 @@
-//! How tokens are signed and verified.
+//! Whose tokens are accepted: the issuers, their keys, and what their tokens must say.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// How tokens are signed and verified.
+use super::algorithms::AlgorithmSet;
+use crate::limits::ISSUERS_MAX;
+
+/// Whose tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwt {
-    /// HS256 secrets. The first one signs, all of them verify. Never empty.
-    pub secrets: Vec<Secret>,
+    /// The issuers, from 1 to [`ISSUERS_MAX`]. The one of the single settings (`JWT_SECRET`, `JWKS_URL`) comes first.
+    pub issuers: Vec<Issuer>,
+}
+
+/// Who issues tokens: its keys, and what its tokens must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its name in routes, logs and metrics; no other issuer has it.
+    pub name: String,
     /// The required value of `iss`. `None`: not checked.
     pub issuer: Option<String>,
-    /// The value that `aud` must be or contain. `None`: not checked.
-    pub audience: Option<String>,
+    /// The values of which `aud` must be or contain one. Empty: not checked.
+    pub audiences: Vec<String>,
+    /// Secrets that it shares with the gateway. The first one signs, all of them verify.
+    pub secrets: Vec<Secret>,
+    /// Its public keys from a file.
+    pub pem: Option<PemFile>,
+    /// Where its key set comes from.
+    pub key_set: Option<KeySetSource>,
+    /// The algorithms to which its keys are cut. `None`: HS256 for secrets, and all that a public key can do.
+    pub algorithms: Option<AlgorithmSet>,
     /// Allowed clock difference for `exp` and `nbf`.
     pub leeway: Duration,
     /// The claim that names the user.
-    pub user_claim: String,
+    pub user_claim: ClaimPath,
+    /// The longest time from `iat` to `exp`. `None`: any.
+    pub lifetime_max: Option<Duration>,
+    /// The values of `typ` that are accepted, in lower case and without `application/`. Empty: any but those of other
+    /// kinds of tokens.
+    pub token_types: Vec<String>,
 }
+
+impl Issuer {
+    /// The algorithms of its secrets.
+    pub fn secret_algorithms(&self) -> AlgorithmSet {
+        self.algorithms.unwrap_or(AlgorithmSet::HS256).and(AlgorithmSet::SECRET)
+    }
+
+    /// The algorithms to which its public keys are cut.
+    pub fn public_algorithms(&self) -> AlgorithmSet {
+        self.algorithms.unwrap_or(AlgorithmSet::PUBLIC).and(AlgorithmSet::PUBLIC)
+    }
+}
+
+/// Where the key set of an issuer comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySetSource {
+    /// A file that holds the set (RFC 7517 §5).
+    File(PathBuf),
+    /// The URL of the set.
+    Url(KeysUrl),
+    /// The issuer's configuration document, whose `jwks_uri` is the URL of the set (OpenID Connect Discovery 1.0 §4).
+    /// This is the document's own URL; its `issuer` must be [`Issuer::issuer`].
+    Discovery(KeysUrl),
+}
+
+/// An `https` or `http` URL with a host, without user, fragment and anything but visible ASCII. Over `http` only to
+/// loopback, unless the operator allows more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysUrl(pub(in crate::config) String);
+
+impl KeysUrl {
+    /// The URL as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A file with public keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PemFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// What is in it.
+    pub pem: Vec<u8>,
+}
+
+/// Where a claim stands: the names on the way to it, never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimPath {
+    /// As it is written.
+    pub text: String,
+    /// The names on the way, from the outermost.
+    pub names: Vec<String>,
+}
+
+impl ClaimPath {
+    /// Reads `sub`, `user.id` or the JSON pointer `/user/id` (RFC 6901). A name with `://` in it, as some issuers have
+    /// them, is one name. `None`: a name is empty, or a pointer has a wrong escape.
+    pub fn parse(text: &str) -> Option<ClaimPath> {
+        let names: Vec<String> = match text.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').map(unescaped).collect::<Option<_>>()?,
+            None if text.contains("://") => vec![text.to_owned()],
+            None => text.split('.').map(str::to_owned).collect(),
+        };
+        let is_whole = names.iter().all(|name| !name.is_empty());
+        is_whole.then(|| ClaimPath { text: text.to_owned(), names })
+    }
+}
+
+/// A reference token of a JSON pointer: `~1` is a slash and `~0` a tilde, and no other escape exists.
+fn unescaped(token: &str) -> Option<String> {
+    let mut pieces = token.split('~');
+    let mut name = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (sign, rest) = match piece.as_bytes().first()? {
+            b'0' => ('~', &piece[1..]),
+            b'1' => ('/', &piece[1..]),
+            _ => return None,
+        };
+        name.push(sign);
+        name.push_str(rest);
+    }
+    Some(name)
+}
+
+/// Some of the issuers of one configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuerSet(u16);
+
+impl IssuerSet {
+    /// All of them.
+    pub const ALL: IssuerSet = IssuerSet(u16::MAX);
+    /// None of them.
+    pub const NONE: IssuerSet = IssuerSet(0);
+
+    /// Adds the issuer at an index of [`Jwt::issuers`].
+    pub fn with(self, index: usize) -> IssuerSet {
+        IssuerSet(self.0 | 1 << index)
+    }
+
+    /// Whether the issuer at an index is among them.
+    pub fn contains(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
+    }
+}
+
+const _: () = assert!(ISSUERS_MAX <= u16::BITS as usize);
 
 /// Secret bytes. They never appear in a log, an error or `{:?}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,5 +156,31 @@ pub struct Secret(pub Vec<u8>);
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_named_by_dots_by_a_pointer_or_as_a_whole() {
+        let names = |text: &str| ClaimPath::parse(text).map(|path| path.names);
+        let some = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(names("sub"), some(&["sub"]));
+        assert_eq!(names("user.id"), some(&["user", "id"]));
+        assert_eq!(names("/user/id"), some(&["user", "id"]));
+        assert_eq!(names("/a.b/c~1d~0e~01"), some(&["a.b", "c/d~e~1"]));
+        assert_eq!(names("https://chat.example/user.id"), some(&["https://chat.example/user.id"]));
+        for wrong in ["", ".", "a.", ".a", "a..b", "/", "/a/", "//a", "/a~", "/a~2"] {
+            assert_eq!(names(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_issuers_has_those_that_were_added() {
+        let some = IssuerSet::NONE.with(0).with(15);
+        assert!(some.contains(0) && some.contains(15) && !some.contains(1));
+        assert!((0..ISSUERS_MAX).all(|index| IssuerSet::ALL.contains(index)));
     }
 }

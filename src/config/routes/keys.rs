@@ -1,10 +1,10 @@
 //! The lists of all keys of routes, in the order of the manual.
 
 use super::key::RouteKey;
-use super::{access, body, forwarding, limits, methods, name, paths, tokens_from};
+use super::{access, body, forwarding, issuers, limits, methods, name, paths, tokens_from};
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 15] = [
+pub const ROUTE_KEYS: [RouteKey; 16] = [
     name::NAME,
     paths::PATHS,
     paths::TRAILING_SLASH,
@@ -13,6 +13,7 @@ pub const ROUTE_KEYS: [RouteKey; 15] = [
     methods::METHODS,
     access::ACCESS,
     access::KIND,
+    issuers::ISSUERS,
     tokens_from::TOKENS_FROM,
     forwarding::FORWARD_AUTHORIZATION,
     forwarding::FORWARD_METHOD_OVERRIDE,

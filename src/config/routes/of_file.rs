@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
-use super::{access, body, forwarding, limits, methods, name, paths, realchat, tokens_from};
+use super::{access, body, forwarding, issuers, limits, methods, name, paths, realchat, tokens_from};
 use crate::config::layers::Layers;
-use crate::config::meaning::{RateLimit, Route, Upstream};
+use crate::config::meaning::{Issuer, RateLimit, Route, Upstream};
 use crate::config::mistake::Mistakes;
 use crate::config::value::quoted;
 use crate::config::written::WrittenRoute;
@@ -16,6 +16,7 @@ use crate::limits::ROUTES_MAX;
 pub(crate) fn upstreams_and_routes(
     layers: &mut Layers,
     rate_limit: &RateLimit,
+    issuers: &[Issuer],
 ) -> (Vec<Upstream>, Vec<Route>) {
     let file = layers.written.iter().find(|layer| !layer.routes.is_empty() || !layer.upstreams.is_empty());
     let Some(file) = file else {
@@ -27,12 +28,12 @@ pub(crate) fn upstreams_and_routes(
     }
     let wanted: BTreeSet<&str> = written.iter().map(|route| route.upstream.as_str()).collect();
     let upstreams = upstreams::of_file(layers, written_upstreams, &wanted);
-    let routes = routes(&written, &upstreams, &mut layers.mistakes);
+    let routes = routes(&written, (&upstreams, issuers), &mut layers.mistakes);
     layers.warnings.extend(paths::unlimited_spellings(&routes));
     (upstreams.valid, routes)
 }
 
-fn routes(written: &[WrittenRoute], upstreams: &Upstreams, mistakes: &mut Mistakes) -> Vec<Route> {
+fn routes(written: &[WrittenRoute], known: (&Upstreams, &[Issuer]), mistakes: &mut Mistakes) -> Vec<Route> {
     if written.len() > ROUTES_MAX {
         mistakes.add("route", &format!("there are {}, over {ROUTES_MAX}", written.len()));
     }
@@ -43,13 +44,17 @@ fn routes(written: &[WrittenRoute], upstreams: &Upstreams, mistakes: &mut Mistak
         if !names.insert(written.name.as_str()) {
             report.add("another route has this name");
         }
-        routes.push(route(written, upstreams, &mut report));
+        routes.push(route(written, known, &mut report));
     }
     routes
 }
 
 /// One route. A harmless value takes the place of a wrong one.
-fn route(written: &WrittenRoute, upstreams: &Upstreams, report: &mut Report<'_>) -> Route {
+fn route(
+    written: &WrittenRoute,
+    (upstreams, issuers): (&Upstreams, &[Issuer]),
+    report: &mut Report<'_>,
+) -> Route {
     let upstream = upstream(written, upstreams, report);
     name::check(&written.name, report);
     let access = access::access(written, report);
@@ -59,6 +64,7 @@ fn route(written: &WrittenRoute, upstreams: &Upstreams, report: &mut Report<'_>)
         upstream,
         access,
         kind,
+        issuers: issuers::issuers(written, access, issuers, report),
         token_sources: tokens_from::token_sources(written, (access, kind), report),
         methods: methods::methods(written, kind, report),
         paths: paths::paths(written, report),

@@ -160,6 +160,7 @@ impl Failure {
             Failure::BodyTimeout => (408, "request_body_timeout"),
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
+            Failure::Credential(CredentialError::KeysUnavailable) => (503, "keys_unavailable"),
             Failure::Credential(error) => (401, error.code()),
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => (429, "rate_limited"),
             Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
@@ -214,6 +215,9 @@ impl Failure {
             Failure::PathParameters => "Path parameters are not accepted here.",
             Failure::Credential(CredentialError::Missing) => "A bearer token is required.",
             Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
+            Failure::Credential(CredentialError::KeysUnavailable) => {
+                "Tokens cannot be verified at the moment."
+            }
             Failure::Credential(_) => "The bearer token is not valid.",
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => "Too many requests.",
             Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",

@@ -83,7 +83,13 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
 fn count(core: &Core, failure: &Failure) {
     let metrics = &core.resources.metrics;
     match failure {
-        Failure::Credential(_) => metrics.requests.unauthorized.add(1),
+        Failure::Credential(error) => {
+            metrics.auth.refused.at(error.nth()).add(1);
+            // Whose keys are not there yet is not refused: it cannot be judged.
+            if *error != CredentialError::KeysUnavailable {
+                metrics.requests.unauthorized.add(1);
+            }
+        }
         Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
         Failure::UpstreamProtocol(_) => metrics.upstream.protocol_errors.add(1),
@@ -159,6 +165,7 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
     match failure {
         // RFC 6750 §3: no error code where no credential was sent.
         Failure::Credential(CredentialError::Missing) => head.field(b"WWW-Authenticate", b"Bearer"),
+        Failure::Credential(CredentialError::KeysUnavailable) => head.field(b"Retry-After", b"5"),
         Failure::Credential(_) => head.field(b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
         Failure::Limit(Denied::Limited(limited)) | Failure::MalformedLimited(_, limited) => {
             head.field(b"Retry-After", push_decimal(limited.retry_after_s(), &mut [0; 20]));

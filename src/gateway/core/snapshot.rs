@@ -169,15 +169,18 @@ fn downstream_settings(config: &Config) -> downstream::Settings {
     }
 }
 
-/// The authenticator of before where the rules for tokens are the same. Other rules forget every verified token: a key
-/// is taken away because its tokens must no longer pass.
+/// The authenticator of before where the rules for tokens are the same, with the keys of now: it forgets the tokens of
+/// keys that are gone. Other rules forget every verified token.
 fn authenticator(
     replacement: &Replacement,
     resources: &Resources,
     before: Option<&Snapshot>,
 ) -> Rc<Authenticator> {
     match before.filter(|before| before.config.jwt == replacement.config.jwt) {
-        Some(before) => before.authenticator.clone(),
+        Some(before) => {
+            before.authenticator.take_keys(&replacement.keys);
+            before.authenticator.clone()
+        }
         None => Rc::new(Authenticator::new(replacement.keys.clone(), resources.metrics.auth.clone())),
     }
 }
