@@ -7,9 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::error::CredentialError;
+use super::error::{CredentialError, UnknownKey};
 use super::keys::Keys;
 use super::metrics::AuthMetrics;
+use super::unknown::{KeyRequests, Standing, UnknownKeys, Waiter};
 use super::user::Verified;
 use crate::clock;
 use crate::config::IssuerSet;
@@ -20,14 +21,42 @@ pub struct Authenticator {
     keys: RefCell<Arc<Keys>>,
     cache: RefCell<Cache>,
     metrics: Arc<AuthMetrics>,
+    /// How often the keys have changed.
+    generation: Cell<u64>,
+    unknown: UnknownKeys,
+    requests: Arc<KeyRequests>,
     /// Long tokens of limited addresses: the tick, and how many there were in it.
     long: Cell<(u64, u32)>,
 }
 
 impl Authenticator {
     /// Starts with an empty cache.
-    pub fn new(keys: Arc<Keys>, metrics: Arc<AuthMetrics>) -> Self {
-        Self { keys: RefCell::new(keys), cache: RefCell::new(Cache::new()), metrics, long: Cell::default() }
+    pub fn new(keys: Arc<Keys>, requests: Arc<KeyRequests>, metrics: Arc<AuthMetrics>) -> Self {
+        Self {
+            keys: RefCell::new(keys),
+            cache: RefCell::new(Cache::new()),
+            metrics,
+            generation: Cell::default(),
+            unknown: UnknownKeys::default(),
+            requests,
+            long: Cell::default(),
+        }
+    }
+
+    /// How often the keys have changed.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// What is to be done about a token of a key that is not known. A newer key set is asked for.
+    pub fn look_for(&self, key: UnknownKey) -> Standing {
+        self.unknown.look_for(key, &self.requests, clock::now_ms())
+    }
+
+    /// A place among the requests that wait for a newer key set, until the coarse clock shows `deadline_ms`. `None`:
+    /// there are too many, or none will come by then.
+    pub fn waiter(&self, deadline_ms: u64) -> Option<Waiter<'_>> {
+        if self.requests.is_idle_until(deadline_ms) { None } else { self.unknown.waiter() }
     }
 
     /// Whether one more long token (over [`TOKEN_CACHED_BYTES_MAX`]) is verified in this tick for an address that is
@@ -49,6 +78,8 @@ impl Authenticator {
         let before = self.keys.replace(keys.clone());
         if !Arc::ptr_eq(&before, keys) {
             self.cache.borrow_mut().retain_signed_by(keys);
+            self.unknown.withdraw(keys.withdrawn_since(&before), clock::now_ms());
+            self.generation.set(self.generation.get() + 1);
         }
     }
 
@@ -89,7 +120,10 @@ mod tests {
     impl Asked {
         fn new() -> Self {
             let metrics = Arc::<AuthMetrics>::default();
-            Self { authenticator: Authenticator::new(Arc::new(keys(&jwt())), metrics.clone()), metrics }
+            Self {
+                authenticator: Authenticator::new(Arc::new(keys(&jwt())), Arc::default(), metrics.clone()),
+                metrics,
+            }
         }
 
         /// The user of a token, or the code of the answer.

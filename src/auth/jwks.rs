@@ -21,6 +21,13 @@ impl KeySet {
     pub fn keys(&self) -> &[PublicKey] {
         &self.keys
     }
+
+    /// The names of the keys, as a log shows them.
+    pub fn names(&self) -> String {
+        let name =
+            |key: &PublicKey| key.kid.as_ref().map_or("(unnamed)".to_owned(), |kid| format!("{kid:?}"));
+        self.keys.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Why a set as a whole is not used. The keys of before stay.

@@ -55,6 +55,16 @@ impl KeySets {
         if mistakes.is_empty() { Ok((sets, warnings)) } else { Err(mistakes) }
     }
 
+    /// Takes over what was known before of the sets that have to be fetched, where the issuer is the same.
+    pub fn keep(&mut self, jwt: &Jwt, known: &KeySets, of: &Jwt) {
+        for (index, issuer) in jwt.issuers.iter().enumerate() {
+            let before = of.issuers.iter().position(|before| before == issuer);
+            if let (KeySetState::Unavailable, Some(before)) = (self.get(index), before) {
+                self.set(index, known.get(before).clone());
+            }
+        }
+    }
+
     /// What is known of the set of the issuer at an index.
     pub fn get(&self, index: usize) -> &KeySetState {
         self.states.get(index).unwrap_or(&KeySetState::None)

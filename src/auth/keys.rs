@@ -17,6 +17,8 @@ pub struct Keys {
     /// In the order of their names: those without a name first, and those of one name in the order of their issuers.
     keys: Vec<Key>,
     issuers: Vec<Rules>,
+    /// The key sets that they are made of.
+    sets: KeySets,
     left_out: Vec<String>,
     /// The identities of the keys, in order.
     ids: Vec<KeyId>,
@@ -67,7 +69,19 @@ impl Keys {
         };
         let mut ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
         ids.sort_unstable();
-        Self { keys, ids, issuers: jwt.issuers.iter().enumerate().map(rules).collect(), left_out }
+        let issuers = jwt.issuers.iter().enumerate().map(rules).collect();
+        Self { keys, ids, issuers, sets: sets.clone(), left_out }
+    }
+
+    /// The key sets that they are made of.
+    pub fn sets(&self) -> &KeySets {
+        &self.sets
+    }
+
+    /// The hashes of the names that keys of `before` have and none of these.
+    pub(super) fn withdrawn_since<'k>(&'k self, before: &'k Keys) -> impl Iterator<Item = u64> + 'k {
+        let names = before.keys.iter().filter_map(|key| key.kid.as_deref());
+        names.filter(|kid| self.of_name(Some(kid)).is_empty()).map(hash_of)
     }
 
     /// The keys that are left out because too many have their name: a line for each.

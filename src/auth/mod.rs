@@ -24,6 +24,7 @@ pub mod public_key;
 #[cfg(test)]
 mod testing;
 mod token;
+mod unknown;
 mod user;
 
 pub use authenticator::Authenticator;
@@ -36,4 +37,5 @@ pub use key_sets::{KeySetState, KeySets};
 pub use keys::{Accepted, Keys};
 pub use metrics::AuthMetrics;
 pub use mint::{MintError, mint};
+pub use unknown::{KeyRequests, Standing, Waiter};
 pub use user::{User, Verified};

@@ -40,6 +40,7 @@ pub(super) fn issuer() -> Issuer {
         secrets: vec![Secret(SECRET.to_vec())],
         pem: None,
         key_set: None,
+        ca: None,
         algorithms: None,
         leeway: Duration::ZERO,
         user_claim: ClaimPath::parse("sub").unwrap(),

@@ -1,6 +1,6 @@
 //! The issuers of a configuration file: each `[[issuer]]`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys_url::{self, PlainHttp};
@@ -61,6 +61,7 @@ impl Judged<'_> {
             secrets: self.secrets(written),
             pem: written.pem_file.as_deref().and_then(|path| self.taken("pem_file", pem(path))),
             key_set: self.key_set(written),
+            ca: self.ca(written),
             algorithms: algorithms.and_then(|judged| self.taken("algorithms", judged)),
             leeway: self.duration("leeway", written.leeway.as_deref(), HOUR).unwrap_or_default(),
             user_claim: self.user_claim(written),
@@ -151,6 +152,14 @@ impl Judged<'_> {
                 None
             }
         }
+    }
+
+    fn ca(&mut self, written: &WrittenIssuer) -> Option<PathBuf> {
+        let path = self.taken("ca_file", not_empty(written.ca_file.as_deref()?))?;
+        if written.jwks_url.is_none() && written.discovery.is_none() {
+            self.wrong("ca_file is of no use without discovery or jwks_url");
+        }
+        Some(path.into())
     }
 
     fn user_claim(&mut self, written: &WrittenIssuer) -> ClaimPath {
@@ -315,6 +324,7 @@ mod tests {
                 "user_claim \"a..b\" is not a claim (use sub, user.id or /user/id)",
             ),
             ("jwks_file = '/k'\ndiscovery = 'yes'", "discovery \"yes\" is neither true nor false"),
+            ("jwks_file = '/k'\nca_file = '/ca'", "ca_file is of no use without discovery or jwks_url"),
             ("secret_previous_file = '/does/not/exist'\njwks_file = '/k'", "secret_file is missing beside"),
         ] {
             let told = told(&format!("port = 1\n[[issuer]]\nname = 'a'\n{text}\n"));

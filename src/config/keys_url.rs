@@ -10,6 +10,8 @@ pub(super) enum PlainHttp {
     Anywhere,
     /// To this machine.
     Loopback,
+    /// To no host.
+    Nowhere,
 }
 
 /// Reads a URL.
@@ -24,11 +26,21 @@ pub(super) fn parse(text: &str, plain: PlainHttp) -> Parsed<KeysUrl> {
     let (host, _) = host_and_port(authority).filter(|_| is_plain_text).ok_or_else(wrong)?;
     match scheme {
         "https" => {}
-        "http" if plain == PlainHttp::Anywhere || is_loopback(&host) => {}
+        "http" if plain == PlainHttp::Anywhere => {}
+        "http" if plain == PlainHttp::Loopback && is_loopback(&host) => {}
         "http" => return Err(format!("{} is not https", quoted(text))),
         _ => return Err(wrong()),
     }
     Ok(KeysUrl(text.to_owned()))
+}
+
+/// The URL that a document names: one with TLS, unless the document came without.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn named_by(document: &KeysUrl, text: &str) -> Result<KeysUrl, String> {
+    let is_plain = document.0.starts_with("http://");
+    parse(text, if is_plain { PlainHttp::Anywhere } else { PlainHttp::Nowhere })
 }
 
 /// The URL of an issuer's configuration document: "a JSON document available at the path formed by concatenating the
@@ -83,6 +95,15 @@ mod tests {
             assert!(parse(wrong, PlainHttp::Loopback).is_err(), "{wrong}");
         }
         assert!(parse("http://id.example/keys", PlainHttp::Anywhere).is_ok());
+    }
+
+    #[test]
+    fn a_document_that_came_over_tls_names_no_url_without() {
+        let named = |document: &str, text: &str| named_by(&KeysUrl(document.to_owned()), text).is_ok();
+        assert!(named("https://id.example/d", "https://keys.example/k"));
+        assert!(!named("https://id.example/d", "http://127.0.0.1/k"));
+        assert!(named("http://127.0.0.1/d", "http://127.0.0.1/k"));
+        assert!(!named("http://127.0.0.1/d", "file:///etc/passwd"));
     }
 
     #[test]

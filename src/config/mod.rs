@@ -33,6 +33,7 @@ mod written;
 
 pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
+pub use keys_url::named_by;
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, Certificate, Choice, ClaimPath, ClientAuth, ClientHeaders,

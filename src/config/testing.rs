@@ -117,3 +117,8 @@ impl Drop for TempFile {
         let _ = std::fs::remove_file(&self.0);
     }
 }
+
+/// The URL of a key set.
+pub(crate) fn keys_url(text: &str) -> super::KeysUrl {
+    super::keys_url::parse(text, super::keys_url::PlainHttp::Anywhere).expect("a URL")
+}

@@ -84,6 +84,8 @@ pub struct WrittenIssuer {
     pub allow_http: Option<String>,
     /// File with its key set.
     pub jwks_file: Option<String>,
+    /// PEM file of the authorities that vouch for the server of its key set.
+    pub ca_file: Option<String>,
     /// PEM file of its public keys.
     pub pem_file: Option<String>,
     /// File with the secret that signs and verifies.

@@ -6,10 +6,7 @@
 //! they do not match: the watch then looks again, and the pair before stays in use.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -18,6 +15,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use tracing::{error, warn};
 
 use super::reload::Reload;
+use super::stamp::{Stamp, stamps};
 use crate::clock;
 use crate::limits::{CERTIFICATES_LOOK_MS, CERTIFICATES_SETTLE_MS, CHALLENGES_LOOK_MS};
 use crate::tls::{Certificate, Termination};
@@ -90,19 +88,6 @@ impl Watch {
     }
 }
 
-/// What tells one state of a file from another without reading it. The change time also moves with the permissions.
-/// `None`: there is no file.
-type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
-
-/// The states of the files that the paths lead to: links are followed.
-fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |file: Metadata| {
-        let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
-        (file.dev(), file.ino(), file.len(), modified.0, modified.1, changed.0, changed.1)
-    };
-    paths.iter().map(|path| fs::metadata(path).ok().map(stamp)).collect()
-}
-
 /// What was said about the expiry of each certificate.
 #[derive(Default)]
 struct Warned(HashMap<String, (u64, Expiry)>);
@@ -153,23 +138,5 @@ mod tests {
         steps.dedup();
         let within = |days| Some(Expiry::Within(days));
         assert_eq!(steps, [None, within(21), within(7), within(1), Some(Expiry::Over)]);
-    }
-
-    #[test]
-    fn a_link_that_leads_elsewhere_is_another_file() {
-        let folder = std::env::temp_dir().join(format!("realchat-stamps-{}", std::process::id()));
-        fs::create_dir(&folder).expect("a new folder");
-        let [one, other, link] = ["one", "other", "link"].map(|name| folder.join(name));
-        fs::write(&one, "same").expect("a file");
-        fs::write(&other, "same").expect("a file");
-        std::os::unix::fs::symlink(&one, &link).expect("a link");
-        let before = stamps(std::slice::from_ref(&link));
-        let again = stamps(std::slice::from_ref(&link));
-        fs::remove_file(&link).expect("our own link");
-        let gone = stamps(std::slice::from_ref(&link));
-        std::os::unix::fs::symlink(&other, &link).expect("a link");
-        let after = stamps(&[link]);
-        fs::remove_dir_all(&folder).expect("our own folder");
-        assert!(before == again && before != after && gone == [None]);
     }
 }

@@ -6,6 +6,7 @@ pub mod desired;
 pub mod fetch;
 mod heap;
 pub mod inherit;
+pub mod keys;
 pub mod mailbox;
 pub mod manager;
 pub mod names;
@@ -16,6 +17,7 @@ pub mod running;
 pub mod shutdown;
 pub mod signals;
 pub mod sockets;
+mod stamp;
 pub mod upgrade;
 pub mod watch;
 

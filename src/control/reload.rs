@@ -13,10 +13,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info, warn};
 
-use crate::auth::{KeySets, Keys};
+use crate::auth::{KeyRequests, KeySetState, KeySets, Keys};
 use crate::clock;
-use crate::config::{self, Config, Lowered, Mistakes, Tls, UpstreamAddress};
+use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls, UpstreamAddress};
 use crate::control::desired::Addressed;
+use crate::control::keys::KeyKeeper;
 use crate::control::names::{self, NameResolver, Service};
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
@@ -44,6 +45,10 @@ pub struct Reload {
     pub metrics: Vec<Metrics>,
     /// The thread that resolves names, if there is one.
     pub names: Mutex<Option<NameResolver>>,
+    /// The keeper of key sets, if an issuer has one.
+    pub keys: Mutex<Option<KeyKeeper>>,
+    /// The requests of the cores for newer key sets.
+    pub key_requests: Arc<KeyRequests>,
     /// Returns the Redis service of a configuration. Its name is resolved together with the names of the upstreams.
     pub redis: fn(&Config) -> Option<Service>,
     /// Reopens the file of the access log.
@@ -140,7 +145,7 @@ pub async fn reopen_log_on_signal(reload: Arc<Reload>, signal: OpenSignal, timer
 
 impl Reload {
     /// Reloads the configuration. Blocks the calling thread.
-    pub fn run(&self) -> ReloadOutcome {
+    pub fn run(self: &Arc<Self>) -> ReloadOutcome {
         (self.reopen_log)();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let Lowered { config: wanted, warnings } = match (self.load)() {
@@ -189,7 +194,7 @@ impl Reload {
     }
 
     fn publish(
-        &self,
+        self: &Arc<Self>,
         running: &Config,
         config: Arc<Config>,
         routes: RouteTable,
@@ -197,10 +202,12 @@ impl Reload {
         originations: Originations,
     ) -> ReloadOutcome {
         let services = self.addressed(running, &config);
-        let (key_sets, warnings) = match KeySets::of_files(&config.jwt) {
+        let (mut key_sets, warnings) = match KeySets::of_files(&config.jwt) {
             Ok(read) => read,
             Err(mistakes) => return refused(&mistakes.join("\n")),
         };
+        let before = self.cores.configuration();
+        key_sets.keep(&config.jwt, before.keys.sets(), &before.config.jwt);
         let keys = Arc::new(Keys::new(&config.jwt, &key_sets));
         warnings.iter().chain(keys.left_out()).for_each(|warning| warn!("{warning}"));
         let challenges = self.cores.configuration().challenges.clone();
@@ -209,7 +216,46 @@ impl Reload {
         self.cores.configure(replacement, services);
         self.restart_resolver(&config);
         self.running.set(config);
+        self.keep_keys();
         self.wait_until_applied()
+    }
+
+    /// Starts the keeper of key sets if an issuer has one and there is no keeper yet.
+    pub fn keep_keys(self: &Arc<Self>) {
+        let mut keeper = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = self.running.get();
+        if keeper.is_some() || config.jwt.issuers.iter().all(|issuer| issuer.key_set.is_none()) {
+            return;
+        }
+        match KeyKeeper::start(Arc::downgrade(self), self.key_requests.clone(), config.io_driver.into()) {
+            Ok(started) => *keeper = Some(started),
+            Err(error) => error!(%error, "cannot create the keys thread: key sets are not fetched"),
+        }
+    }
+
+    /// Waits until every issuer was asked for its key set once, up to a bound.
+    pub fn wait_for_keys(&self) {
+        if let Some(keeper) = &*self.keys.lock().unwrap_or_else(PoisonError::into_inner) {
+            keeper.wait_for_first();
+        }
+    }
+
+    /// Puts what is known of the key set of an issuer in force on every core. False: the configuration does not have
+    /// the issuer any more, or nothing changes. Blocks until the cores have it, or up to a bound.
+    pub fn renew_keys(&self, issuer: &Issuer, state: KeySetState) -> bool {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.cores.configuration();
+        let index = before.config.jwt.issuers.iter().position(|known| known == issuer);
+        let Some(index) = index.filter(|index| *before.keys.sets().get(*index) != state) else {
+            return false;
+        };
+        let mut sets = before.keys.sets().clone();
+        sets.set(index, state);
+        let keys = Keys::new(&before.config.jwt, &sets);
+        keys.left_out().iter().for_each(|warning| warn!("{warning}"));
+        self.configure_anew(Replacement { keys: Arc::new(keys), ..(*before).clone() });
+        self.wait_for_cores();
+        true
     }
 
     /// Reads the files of certificates again and puts them in force if they are other ones. Blocks the calling thread.
@@ -257,16 +303,24 @@ impl Reload {
 
     /// Waits up to [`RELOAD_TAKEN_MS`] until no core is behind, and says what came of it.
     fn wait_until_applied(&self) -> ReloadOutcome {
-        for _ in 0..RELOAD_TAKEN_MS {
-            if self.behind().is_empty() {
-                info!("reload: in force on every core");
-                return ReloadOutcome::Applied;
-            }
-            thread::sleep(Duration::from_millis(1));
+        if self.wait_for_cores() {
+            info!("reload: in force on every core");
+            return ReloadOutcome::Applied;
         }
         let (cores, version) = (self.behind(), self.cores.version().get());
         error!(?cores, version, "reload: these cores have not applied the configuration yet");
         ReloadOutcome::Incomplete
+    }
+
+    /// Waits up to [`RELOAD_TAKEN_MS`] until no core is behind. Whether that came to pass.
+    fn wait_for_cores(&self) -> bool {
+        for _ in 0..RELOAD_TAKEN_MS {
+            if self.behind().is_empty() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
     }
 
     /// The cores that have not applied the latest configuration.

@@ -3,14 +3,16 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, CredentialError, Identity, TokenFault, User, Verified, credentials};
+use crate::auth::{
+    self, CredentialError, Identity, Standing, TokenFault, UnknownKey, User, Verified, credentials,
+};
 use crate::clock;
 use crate::config::{Access, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
 use crate::limit::{Client, Denied, Limited, LimitedRequest, Permit};
-use crate::limits::TOKEN_CACHED_BYTES_MAX;
+use crate::limits::{TICK_MS, TOKEN_CACHED_BYTES_MAX, UNKNOWN_KEY_WAIT_MS};
 
 /// Evidence that one request may use one route: its caller is authorized, and every bucket was charged.
 /// Only [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
@@ -78,7 +80,14 @@ impl<'c> Exchange<'c> {
     /// # Errors
     /// The first of the four that fails.
     pub async fn admit(&mut self, plan: Plan<'c>) -> Result<Admission<'c>, Failure> {
-        let caller = self.identify(&plan);
+        let mut caller = self.identify(&plan);
+        if let Caller::Rejected(CredentialError::UnknownKey(key)) = caller {
+            // Charged first: whoever writes tokens of made-up keys is limited as whoever guesses.
+            let _of_stranger = self.charge(&plan, &caller).await?;
+            // Boxed, because it would be part of every exchange, and is rare.
+            Box::pin(self.await_keys(key)).await.map_err(Failure::Credential)?;
+            caller = self.identify(&plan);
+        }
         self.record.user = caller.user().cloned();
         let permit = self.charge(&plan, &caller).await?;
         let identity = caller.authorize(plan.access()).map_err(Failure::Credential)?;
@@ -94,6 +103,28 @@ impl<'c> Exchange<'c> {
         let found = plan.token(self.request);
         let verified = found.and_then(|token| self.verify(token, plan.issuers()));
         verified.map_or_else(|error| Caller::Rejected(self.told(found, error)), Caller::User)
+    }
+
+    /// Waits for a newer key set, because the token names a key that nobody has yet. Ends when there are other keys.
+    ///
+    /// # Errors
+    /// The key is nobody's, or that cannot be said in time.
+    async fn await_keys(&self, key: UnknownKey) -> Result<(), CredentialError> {
+        let (authenticator, timers) = (&self.core.snapshot.authenticator, &self.core.resources.io.timers);
+        let deadline_ms = clock::now_ms() + UNKNOWN_KEY_WAIT_MS;
+        let generation = authenticator.generation();
+        let mut waiter = None;
+        while authenticator.generation() == generation {
+            if authenticator.look_for(key) == Standing::Nowhere {
+                return Err(CredentialError::UnknownKey(key));
+            }
+            waiter = waiter.or_else(|| authenticator.waiter(deadline_ms));
+            if waiter.is_none() || clock::now_ms() >= deadline_ms {
+                return Err(CredentialError::KeysUnavailable);
+            }
+            timers.sleep_until(clock::now_ms() + TICK_MS).await;
+        }
+        Ok(())
     }
 
     /// What a client without a valid credential is told: the fault of its first one, whatever the route would have

@@ -8,7 +8,7 @@ mod memory;
 
 use std::sync::{Arc, Mutex};
 
-use crate::auth::{self, KeySets, Keys};
+use crate::auth::{self, KeyRequests, KeySets, Keys};
 use crate::config::Config;
 use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
@@ -62,6 +62,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         .map_err(|error| LaunchError::access_log(&config, &error))?;
     let shared = Shared {
         readiness: Arc::default(),
+        key_requests: Arc::default(),
         store: Store::new(&config.rate_limit),
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
     };
@@ -77,7 +78,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
-    let Shared { readiness, store, .. } = shared;
+    let Shared { readiness, store, key_requests, .. } = shared;
     let names = NameResolver::begin(services, config.timeouts.dns_refresh, &wanted)
         .map_err(LaunchError::machine("names"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
@@ -87,10 +88,14 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         cores: wanted.clone(),
         metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
         names: Mutex::new(names),
+        keys: Mutex::default(),
+        key_requests,
         redis: redis_service,
         reopen_log: reopener(access_log.as_ref()),
         turn: Mutex::default(),
     });
+    reload.keep_keys();
+    reload.wait_for_keys();
     let is_watched = config.tls.port.is_some() || config.https.challenges.is_some();
     let certificates = is_watched
         .then(|| CertificateWatch::start(reload.clone()))
@@ -118,6 +123,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
 /// State that all cores start with.
 struct Shared {
     readiness: Arc<Readiness>,
+    key_requests: Arc<KeyRequests>,
     store: Store,
     room: Room,
 }
@@ -148,6 +154,7 @@ fn start_cores(
     for (index, (((cpu, sockets), mailbox), metrics)) in each.enumerate() {
         let prepared = Prepared {
             number: CoreNumber { index, count },
+            key_requests: shared.key_requests.clone(),
             metrics: metrics.clone(),
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
             readiness: shared.readiness.clone(),

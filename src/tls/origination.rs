@@ -43,7 +43,7 @@ impl Origination {
         for config::Upstream { name, tls, .. } in upstreams {
             let Some(tls) = tls else { continue };
             let mut of_system = || system.get_or_insert_with(Trust::of_system).clone();
-            match Origination::load(tls, &mut of_system) {
+            match Origination::make(tls, &mut of_system) {
                 Ok(origination) => drop(all.insert(name.clone(), Arc::new(origination))),
                 Err(why) => mistakes.push(format!("upstream {name:?}: tls{why}")),
             }
@@ -51,7 +51,15 @@ impl Origination {
         if mistakes.is_empty() { Ok(all) } else { Err(mistakes) }
     }
 
-    fn load(
+    /// Reads the files of one, and the authorities of the system if it needs them. Blocks.
+    ///
+    /// # Errors
+    /// What is wrong, as `KEY: reason` behind the name of the table.
+    pub fn load(tls: &config::UpstreamTls) -> Result<Origination, String> {
+        Origination::make(tls, &mut Trust::of_system)
+    }
+
+    fn make(
         tls: &config::UpstreamTls,
         of_system: &mut dyn FnMut() -> Result<Trust, String>,
     ) -> Result<Origination, String> {

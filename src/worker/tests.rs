@@ -41,7 +41,7 @@ struct World {
     threads: Vec<JoinHandle<()>>,
     slots: TunnelSlots,
     config: Arc<Config>,
-    reload: Reload,
+    reload: Arc<Reload>,
     /// What the next reload reads.
     file: Arc<Mutex<String>>,
 }
@@ -74,6 +74,7 @@ impl World {
             addresses.push(socket.local_address().expect("an address"));
             let prepared = Prepared {
                 number: CoreNumber { index, count: 2 },
+                key_requests: Arc::default(),
                 metrics: metrics[index].clone(),
                 access_log: None,
                 readiness: Arc::default(),
@@ -88,7 +89,7 @@ impl World {
         }
         cores.advance(Phase::Open);
         let file = Arc::new(Mutex::new(toml.to_owned()));
-        let reload = Reload {
+        let reload = Arc::new(Reload {
             load: {
                 let file = file.clone();
                 Box::new(move || read(&file.lock().expect("no panic")))
@@ -100,7 +101,9 @@ impl World {
             redis: |_| None,
             reopen_log: Box::new(|| {}),
             turn: Mutex::default(),
-        };
+            keys: Mutex::default(),
+            key_requests: Arc::default(),
+        });
         World { cores, metrics, siblings, addresses, stalls, threads, slots, config, reload, file }
     }
 

@@ -253,6 +253,7 @@ fn single(layers: &mut Layers, has_others: bool) -> Option<Issuer> {
         secrets: current.into_iter().chain(previous).collect(),
         pem: None,
         key_set,
+        ca: None,
         algorithms: layers.option(&JWT_ALGORITHMS),
         leeway: layers.value(&JWT_LEEWAY),
         user_claim: layers.value(&JWT_USER_CLAIM),

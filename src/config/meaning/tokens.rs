@@ -29,6 +29,8 @@ pub struct Issuer {
     pub pem: Option<PemFile>,
     /// Where its key set comes from.
     pub key_set: Option<KeySetSource>,
+    /// PEM of the authorities that vouch for the server of the key set. `None`: those of the system.
+    pub ca: Option<PathBuf>,
     /// The algorithms to which its keys are cut. `None`: HS256 for secrets, and all that a public key can do.
     pub algorithms: Option<AlgorithmSet>,
     /// Allowed clock difference for `exp` and `nbf`.
@@ -144,6 +146,16 @@ impl IssuerSet {
     /// Whether the issuer at an index is among them.
     pub fn contains(self, index: usize) -> bool {
         self.0 & (1 << index) != 0
+    }
+
+    /// As a number, one bit for each issuer.
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The issuers that a number stands for.
+    pub(crate) fn of_bits(bits: u16) -> IssuerSet {
+        IssuerSet(bits)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
+use crate::auth::KeyRequests;
 use crate::clock;
 
 use crate::downstream::Tidy;
@@ -23,6 +24,8 @@ use crate::upstream::CoreNumber;
 pub struct Resources {
     /// Which core it is.
     pub number: CoreNumber,
+    /// The requests of all cores for newer key sets.
+    pub key_requests: Arc<KeyRequests>,
     /// Timers, buffers, pipes, and whether the core drains.
     pub io: Rc<Io>,
     /// Free parsed heads.
@@ -62,6 +65,8 @@ pub struct Room {
 pub struct Prepared {
     /// Which core it is.
     pub number: CoreNumber,
+    /// The requests of all cores for newer key sets.
+    pub key_requests: Arc<KeyRequests>,
     /// The core's metrics.
     pub metrics: Metrics,
     /// The core's access log; `None`: no log.
@@ -83,6 +88,7 @@ impl Resources {
         io.buffers.set_held_max(prepared.room.held_bytes);
         Resources {
             number: prepared.number,
+            key_requests: prepared.key_requests,
             io,
             heads: Rc::default(),
             future_pools: RefCell::default(),

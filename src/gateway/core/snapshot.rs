@@ -181,7 +181,10 @@ fn authenticator(
             before.authenticator.take_keys(&replacement.keys);
             before.authenticator.clone()
         }
-        None => Rc::new(Authenticator::new(replacement.keys.clone(), resources.metrics.auth.clone())),
+        None => {
+            let (keys, requests) = (replacement.keys.clone(), resources.key_requests.clone());
+            Rc::new(Authenticator::new(keys, requests, resources.metrics.auth.clone()))
+        }
     }
 }
 

@@ -219,6 +219,7 @@ mod tests {
     fn resources(slots: &TunnelSlots) -> Rc<Resources> {
         Rc::new(Resources::new(Prepared {
             number: crate::upstream::CoreNumber::ONLY,
+            key_requests: Arc::default(),
             metrics: Default::default(),
             access_log: None,
             readiness: Arc::default(),

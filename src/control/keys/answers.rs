@@ -1,0 +1,92 @@
+//! Which requests for newer key sets are answered. Pure.
+
+use crate::auth::KeyRequests;
+use crate::config::IssuerSet;
+use crate::limits::ISSUERS_MAX;
+
+/// The requests that wait for a fetch, by issuer.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// The number of the latest requests that were taken.
+    latest: u64,
+    issuers: [Asked; ISSUERS_MAX],
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Asked {
+    /// The latest requests that name the issuer.
+    asked: u64,
+    /// The latest requests for which a fetch has brought a set.
+    answered: u64,
+}
+
+impl Answers {
+    /// These requests were taken.
+    pub(super) fn ask(&mut self, number: u64, issuers: IssuerSet) {
+        self.latest = number;
+        for (index, issuer) in self.issuers.iter_mut().enumerate() {
+            if issuers.contains(index) {
+                issuer.asked = number;
+            }
+        }
+    }
+
+    /// What a fetch that begins now answers.
+    pub(super) fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// A fetch that began with this number has succeeded.
+    pub(super) fn fetched(&mut self, index: usize, number: u64) {
+        self.issuers[index].answered = self.issuers[index].answered.max(number);
+    }
+
+    /// Other issuers: nothing is known of their requests, and what was asked of others counts as answered.
+    pub(super) fn reset(&mut self) {
+        *self = Answers { latest: self.latest, ..Answers::default() };
+    }
+
+    /// Says which requests are answered.
+    pub(super) fn publish(&self, requests: &KeyRequests) {
+        let open = self.issuers.iter().filter(|issuer| issuer.asked > issuer.answered);
+        requests.answer(open.map(|issuer| issuer.answered).min().unwrap_or(self.latest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(answers: &Answers) -> u64 {
+        let open = answers.issuers.iter().filter(|issuer| issuer.asked > issuer.answered);
+        open.map(|issuer| issuer.answered).min().unwrap_or(answers.latest)
+    }
+
+    #[test]
+    fn requests_are_answered_when_each_of_their_issuers_has_brought_a_set() {
+        let mut answers = Answers::default();
+        answers.ask(1, IssuerSet::NONE.with(0).with(3));
+        assert_eq!(answered(&answers), 0);
+        answers.fetched(0, 1);
+        assert_eq!(answered(&answers), 0, "the other one is away");
+        answers.ask(2, IssuerSet::NONE.with(0));
+        answers.fetched(3, 1);
+        assert_eq!(answered(&answers), 1, "the second request came after the fetch began");
+        answers.fetched(0, 2);
+        assert_eq!(answered(&answers), 2);
+    }
+
+    #[test]
+    fn an_issuer_that_nobody_asked_for_holds_nothing_up() {
+        let mut answers = Answers::default();
+        answers.ask(1, IssuerSet::NONE.with(2));
+        answers.ask(2, IssuerSet::NONE.with(2));
+        answers.fetched(5, 0);
+        assert_eq!(answered(&answers), 0);
+        answers.fetched(2, 2);
+        assert_eq!(answered(&answers), 2);
+        answers.ask(3, IssuerSet::NONE.with(2));
+        answers.reset();
+        assert_eq!(answered(&answers), 3);
+    }
+}

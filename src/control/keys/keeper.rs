@@ -1,0 +1,209 @@
+//! What is kept of each issuer: when to look for its key set next, and what has come.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use tracing::{error, info, warn};
+
+use super::answers::Answers;
+use super::names::Names;
+use super::schedule::Schedule;
+use super::source::{self, Found};
+use crate::auth::{KeyRequests, KeySetState};
+use crate::clock;
+use crate::config::{Config, Issuer, KeySetSource};
+use crate::control::reload::Reload;
+use crate::control::stamp::{Stamp, stamps};
+use crate::limits::{KEY_FILES_LOOK_MS, KEYS_WANTED_MS};
+use crate::net::Io;
+
+/// The issuers of the configuration that is in force.
+pub(super) struct Keeper {
+    requests: Arc<KeyRequests>,
+    io: Rc<Io>,
+    /// The configuration that they are of. `None`: at first.
+    config: Option<Arc<Config>>,
+    issuers: Vec<Kept>,
+    answers: Answers,
+}
+
+/// An issuer with a key set.
+struct Kept {
+    issuer: Rc<Issuer>,
+    /// Its index in the configuration.
+    index: usize,
+    schedule: Schedule,
+    names: Rc<Names>,
+    fetch: Option<Fetch>,
+    has_tried: bool,
+    file: Watched,
+}
+
+/// A fetch that is under way.
+struct Fetch {
+    outcome: Rc<RefCell<Option<Result<Found, String>>>>,
+    /// The requests that it answers.
+    answers: u64,
+}
+
+/// The file of a key set.
+#[derive(Default)]
+struct Watched {
+    seen: Vec<Stamp>,
+    looked_ms: u64,
+}
+
+impl Keeper {
+    pub(super) fn new(requests: Arc<KeyRequests>, io: Rc<Io>) -> Keeper {
+        Keeper { requests, io, config: None, issuers: Vec::new(), answers: Answers::default() }
+    }
+
+    /// Every issuer was asked once.
+    pub(super) fn has_tried_all(&self) -> bool {
+        self.issuers.iter().all(|kept| kept.has_tried)
+    }
+
+    /// Takes what has come, and begins what is due.
+    pub(super) fn look(&mut self, reload: &Reload, now_ms: u64) {
+        let config = reload.running.get();
+        if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
+            self.issuers = kept(&config, std::mem::take(&mut self.issuers));
+            self.config = Some(config);
+            self.answers.reset();
+        }
+        if let Some((number, issuers)) = self.requests.take() {
+            self.answers.ask(number, issuers);
+            for kept in self.issuers.iter_mut().filter(|kept| issuers.contains(kept.index)) {
+                kept.schedule.want(now_ms);
+            }
+        }
+        for kept in &mut self.issuers {
+            if let Some((found, number)) = kept.take_outcome()
+                && kept.conclude(found, reload, now_ms)
+            {
+                self.answers.fetched(kept.index, number);
+            }
+            if kept.fetch.is_none() && kept.is_due(now_ms) {
+                kept.begin(&self.io, self.answers.latest());
+            }
+        }
+        self.answers.publish(&self.requests);
+        let idle_until_ms =
+            |kept: &Kept| if kept.fetch.is_some() { 0 } else { kept.schedule.idle_until_ms() };
+        self.requests.set_idle_until(self.issuers.iter().map(idle_until_ms).min().unwrap_or(0));
+    }
+}
+
+/// The issuers of a configuration that have key sets. One that was kept before goes on.
+fn kept(config: &Config, mut before: Vec<Kept>) -> Vec<Kept> {
+    let issuers = config.jwt.issuers.iter().enumerate().filter(|(_, issuer)| issuer.key_set.is_some());
+    issuers
+        .map(|(index, issuer)| {
+            let known = before.iter().position(|kept| *kept.issuer == *issuer);
+            match known.map(|known| before.swap_remove(known)) {
+                Some(kept) => Kept { index, ..kept },
+                None => Kept {
+                    issuer: Rc::new(issuer.clone()),
+                    index,
+                    schedule: Schedule::new(clock::now_ms(), pace_ms(issuer)),
+                    names: Rc::default(),
+                    fetch: None,
+                    has_tried: false,
+                    file: Watched::default(),
+                },
+            }
+        })
+        .collect()
+}
+
+/// The shortest time between two looks for missing keys. A file costs nobody anything.
+fn pace_ms(issuer: &Issuer) -> u64 {
+    match issuer.key_set {
+        Some(KeySetSource::File(_)) => KEY_FILES_LOOK_MS,
+        _ => KEYS_WANTED_MS,
+    }
+}
+
+impl Kept {
+    fn is_due(&mut self, now_ms: u64) -> bool {
+        let is_changed = match &self.issuer.key_set {
+            Some(KeySetSource::File(path)) => self.file.is_changed(path, now_ms),
+            _ => false,
+        };
+        is_changed || self.schedule.is_due(now_ms)
+    }
+
+    fn begin(&mut self, io: &Rc<Io>, answers: u64) {
+        let outcome = Rc::<RefCell<Option<Result<Found, String>>>>::default();
+        self.fetch = Some(Fetch { outcome: outcome.clone(), answers });
+        let (issuer, names, io) = (self.issuer.clone(), self.names.clone(), io.clone());
+        monoio::spawn(async move {
+            let found = source::find(&issuer, &names, &io).await;
+            outcome.replace(Some(found));
+        });
+    }
+
+    fn take_outcome(&mut self) -> Option<(Result<Found, String>, u64)> {
+        let found = self.fetch.as_ref()?.outcome.take()?;
+        let fetch = self.fetch.take()?;
+        Some((found, fetch.answers))
+    }
+
+    /// Puts what has come in force. Whether a key set has come.
+    fn conclude(&mut self, found: Result<Found, String>, reload: &Reload, now_ms: u64) -> bool {
+        let (issuer, chance) = (&*self.issuer, chance());
+        self.has_tried = true;
+        match found {
+            Ok(Found { set, skipped, max_age_s }) => {
+                if self.schedule.has_failed() {
+                    info!(issuer = issuer.name, "keys: the issuer's key set can be had again");
+                }
+                self.schedule.succeeded(now_ms, max_age_s, chance);
+                let kids = set.names();
+                if reload.renew_keys(issuer, KeySetState::Available(Arc::new(set))) {
+                    info!(issuer = issuer.name, keys = kids, "keys: another key set is in force");
+                    skipped.iter().for_each(|key| warn!(issuer = issuer.name, "keys: {key}"));
+                }
+                true
+            }
+            Err(why) => {
+                let is_new = !self.schedule.has_failed();
+                self.schedule.failed(now_ms, chance);
+                if is_new && self.schedule.is_stale() {
+                    warn!(issuer = issuer.name, "keys: {why}; the key set before stays in force");
+                } else if is_new {
+                    error!(issuer = issuer.name, "keys: {why}; its tokens are answered 503");
+                }
+                if self.schedule.is_expired(now_ms) && reload.renew_keys(issuer, KeySetState::Unavailable) {
+                    error!(issuer = issuer.name, "keys: the key set is too old and was dropped");
+                }
+                false
+            }
+        }
+    }
+}
+
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    let mut random = [0; 4];
+    // 256 bytes or less never come short and never wait after boot (getrandom(2)).
+    let _ = getrandom(&mut random[..], GetRandomFlags::empty());
+    f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX)
+}
+
+impl Watched {
+    /// Whether the file is another one than at the last look.
+    fn is_changed(&mut self, path: &Path, now_ms: u64) -> bool {
+        if now_ms - self.looked_ms < KEY_FILES_LOOK_MS {
+            return false;
+        }
+        self.looked_ms = now_ms;
+        let stamps = stamps(&[path.to_owned()]);
+        let is_changed = !self.seen.is_empty() && stamps != self.seen;
+        self.seen = stamps;
+        is_changed
+    }
+}

@@ -1,0 +1,78 @@
+//! A real OpenID provider (oidc-provider, on Node), and users who log in at it as in a browser.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// A running provider; dropped, it ends.
+pub struct Provider {
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+    /// It ends when this is closed.
+    stdin: Option<ChildStdin>,
+    /// It would not survive if this were closed.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Provider {
+    /// With one key for each of these algorithms (`RS256,ES256`), named after the algorithm and the seed.
+    #[track_caller]
+    pub fn start(algorithms: &str, seed: u32) -> Provider {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        Provider::at(free.expect("a free port"), algorithms, seed)
+    }
+
+    /// The same at an address of the test's choice.
+    #[track_caller]
+    pub fn at(address: SocketAddr, algorithms: &str, seed: u32) -> Provider {
+        let mut child = node("provider.mjs")
+            .args([&address.port().to_string(), algorithms, &seed.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node (scripts/test installs it)");
+        let (mut stdout, mut line) = (BufReader::new(child.stdout.take().expect("a pipe")), String::new());
+        stdout.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim(), "ready", "the provider does not start: npm ci in tests/provider?");
+        let stdin = child.stdin.take();
+        Provider { address, child, stdin, _stdout: stdout }
+    }
+
+    /// The value of `iss` in its tokens.
+    pub fn issuer(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The access token of a user who logs in, signed with this algorithm.
+    #[track_caller]
+    pub fn login(&self, user: &str, algorithm: &str) -> String {
+        let output = node("login.mjs").args([&self.issuer(), user, algorithm]).output().expect("node");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "no login: {told}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Ends it.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn node(script: &str) -> Command {
+    let mut command = Command::new("node");
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/provider")).arg(script);
+    command
+}
