@@ -237,3 +237,158 @@ impl std::error::Error for JwksError {}
 const NAME_SHOWN_CHARS: usize = 64;
 /// Keys of which one line says why they are left out.
 const SKIPPED_SHOWN: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::signers::Signer;
+    use super::*;
+
+    fn set(keys: &[Value]) -> Result<(KeySet, Vec<Skipped>), JwksError> {
+        parse(json!({ "keys": keys, "other": 1 }).to_string().as_bytes())
+    }
+
+    fn with(signer: &Signer, member: &str, value: Value) -> Value {
+        let mut jwk = signer.jwk().clone();
+        jwk[member] = value;
+        jwk
+    }
+
+    fn without(signer: &Signer, member: &str) -> Value {
+        let mut jwk = signer.jwk().clone();
+        jwk.as_object_mut().unwrap().remove(member);
+        jwk
+    }
+
+    #[test]
+    fn an_odd_key_is_left_out_for_its_reason_and_the_others_are_used() {
+        let good = Signer::of(Algorithm::EdDsa, "good");
+        let (rsa, p256) = (Signer::of(Algorithm::Rs256, "r"), Signer::of(Algorithm::Es256, "e"));
+        let p384 = Signer::of(Algorithm::Es384, "f");
+        let short = encode(&[0xff; 64]);
+        let long = "k".repeat(KEY_NAME_BYTES_MAX + 1);
+        for (odd, reason) in [
+            (Value::Null, SkipReason::NotAnObject),
+            (json!(7), SkipReason::NotAnObject),
+            (json!([]), SkipReason::NotAnObject),
+            (json!({}), SkipReason::KeyType),
+            (without(&rsa, "kty"), SkipReason::KeyType),
+            (with(&rsa, "kty", json!(1)), SkipReason::KeyType),
+            (with(&rsa, "kty", json!("rsa")), SkipReason::KeyType),
+            (json!({"kty":"oct","k":"c2VjcmV0","kid":"s"}), SkipReason::Secret),
+            (with(&rsa, "d", json!("AQAB")), SkipReason::Private),
+            (with(&p256, "d", json!("AQAB")), SkipReason::Private),
+            (with(&rsa, "use", json!("enc")), SkipReason::Use),
+            (with(&rsa, "use", json!(null)), SkipReason::Use),
+            (with(&rsa, "key_ops", json!(["encrypt"])), SkipReason::Use),
+            (with(&rsa, "alg", json!("RSA-OAEP")), SkipReason::Algorithm),
+            (with(&rsa, "alg", json!("ES256")), SkipReason::Algorithm),
+            (with(&rsa, "alg", json!("HS256")), SkipReason::Algorithm),
+            (with(&rsa, "alg", json!("none")), SkipReason::Algorithm),
+            (with(&p256, "alg", json!("ES384")), SkipReason::Algorithm),
+            (with(&rsa, "alg", json!(256)), SkipReason::Algorithm),
+            (with(&p256, "crv", json!("P-521")), SkipReason::Curve),
+            (with(&p256, "crv", json!("secp256k1")), SkipReason::Curve),
+            (without(&p256, "crv"), SkipReason::Curve),
+            (with(&good, "crv", json!("Ed448")), SkipReason::Curve),
+            (with(&good, "crv", json!("X25519")), SkipReason::Curve),
+            (without(&rsa, "n"), SkipReason::Member("n")),
+            (with(&rsa, "e", json!("AQAB=")), SkipReason::Member("e")),
+            (with(&rsa, "e", json!(65537)), SkipReason::Member("e")),
+            (with(&p256, "x", json!("+/+/")), SkipReason::Member("x")),
+            (with(&rsa, "kid", json!(7)), SkipReason::Name),
+            (with(&rsa, "kid", json!(long)), SkipReason::Name),
+            (with(&rsa, "n", json!(short)), SkipReason::Unsound(KeyFault::RsaBits(512))),
+            (with(&rsa, "e", json!("AQ")), SkipReason::Unsound(KeyFault::RsaNumbers)),
+            (with(&rsa, "e", json!("AQAA")), SkipReason::Unsound(KeyFault::RsaNumbers)),
+            (with(&p256, "x", p384.jwk()["x"].clone()), SkipReason::Unsound(KeyFault::Point)),
+            (with(&p256, "crv", json!("P-384")), SkipReason::Unsound(KeyFault::Point)),
+            (with(&p256, "x", p256.jwk()["y"].clone()), SkipReason::Unsound(KeyFault::Point)),
+            (with(&good, "x", json!(encode(&[0; 32]))), SkipReason::Unsound(KeyFault::Ed25519)),
+            (good.jwk().clone(), SkipReason::Repeated),
+            (with(&p256, "kid", json!("good")), SkipReason::NameTaken),
+        ] {
+            let taken = match reason {
+                // Another type with another algorithm may have the name.
+                SkipReason::NameTaken => {
+                    vec![Signer::of(Algorithm::Es256, "good").jwk().clone(), odd.clone()]
+                }
+                _ => vec![good.jwk().clone(), odd.clone()],
+            };
+            let (set, skipped) = set(&taken).unwrap();
+            assert_eq!(set.keys().len(), 1, "{odd}");
+            let [one] = &skipped[..] else { panic!("{odd}: {skipped:?}") };
+            assert_eq!((one.index, &one.reason), (1, &reason), "{odd}");
+            assert!(one.to_string().len() < 200 && one.to_string().starts_with("key 1"), "{one}");
+        }
+    }
+
+    #[test]
+    fn keys_as_real_issuers_publish_them_are_taken() {
+        let rsa = Signer::of(Algorithm::Rs256, "r");
+        // Without `alg` (Entra), with certificates and members that nobody knows (Auth0), without a name.
+        let mut entra = rsa.jwk().clone();
+        entra["x5c"] = json!(["MIIC"]);
+        entra["issuer"] = json!("https://login.example/{tenantid}/v2.0");
+        entra["use"] = json!("sig");
+        let (found, skipped) =
+            set(&[entra, with(&rsa, "key_ops", json!(["verify"])), without(&rsa, "kid")]).unwrap();
+        assert_eq!(found.keys()[0].algorithms, AlgorithmSet::RSA);
+        assert_eq!((found.keys().len(), skipped.len()), (2, 1), "the second is the first again");
+        assert_eq!(found.keys()[1].kid, None);
+        let named = with(&Signer::of(Algorithm::EdDsa, "x"), "alg", json!("Ed25519"));
+        assert_eq!(set(&[named]).unwrap().0.keys()[0].algorithms, AlgorithmSet::ED25519);
+        // One key, once for each of two algorithms.
+        let both = [with(&rsa, "alg", json!("RS256")), with(&rsa, "alg", json!("PS256"))];
+        assert_eq!(set(&both).unwrap().0.keys().len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_an_error() {
+        for (body, error) in [
+            ("", JwksError::NotJson),
+            ("<html>", JwksError::NotJson),
+            ("{\"keys\":[}", JwksError::NotJson),
+            ("[]", JwksError::NoKeys),
+            ("{}", JwksError::NoKeys),
+            (r#"{"keys":{}}"#, JwksError::NoKeys),
+            (r#"{"error":"unavailable"}"#, JwksError::NoKeys),
+            (r#"{"keys":[]}"#, JwksError::NoUsableKey(Vec::new())),
+        ] {
+            assert_eq!(parse(body.as_bytes()), Err(error), "{body}");
+        }
+        let deep = format!(r#"{{"keys":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        assert_eq!(parse(deep.as_bytes()), Err(JwksError::NotJson));
+        assert_eq!(parse(&vec![b' '; KEY_SET_BYTES_MAX + 1]), Err(JwksError::TooLong));
+        let none = set(&[Value::Null, json!({"kty":"oct"})]).unwrap_err();
+        assert_eq!(
+            none.to_string(),
+            "has no key that can be used; key 0: is not an object; key 1: is a secret, which is no public key"
+        );
+    }
+
+    #[test]
+    fn keys_over_the_bound_are_left_out_and_told_once() {
+        let signer = Signer::of(Algorithm::Es256, "k");
+        let keys: Vec<Value> = (0..70).map(|n| with(&signer, "kid", json!(format!("k{n}")))).collect();
+        let (found, skipped) = set(&keys).unwrap();
+        assert_eq!(found.keys().len(), KEY_SET_KEYS_MAX);
+        let [one] = &skipped[..] else { panic!("{skipped:?}") };
+        assert_eq!((one.index, &one.reason), (KEY_SET_KEYS_MAX, &SkipReason::TooMany));
+        // Many odd ones do not make a long list.
+        let (_, skipped) = set(&[vec![signer.jwk().clone()], vec![Value::Null; 5000]].concat()).unwrap();
+        assert_eq!(skipped.len(), KEY_SET_KEYS_MAX);
+    }
+
+    #[test]
+    fn a_name_in_a_log_line_is_escaped_and_cut() {
+        let kid = Some(format!("a\n{}", "\u{202e}".repeat(200)));
+        let line = Skipped { index: 3, kid, reason: SkipReason::Secret }.to_string();
+        assert!(line.starts_with(r#"key 3 ("a\n\u{202e}"#) && line.is_ascii() && line.len() < 700, "{line}");
+    }
+
+    fn encode(bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+}

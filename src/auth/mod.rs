@@ -5,6 +5,8 @@
 //! finds the key that signed it, `claims` checks what it says, and `identity` decides whether the user may use the route. Only this module
 //! makes an [`Identity`], so code that asks for one runs after all of these checks.
 
+#[cfg(test)]
+mod attacks;
 mod authenticator;
 mod bearer;
 mod cache;
@@ -21,6 +23,8 @@ mod metrics;
 pub mod mint;
 pub mod pem;
 pub mod public_key;
+#[cfg(test)]
+mod signers;
 #[cfg(test)]
 mod testing;
 mod token;

@@ -62,3 +62,57 @@ const EC: &str = "1.2.840.10045.2.1";
 const P256: &str = "1.2.840.10045.3.1.7";
 const P384: &str = "1.3.132.0.34";
 const ED25519: &str = "1.3.101.112";
+
+#[cfg(test)]
+mod tests {
+    use super::super::signers::Signer;
+    use super::super::testing::{CLAIMS, NOW, issuer};
+    use super::super::{CredentialError, KeySets, Keys};
+    use super::*;
+    use crate::config::{Algorithm, Choice, Issuer, IssuerSet, Jwt, PemFile};
+
+    #[test]
+    fn the_keys_of_a_file_verify_whatever_name_a_token_gives() {
+        let signers = [Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa]
+            .map(|algorithm| (algorithm, Signer::of(algorithm, "k")));
+        let file: String = signers.iter().map(|(_, signer)| format!("A comment\n{}", signer.pem())).collect();
+        let pem = Some(PemFile { path: "/keys.pem".into(), pem: file.into_bytes() });
+        let jwt = Jwt { issuers: vec![Issuer { pem, secrets: Vec::new(), ..issuer() }] };
+        let keys = Keys::new(&jwt, &KeySets::unavailable(&jwt));
+        for (algorithm, signer) in &signers {
+            for kid in ["", r#","kid":"any""#] {
+                let token =
+                    signer.token(&format!(r#"{{"alg":"{}"{kid}}}"#, algorithm.word()), CLAIMS, *algorithm);
+                let verified = keys.verify(token.as_bytes(), IssuerSet::ALL, NOW);
+                assert!(verified.is_ok(), "{algorithm:?}");
+            }
+            let other =
+                Signer::of(Algorithm::Es256, "k").token(r#"{"alg":"ES256"}"#, CLAIMS, Algorithm::Es256);
+            let refused = keys.verify(other.as_bytes(), IssuerSet::ALL, NOW).unwrap_err();
+            assert_eq!(CredentialError::cause(refused), "signature");
+        }
+    }
+
+    #[test]
+    fn each_wrong_file_has_its_reason() {
+        let pem = Signer::of(Algorithm::Es256, "k").pem();
+        let body = pem.lines().nth(1).unwrap();
+        let pem_of =
+            |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        for (file, why) in [
+            (String::new(), "has no PUBLIC KEY (openssl pkey -in private.pem -pubout)"),
+            ("hello".to_owned(), "has no PUBLIC KEY (openssl pkey -in private.pem -pubout)"),
+            (pem_of("PRIVATE KEY", body), "has no PUBLIC KEY (openssl pkey -in private.pem -pubout)"),
+            (pem_of("PUBLIC KEY", "AAAA"), "has a PUBLIC KEY that is broken"),
+            (pem_of("PUBLIC KEY", body), "has a PUBLIC KEY that is broken"),
+            (pem_of("PUBLIC KEY", "!!!!"), "is not a PEM"),
+            (pem.repeat(5), "has over 4 keys"),
+            (
+                pem_of("PUBLIC KEY", "MCowBQYDK2VuAyEACQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk="),
+                "has a PUBLIC KEY that is none of RSA, P-256, P-384 and Ed25519",
+            ),
+        ] {
+            assert_eq!(parse(file.as_bytes()).unwrap_err(), why, "{file}");
+        }
+    }
+}
