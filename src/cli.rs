@@ -35,6 +35,9 @@ pub enum Command {
         /// Path of the request, as in /api/v1/users/42
         #[arg(value_parser = path)]
         path: String,
+        /// Token whose checks are explained too; a dash: it is read from standard input
+        #[arg(long, value_name = "TOKEN")]
+        token: Option<String>,
     },
     /// Print a token signed with JWT_SECRET, for development
     Token {
@@ -199,8 +202,13 @@ mod tests {
 
     #[test]
     fn parses_the_arguments_of_each_subcommand() {
-        let explain = Command::Explain { method: "GET".into(), path: "/ws".into() };
-        assert_eq!(read("explain GET /ws").unwrap().command, explain);
+        let explain = |token: Option<&str>| Command::Explain {
+            method: "GET".into(),
+            path: "/ws".into(),
+            token: token.map(str::to_owned),
+        };
+        assert_eq!(read("explain GET /ws").unwrap().command, explain(None));
+        assert_eq!(read("explain GET /ws --token -").unwrap().command, explain(Some("-")));
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));
         assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));

@@ -2,8 +2,11 @@
 //! pipeline.
 
 use std::fmt::Write;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::auth;
+use crate::clock;
 use crate::config::{Access, ClientHeaders, Config, LimitStore, Rate, show_spellings};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -14,13 +17,14 @@ use crate::http::{Field, Request, Scheme};
 use crate::http1::{HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
 use crate::limit::{Charge, Client, KeyBuf, Limit};
+use crate::limits::TOKEN_BYTES_MAX;
 use crate::route::{Match, RouteTable};
 
 /// Describes how the gateway would handle a request: the plan of the pipeline and the header rules.
 ///
 /// # Errors
 /// Returns a line for the operator if the path is not a request target or the routes conflict.
-pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, String> {
+pub fn explain(config: &Config, method: &str, path: &str, token: Option<&str>) -> Result<String, String> {
     let routes = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
     let cors = CorsPolicy::new(&config.cors);
     let bytes = format!("{method} {path} HTTP/1.1\r\nHost: example\r\n{PROBES}\r\n").into_bytes();
@@ -41,7 +45,10 @@ pub fn explain(config: &Config, method: &str, path: &str) -> Result<String, Stri
         return Ok(text);
     }
     route(&mut text, config, &plan);
-    authentication(&mut text, &plan);
+    authentication(&mut text, config, &plan);
+    if let Some(token) = token.filter(|_| plan.access() == Access::Protected) {
+        text += &auth::report::explain_token(&config.jwt, token.as_bytes(), plan.issuers(), clock::unix_s());
+    }
     buckets(&mut text, config, &plan);
     destination(&mut text, config, &plan, &request);
     Ok(text)
@@ -69,15 +76,30 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
     }
 }
 
-fn authentication(text: &mut String, plan: &Plan<'_>) {
+/// Reads a token, up to the longest that is looked at. Line breaks at its end are not part of it.
+///
+/// # Errors
+/// A line for the operator: it cannot be read, or is no text.
+pub fn read_token(from: &mut impl Read) -> Result<String, String> {
+    let mut text = String::new();
+    let read = from.take(TOKEN_BYTES_MAX as u64 + 2).read_to_string(&mut text);
+    read.map_err(|error| format!("--token: standard input cannot be read: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn authentication(text: &mut String, config: &Config, plan: &Plan<'_>) {
+    let known = config.jwt.issuers.iter().enumerate();
+    let names =
+        known.filter(|(index, _)| plan.issuers().contains(*index)).map(|(_, issuer)| issuer.name.as_str());
+    let issuers = names.collect::<Vec<_>>().join(", ");
     let _ = match (plan.access(), plan.websocket()) {
         (Access::Public, _) => writeln!(text, "authentication  none: a public route"),
         (Access::Protected, None) => {
-            writeln!(text, "authentication  Bearer token, HS256; without a valid one 401")
+            writeln!(text, "authentication  Bearer token of {issuers}; without a valid one 401")
         }
         (Access::Protected, Some(route)) => {
             let sources = route.token_sources;
-            writeln!(text, "authentication  token, HS256, from {sources}; without a valid one 401")
+            writeln!(text, "authentication  token of {issuers}, from {sources}; without a valid one 401")
         }
     };
 }
@@ -159,7 +181,7 @@ mod tests {
     use crate::config::testing::config;
 
     fn report(method: &str, path: &str) -> String {
-        explain(&config(""), method, path).expect("a report")
+        explain(&config(""), method, path, None).expect("a report")
     }
 
     #[test]
@@ -195,7 +217,7 @@ mod tests {
         assert!(report("GET", "/api/v1/auth/login").contains("405, Allow: POST"));
         assert!(report("GET", "/nowhere").contains("404 no_route"));
         let over_tls = config("upstream_auth_url = 'https://accounts'\n");
-        let login = explain(&over_tls, "POST", "/api/v1/auth/login").expect("a report");
+        let login = explain(&over_tls, "POST", "/api/v1/auth/login", None).expect("a report");
         assert!(login.contains("(upstream auth, accounts over TLS)"), "{login}");
         assert!(report("GET", "/healthz").contains("the gateway itself"));
         assert!(report("GET", "/a/../b").contains("refused         400"));

@@ -62,10 +62,15 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             let certificates = Termination::load(&config.tls, None)
                 .map_err(|mistakes| Failure::Operator(mistakes.join("\n")))?
                 .map_or_else(String::new, |tls| tls.describe(clock::unix_s()));
-            Ok(print(&(config::describe(&config) + &certificates)))
+            let keys = auth::report::describe_keys(&config.jwt);
+            Ok(print(&(config::describe(&config) + &keys + &certificates)))
         }
-        Command::Explain { method, path } => {
-            let text = explain::explain(&load_config(written)?.config, &method, &path);
+        Command::Explain { method, path, token } => {
+            let token = match token.as_deref() {
+                Some("-") => Some(explain::read_token(&mut std::io::stdin()).map_err(Failure::Operator)?),
+                _ => token,
+            };
+            let text = explain::explain(&load_config(written)?.config, &method, &path, token.as_deref());
             text.map(|text| print(&text)).map_err(Failure::Operator)
         }
         Command::Token { user, ttl } => {

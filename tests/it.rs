@@ -17,6 +17,7 @@ mod drain;
 mod faults;
 mod headers;
 mod held;
+mod issuers;
 mod key_sets;
 mod limits_of_machine;
 mod over_tls;

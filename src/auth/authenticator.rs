@@ -7,14 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::error::{CredentialError, UnknownKey};
+use super::error::{CredentialError, TokenFault, UnknownKey};
 use super::keys::Keys;
 use super::metrics::AuthMetrics;
 use super::unknown::{KeyRequests, Standing, UnknownKeys, Waiter};
 use super::user::Verified;
 use crate::clock;
 use crate::config::IssuerSet;
-use crate::limits::{LONG_TOKENS_PER_TICK, TICK_MS, TOKEN_CACHED_BYTES_MAX};
+use crate::limits::{DEAR_TOKENS_PER_TICK, TICK_MS, TOKEN_CACHED_BYTES_MAX};
 
 /// The token verifier of one core.
 pub struct Authenticator {
@@ -25,8 +25,8 @@ pub struct Authenticator {
     generation: Cell<u64>,
     unknown: UnknownKeys,
     requests: Arc<KeyRequests>,
-    /// Long tokens of limited addresses: the tick, and how many there were in it.
-    long: Cell<(u64, u32)>,
+    /// Dear tokens of limited addresses: the tick, and how many there were in it.
+    dear: Cell<(u64, u32)>,
 }
 
 impl Authenticator {
@@ -39,7 +39,7 @@ impl Authenticator {
             generation: Cell::default(),
             unknown: UnknownKeys::default(),
             requests,
-            long: Cell::default(),
+            dear: Cell::default(),
         }
     }
 
@@ -59,17 +59,18 @@ impl Authenticator {
         if self.requests.is_idle_until(deadline_ms) { None } else { self.unknown.waiter() }
     }
 
-    /// Whether one more long token (over [`TOKEN_CACHED_BYTES_MAX`]) is verified in this tick for an address that is
-    /// limited already: [`LONG_TOKENS_PER_TICK`] are. Short ones need no leave: one may be the new token of an honest
-    /// neighbour, and a forged one costs less than the answer that it gets.
-    pub fn affords_long(&self) -> bool {
+    /// Whether one more dear token is verified in this tick for an address that is limited already:
+    /// [`DEAR_TOKENS_PER_TICK`] are. Dear are long ones (over [`TOKEN_CACHED_BYTES_MAX`]) and those that a public key
+    /// verifies. Others need no leave: one may be the new token of an honest neighbour, and a forged one costs less than
+    /// the answer that it gets.
+    fn affords_dear(&self) -> bool {
         let now = clock::now_ms() / TICK_MS;
-        let count = match self.long.get() {
+        let count = match self.dear.get() {
             (tick, count) if tick == now => count + 1,
             _ => 1,
         };
-        self.long.set((now, count));
-        count <= LONG_TOKENS_PER_TICK
+        self.dear.set((now, count));
+        count <= DEAR_TOKENS_PER_TICK
     }
 
     /// From now on these keys verify, by the rules of before. Remembered tokens of a key that is not among them are
@@ -83,7 +84,8 @@ impl Authenticator {
         }
     }
 
-    /// Verifies a token of one of these issuers and returns its user.
+    /// Verifies a token of one of these issuers and returns its user. `is_limited`: whether the address that sends it
+    /// has shown too many bad ones lately; it is asked only if the token is not remembered.
     ///
     /// # Errors
     /// The check that the token fails.
@@ -92,11 +94,15 @@ impl Authenticator {
         token: &[u8],
         issuers: IssuerSet,
         now_unix_s: u64,
+        is_limited: impl FnOnce() -> bool,
     ) -> Result<Verified, CredentialError> {
         let cacheable = token.len() <= TOKEN_CACHED_BYTES_MAX;
         if cacheable && let Some(verified) = self.cache.borrow_mut().get(token, issuers, now_unix_s) {
             self.metrics.cache_hits.add(1);
             return Ok(verified);
+        }
+        if is_limited() && (!cacheable || Keys::is_dear(token)) && !self.affords_dear() {
+            return Err(TokenFault::Unverified.into());
         }
         self.metrics.cache_misses.add(1);
         let accepted = self.keys.borrow().verify(token, issuers, now_unix_s)?;
@@ -109,8 +115,11 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLAIMS, EXPIRED, HEADER, INVALID, NOW, jwt, keys, token};
+    use super::super::testing::{CLAIMS, EXPIRED, HEADER, INVALID, NOW, encode, jwt, keys, token};
     use super::*;
+    use crate::auth::tests::signers::{Signer, set_of};
+    use crate::auth::{KeySetState, KeySets};
+    use crate::config::{Algorithm, Issuer, Jwt, KeySetSource};
 
     struct Asked {
         authenticator: Authenticator,
@@ -128,7 +137,7 @@ mod tests {
 
         /// The user of a token, or the code of the answer.
         fn by(&self, token: &str, now_unix_s: u64) -> Result<String, &'static str> {
-            let verified = self.authenticator.verify(token.as_bytes(), IssuerSet::ALL, now_unix_s);
+            let verified = self.authenticator.verify(token.as_bytes(), IssuerSet::ALL, now_unix_s, || false);
             verified.map(|verified| verified.user.as_str().to_owned()).map_err(CredentialError::code)
         }
 
@@ -166,5 +175,72 @@ mod tests {
             let _ = asked.by(token_text, NOW);
         }
         assert_eq!(asked.hits_and_misses(), (0, 4));
+    }
+
+    #[test]
+    fn with_other_keys_only_the_tokens_of_keys_that_are_gone_are_forgotten() {
+        let issuer = Issuer {
+            secrets: Vec::new(),
+            key_set: Some(KeySetSource::File("/keys.json".into())),
+            ..super::super::testing::issuer()
+        };
+        let jwt = Jwt { issuers: vec![issuer] };
+        let keys = |signers: &[&Signer]| {
+            let mut sets = KeySets::unavailable(&jwt);
+            sets.set(0, KeySetState::Available(set_of(signers)));
+            Arc::new(Keys::new(&jwt, &sets))
+        };
+        let [one, two] = ["one", "two"].map(|kid| Signer::of(Algorithm::Es256, kid));
+        let token_of = |signer: &Signer, kid: &str| {
+            signer.token(&format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#), CLAIMS, Algorithm::Es256)
+        };
+        let (of_one, of_two) = (token_of(&one, "one"), token_of(&two, "two"));
+        let metrics = Arc::<AuthMetrics>::default();
+        let authenticator = Authenticator::new(keys(&[&one, &two]), metrics.clone());
+        let asked = Asked { authenticator, metrics };
+        assert!(asked.by(&of_one, NOW).is_ok() && asked.by(&of_two, NOW).is_ok());
+        // The same keys in another order, then without one of them, then with it again.
+        asked.authenticator.take_keys(&keys(&[&two, &one]));
+        assert!(asked.by(&of_one, NOW).is_ok() && asked.by(&of_two, NOW).is_ok());
+        assert_eq!(asked.hits_and_misses(), (2, 2));
+        asked.authenticator.take_keys(&keys(&[&two]));
+        assert_eq!(asked.by(&of_one, NOW), Err(INVALID));
+        assert!(asked.by(&of_two, NOW).is_ok());
+        assert_eq!(asked.hits_and_misses(), (3, 3));
+        asked.authenticator.take_keys(&keys(&[&one, &two]));
+        assert!(asked.by(&of_one, NOW).is_ok());
+        assert_eq!(asked.hits_and_misses(), (3, 4));
+        // Another key under the old name is another key.
+        asked.authenticator.take_keys(&keys(&[&Signer::of(Algorithm::Es256, "one"), &two]));
+        assert_eq!(asked.by(&of_one, NOW), Err(INVALID));
+    }
+
+    #[test]
+    fn a_remembered_token_counts_only_where_its_issuer_does() {
+        let asked = Asked::new();
+        let token_text = token(HEADER, CLAIMS);
+        assert!(asked.by(&token_text, NOW).is_ok());
+        let elsewhere = asked.authenticator.verify(token_text.as_bytes(), IssuerSet::NONE, NOW, || false);
+        assert_eq!(elsewhere.unwrap_err(), TokenFault::Algorithm.into());
+        assert!(asked.by(&token_text, NOW).is_ok());
+        assert_eq!(asked.hits_and_misses(), (1, 2), "it was not forgotten");
+    }
+
+    /// A forged token of a public key's algorithm costs some hundred times the answer that it gets.
+    #[test]
+    fn of_a_limited_address_few_dear_tokens_are_verified_in_a_tick() {
+        let asked = Asked::new();
+        let dear = format!("{}.{}.c2ln", encode(r#"{"alg":"RS256"}"#), encode(CLAIMS));
+        let cause = |token: &str, limited: bool| {
+            let refused = asked.authenticator.verify(token.as_bytes(), IssuerSet::ALL, NOW, || limited);
+            refused.map_or_else(CredentialError::cause, |_| "valid")
+        };
+        for _ in 0..2 * DEAR_TOKENS_PER_TICK {
+            assert_eq!(cause(&dear, false), "algorithm");
+        }
+        let verified = (0..100 * DEAR_TOKENS_PER_TICK).filter(|_| cause(&dear, true) == "algorithm").count();
+        // The clock may have come to another tick or two meanwhile.
+        assert!((1..=3 * DEAR_TOKENS_PER_TICK as usize).contains(&verified), "{verified}");
+        assert_eq!(cause(&token(HEADER, CLAIMS), true), "valid");
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::config::IssuerSet;
 
-/// Why a request has no verified user. The client learns whether it is missing, invalid, expired or not to be judged; the access log also says which
+/// Why a request has no verified user. The client learns whether its token is missing, invalid, expired or cannot be
+/// judged; the access log also says which
 /// check failed ([`cause`](Self::cause)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CredentialError {
@@ -74,7 +75,7 @@ pub enum TokenFault {
     Lifetime,
     /// `nbf` is in the future.
     NotYetValid,
-    /// A long token of an address that is limited already, over [`crate::limits::LONG_TOKENS_PER_TICK`]: not looked at.
+    /// A dear token of an address that is limited already, over [`crate::limits::DEAR_TOKENS_PER_TICK`]: not looked at.
     Unverified,
 }
 

@@ -242,7 +242,7 @@ const SKIPPED_SHOWN: usize = 4;
 mod tests {
     use serde_json::json;
 
-    use super::super::signers::Signer;
+    use super::super::tests::signers::Signer;
     use super::*;
 
     fn set(keys: &[Value]) -> Result<(KeySet, Vec<Skipped>), JwksError> {

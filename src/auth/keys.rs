@@ -7,7 +7,7 @@ use super::error::{CredentialError, TokenFault, UnknownKey};
 use super::key::{Key, KeyId};
 use super::key_sets::{KeySetState, KeySets};
 use super::pem;
-use super::token::{self, Header};
+use super::token::{self, Header, Parts};
 use super::user::Verified;
 use crate::config::{Algorithm, AlgorithmSet, Issuer, IssuerSet, Jwt};
 use crate::limits::{KEYS_OF_ONE_NAME_MAX, KEYS_TRIED_MAX};
@@ -41,6 +41,13 @@ pub struct Accepted {
     pub key: KeyId,
     /// The index of its issuer.
     pub issuer: usize,
+}
+
+/// A token whose signature is right.
+pub(super) struct Signed<'t, 'k> {
+    parts: Parts<'t>,
+    pub(super) header: Header,
+    pub(super) key: &'k Key,
 }
 
 impl Keys {
@@ -107,14 +114,45 @@ impl Keys {
         issuers: IssuerSet,
         now_unix_s: u64,
     ) -> Result<Accepted, CredentialError> {
+        let signed = self.signed(token, issuers)?;
+        self.judge(&signed, now_unix_s)
+    }
+
+    /// The first half of [`Keys::verify`]: up to the signature.
+    pub(super) fn signed<'t>(
+        &self,
+        token: &'t [u8],
+        issuers: IssuerSet,
+    ) -> Result<Signed<'t, '_>, CredentialError> {
         let parts = token::split(token)?;
         let header = token::header(&token::decode(parts.header)?)?;
         let signature = token::decode(parts.signature)?;
-        let signer = self.signer(&header, issuers, parts.signed, &signature)?;
-        let rules = &self.issuers[signer.issuer].claims;
+        let key = self.signer(&header, issuers, parts.signed, &signature)?;
+        Ok(Signed { parts, header, key })
+    }
+
+    /// The second half: what the token says.
+    pub(super) fn judge(
+        &self,
+        Signed { parts, header, key }: &Signed<'_, '_>,
+        now_unix_s: u64,
+    ) -> Result<Accepted, CredentialError> {
+        let rules = &self.issuers[key.issuer].claims;
         rules.check_type(header.typ.as_deref())?;
         let verified = rules.check(&token::decode(parts.claims)?, now_unix_s)?;
-        Ok(Accepted { verified, key: signer.id, issuer: signer.issuer })
+        Ok(Accepted { verified, key: key.id, issuer: key.issuer })
+    }
+
+    /// Each key: the index of its issuer, its name, its algorithms.
+    pub(super) fn each(&self) -> impl Iterator<Item = (usize, Option<&str>, AlgorithmSet)> {
+        self.keys.iter().map(|key| (key.issuer, key.kid.as_deref(), key.algorithms))
+    }
+
+    /// Whether a token asks for a signature that takes much longer to check than one by a secret.
+    pub(super) fn is_dear(token: &[u8]) -> bool {
+        let header = token::split(token).and_then(|parts| token::header(&token::decode(parts.header)?));
+        let algorithm = header.ok().and_then(|header| header.algorithm);
+        algorithm.is_some_and(|algorithm| AlgorithmSet::PUBLIC.contains(algorithm))
     }
 
     /// The key that made a signature. Only keys of the algorithm that the header names are tried: those of its key

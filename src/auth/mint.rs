@@ -11,7 +11,8 @@ use super::keys::Keys;
 use super::user::User;
 use crate::config::{self, Issuer, IssuerSet, Jwt};
 
-/// Makes a token for `user`, signed with the first secret of the first issuer that has one, that expires `ttl` (whole seconds) from now.
+/// Makes a token for `user`, signed with the first secret of the first issuer that has one. It expires `ttl` (whole
+/// seconds) from now.
 ///
 /// # Errors
 /// The gateway would refuse the token under the same configuration.

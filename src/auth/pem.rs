@@ -65,8 +65,8 @@ const ED25519: &str = "1.3.101.112";
 
 #[cfg(test)]
 mod tests {
-    use super::super::signers::Signer;
     use super::super::testing::{CLAIMS, NOW, issuer};
+    use super::super::tests::signers::Signer;
     use super::super::{CredentialError, KeySets, Keys};
     use super::*;
     use crate::config::{Algorithm, Choice, Issuer, IssuerSet, Jwt, PemFile};

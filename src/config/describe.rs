@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use super::address::show_upstream;
+use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
-use super::meaning::{Choice, Config, PathCase, Per, Route, RouteLimit, TokenSources, TrailingSlash};
-use super::value::show_bytes;
+use super::meaning::{
+    Choice, Config, Issuer, KeySetSource, PathCase, Per, Route, RouteLimit, TokenSources, TrailingSlash,
+};
+use super::value::{show_bytes, show_duration};
 
 /// Every setting in force, in columns, with units. Of secrets it prints the number and whether they are long enough.
 #[must_use]
@@ -16,6 +19,11 @@ pub fn describe(config: &Config) -> String {
         let shown = section.keys.iter().filter_map(|key| show(*key, config));
         let rows = shown.map(|(env, value)| vec![env.to_owned(), value]).collect();
         table(&mut text, section.heading_in_check, rows);
+    }
+    let issuers: Vec<_> = written_issuers(config).map(issuer_row).collect();
+    if !issuers.is_empty() {
+        let heads = ["NAME", "ISS", "AUD", "KEYS", "ALGORITHMS", "BESIDES"].map(str::to_owned).to_vec();
+        table(&mut text, "Issuers", std::iter::once(heads).chain(issuers).collect());
     }
     let upstreams = config.upstreams.iter();
     let upstreams = upstreams.map(|upstream| vec![upstream.name.clone(), show_upstream(upstream)]);
@@ -34,6 +42,44 @@ pub(super) fn show(key: &dyn AnyKey, config: &Config) -> Option<(&'static str, S
         Shown::Value(show) | Shown::Secret { summary: show, .. } => Some((about.env, show(config))),
         Shown::Elsewhere => None,
     }
+}
+
+/// The issuers of a file.
+pub(super) fn written_issuers(config: &Config) -> impl Iterator<Item = &Issuer> {
+    config.jwt.issuers.iter().filter(|issuer| issuer.name != SINGLE)
+}
+
+/// One row of the table of issuers.
+pub(super) fn issuer_row(issuer: &Issuer) -> Vec<String> {
+    let any = |text: String| if text.is_empty() { "any".to_owned() } else { text };
+    let set = issuer.key_set.as_ref().map(|source| match source {
+        KeySetSource::File(path) => path.display().to_string(),
+        KeySetSource::Url(url) | KeySetSource::Discovery(url) => url.as_str().to_owned(),
+    });
+    let pem = issuer.pem.as_ref().map(|file| file.path.display().to_string());
+    let secrets = match issuer.secrets.len() {
+        0 => None,
+        1 => Some("1 secret".to_owned()),
+        count => Some(format!("{count} secrets")),
+    };
+    let algorithms = issuer.algorithms.map_or_else(|| "those of the keys".to_owned(), |set| set.to_string());
+    let mut besides = vec![format!("user {}", issuer.user_claim.text)];
+    besides.extend((!issuer.leeway.is_zero()).then(|| format!("leeway {}", show_duration(issuer.leeway))));
+    besides.push(match issuer.lifetime_max {
+        Some(lifetime) => format!("up to {}", show_duration(lifetime)),
+        None => "any lifetime".to_owned(),
+    });
+    if !issuer.token_types.is_empty() {
+        besides.push(format!("types {}", issuer.token_types.join(" ")));
+    }
+    vec![
+        issuer.name.clone(),
+        any(issuer.issuer.clone().unwrap_or_default()),
+        any(issuer.audiences.join(" ")),
+        set.into_iter().chain(pem).chain(secrets).collect::<Vec<_>>().join(", "),
+        algorithms,
+        besides.join(", "),
+    ]
 }
 
 /// One row of the table of routes.

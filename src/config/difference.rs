@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::address::show_upstream;
-use super::describe::{route_row, show};
+use super::describe::{issuer_row, route_row, show, written_issuers};
 use super::key::{AnyKey, OnReload, Shown};
 use super::keys::sections;
-use super::meaning::Config;
+use super::meaning::{Config, Issuer};
 
 /// A setting, upstream or route that changes. Printed, it is `KEY: from "…" to "…"`; of a secret it says only that
 /// it is another one.
@@ -32,6 +32,8 @@ pub fn difference(running: &Config, wanted: &Config) -> Vec<Change> {
         sections::all().filter_map(|key| change(key, running, wanted, &settled)).collect();
     compare("upstream", &upstreams(running), &upstreams(wanted), &mut changes);
     compare("route", &routes(running), &routes(wanted), &mut changes);
+    compare("issuer", &issuers(running), &issuers(wanted), &mut changes);
+    changes.extend(other_keys(running, wanted));
     changes
 }
 
@@ -74,6 +76,30 @@ fn routes(config: &Config) -> Named {
     config.routes.iter().map(|route| (route.name.clone(), row(route))).collect()
 }
 
+fn issuers(config: &Config) -> Named {
+    let row = |issuer| issuer_row(issuer)[1..].join(" ").trim_end().to_owned();
+    written_issuers(config).map(|issuer| (issuer.name.clone(), row(issuer))).collect()
+}
+
+/// The issuers that stay the same but for what their files hold.
+fn other_keys(running: &Config, wanted: &Config) -> Vec<Change> {
+    let before = |name: &str| written_issuers(running).find(|issuer| issuer.name == name);
+    let is_other = |now: &&Issuer| {
+        before(&now.name).is_some_and(|before| {
+            (&before.secrets, &before.pem) != (&now.secrets, &now.pem)
+                && issuer_row(before) == issuer_row(now)
+        })
+    };
+    let others = written_issuers(wanted).filter(is_other);
+    let change = |issuer: &Issuer| Change {
+        subject: format!("issuer {}", issuer.name),
+        from: None,
+        to: None,
+        needs_restart: false,
+    };
+    others.map(change).collect()
+}
+
 fn compare(noun: &str, before: &Named, after: &Named, changes: &mut Vec<Change>) {
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort_unstable();
@@ -92,7 +118,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { subject, from, to, .. } = self;
         match (from, to) {
-            (None, None) => write!(f, "{subject}: another secret"),
+            (None, None) => write!(f, "{subject}: another secret or key"),
             (None, Some(to)) => write!(f, "{subject}: new, {to:?}"),
             (Some(_), None) => write!(f, "{subject}: gone"),
             (Some(from), Some(to)) => write!(f, "{subject}: from {from:?} to {to:?}"),
@@ -103,7 +129,7 @@ impl fmt::Display for Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::config;
+    use crate::config::testing::{TempFile, config};
 
     fn told(before: &str, after: &str) -> Vec<String> {
         difference(&config(before), &config(after)).iter().map(Change::to_string).collect()
@@ -155,12 +181,30 @@ mod tests {
     }
 
     #[test]
+    fn issuers_are_told_by_name_and_so_are_other_keys_in_their_files() {
+        let file = TempFile::new("difference-issuer", b"a secret of thirty-two bytes or so");
+        let text = |rest: &str| {
+            let path = file.path();
+            format!(
+                "[[issuer]]\nname = 'corp'\nissuer = 'i'\naudiences = ['a']\nsecret_file = '{path}'\n{rest}"
+            )
+        };
+        let before = config(&text(""));
+        assert_eq!(told(&text(""), &text("leeway = '5s'\n")).len(), 1);
+        assert!(told("", &text(""))[0].starts_with("issuer corp: new"), "{:?}", told("", &text("")));
+        std::fs::write(file.path(), b"another one, as long as the one before").expect("our own file");
+        let changes = difference(&before, &config(&text("")));
+        let lines: Vec<String> = changes.iter().map(Change::to_string).collect();
+        assert_eq!(lines, ["issuer corp: another secret or key"]);
+    }
+
+    #[test]
     fn of_a_secret_only_that_it_is_another() {
         let other =
             "jwt_secret_previous = 'hunter2hunter2hunter2hunter2hunter2'\nredis_password = 'hunter2'\n";
         let told = told("", other);
-        assert_eq!(told[..1], ["JWT_SECRET: another secret"]);
-        assert!(told.contains(&"REDIS_PASSWORD: another secret".to_owned()), "{told:?}");
+        assert_eq!(told[..1], ["JWT_SECRET: another secret or key"]);
+        assert!(told.contains(&"REDIS_PASSWORD: another secret or key".to_owned()), "{told:?}");
         assert!(!told.join("").contains("hunter2"));
     }
 

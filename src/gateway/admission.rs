@@ -3,16 +3,14 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{
-    self, CredentialError, Identity, Standing, TokenFault, UnknownKey, User, Verified, credentials,
-};
+use crate::auth::{self, CredentialError, Identity, Standing, UnknownKey, User, Verified, credentials};
 use crate::clock;
 use crate::config::{Access, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::plan::Plan;
 use crate::limit::{Client, Denied, Limited, LimitedRequest, Permit};
-use crate::limits::{TICK_MS, TOKEN_CACHED_BYTES_MAX, UNKNOWN_KEY_WAIT_MS};
+use crate::limits::{TICK_MS, UNKNOWN_KEY_WAIT_MS};
 
 /// Evidence that one request may use one route: its caller is authorized, and every bucket was charged.
 /// Only [`Exchange::admit`] makes one, so an identity or a permit of one route cannot be used for another.
@@ -146,10 +144,7 @@ impl<'c> Exchange<'c> {
         let snapshot = &self.core.snapshot;
         let stranger = self.stranger();
         let is_limited = || snapshot.limiter.is_known_empty(&stranger, &snapshot.config.rate_limit);
-        if token.len() > TOKEN_CACHED_BYTES_MAX && is_limited() && !snapshot.authenticator.affords_long() {
-            return Err(TokenFault::Unverified.into());
-        }
-        snapshot.authenticator.verify(token, issuers, clock::unix_s())
+        snapshot.authenticator.verify(token, issuers, clock::unix_s(), is_limited)
     }
 
     /// What is limited of a client without a valid credential, whatever it asks for.

@@ -4,6 +4,7 @@
 mod auth;
 mod bodies;
 mod heads;
+mod issuers;
 mod limits;
 mod log;
 mod routes;
@@ -36,6 +37,14 @@ pub const CASES: &[Case] = &[
     pure("token/hit", auth::hit),
     pure("token/miss", auth::miss),
     pure("token/forged", auth::forged),
+    timed("token/hit/es256", issuers::hit),
+    timed("token/miss/rs256", issuers::rs256),
+    timed("token/miss/rs256-4096", issuers::rs256_4096),
+    timed("token/miss/ps256", issuers::ps256),
+    timed("token/miss/es256", issuers::es256),
+    timed("token/miss/es384", issuers::es384),
+    timed("token/miss/eddsa", issuers::eddsa),
+    timed("token/unknown-key", issuers::unknown_key),
     timed("limit/memory", limits::memory),
     pure("limit/key", limits::key),
     pure("redis/pack-call", store::pack_call),

@@ -40,7 +40,8 @@ pub const JWT_SECRET: Key<Secret, NoDefault> = Key {
     default: NoDefault,
     bounds: "not a PEM; under 32 bytes: a warning",
     help: "HS256 secret that signs and verifies (a flag is visible to every user of the host)",
-    more: "Use the variable or a file. Required, unless `JWT_SECRET_FILE`, `JWKS_URL`, `JWKS_FILE` or an `[[issuer]]` is written.",
+    more: "Use the variable or a file. Required, unless `JWT_SECRET_FILE`, `JWKS_URL`, `JWKS_FILE` or an `[[issuer]]` \
+           is written.",
     parse: |text| Ok(Secret(text.into())),
     shown: Shown::Secret {
         summary: |config| show_secrets(secrets(config)),

@@ -71,7 +71,7 @@ pub enum KeySetSource {
 /// An `https` or `http` URL with a host, without user, fragment and anything but visible ASCII. Over `http` only to
 /// loopback, unless the operator allows more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeysUrl(pub(in crate::config) String);
+pub struct KeysUrl(pub(crate) String);
 
 impl KeysUrl {
     /// The URL as it is written.

@@ -27,7 +27,7 @@ mod upstreams;
 pub use key::RouteKey;
 pub use keys::{LIMIT_KEYS, ROUTE_KEYS};
 pub(crate) use methods::method;
-pub(in crate::config) use name::judge as judge_name;
+pub(crate) use name::judge as judge_name;
 pub(super) use of_file::upstreams_and_routes;
 #[cfg(test)]
 pub(super) use realchat::routes as realchat_routes;

@@ -25,7 +25,7 @@ pub(super) fn check(name: &str, report: &mut Report<'_>) {
 }
 
 /// Whether a name fits logs and the labels of metrics.
-pub(in crate::config) fn judge(name: &str) -> Parsed<()> {
+pub(crate) fn judge(name: &str) -> Parsed<()> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !is_plain {
         return Err(format!(

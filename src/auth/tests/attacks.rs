@@ -4,8 +4,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 
 use super::signers::{Signer, set_of};
-use super::testing::{CLAIMS, NOW, encode, issuer};
-use super::{CredentialError, KeySetState, KeySets, Keys, TokenFault};
+use crate::auth::testing::{CLAIMS, NOW, encode, issuer};
+use crate::auth::{CredentialError, KeySetState, KeySets, Keys, TokenFault};
 use crate::config::{Algorithm, AlgorithmSet, Choice, Issuer, IssuerSet, Jwt, KeySetSource};
 
 /// An issuer whose key set is in a file, without secrets.
@@ -62,7 +62,7 @@ fn every_algorithm_verifies_what_its_key_has_signed_and_nothing_that_was_changed
         assert_eq!(verdict(&keys, &token).as_deref(), Ok("alice"), "{name}");
         let (message, signature) = token.rsplit_once('.').unwrap();
         let (head, claims) = message.split_once('.').unwrap();
-        let bytes = super::token::decode(signature.as_bytes()).unwrap();
+        let bytes = crate::auth::token::decode(signature.as_bytes()).unwrap();
         let mut tricks = vec![
             format!("{head}.{}.{signature}", encode(r#"{"sub":"mallory","exp":1800000060}"#)),
             format!("{}.{claims}.{signature}", encode(header(name, r#","kid":"k","x":1"#))),
@@ -179,7 +179,7 @@ fn the_other_spelling_of_an_ecdsa_signature_is_the_same_token() {
     let signer = Signer::of(Algorithm::Es256, "k");
     let token = signer.token(&header("ES256", r#","kid":"k""#), CLAIMS, Algorithm::Es256);
     let (message, signature) = token.rsplit_once('.').unwrap();
-    let mut bytes = super::token::decode(signature.as_bytes()).unwrap();
+    let mut bytes = crate::auth::token::decode(signature.as_bytes()).unwrap();
     let mut borrow = 0;
     for at in (0..32).rev() {
         let difference = i16::from(P256_ORDER[at]) - i16::from(bytes[32 + at]) - borrow;
@@ -208,7 +208,7 @@ fn an_ed25519_signature_has_one_spelling() {
     let signer = Signer::of(Algorithm::EdDsa, "k");
     let token = signer.token(&header("EdDSA", r#","kid":"k""#), CLAIMS, Algorithm::EdDsa);
     let (message, signature) = token.rsplit_once('.').unwrap();
-    let mut bytes = super::token::decode(signature.as_bytes()).unwrap();
+    let mut bytes = crate::auth::token::decode(signature.as_bytes()).unwrap();
     let mut carry = 0;
     for at in 0..32 {
         let sum = u16::from(bytes[32 + at]) + u16::from(ED25519_ORDER[at]) + carry;

@@ -10,12 +10,12 @@ use aws_lc_rs::signature::{
 };
 use serde_json::{Value, json};
 
-use super::jwks::{self, KeySet};
-use super::testing::encode;
+use crate::auth::jwks::{self, KeySet};
+use crate::auth::testing::encode;
 use crate::config::{Algorithm, AlgorithmSet};
 
 /// A private key.
-pub(super) struct Signer {
+pub(crate) struct Signer {
     pkcs8: Vec<u8>,
     kind: Kind,
     jwk: Value,
@@ -30,7 +30,7 @@ enum Kind {
 
 impl Signer {
     /// A key for an algorithm, named so. There is one RSA key, because making one takes long; others are new.
-    pub(super) fn of(algorithm: Algorithm, kid: &str) -> Signer {
+    pub(crate) fn of(algorithm: Algorithm, kid: &str) -> Signer {
         match algorithm {
             Algorithm::Es256 => Self::ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256", kid),
             Algorithm::Es384 => Self::ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384", kid),
@@ -68,23 +68,23 @@ impl Signer {
     }
 
     /// The same key, whose set says which algorithm it is for.
-    pub(super) fn with_alg(&self, alg: &str) -> Signer {
+    pub(crate) fn with_alg(&self, alg: &str) -> Signer {
         let mut jwk = self.jwk.clone();
         jwk["alg"] = alg.into();
         Signer { pkcs8: self.pkcs8.clone(), kind: self.kind, jwk }
     }
 
     /// Its public part.
-    pub(super) fn jwk(&self) -> &Value {
+    pub(crate) fn jwk(&self) -> &Value {
         &self.jwk
     }
 
-    pub(super) fn pkcs8(&self) -> Vec<u8> {
+    pub(crate) fn pkcs8(&self) -> Vec<u8> {
         self.pkcs8.clone()
     }
 
     /// A token of any header and claims, signed by an algorithm of this key.
-    pub(super) fn token(&self, header: &str, claims: impl AsRef<[u8]>, algorithm: Algorithm) -> String {
+    pub(crate) fn token(&self, header: &str, claims: impl AsRef<[u8]>, algorithm: Algorithm) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));
         let random = SystemRandom::new();
         let signature = match self.kind {
@@ -106,7 +106,7 @@ impl Signer {
     }
 
     /// The public key as DER (SubjectPublicKeyInfo).
-    pub(super) fn der(&self) -> Vec<u8> {
+    pub(crate) fn der(&self) -> Vec<u8> {
         let der: PublicKeyX509Der<'_> = match self.kind {
             Kind::Rsa => RsaKeyPair::from_pkcs8(&self.pkcs8).unwrap().public_key().as_der().unwrap(),
             Kind::Ec(curve) => {
@@ -118,7 +118,7 @@ impl Signer {
     }
 
     /// The public key as PEM, in lines of 64 characters.
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.encode(self.der());
         let lines: Vec<&str> =
@@ -127,7 +127,7 @@ impl Signer {
     }
 
     /// The public key in every form in which somebody may take it for a secret.
-    pub(super) fn public_forms(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn public_forms(&self) -> Vec<Vec<u8>> {
         let text = |name: &str| self.jwk[name].as_str().map(|text| text.as_bytes().to_vec());
         let mut forms = vec![
             self.der(),
@@ -138,14 +138,17 @@ impl Signer {
         ];
         forms.extend(["n", "x", "y"].iter().filter_map(|name| text(name)));
         forms.extend(
-            ["n", "x"].iter().filter_map(|name| text(name)).map(|text| super::token::decode(&text).unwrap()),
+            ["n", "x"]
+                .iter()
+                .filter_map(|name| text(name))
+                .map(|text| crate::auth::token::decode(&text).unwrap()),
         );
         forms
     }
 }
 
 /// The key set of some signers.
-pub(super) fn set_of(signers: &[&Signer]) -> Arc<KeySet> {
+pub(crate) fn set_of(signers: &[&Signer]) -> Arc<KeySet> {
     let keys: Vec<&Value> = signers.iter().map(|signer| signer.jwk()).collect();
     let (set, skipped) = jwks::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
     assert_eq!(skipped, []);
