@@ -166,8 +166,8 @@ pub const UNKNOWN_KEY_WAITERS_MAX: usize = 256;
 pub const UNKNOWN_KEY_WAIT_MS: u64 = 500;
 /// The longest name of a key (`kid`), in bytes. Over it: the key is left out.
 pub const KEY_NAME_BYTES_MAX: usize = 256;
-/// Keys of the same name and algorithm, of all issuers; and keys of a PEM file. Over it: the others are left out, or the
-/// file is refused.
+/// Keys of the same name and algorithm, of all issuers; and keys of a PEM file. Over it: the others are left out, or
+/// the file is refused.
 pub const KEYS_OF_ONE_NAME_MAX: usize = 4;
 /// Keys that are tried for one token, which may name none. Over it: 401.
 pub const KEYS_TRIED_MAX: usize = 8;
@@ -182,8 +182,8 @@ pub const TOKENS_CACHED_MAX: usize = 8 * 1024;
 /// The longest token that is cached, in bytes. Over it: it is verified every time.
 pub const TOKEN_CACHED_BYTES_MAX: usize = 2 * 1024;
 
-/// Tokens over [`TOKEN_CACHED_BYTES_MAX`], and new ones that a public key verifies, that a core verifies in one tick for
-/// addresses whose bucket for bad credentials it knows to be empty. Over it: they count as bad credentials.
+/// Tokens over [`TOKEN_CACHED_BYTES_MAX`], and new ones that a public key verifies, that a core verifies in one tick
+/// for addresses whose bucket for bad credentials it knows to be empty. Over it: they count as bad credentials.
 pub const DEAR_TOKENS_PER_TICK: u32 = 32;
 
 /// The longest request id that is accepted from a trusted proxy, in bytes. Over it: the gateway makes a new one.

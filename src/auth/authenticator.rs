@@ -61,8 +61,8 @@ impl Authenticator {
 
     /// Whether one more dear token is verified in this tick for an address that is limited already:
     /// [`DEAR_TOKENS_PER_TICK`] are. Dear are long ones (over [`TOKEN_CACHED_BYTES_MAX`]) and those that a public key
-    /// verifies. Others need no leave: one may be the new token of an honest neighbour, and a forged one costs less than
-    /// the answer that it gets.
+    /// verifies. Others need no leave: one may be the new token of an honest neighbour, and a forged one costs less
+    /// than the answer that it gets.
     fn affords_dear(&self) -> bool {
         let now = clock::now_ms() / TICK_MS;
         let count = match self.dear.get() {

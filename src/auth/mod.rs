@@ -2,8 +2,8 @@
 //!
 //! A request passes these files in this order: [`credentials`] finds the token, `bearer` takes it out of the field,
 //! `authenticator` looks it up among the tokens that are verified already (`cache`), `token` checks its shape, [`keys`]
-//! finds the key that signed it, `claims` checks what it says, and `identity` decides whether the user may use the route.
-//! Only this module makes an [`Identity`], so code that asks for one runs after all of these checks.
+//! finds the key that signed it, `claims` checks what it says, and `identity` decides whether the user may use the
+//! route. Only this module makes an [`Identity`], so code that asks for one runs after all of these checks.
 //!
 //! Keys come from secrets, from PEM files ([`pem`]) and from key sets ([`jwks`]); [`key_sets`] holds the sets that are
 //! known, and [`keys`] makes of all of them what the cores use.

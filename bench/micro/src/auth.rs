@@ -13,7 +13,8 @@ pub fn hit() -> Step {
     let (keys, token) = (keys(), stage::token());
     let authenticator = Authenticator::new(Arc::new(keys), Arc::default());
     Box::new(move || {
-        let verified = authenticator.verify(black_box(token.as_bytes()), IssuerSet::ALL, stage::NOW, || false);
+        let verified =
+            authenticator.verify(black_box(token.as_bytes()), IssuerSet::ALL, stage::NOW, || false);
         black_box(verified.expect("a valid token"));
     })
 }
@@ -22,7 +23,9 @@ pub fn hit() -> Step {
 pub fn miss() -> Step {
     let (keys, token) = (keys(), stage::token());
     Box::new(move || {
-        black_box(keys.verify(black_box(token.as_bytes()), IssuerSet::ALL, stage::NOW).expect("a valid token"));
+        black_box(
+            keys.verify(black_box(token.as_bytes()), IssuerSet::ALL, stage::NOW).expect("a valid token"),
+        );
     })
 }
 

@@ -44,8 +44,7 @@ pub fn eddsa() -> Step {
 
 /// No key has its name.
 pub fn unknown_key() -> Step {
-    let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"other","x":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk"}]}"#;
-    let keys = keys_of(set);
+    let keys = keys_of(include_str!("tokens/other.json"));
     Box::new(move || {
         let token = black_box(ES256.trim_end().as_bytes());
         black_box(keys.verify(token, IssuerSet::ALL, stage::NOW).expect_err("an unknown key"));
