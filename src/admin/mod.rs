@@ -5,6 +5,8 @@ mod guests;
 mod hosts;
 mod listener;
 mod pages;
+mod upstreams;
 
 pub use listener::serve;
 pub use pages::Admin;
+pub use upstreams::{MemberRow, UpstreamRow};

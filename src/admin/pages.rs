@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::hosts::Stranger;
+use super::upstreams::{self, UpstreamRow};
 use crate::config::Config;
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::Readiness;
@@ -34,6 +35,8 @@ pub struct Admin {
     pub config_version: Arc<Gauge>,
     /// Returns the current configuration.
     pub config: Box<dyn Fn() -> Arc<Config>>,
+    /// Returns the upstreams and their members.
+    pub upstreams: Box<dyn Fn() -> Vec<UpstreamRow>>,
     /// Returns the current TLS towards clients.
     pub tls: Box<dyn Fn() -> Option<Arc<Termination>>>,
 }
@@ -78,7 +81,7 @@ impl Admin {
     pub(super) fn page(&self, request: &Request) -> Page {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match request.path() {
-            b"/healthz" | b"/readyz" | b"/metrics" if !is_read => {
+            b"/healthz" | b"/readyz" | b"/metrics" | b"/upstreams" if !is_read => {
                 Page::text(405, "Method Not Allowed", "GET only\n".into())
             }
             b"/healthz" => Page::text(200, "OK", "ok\n".into()),
@@ -86,6 +89,15 @@ impl Admin {
             b"/readyz" => Page::text(503, "Service Unavailable", self.readiness_text()),
             b"/metrics" => {
                 Page { status: 200, reason: "OK", content_type: PROMETHEUS, body: self.metrics_text() }
+            }
+            b"/upstreams" => {
+                let rows = (self.upstreams)();
+                match wants_json(request) {
+                    true => {
+                        Page { status: 200, reason: "OK", content_type: JSON, body: upstreams::json(&rows) }
+                    }
+                    false => Page::text(200, "OK", upstreams::text(&rows)),
+                }
             }
             _ => Page::text(404, "Not Found", "not found\n".into()),
         }
@@ -149,11 +161,58 @@ impl Admin {
             labels,
             value: one.facts.expires_unix_s,
         }));
+        let rows = (self.upstreams)();
+        let states = rows.iter().flat_map(|row| row.states().map(|(state, count)| (row, state, count)));
+        let states: Vec<_> = states.collect();
+        let labels: Vec<_> = states
+            .iter()
+            .map(|(row, state, _)| [("upstream", row.name.as_str()), ("state", *state)])
+            .collect();
+        extra.extend(states.iter().zip(&labels).map(|((_, _, count), labels)| Extra {
+            name: "upstream_members",
+            kind: "gauge",
+            help: "Members of an upstream, by state: usable, or out.",
+            labels,
+            value: *count,
+        }));
+        let names: Vec<_> = rows.iter().map(|row| [("upstream", row.name.as_str())]).collect();
+        extra.extend(rows.iter().zip(&names).map(|(row, labels)| Extra {
+            name: "upstream_ejections",
+            kind: "counter",
+            help: "How often a member of an upstream was ejected for what the cores saw of it.",
+            labels,
+            value: row.ejections,
+        }));
+        extra.extend(rows.iter().zip(&names).map(|(row, labels)| Extra {
+            name: "upstream_member_connect_failures",
+            kind: "counter",
+            help: "Connections to the members of an upstream that could not be opened.",
+            labels,
+            value: row.connect_failures,
+        }));
         let mut text = String::new();
         prometheus::render(&cores, &Metrics::default(), &extra, &mut text);
         text
     }
 }
 
+/// Whether the page should be JSON: `?format=json`, or an `Accept` that names it.
+fn wants_json(request: &Request) -> bool {
+    let accepts =
+        |value: &[u8]| value.to_ascii_lowercase().windows(JSON.len()).any(|part| part == JSON.as_bytes());
+    match request.query() {
+        b"?format=json" => true,
+        b"?format=text" => false,
+        _ => {
+            let fields = request
+                .fields
+                .iter()
+                .filter(|field| field.name.of(request.bytes()).eq_ignore_ascii_case(b"accept"));
+            fields.map(|field| field.value.of(request.bytes())).any(accepts)
+        }
+    }
+}
+
+const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

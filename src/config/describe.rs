@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::address::show_upstream;
 use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
 use super::meaning::{
     Choice, Config, Issuer, KeySetSource, PathCase, Per, Route, RouteLimit, TokenSources, TrailingSlash,
 };
+use super::upstream_text;
 use super::value::{show_bytes, show_duration};
 
 /// Every setting in force, in columns, with units. Of secrets it prints the number and whether they are long enough.
@@ -26,7 +26,7 @@ pub fn describe(config: &Config) -> String {
         table(&mut text, "Issuers", std::iter::once(heads).chain(issuers).collect());
     }
     let upstreams = config.upstreams.iter();
-    let upstreams = upstreams.map(|upstream| vec![upstream.name.clone(), show_upstream(upstream)]);
+    let upstreams = upstreams.map(|upstream| vec![upstream.name.clone(), upstream_text::show(upstream)]);
     table(&mut text, "Upstreams", upstreams.collect());
     let heads =
         ["NAME", "ACCESS", "KIND", "METHODS", "PATHS", "UPSTREAM", "BESIDES"].map(str::to_owned).to_vec();

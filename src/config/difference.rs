@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::address::show_upstream;
 use super::describe::{issuer_row, route_row, show, written_issuers};
 use super::key::{AnyKey, OnReload, Shown};
 use super::keys::sections;
 use super::meaning::{Config, Issuer};
+use super::upstream_text;
 
 /// A setting, upstream or route that changes. Printed, it is `KEY: from "…" to "…"`; of a secret it says only that
 /// it is another one.
@@ -68,7 +68,7 @@ fn change(key: &dyn AnyKey, running: &Config, wanted: &Config, settled: &Config)
 type Named = BTreeMap<String, String>;
 
 fn upstreams(config: &Config) -> Named {
-    config.upstreams.iter().map(|known| (known.name.clone(), show_upstream(known))).collect()
+    config.upstreams.iter().map(|known| (known.name.clone(), upstream_text::show(known))).collect()
 }
 
 fn routes(config: &Config) -> Named {

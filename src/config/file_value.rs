@@ -10,6 +10,11 @@ pub(super) fn scalar<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String
     from.deserialize_any(Text::Scalar).map(Some)
 }
 
+/// Reads a scalar, or an array of scalars, as text.
+pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_any(Text::List).map(Some)
+}
+
 /// Reads a value as text.
 pub(super) fn text<'de, D: Deserializer<'de>>(from: D, form: Text) -> Result<String, D::Error> {
     from.deserialize_any(form)

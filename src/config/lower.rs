@@ -87,6 +87,7 @@ fn config(layers: &mut Layers) -> Config {
     let rate_limit = limits::rate_limit(layers);
     let jwt = tokens::jwt(layers);
     let (upstreams, routes) = routes::upstreams_and_routes(layers, &rate_limit, &jwt.issuers);
+    let ready_requires = upstreams::ready_requires(layers, &upstreams);
     let trusted_proxies = listen::trusted_proxies(layers);
     let (listen, admin_addr) = listen::listeners(layers);
     let tls = tls::tls(layers, &listen, admin_addr);
@@ -114,6 +115,8 @@ fn config(layers: &mut Layers) -> Config {
         websocket: Arc::new(websockets::websocket(layers)),
         timeouts: timeouts(layers),
         sizes,
+        ready_requires,
+        dns_server: layers.option(&upstreams::DNS_SERVER),
         access_log: layers.value(&process::ACCESS_LOG),
         pid_file: layers.option(&process::PID_FILE),
     }

@@ -18,6 +18,7 @@ mod keys_url;
 mod layers;
 mod lower;
 pub mod meaning;
+pub mod members_file;
 mod mistake;
 mod origins;
 mod regular_file;
@@ -28,8 +29,10 @@ mod stray;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod upstream_text;
 pub mod value;
 mod written;
+mod written_url;
 
 pub use describe::{describe, show_spellings};
 pub use difference::{Change, difference, settle};
@@ -37,16 +40,17 @@ pub use keys_url::named_by;
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, Certificate, Choice, ClaimPath, ClientAuth, ClientHeaders,
-    Config, CoreChoice, Cors, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl,
-    LimitHeaders, LimitStore, Listen, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per,
-    ProxyProtocol, Rate, RateLimit, Redis, RedisAddress, Route, RouteKind, RouteLimit, Secret, Sizes,
-    Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash, UnknownName, Upstream,
-    UpstreamAddress, UpstreamTls, WebSocket,
+    Config, CoreChoice, Cors, Health, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource,
+    KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase,
+    PemFile, Per, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redis, RedisAddress, Route, RouteKind,
+    RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion, TokenExpiry, TokenSources, TrailingSlash,
+    UnknownName, Upstream, UpstreamAddress, UpstreamTls, WebSocket, WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;
 pub use written::{
-    Written, WrittenCertificate, WrittenIssuer, WrittenLimit, WrittenRoute, WrittenUpstream,
+    Written, WrittenCertificate, WrittenHealth, WrittenIssuer, WrittenLimit, WrittenRoute, WrittenUpstream,
     WrittenUpstreamTls,
 };
+pub use written_url::WrittenUrl;

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::file_value::scalar;
+use super::file_value::{list, scalar};
 use super::key::{DefaultText, Key};
+use super::written_url::WrittenUrl;
 
 /// What was written in one place: settings as text, and the upstreams and routes of a file.
 ///
@@ -38,7 +39,17 @@ struct Setting {
 #[serde(deny_unknown_fields)]
 pub struct WrittenUpstream {
     /// Where it listens: `http://host:port`, `https://host:port` or `http+unix://%2Fpath`.
-    pub url: String,
+    pub url: Option<String>,
+    /// Where its members listen.
+    pub urls: Option<Vec<WrittenUrl>>,
+    /// The name of SRV records that list its members.
+    pub srv: Option<String>,
+    /// The file that lists its members.
+    pub members_file: Option<String>,
+    /// `Host` of requests to it, and the name that its certificate has to prove.
+    pub host: Option<String>,
+    /// How its members are probed.
+    pub health: Option<WrittenHealth>,
     /// Whether its connections carry more than one request.
     #[serde(default, deserialize_with = "scalar")]
     pub connection_reuse: Option<String>,
@@ -47,6 +58,29 @@ pub struct WrittenUpstream {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+}
+
+/// `health` of an upstream. [`super::routes`] gives the keys their meaning.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenHealth {
+    /// Path and query of a probe.
+    pub path: Option<String>,
+    /// From probe to probe.
+    #[serde(deserialize_with = "scalar")]
+    pub interval: Option<String>,
+    /// How long a probe may take.
+    #[serde(deserialize_with = "scalar")]
+    pub timeout: Option<String>,
+    /// The statuses of a healthy member.
+    #[serde(deserialize_with = "list")]
+    pub expect: Option<String>,
+    /// Successes until a member is back.
+    #[serde(deserialize_with = "scalar")]
+    pub rise: Option<String>,
+    /// Failures until a member is out.
+    #[serde(deserialize_with = "scalar")]
+    pub fall: Option<String>,
 }
 
 /// One `[[certificate]]` of a file.

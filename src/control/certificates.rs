@@ -15,7 +15,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use tracing::{error, warn};
 
 use super::reload::Reload;
-use super::stamp::{Stamp, stamps};
+use super::stamp::{Stamp, stamp};
 use crate::clock;
 use crate::limits::{CERTIFICATES_LOOK_MS, CERTIFICATES_SETTLE_MS, CHALLENGES_LOOK_MS};
 use crate::tls::{Certificate, Termination};
@@ -64,7 +64,8 @@ struct Watch {
 impl Watch {
     fn look(&mut self, now_ms: u64) {
         let now_unix_s = clock::unix_s();
-        let stamps = stamps(&Termination::files(&self.reload.running.get().tls));
+        let files = Termination::files(&self.reload.running.get().tls);
+        let stamps: Vec<Stamp> = files.iter().map(|path| stamp(path)).collect();
         if stamps != self.seen {
             self.seen = stamps;
             self.unsettled = Some(now_ms);

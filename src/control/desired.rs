@@ -3,28 +3,22 @@
 
 use std::sync::Arc;
 
-use crate::clock;
-use crate::config::UpstreamAddress;
+use crate::config::{self, Members, UpstreamAddress};
 use crate::gateway::core::Replacement;
-use crate::net::Endpoint;
-use crate::upstream::{Roster, roster};
+use crate::upstream::Roster;
 
 /// The service whose addresses are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// All upstreams with this configured address. An index into the configuration would be ambiguous: after a
-    /// reload, the same index can belong to another upstream.
-    Upstream(UpstreamAddress),
+    /// The upstream of this name, if its members come from there. An index into the configuration would be ambiguous:
+    /// after a reload, the same index can belong to another upstream.
+    Upstream(String, Members),
     /// Redis, if its configured address is this one.
     Redis(UpstreamAddress),
 }
 
-/// A service of the configuration, and the addresses that have just been found. `None`: there was no need to look, or
-/// they are not known.
-pub type Addressed = (Target, Option<Arc<[Endpoint]>>);
-
 /// A service of the configuration, and its members. `None`: they are not known yet.
-type Enlisted = (Target, Option<Roster>);
+pub type Enlisted = (Target, Option<Roster>);
 
 /// What a draining core does with its listening sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +64,6 @@ pub struct Desired {
     pub configuration: Arc<Replacement>,
     /// Every service of the configuration.
     rosters: Arc<[Enlisted]>,
-    /// How many cores there are.
-    cores: usize,
     phase: Phase,
 }
 
@@ -97,27 +89,17 @@ impl Desired {
             version: 1,
             configuration: Arc::new(configuration),
             rosters: services.into_iter().map(|target| (target, None)).collect(),
-            cores: 1,
             phase: Phase::Starting,
         }
     }
 
-    /// The same for so many cores.
-    pub fn of_cores(self, cores: usize) -> Desired {
-        Desired { cores, ..self }
-    }
-
-    /// Replaces the configuration. `services` are its services, with the addresses that have just been found; a service
-    /// without any keeps those that it has.
-    pub fn configure(&mut self, configuration: Replacement, services: Vec<Addressed>) {
+    /// Replaces the configuration. `services` are its services; one without a roster keeps the one that it has.
+    pub fn configure(&mut self, configuration: Replacement, services: Vec<Enlisted>) {
         let before = self.rosters.clone();
-        let enlist = |(target, found): Addressed| {
+        let enlist = |(target, roster): Enlisted| {
             let known =
-                before.iter().find(|(known, _)| *known == target).and_then(|(_, known)| known.as_ref());
-            let roster = match found {
-                Some(found) => Some(self.enlist(&found, known)),
-                None => known.cloned(),
-            };
+                || before.iter().find(|(known, _)| *known == target).and_then(|(_, known)| known.clone());
+            let roster = roster.or_else(known);
             (target, roster)
         };
         self.rosters = services.into_iter().map(enlist).collect();
@@ -125,12 +107,11 @@ impl Desired {
         self.version += 1;
     }
 
-    /// Replaces the addresses of a service. Returns false if nothing changes, or if the configuration has no such
-    /// service any more.
-    pub fn set_addresses(&mut self, target: &Target, endpoints: &Arc<[Endpoint]>) -> bool {
+    /// Replaces the roster of a service. Returns false if nothing changes, or if the configuration has no such service
+    /// any more.
+    pub fn set_roster(&mut self, target: &Target, roster: &Roster) -> bool {
         let Some((_, before)) = self.rosters.iter().find(|(known, _)| known == target) else { return false };
-        let roster = self.enlist(endpoints, before.as_ref());
-        if before.as_ref() == Some(&roster) {
+        if before.as_ref() == Some(roster) {
             return false;
         }
         let replaced = |(known, before): &Enlisted| {
@@ -139,10 +120,6 @@ impl Desired {
         };
         self.rosters = self.rosters.iter().map(replaced).collect();
         true
-    }
-
-    fn enlist(&self, endpoints: &[Endpoint], before: Option<&Roster>) -> Roster {
-        roster(endpoints, before, self.cores, clock::now_ms())
     }
 
     /// Goes on to a phase. Returns false if that would not be forward.
@@ -186,6 +163,13 @@ impl Desired {
     }
 }
 
+impl Target {
+    /// An upstream.
+    pub fn upstream(upstream: &config::Upstream) -> Target {
+        Target::Upstream(upstream.name.clone(), upstream.members.clone())
+    }
+}
+
 impl Phase {
     fn rank(self) -> u8 {
         match self {
@@ -202,7 +186,9 @@ mod tests {
     use super::*;
     use crate::auth::{KeySets, Keys};
     use crate::config::testing::config;
+    use crate::net::Endpoint;
     use crate::route::RouteTable;
+    use crate::upstream::roster;
 
     fn replacement() -> Replacement {
         let config = config("");
@@ -222,11 +208,16 @@ mod tests {
     }
 
     fn upstream(host: &str) -> Target {
-        Target::Upstream(tcp(host))
+        Target::Upstream(host.to_owned(), Members::one(tcp(host)))
     }
 
-    fn endpoints(last: u8) -> Arc<[Endpoint]> {
-        Arc::new([Endpoint::tcp(([127, 0, 0, last], 80).into())])
+    /// The roster of one member; the same each time.
+    fn endpoints(last: u8) -> Roster {
+        static KNOWN: std::sync::LazyLock<Vec<Roster>> = std::sync::LazyLock::new(|| {
+            let endpoint = |last| Endpoint::tcp(([127, 0, 0, last], 80).into());
+            (0..10).map(|last| roster(&[endpoint(last)], None, 1, 0)).collect()
+        });
+        KNOWN[usize::from(last)].clone()
     }
 
     fn drain(listeners: ListenerDrain) -> Phase {
@@ -242,8 +233,8 @@ mod tests {
                     .map_or(String::new(), |found| format!("+redis {}", found[0].record.endpoint().text()));
                 format!("configure {version}{redis}")
             }
-            Step::Roster(Target::Upstream(UpstreamAddress::Tcp { host, .. }), found) => {
-                format!("{host} {}", found[0].record.endpoint().text())
+            Step::Roster(Target::Upstream(name, _), found) => {
+                format!("{name} {}", found[0].record.endpoint().text())
             }
             Step::Roster(_, found) => format!("redis {}", found[0].record.endpoint().text()),
             Step::Open => "open".to_owned(),
@@ -263,9 +254,9 @@ mod tests {
     fn many_updates_before_one_look_are_the_steps_to_the_last_one() {
         let first = Desired::first(replacement(), [upstream("a"), upstream("b")]);
         let mut wanted = first.clone();
-        assert!(wanted.set_addresses(&upstream("a"), &endpoints(1)));
+        assert!(wanted.set_roster(&upstream("a"), &endpoints(1)));
         assert!(wanted.advance(Phase::Open));
-        assert!(wanted.set_addresses(&upstream("a"), &endpoints(2)));
+        assert!(wanted.set_roster(&upstream("a"), &endpoints(2)));
         assert_eq!(told(&wanted.steps_from(&first)), ["a 127.0.0.2:80", "open"]);
         let seen = wanted.clone();
         for _ in 0..1_000 {
@@ -297,7 +288,7 @@ mod tests {
         let updates: [Update; 3] = [
             |wanted| wanted.configure(replacement(), vec![(upstream("a"), None)]),
             |wanted| assert!(wanted.advance(drain(ListenerDrain::HandOver))),
-            |wanted| assert!(wanted.set_addresses(&upstream("a"), &endpoints(1))),
+            |wanted| assert!(wanted.set_roster(&upstream("a"), &endpoints(1))),
         ];
         let first = Desired::first(replacement(), [upstream("a")]);
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -334,10 +325,10 @@ mod tests {
     #[test]
     fn addresses_of_a_service_that_is_gone_are_not_kept() {
         let mut wanted = Desired::first(replacement(), [upstream("a")]);
-        assert!(wanted.set_addresses(&upstream("a"), &endpoints(1)));
-        assert!(!wanted.set_addresses(&upstream("a"), &endpoints(1)), "the same again");
+        assert!(wanted.set_roster(&upstream("a"), &endpoints(1)));
+        assert!(!wanted.set_roster(&upstream("a"), &endpoints(1)), "the same again");
         wanted.configure(replacement(), vec![(upstream("b"), None)]);
-        assert!(!wanted.set_addresses(&upstream("a"), &endpoints(2)));
+        assert!(!wanted.set_roster(&upstream("a"), &endpoints(2)));
         assert_eq!(wanted.rosters.len(), 1);
     }
 }

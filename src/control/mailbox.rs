@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
-use super::desired::{Addressed, Desired, Phase, Step, Target};
+use super::desired::{Desired, Enlisted, Phase, Step, Target};
 use crate::clock;
 use crate::gateway::core::{Metrics, Replacement};
 use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::{TICK_MS, TUNNELS_GIVEN_MAX};
-use crate::net::{Elapsed, Endpoint, NEVER, StreamSocket, Timers};
+use crate::net::{Elapsed, NEVER, StreamSocket, Timers};
 use crate::telemetry::metrics::Gauge;
+use crate::upstream::Roster;
 
 /// The state that all cores should be in, and the way to each of them.
 pub struct Cores {
@@ -72,7 +73,6 @@ impl Cores {
     /// # Errors
     /// Returns the error of `socketpair(2)`.
     pub fn new(count: usize, first: Desired) -> io::Result<(Arc<Cores>, Vec<Mailbox>)> {
-        let first = first.of_cores(count);
         let seen = Arc::new(first.clone());
         let (mut lines, mut mailboxes) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -96,7 +96,7 @@ impl Cores {
     }
 
     /// Replaces the configuration. [`Desired::configure`] explains the arguments. Returns its version.
-    pub fn configure(&self, configuration: Replacement, services: Vec<Addressed>) -> u64 {
+    pub fn configure(&self, configuration: Replacement, services: Vec<Enlisted>) -> u64 {
         self.publish(|wanted| {
             wanted.configure(configuration, services);
             self.version.set(wanted.version);
@@ -105,9 +105,14 @@ impl Cores {
         self.version.get()
     }
 
-    /// Replaces the addresses of a service, if they are other ones.
-    pub fn set_addresses(&self, target: &Target, endpoints: &Arc<[Endpoint]>) {
-        self.publish(|wanted| wanted.set_addresses(target, endpoints));
+    /// How many cores there are.
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Replaces the roster of a service, if it is another one.
+    pub fn set_roster(&self, target: &Target, roster: &Roster) {
+        self.publish(|wanted| wanted.set_roster(target, roster));
     }
 
     /// Goes on to a phase.

@@ -4,12 +4,13 @@
 pub mod certificates;
 pub mod desired;
 pub mod fetch;
+pub mod health;
 mod heap;
 pub mod inherit;
 pub mod keys;
 pub mod mailbox;
 pub mod manager;
-pub mod names;
+pub mod members;
 pub mod pid_file;
 pub mod process;
 pub mod reload;

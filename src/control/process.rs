@@ -18,6 +18,7 @@ use super::desired::Phase;
 use super::heap::HeapKeeper;
 use super::mailbox::Cores;
 use super::manager::{self, Watchdog};
+use super::members::Prober;
 use super::pid_file::{PidFile, PublishedPidFile};
 use super::reload::{self, Reload, ReloadRequests};
 use super::running::RunningConfig;
@@ -31,7 +32,7 @@ use crate::config::{Config, IoDriver};
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::Readiness;
 use crate::limit::Store;
-use crate::limits::TICK_MS;
+use crate::limits::{HEALTH_LOOK_MS, TICK_MS};
 use crate::net::listener::Socket;
 use crate::net::runtime::{Driver, ThreadRuntime};
 use crate::net::{Io, Timers};
@@ -113,6 +114,10 @@ impl Process {
         let io = Rc::<Io>::default();
         let timers = io.timers.clone();
         monoio::spawn(self.run_ticks(timers.clone()));
+        let prober = Prober::new(io.clone(), self.wanted.clone(), self.reload.rosters.clone());
+        prober.clone().step(clock::now_ms());
+        prober.first_round().await;
+        monoio::spawn(prober.run());
         if let Some(predecessor) = predecessor {
             predecessor.take_over(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
         }
@@ -178,6 +183,10 @@ impl Process {
                     let running = self.running.clone();
                     Box::new(move || running.get())
                 },
+                upstreams: {
+                    let rosters = self.reload.rosters.clone();
+                    Box::new(move || rosters.rows())
+                },
                 tls: {
                     let wanted = self.wanted.clone();
                     Box::new(move || wanted.configuration().tls.clone())
@@ -216,16 +225,22 @@ impl Process {
     fn run_ticks(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
         let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());
+        let reload = self.reload.clone();
         async move {
             let mut monitor = CoreMonitor::new(&metrics, version, readiness.clone(), clock::now_ms());
             let mut watchdog = Watchdog::new();
             let mut heap = HeapKeeper::default();
             let mut tidied_ms = clock::now_ms();
+            let mut looked_ms = tidied_ms;
             monitor.check(tidied_ms);
             loop {
                 monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
+                if now_ms - looked_ms >= HEALTH_LOOK_MS {
+                    looked_ms = now_ms;
+                    monitor.set_upstream_down(reload.look_at_members(now_ms));
+                }
                 monitor.check(now_ms);
                 heap.watch(&metrics);
                 watchdog.iter_mut().for_each(|watchdog| watchdog.notify_if_due(readiness.get(), now_ms));

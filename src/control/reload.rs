@@ -15,20 +15,17 @@ use tracing::{error, info, warn};
 
 use crate::auth::{KeyRequests, KeySetState, KeySets, Keys};
 use crate::clock;
-use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls, UpstreamAddress};
-use crate::control::desired::Addressed;
+use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls};
 use crate::control::keys::KeyKeeper;
-use crate::control::names::{self, NameResolver, Service};
+use crate::control::members::{MemberWatch, Rosters, Service};
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
-use crate::control::{Cores, Target, manager};
+use crate::control::{Cores, manager};
 use crate::gateway::core::{Metrics, Replacement};
 use crate::limits::{RELOAD_TAKEN_MS, TICK_MS};
-use crate::net::Endpoint;
 use crate::net::{NEVER, Timers};
 use crate::route::RouteTable;
 use crate::tls::{Certificate, Challenges, Origination, Originations, Termination};
-use crate::upstream::resolve;
 
 /// Reads the configuration from the sources of the process: flags, environment and file.
 pub type Load = Box<dyn Fn() -> Result<Lowered, Mistakes> + Send + Sync>;
@@ -43,12 +40,14 @@ pub struct Reload {
     pub cores: Arc<Cores>,
     /// The metrics of the cores.
     pub metrics: Vec<Metrics>,
-    /// The thread that resolves names, if there is one.
-    pub names: Mutex<Option<NameResolver>>,
     /// The keeper of key sets, if an issuer has one.
     pub keys: Mutex<Option<KeyKeeper>>,
     /// The requests of the cores for newer key sets.
     pub key_requests: Arc<KeyRequests>,
+    /// Who the members of each service are.
+    pub rosters: Arc<Rosters>,
+    /// The watch over them, if somebody has to be asked.
+    pub members: Mutex<Option<MemberWatch>>,
     /// Returns the Redis service of a configuration. Its name is resolved together with the names of the upstreams.
     pub redis: fn(&Config) -> Option<Service>,
     /// Reopens the file of the access log.
@@ -188,20 +187,29 @@ impl Reload {
             return self.wait_until_applied();
         }
         match RouteTable::new(&config.routes) {
-            Ok(routes) => self.publish(&running, config, routes, tls, originations),
+            Ok(routes) => self.publish(config, routes, tls, originations),
             Err(mistakes) => refused(&mistakes.join("\n")),
         }
     }
 
+    /// Looks at what the cores have seen of the members of upstreams. Never blocks. Returns whether an upstream that
+    /// readiness requires has no usable member.
+    pub fn look_at_members(&self, now_ms: u64) -> bool {
+        let failed = self.rosters.look(now_ms);
+        // While another watch begins, every name is asked anyway.
+        if let Ok(watch) = self.members.try_lock() {
+            watch.iter().for_each(|watch| failed.iter().for_each(|target| watch.hurry(target)));
+        }
+        self.rosters.misses(&self.running.get().ready_requires)
+    }
+
     fn publish(
         self: &Arc<Self>,
-        running: &Config,
         config: Arc<Config>,
         routes: RouteTable,
         tls: Option<Arc<Termination>>,
         originations: Originations,
     ) -> ReloadOutcome {
-        let services = self.addressed(running, &config);
         let (mut key_sets, warnings) = match KeySets::of_files(&config.jwt) {
             Ok(read) => read,
             Err(mistakes) => return refused(&mistakes.join("\n")),
@@ -213,8 +221,11 @@ impl Reload {
         let challenges = self.cores.configuration().challenges.clone();
         let (routes, originations) = (Arc::new(routes), Arc::new(originations));
         let replacement = Replacement { config: config.clone(), routes, keys, challenges, tls, originations };
-        self.cores.configure(replacement, services);
-        self.restart_resolver(&config);
+        let services = Service::all((self.redis)(&config).as_ref(), &config);
+        self.rosters.enrol(&services);
+        // New services get members first, because the first requests would fail without them.
+        self.watch_members(&config, services.clone());
+        self.rosters.configure(replacement, &services);
         self.running.set(config);
         self.keep_keys();
         self.wait_until_applied()
@@ -330,31 +341,12 @@ impl Reload {
         self.metrics.iter().enumerate().filter(|(_, core)| is_behind(core)).map(|(index, _)| index).collect()
     }
 
-    /// The services of the new configuration. Those that the running one does not have get addresses at once, because
-    /// the first requests would fail without them.
-    fn addressed(&self, running: &Config, wanted: &Config) -> Vec<Addressed> {
-        let upstreams = wanted.upstreams.iter().map(|upstream| {
-            let is_known = running.upstreams.contains(upstream);
-            let addresses = if is_known { None } else { found(&upstream.name, &upstream.address) };
-            (Target::Upstream(upstream.address.clone()), addresses)
-        });
-        let redis = (self.redis)(wanted).map(|redis| {
-            let is_known = (self.redis)(running).is_some_and(|before| before.address == redis.address);
-            (redis.target, if is_known { None } else { found(&redis.name, &redis.address) })
-        });
-        upstreams.chain(redis).collect()
-    }
-
-    /// Replaces the resolver thread by one for the services of the new configuration.
-    fn restart_resolver(&self, config: &Config) {
-        let unknown = names::unresolved(Service::all((self.redis)(config).as_ref(), config));
-        let mut watched = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        *watched = None;
-        if unknown.is_empty() {
-            return;
-        }
-        match NameResolver::start(unknown, config.timeouts.dns_refresh, self.cores.clone()) {
-            Ok(names) => *watched = Some(names),
+    /// Replaces the watch over members by one for the services of the new configuration.
+    fn watch_members(&self, config: &Config, services: Vec<Service>) {
+        let mut watch = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        *watch = None;
+        match MemberWatch::begin(services, config, &self.rosters) {
+            Ok(members) => *watch = members,
             Err(error) => {
                 error!(%error, "cannot create the name resolution thread: names are no longer resolved")
             }
@@ -379,14 +371,4 @@ fn refused(mistakes: &str) -> ReloadOutcome {
     mistakes.lines().for_each(|mistake| error!("reload: {mistake}"));
     error!("reload: refused, the running configuration stays");
     ReloadOutcome::Refused
-}
-
-fn found(service: &str, address: &UpstreamAddress) -> Option<Arc<[Endpoint]>> {
-    match resolve::resolve(address) {
-        Ok(endpoints) => Some(endpoints),
-        Err(error) => {
-            error!(service, %error, "the service's name does not resolve");
-            None
-        }
-    }
 }

@@ -1,20 +1,20 @@
-//! The states of files: whether one was written or replaced since the last look.
+//! Whether a file is another one than before, without reading it.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 
-/// What tells one state of a file from another without reading it. The change time also moves with the permissions.
-/// `None`: there is no file.
+/// What tells one state of a file from another. The change time also moves with the permissions. `None`: there is no
+/// file.
 pub(super) type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 
-/// The states of the files that the paths lead to: links are followed.
-pub(super) fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
+/// The state of the file that a path leads to: links are followed.
+pub(super) fn stamp(path: &Path) -> Stamp {
     let stamp = |file: Metadata| {
         let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
         (file.dev(), file.ino(), file.len(), modified.0, modified.1, changed.0, changed.1)
     };
-    paths.iter().map(|path| fs::metadata(path).ok().map(stamp)).collect()
+    fs::metadata(path).ok().map(stamp)
 }
 
 #[cfg(test)]
@@ -29,13 +29,13 @@ mod tests {
         fs::write(&one, "same").expect("a file");
         fs::write(&other, "same").expect("a file");
         std::os::unix::fs::symlink(&one, &link).expect("a link");
-        let before = stamps(std::slice::from_ref(&link));
-        let again = stamps(std::slice::from_ref(&link));
+        let before = stamp(&link);
+        let again = stamp(&link);
         fs::remove_file(&link).expect("our own link");
-        let gone = stamps(std::slice::from_ref(&link));
+        let gone = stamp(&link);
         std::os::unix::fs::symlink(&other, &link).expect("a link");
-        let after = stamps(&[link]);
+        let after = stamp(&link);
         fs::remove_dir_all(&folder).expect("our own folder");
-        assert!(before == again && before != after && gone == [None]);
+        assert!(before == again && before != after && gone.is_none());
     }
 }

@@ -19,6 +19,8 @@ pub struct CoreMonitor {
     /// The version of the wanted configuration.
     version: Arc<Gauge>,
     readiness: Arc<Readiness>,
+    /// Whether an upstream that readiness requires has no usable member.
+    is_upstream_down: bool,
 }
 
 /// A core, and what was seen of it last.
@@ -54,7 +56,17 @@ impl CoreMonitor {
             is_behind: false,
             late_logged_ms: None,
         };
-        CoreMonitor { cores: cores.iter().map(watched).collect(), version, readiness }
+        CoreMonitor {
+            cores: cores.iter().map(watched).collect(),
+            version,
+            readiness,
+            is_upstream_down: false,
+        }
+    }
+
+    /// Takes whether an upstream that readiness requires has no usable member.
+    pub fn set_upstream_down(&mut self, is_down: bool) {
+        self.is_upstream_down = is_down;
     }
 
     /// Compares the metrics with those of the previous call and updates the readiness.
@@ -70,6 +82,8 @@ impl CoreMonitor {
             Status::CoreDown
         } else if any(|core| core.is_behind) {
             Status::CoreBehind
+        } else if self.is_upstream_down {
+            Status::UpstreamDown
         } else if any(|core| core.metrics.redis.breaker_open.get() > 0) {
             Status::Degraded
         } else {
@@ -219,6 +233,17 @@ mod tests {
         assert!(!Status::CoreBehind.is_ready());
         metrics.core.config_version.set(1);
         assert_eq!(check(1_002 + RELOAD_TAKEN_MS), Status::Ready);
+    }
+
+    #[test]
+    fn an_upstream_that_is_required_and_down_makes_the_process_unready_until_it_is_back() {
+        let (_, readiness, mut monitor) = one_core();
+        for (is_down, status) in [(true, Status::UpstreamDown), (false, Status::Ready)] {
+            monitor.set_upstream_down(is_down);
+            monitor.check(1);
+            assert_eq!(readiness.get(), status);
+        }
+        assert!(!Status::UpstreamDown.is_ready());
     }
 
     #[test]

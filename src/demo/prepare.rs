@@ -18,7 +18,7 @@ use crate::config::keys::upstreams::{
     UPSTREAM_AUTH_URL, UPSTREAM_CONVERSATION_URL, UPSTREAM_DELIVERY_URL, UPSTREAM_MESSAGE_URL,
     UPSTREAM_PROFILE_URL,
 };
-use crate::config::{self, Cors, Lowered, Mistakes, UpstreamAddress, Written, value};
+use crate::config::{self, Cors, Lowered, Members, Mistakes, UpstreamAddress, Written, value};
 use crate::http::Scheme;
 use crate::launch::{self, LaunchError};
 
@@ -134,7 +134,7 @@ fn mint(lowered: &Lowered) -> TokenMint {
 
 fn lead(lowered: &mut Lowered, name: &str, to: SocketAddr) {
     for upstream in lowered.config.upstreams.iter_mut().filter(|upstream| upstream.name == name) {
-        upstream.address = UpstreamAddress::Tcp { host: to.ip().to_string(), port: to.port() };
+        upstream.members = Members::one(UpstreamAddress::Tcp { host: to.ip().to_string(), port: to.port() });
         upstream.authority = to.to_string();
     }
 }

@@ -9,10 +9,10 @@ mod memory;
 use std::sync::{Arc, Mutex};
 
 use crate::auth::{self, KeyRequests, KeySets, Keys};
-use crate::config::Config;
+use crate::config::{Config, Members, members_file};
 use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
-use crate::control::names::{NameResolver, Service};
+use crate::control::members::{MemberWatch, Rosters, Service};
 use crate::control::pid_file::PidFile;
 use crate::control::process::{Process, RunningCore};
 use crate::control::reload::{Load, Reload};
@@ -79,15 +79,16 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
     let Shared { readiness, store, key_requests, .. } = shared;
-    let names = NameResolver::begin(services, config.timeouts.dns_refresh, &wanted)
-        .map_err(LaunchError::machine("names"))?;
+    let rosters = Rosters::new(wanted.clone(), &services);
+    let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
     let reload = Arc::new(Reload {
         load,
         running: running.clone(),
         cores: wanted.clone(),
         metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
-        names: Mutex::new(names),
+        rosters,
+        members: Mutex::new(members),
         keys: Mutex::default(),
         key_requests,
         redis: redis_service,
@@ -186,6 +187,7 @@ pub fn check(config: &Config) -> Vec<String> {
         mistakes.extend(wrong);
     }
     mistakes.extend(auth::mistakes(&config.jwt));
+    mistakes.extend(members_file::mistakes(&config.upstreams));
     mistakes
 }
 
@@ -197,7 +199,8 @@ fn prepare_pid_file(config: &Config) -> Result<Option<PidFile>, LaunchError> {
 
 fn redis_service(config: &Config) -> Option<Service> {
     let (address, _) = redis::configured(config)?;
-    Some(Service { target: Target::Redis(address.clone()), name: "redis".to_owned(), address })
+    let members = Members::one(address.clone());
+    Some(Service { target: Target::Redis(address), name: "redis".to_owned(), members, is_tls: false })
 }
 
 fn reopener(log: Option<&AccessLogWriter>) -> Box<dyn Fn() + Send + Sync> {

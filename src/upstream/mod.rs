@@ -8,7 +8,6 @@ mod lease;
 mod member;
 mod metrics;
 mod pool;
-pub mod resolve;
 mod response;
 mod roster;
 mod service;

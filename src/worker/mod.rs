@@ -86,8 +86,8 @@ impl Worker {
                 redis::reload(&self.active, &replacement, redis.as_ref()).await;
                 self.active.core().resources.metrics.core.config_version.set(version);
             }
-            Step::Roster(Target::Upstream(address), roster) => {
-                self.active.core().snapshot.replace_roster(&address, &roster);
+            Step::Roster(Target::Upstream(name, members), roster) => {
+                self.active.core().snapshot.replace_roster(&name, &members, &roster);
             }
             Step::Roster(Target::Redis(address), roster) => {
                 redis::replace_endpoints(&self.active.core(), &address, &roster);

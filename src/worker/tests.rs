@@ -15,7 +15,7 @@ use super::*;
 use crate::auth::{KeySets, Keys, mint};
 use crate::config::testing::lowered_toml;
 use crate::config::{Config, Lowered};
-use crate::control::names::Service;
+use crate::control::members::{Rosters, Service};
 use crate::control::reload::{Reload, ReloadOutcome};
 use crate::control::running::RunningConfig;
 use crate::control::{Cores, Phase};
@@ -64,8 +64,9 @@ impl World {
             challenges: Arc::default(),
             originations: Arc::default(),
         };
-        let services = Service::all(None, &config).into_iter().map(|service| service.target);
-        let (cores, mailboxes) = Cores::new(2, Desired::first(first, services)).expect("socket pairs");
+        let services = Service::all(None, &config);
+        let targets = services.iter().map(|service| service.target.clone());
+        let (cores, mailboxes) = Cores::new(2, Desired::first(first, targets)).expect("socket pairs");
         let metrics: Vec<Metrics> = (0..2).map(|_| Metrics::default()).collect();
         let (siblings, slots) = (cores.siblings(&metrics), TunnelSlots::new(2));
         let (mut addresses, mut stalls, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -97,7 +98,8 @@ impl World {
             running: Arc::new(RunningConfig::new(config.clone())),
             cores: cores.clone(),
             metrics: metrics.clone(),
-            names: Mutex::new(None),
+            rosters: Rosters::new(cores.clone(), &services),
+            members: Mutex::new(None),
             redis: |_| None,
             reopen_log: Box::new(|| {}),
             turn: Mutex::default(),

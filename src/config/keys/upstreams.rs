@@ -1,10 +1,15 @@
 //! The settings under "Upstreams".
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::address::{self, UpstreamUrl};
-use crate::config::key::{InFile, Key, OnReload, Section, Shown};
-use crate::config::value::{DAY, SECOND, TICK, count, duration, show_duration};
+use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
+use crate::config::layers::Layers;
+use crate::config::meaning::{ReadyRequires, Upstream};
+use crate::config::value::{
+    DAY, Parsed, SECOND, TICK, count, duration, items, quoted, show_duration, show_list,
+};
 
 /// The settings under "Upstreams".
 pub const SECTION: Section = Section {
@@ -23,6 +28,8 @@ pub const SECTION: Section = Section {
         &UPSTREAM_IDLE_CONNECTIONS,
         &UPSTREAM_MAX_IN_FLIGHT,
         &DNS_REFRESH,
+        &DNS_SERVER,
+        &READY_REQUIRES,
     ],
 };
 
@@ -194,6 +201,62 @@ pub const DNS_REFRESH: Key<Duration> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const DNS_SERVER: Key<SocketAddr, NoDefault> = Key {
+    env: "DNS_SERVER",
+    flag: "dns-server",
+    value_name: "ADDR",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "IP address and port",
+    help: "The DNS server that is asked for names, each again when its answer has expired; unset: as the system does",
+    more: "With it the file `/etc/hosts` does not count ([upstreams.md](upstreams.md#members)).",
+    parse: |text| text.parse().map_err(|_| format!("{} is not an IP address and a port", quoted(text))),
+    shown: Shown::Value(|config| config.dns_server.map_or("none".to_owned(), |server| server.to_string())),
+    on_reload: OnReload::Takes,
+};
+
+pub const READY_REQUIRES: Key<ReadyRequires> = Key {
+    env: "READY_REQUIRES",
+    flag: "ready-requires",
+    value_name: "NAME,…",
+    in_file: InFile::List,
+    default: "none",
+    bounds: "`none`, `upstreams`, or a list of names of upstreams",
+    help: "Upstreams without which the process is not ready: `none`, `upstreams` (each of them), or a list of names",
+    more: "`/readyz` is 503 `upstream_down` while one of them has no usable member.",
+    parse: required,
+    shown: Shown::Value(|config| show_required(&config.ready_requires)),
+    on_reload: OnReload::Takes,
+};
+
+/// The upstreams that readiness requires. Each of them exists.
+pub(crate) fn ready_requires(layers: &mut Layers, upstreams: &[Upstream]) -> ReadyRequires {
+    let required = layers.value(&READY_REQUIRES);
+    if let ReadyRequires::Upstreams(names) = &required {
+        let is_known = |name: &&String| upstreams.iter().any(|upstream| upstream.name == **name);
+        for name in names.iter().filter(|name| !is_known(name)) {
+            layers.refuse(&READY_REQUIRES, &format!("{} is no upstream", quoted(name)));
+        }
+    }
+    required
+}
+
+fn required(text: &str) -> Parsed<ReadyRequires> {
+    match text {
+        "none" => Ok(ReadyRequires::Nothing),
+        "upstreams" => Ok(ReadyRequires::EveryUpstream),
+        names => Ok(ReadyRequires::Upstreams(items(names)?.into_iter().map(str::to_owned).collect())),
+    }
+}
+
+fn show_required(required: &ReadyRequires) -> String {
+    match required {
+        ReadyRequires::Nothing => "none".to_owned(),
+        ReadyRequires::EveryUpstream => "upstreams".to_owned(),
+        ReadyRequires::Upstreams(names) => show_list(names),
+    }
+}
+
 /// Idle connections per upstream and core that an operator may set.
 const IDLE_MAX: usize = 65_536;
 /// Requests in flight per upstream and core that an operator may set.
@@ -221,6 +284,8 @@ mod tests {
                 (&UPSTREAM_IDLE_CONNECTIONS, "0", "UPSTREAM_IDLE_CONNECTIONS 0 per"),
                 (&UPSTREAM_MAX_IN_FLIGHT, "7", "UPSTREAM_MAX_IN_FLIGHT 7 per"),
                 (&DNS_REFRESH, "7s", "DNS_REFRESH 7s"),
+                (&DNS_SERVER, "127.0.0.1:53", "DNS_SERVER 127.0.0.1:53"),
+                (&READY_REQUIRES, "auth,message", "READY_REQUIRES auth, message"),
             ],
         );
     }
@@ -240,6 +305,8 @@ mod tests {
             (&UPSTREAM_IDLE_CONNECTIONS, "65537"),
             (&UPSTREAM_MAX_IN_FLIGHT, "0"),
             (&DNS_REFRESH, "500ms"),
+            (&DNS_SERVER, "127.0.0.1"),
+            (&READY_REQUIRES, "auth,nobody"),
         ]);
     }
 }

@@ -10,6 +10,7 @@ use super::bounds::{Sizes, Timeouts};
 use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
 use super::listen::{Cors, Listen, ProxyProtocol};
+use super::members::ReadyRequires;
 use super::process::{AccessLog, CoreChoice, IoDriver};
 use super::routes::Route;
 use super::tls::Tls;
@@ -63,6 +64,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The upper bound of every size.
     pub sizes: Sizes,
+    /// Which upstreams have to have a usable member while the process is ready.
+    pub ready_requires: ReadyRequires,
+    /// Whom names are asked of; `None`: as the system does.
+    pub dns_server: Option<SocketAddr>,
     /// Where access-log lines go.
     pub access_log: AccessLog,
     /// The file that holds the pid of the running process. `None`: no file is written.

@@ -2,19 +2,24 @@
 
 use std::path::PathBuf;
 
+use super::health::Health;
+use super::members::Members;
+
 /// One internal service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in routes, logs and metrics.
     pub name: String,
-    /// Where it listens.
-    pub address: UpstreamAddress,
+    /// Where its members come from.
+    pub members: Members,
     /// The value of `Host` in requests to it.
     pub authority: String,
     /// Whether a connection to it carries more than one request.
     pub connection_reuse: bool,
     /// TLS to it; `None`: plain TCP, or a Unix socket.
     pub tls: Option<UpstreamTls>,
+    /// How its members are probed; `None`: they are not.
+    pub health: Option<Health>,
 }
 
 /// TLS to an upstream.
@@ -47,12 +52,12 @@ impl UpstreamTls {
         UpstreamTls { server_name, ca: None, certificate: None }
     }
 
-    /// What is not the default, as an operator writes it: `, ca_file = /run/ca.pem`.
-    pub(crate) fn show(&self, address: &UpstreamAddress) -> String {
+    /// What is not the default, as an operator writes it: `, ca_file = /run/ca.pem`. `host` is the default of the name.
+    pub(crate) fn show(&self, host: &str) -> String {
         let UpstreamTls { server_name, ca, certificate } = self;
         let file = |key: &str, path: &PathBuf| format!(", {key} = {}", path.display());
         let mut shown = ca.as_ref().map_or_else(String::new, |ca| file("ca_file", ca));
-        if *server_name != UpstreamTls::to(address).server_name {
+        if server_name != host {
             shown.push_str(&format!(", server_name = {server_name}"));
         }
         if let Some(OwnCertificate { cert, key }) = certificate {

@@ -6,10 +6,12 @@
 mod access;
 mod body;
 mod forwarding;
+mod health;
 mod issuers;
 mod key;
 mod keys;
 mod limits;
+pub(super) mod members;
 mod methods;
 mod name;
 mod of_file;
@@ -24,6 +26,7 @@ mod tokens_from;
 mod upstream_tls;
 mod upstreams;
 
+pub(super) use health::show as show_health;
 pub use key::RouteKey;
 pub use keys::{LIMIT_KEYS, ROUTE_KEYS};
 pub(crate) use methods::method;

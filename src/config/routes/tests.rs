@@ -5,7 +5,7 @@ use super::{LIMIT_KEYS, ROUTE_KEYS};
 use crate::config::keys::tokens::JWT_SECRET;
 use crate::config::keys::upstreams::{UPSTREAM_AUTH_URL, UPSTREAM_MESSAGE_URL, UPSTREAM_PROFILE_URL};
 use crate::config::lower::{Lowered, lower};
-use crate::config::meaning::{Access, Choice, RouteKind, TokenSources, UpstreamAddress};
+use crate::config::meaning::{Access, Choice, Members, RouteKind, TokenSources, UpstreamAddress};
 use crate::config::mistake::Mistakes;
 use crate::config::testing::{GOOD_SECRET, lowered_toml, settings};
 use crate::config::written::{Written, WrittenLimit, WrittenRoute};
@@ -101,9 +101,12 @@ fn an_upstream_url_beside_a_file_moves_the_one_of_its_name() {
         (&UPSTREAM_PROFILE_URL, "http://c:3"),
     ]);
     let Lowered { config, warnings } = lower(args, file).unwrap();
-    let port = |route: usize| match &config.upstreams[config.routes[route].upstream].address {
-        UpstreamAddress::Tcp { port, .. } => *port,
-        UpstreamAddress::Unix(_) => 0,
+    let port = |route: usize| match &config.upstreams[config.routes[route].upstream].members {
+        Members::Listed(listed) => match &listed[0].address {
+            UpstreamAddress::Tcp { port, .. } => *port,
+            UpstreamAddress::Unix(_) => 0,
+        },
+        Members::Srv(_) | Members::File(_) => 0,
     };
     assert_eq!((port(0), port(1), config.upstreams.len()), (1, 2, 2));
     assert_eq!(

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::health;
+use super::members;
 use super::name;
 use super::realchat::SERVICES;
 use super::report::Report;
 use super::upstream_tls;
-use crate::config::address;
 use crate::config::layers::Layers;
 use crate::config::meaning::Upstream;
 use crate::config::mistake::Mistakes;
@@ -48,6 +49,8 @@ pub(super) fn of_file(
             let place = &written.place;
             let mut report = Report::new("upstream", &upstream.name, place, &mut layers.mistakes);
             upstream.connection_reuse = connection_reuse(written, &mut report);
+            upstream.health = health::health(written.health.as_ref(), &mut report);
+            members::name_it(&mut upstream, written, &mut report);
             if written.tls.is_some() && upstream.tls.is_none() {
                 layers
                     .warnings
@@ -88,13 +91,11 @@ fn valid(written: &WrittenUpstreams, moved: &Moved, mistakes: &mut Mistakes) -> 
         let mut report = Report::new("upstream", name, &written.place, mistakes);
         name::check(name, &mut report);
         let connection_reuse = connection_reuse(written, &mut report);
-        match address::upstream(&written.url) {
-            Ok(url) => {
-                let mut upstream = Upstream { connection_reuse, ..url.named(name) };
-                upstream_tls::complete(&mut upstream, written.tls.as_ref(), &mut report);
-                upstreams.push(upstream);
-            }
-            Err(why) => report.add(&format!("url {why}")),
+        let health = health::health(written.health.as_ref(), &mut report);
+        if let Some(found) = members::upstream(name, written, &mut report) {
+            let mut upstream = Upstream { connection_reuse, health, ..found };
+            upstream_tls::complete(&mut upstream, written.tls.as_ref(), &mut report);
+            upstreams.push(upstream);
         }
     }
     upstreams

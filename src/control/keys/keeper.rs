@@ -16,7 +16,7 @@ use crate::auth::{KeyRequests, KeySetState};
 use crate::clock;
 use crate::config::{Config, Issuer, KeySetSource};
 use crate::control::reload::Reload;
-use crate::control::stamp::{Stamp, stamps};
+use crate::control::stamp::{Stamp, stamp};
 use crate::limits::{KEY_FILES_LOOK_MS, KEYS_WANTED_MS};
 use crate::net::Io;
 
@@ -52,7 +52,8 @@ struct Fetch {
 /// The file of a key set.
 #[derive(Default)]
 struct Watched {
-    seen: Vec<Stamp>,
+    /// `None`: it was not looked at yet.
+    seen: Option<Stamp>,
     looked_ms: u64,
 }
 
@@ -201,9 +202,7 @@ impl Watched {
             return false;
         }
         self.looked_ms = now_ms;
-        let stamps = stamps(&[path.to_owned()]);
-        let is_changed = !self.seen.is_empty() && stamps != self.seen;
-        self.seen = stamps;
-        is_changed
+        let now = stamp(path);
+        self.seen.replace(now).is_some_and(|before| before != now)
     }
 }

@@ -22,6 +22,8 @@ pub enum Status {
     Degraded = 4,
     /// A core has not applied the latest configuration: it may still accept a secret that was withdrawn.
     CoreBehind = 5,
+    /// An upstream that `READY_REQUIRES` names has no usable member.
+    UpstreamDown = 6,
 }
 
 impl Default for Readiness {
@@ -46,6 +48,7 @@ impl Readiness {
             3 => Status::CoreDown,
             4 => Status::Degraded,
             5 => Status::CoreBehind,
+            6 => Status::UpstreamDown,
             _ => Status::Starting,
         }
     }
@@ -66,6 +69,7 @@ impl Status {
             Status::CoreDown => "core_down",
             Status::Degraded => "degraded",
             Status::CoreBehind => "core_behind",
+            Status::UpstreamDown => "upstream_down",
         }
     }
 }
@@ -78,7 +82,9 @@ mod tests {
     fn draining_is_final() {
         let readiness = Readiness::default();
         assert_eq!(readiness.get(), Status::Starting);
-        for status in [Status::Ready, Status::CoreDown, Status::CoreBehind, Status::Draining] {
+        for status in
+            [Status::Ready, Status::CoreDown, Status::CoreBehind, Status::UpstreamDown, Status::Draining]
+        {
             readiness.set(status);
             assert_eq!(readiness.get(), status);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
-use crate::config::{self, Config, Sizes, Timeouts, UpstreamAddress};
+use crate::config::{self, Config, Members, Sizes, Timeouts};
 use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
@@ -120,10 +120,10 @@ impl Snapshot {
         self.upstreams.iter().filter(|one| !is_kept(one)).for_each(|upstream| upstream.retire());
     }
 
-    /// The upstreams with this written address have this roster now.
-    pub fn replace_roster(&self, address: &UpstreamAddress, roster: &Roster) {
+    /// The upstream of this name has this roster now, if its members come from there.
+    pub fn replace_roster(&self, name: &str, members: &Members, roster: &Roster) {
         for (known, upstream) in self.config.upstreams.iter().zip(&self.upstreams) {
-            if known.address == *address {
+            if known.name == name && known.members == *members {
                 upstream.replace_roster(roster);
             }
         }

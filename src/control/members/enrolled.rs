@@ -1,0 +1,203 @@
+//! One service: its roster, the health of its members, and what the log says when that changes.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::directory::ListedMember;
+use super::service::Service;
+use crate::control::Target;
+use crate::control::health::{Change, Failing, Reason, Seen, UpstreamHealth, Word};
+use crate::net::Endpoint;
+use crate::upstream::{MemberRecord, Roster, RosterMember, Standing};
+
+/// A service of the configuration.
+pub(super) struct Enrolled {
+    pub(super) target: Target,
+    name: String,
+    /// `None`: its members are not known yet.
+    pub(super) roster: Option<Roster>,
+    health: UpstreamHealth,
+    /// In the order of the roster.
+    notes: Vec<Note>,
+    failing: Failing,
+    pub(super) ejections: u64,
+    pub(super) connect_failures: u64,
+}
+
+/// What an operator wants to know about one member.
+#[derive(Debug, Clone, Default)]
+struct Note {
+    /// Since when it is as it is.
+    since_ms: u64,
+    /// Why it was out, or is.
+    last_error: Option<String>,
+}
+
+/// A member, as an operator sees it.
+pub(super) struct Sight<'e> {
+    pub(super) member: &'e RosterMember,
+    pub(super) reason: Option<&'e Reason>,
+    pub(super) is_probed: bool,
+    pub(super) since_ms: u64,
+    pub(super) last_error: Option<&'e str>,
+}
+
+impl Enrolled {
+    /// A service of which no member is known.
+    pub(super) fn new(service: &Service) -> Enrolled {
+        Enrolled {
+            target: service.target.clone(),
+            name: service.name.clone(),
+            roster: None,
+            health: UpstreamHealth::default(),
+            notes: Vec::new(),
+            failing: Failing::default(),
+            ejections: 0,
+            connect_failures: 0,
+        }
+    }
+
+    /// The members are these from now on. One that stays keeps what is known about it. Returns whether that changes the
+    /// roster.
+    pub(super) fn set_members(&mut self, listed: &[ListedMember], cores: usize, now_ms: u64) -> bool {
+        let before: &[RosterMember] = self.roster.as_deref().unwrap_or_default();
+        let known = |endpoint: &Endpoint| before.iter().position(|one| one.record.endpoint() == endpoint);
+        let (mut members, mut kept, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        for ListedMember { endpoint, weight } in listed {
+            let index = known(endpoint);
+            let new = || RosterMember {
+                record: Arc::new(MemberRecord::new(endpoint.clone(), cores)),
+                weight: *weight,
+                standing: Standing::Usable,
+                since_ms: now_ms,
+            };
+            members.push(RosterMember {
+                weight: *weight,
+                ..index.map_or_else(new, |index| before[index].clone())
+            });
+            kept.push(index.ok_or(Seen::default()));
+            let new = Note { since_ms: now_ms, last_error: None };
+            notes.push(index.map_or(new, |index| self.notes[index].clone()));
+        }
+        let roster: Roster = members.into();
+        if self.roster.as_ref() == Some(&roster) {
+            return false;
+        }
+        self.roster = Some(roster);
+        self.health.replace(kept);
+        self.notes = notes;
+        true
+    }
+
+    /// Looks at what the cores have seen. Returns whether that changes the roster, and whether a connection has failed.
+    pub(super) fn look(&mut self, now_ms: u64, jitter: &mut dyn FnMut() -> f64) -> (bool, bool) {
+        let Some(roster) = &self.roster else { return (false, false) };
+        let seen: Vec<Seen> = roster.iter().map(|member| Seen::of(&member.record)).collect();
+        let (new, changes) = self.health.look(&seen, now_ms, jitter);
+        self.ejections += changes.iter().filter(|change| change.reason.is_some()).count() as u64;
+        self.connect_failures += new.connect_failures;
+        let word = self.failing.look(new, now_ms);
+        self.say(word);
+        for change in &changes {
+            self.note(change, now_ms);
+        }
+        (!changes.is_empty() && self.update_standings(), new.connect_failures > 0)
+    }
+
+    /// Takes the result of a probe. Returns whether that changes the roster.
+    pub(super) fn probed(
+        &mut self,
+        endpoint: &Endpoint,
+        result: Result<(), String>,
+        (rise, fall): (u32, u32),
+        now_ms: u64,
+    ) -> bool {
+        let members = self.roster.as_deref().unwrap_or_default();
+        let Some(index) = members.iter().position(|one| one.record.endpoint() == endpoint) else {
+            return false;
+        };
+        if let Err(why) = &result {
+            self.notes[index].last_error = Some(format!("health check: {why}"));
+        }
+        let change = self.health.probed(index, result, rise, fall);
+        change.iter().for_each(|change| self.note(change, now_ms));
+        change.is_some() && self.update_standings()
+    }
+
+    /// The members are not probed any more: what probes have said does not count.
+    pub(super) fn forget_probes(&mut self, now_ms: u64) {
+        let changes = self.health.forget_probes();
+        changes.iter().for_each(|change| self.note(change, now_ms));
+        self.update_standings();
+    }
+
+    /// Whether there is a member to which requests should go.
+    pub(super) fn is_usable(&self) -> bool {
+        self.health.members().iter().any(|member| !member.is_out())
+    }
+
+    /// Its members, for an operator.
+    pub(super) fn sights(&self) -> impl Iterator<Item = Sight<'_>> {
+        let members = self.roster.as_deref().unwrap_or_default();
+        members.iter().zip(self.health.members()).zip(&self.notes).map(|((member, health), note)| Sight {
+            member,
+            reason: health.reason(),
+            is_probed: health.active().is_known(),
+            since_ms: note.since_ms,
+            last_error: note.last_error.as_deref(),
+        })
+    }
+
+    fn update_standings(&mut self) -> bool {
+        let Some(before) = &self.roster else { return false };
+        let standing = |is_out: bool| if is_out { Standing::Ejected } else { Standing::Usable };
+        let members = before.iter().zip(self.health.members());
+        let roster: Roster = members
+            .map(|(member, health)| RosterMember { standing: standing(health.is_out()), ..member.clone() })
+            .collect();
+        let is_other = roster != *before;
+        self.roster = Some(roster);
+        is_other
+    }
+
+    /// Keeps and tells that a member is out or back.
+    fn note(&mut self, change: &Change, now_ms: u64) {
+        let Some(member) = self.roster.as_deref().and_then(|roster| roster.get(change.index)) else { return };
+        let (upstream, address) = (&self.name, member.record.endpoint().text());
+        let note = &mut self.notes[change.index];
+        let for_ms = now_ms.saturating_sub(note.since_ms);
+        note.since_ms = now_ms;
+        match &change.reason {
+            Some(reason) => {
+                note.last_error = Some(reason.to_string());
+                warn!(upstream, address, %reason, "a member is out, requests go to others");
+            }
+            None => info!(upstream, address, for_ms, "a member is back"),
+        }
+    }
+
+    fn say(&self, word: Option<Word>) {
+        let upstream = &self.name;
+        match word {
+            None => {}
+            Some(Word::Begun) => {
+                let address = self.latest_failure();
+                warn!(upstream, address, "the upstream fails");
+            }
+            Some(Word::Lasts { ms, failures }) => {
+                let address = self.latest_failure();
+                warn!(upstream, address, for_ms = ms, failures, "the upstream still fails");
+            }
+            Some(Word::Over { ms, failures }) => {
+                info!(upstream, for_ms = ms, failures, "the upstream is well again");
+            }
+        }
+    }
+
+    /// The address of the member with the most failures of late.
+    fn latest_failure(&self) -> &str {
+        let worst = self.health.worst().and_then(|index| self.roster.as_deref()?.get(index));
+        worst.map_or("", |member| member.record.endpoint().text())
+    }
+}
