@@ -20,6 +20,7 @@ mod held;
 mod issuers;
 mod key_sets;
 mod limits_of_machine;
+mod members;
 mod over_tls;
 mod overload;
 mod paths;

@@ -10,6 +10,7 @@
 
 mod browser;
 mod client;
+mod dns;
 mod gateway;
 mod load;
 mod message;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Page};
 pub use client::{Client, Request, Response};
+pub use dns::{DnsServer, Says};
 pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
 pub use load::{Load, answer as whole_answer};
 pub use origin::{Exchange, Origin, Received};

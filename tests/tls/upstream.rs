@@ -391,3 +391,25 @@ fn a_file_that_cannot_be_used_refuses_the_start() {
         }
     }
 }
+
+#[test]
+fn a_health_check_is_made_over_tls_and_trusts_nobody_else() {
+    let (trust, stranger) = (Trust::new(), Trust::new());
+    let origin = Origin::echo();
+    let (known, unknown) = (trust.front(&origin), stranger.front(&origin));
+    let urls = format!("urls = ['https://{}', 'https://{}']", known.address, unknown.address);
+    let besides = format!(
+        "tls = {{ ca_file = '{}', server_name = '{NAME}' }}\n\
+         health = {{ path = '/h', interval = '20s', timeout = '20s' }}",
+        trust.folder.path("ca.pem")
+    );
+    let gateway = with(&file("", &besides).replace("url = ''", &urls)).start();
+    let state = |address: std::net::SocketAddr| {
+        let text = gateway.admin("/upstreams").text();
+        let line = text.lines().find(|line| line.contains(&address.to_string())).expect("a member");
+        line.split_whitespace().nth(1).expect("a state").to_owned()
+    };
+    eventually("the other one is out", || state(unknown.address) == "out");
+    assert_eq!(state(known.address), "usable");
+    eventually("it is asked", || origin.requests().iter().any(|request| request.target() == "/h"));
+}
