@@ -62,7 +62,8 @@ pub(super) fn text(rows: &[UpstreamRow]) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "{name}: {usable} of {} usable, from {source}, ejections {ejections}, failed connections {connect_failures}",
+            "{name}: {usable} of {} usable, from {source}, ejections {ejections}, \
+             failed connections {connect_failures}",
             members.len()
         );
         for member in members {
@@ -180,7 +181,8 @@ mod tests {
         let text = text(&rows());
         let expected = [
             "chat: 2 of 3 usable, from srv _chat._tcp.example, ejections 1, failed connections 4",
-            "  127.0.0.1:80  usable for 5s, weight 3, in flight 3, idle 0, successes 7, failures 0, failed connections 0",
+            "  127.0.0.1:80  usable for 5s, weight 3, in flight 3, idle 0, successes 7, failures 0, failed connections \
+             0",
             "  127.0.0.2:80  out for 5s, weight 3, in flight 3, idle 0, successes 7, failures 0, failed connections 0: \
              5 failures in a row",
             "  127.0.0.3:80  usable for 5s, weight 3, in flight 3, idle 0, successes 7, failures 0, failed connections \

@@ -344,6 +344,9 @@ impl Reload {
     /// Replaces the watch over members by one for the services of the new configuration.
     fn watch_members(&self, config: &Config, services: Vec<Service>) {
         let mut watch = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.as_ref().is_some_and(|watch| watch.is_over(&services, config)) {
+            return;
+        }
         *watch = None;
         match MemberWatch::begin(services, config, &self.rosters) {
             Ok(members) => *watch = members,

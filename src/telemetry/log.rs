@@ -36,7 +36,7 @@ impl Log {
         let log = Log { lines, dropped: Arc::default() };
         let dropped = log.dropped.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&queue, &dropped))?;
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(log.clone())
@@ -118,3 +118,7 @@ fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
 }
 
 const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// What is logged unless `RUST_LOG` says otherwise. The resolver of names says more about what a server sends than what
+/// comes of it, which our own lines tell.
+const FILTER: &str = "info,hickory_net=off,hickory_proto=off,hickory_resolver=off";

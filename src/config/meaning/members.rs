@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::upstreams::UpstreamAddress;
-
 /// Where the members of an upstream come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Members {
@@ -24,6 +22,20 @@ pub struct WeightedAddress {
     pub address: UpstreamAddress,
     /// 1 or more.
     pub weight: u32,
+}
+
+/// Where an upstream listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamAddress {
+    /// A name or an address literal, resolved on the control thread.
+    Tcp {
+        /// Name, or address literal without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A stream socket in the file system (`http+unix://%2Frun%2Fa.sock`).
+    Unix(PathBuf),
 }
 
 /// Which upstreams have to have a usable member while the process is ready.

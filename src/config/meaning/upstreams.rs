@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::health::Health;
-use super::members::Members;
+use super::members::{Members, UpstreamAddress};
 
 /// One internal service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,18 +66,4 @@ impl UpstreamTls {
         }
         shown
     }
-}
-
-/// Where an upstream listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UpstreamAddress {
-    /// A name or an address literal, resolved on the control thread.
-    Tcp {
-        /// Name, or address literal without brackets.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// A stream socket in the file system (`http+unix://%2Frun%2Fa.sock`).
-    Unix(PathBuf),
 }

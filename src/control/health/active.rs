@@ -21,8 +21,8 @@ impl Active {
         self.is_known
     }
 
-    /// Takes the result of a probe. The first one decides alone, as nothing is known before it; later ones have to agree
-    /// with each other.
+    /// Takes the result of a probe. The first one decides alone, as nothing is known before it; of later ones it takes
+    /// several in a row.
     pub fn probed(&mut self, is_healthy: bool, rise: u32, fall: u32) {
         let needed = match (self.is_known, self.is_out) {
             (false, _) => 1,

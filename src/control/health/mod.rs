@@ -1,5 +1,5 @@
-//! Health of members: what all cores have seen of each ([`outlier`]), what its probes say ([`active`]), and who is out
-//! because of it ([`verdict`]). Pure: numbers and the time go in, changes come out.
+//! Health of members: what all cores have seen of each (`outlier`), what its probes say (`active`), and who is out
+//! because of it (`verdict`). Pure: numbers and the time go in, changes come out.
 
 mod active;
 mod failing;

@@ -201,3 +201,80 @@ impl Enrolled {
         worst.map_or("", |member| member.record.endpoint().text())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::config;
+    use crate::limits::EJECT_MS_FIRST;
+
+    fn enrolled() -> Enrolled {
+        let service = Service::all(None, &config("")).remove(0);
+        Enrolled::new(&service)
+    }
+
+    fn listed(last: &[u8]) -> Vec<ListedMember> {
+        let member = |last: &u8| ListedMember {
+            endpoint: Endpoint::tcp(([127, 0, 0, *last], 80).into()),
+            weight: u32::from(*last),
+        };
+        last.iter().map(member).collect()
+    }
+
+    fn roster(known: &Enrolled) -> Roster {
+        known.roster.clone().expect("members")
+    }
+
+    fn standings(known: &Enrolled) -> Vec<Standing> {
+        roster(known).iter().map(|member| member.standing).collect()
+    }
+
+    #[test]
+    fn a_member_that_stays_keeps_its_record_and_its_verdict() {
+        let mut known = enrolled();
+        assert!(known.set_members(&listed(&[1, 2]), 2, 5));
+        assert!(!known.set_members(&listed(&[1, 2]), 2, 6), "the same again");
+        let before = roster(&known);
+        before[1].record.core(0).failures.add(3);
+        before[1].record.core(1).failures.add(2);
+        before[0].record.core(1).successes.add(1);
+        assert_eq!(known.look(1_000, &mut || 0.0), (true, false));
+        assert_eq!(standings(&known), [Standing::Usable, Standing::Ejected]);
+        assert!(known.set_members(&listed(&[2, 3]), 2, 2_000));
+        assert_eq!(standings(&known), [Standing::Ejected, Standing::Usable]);
+        assert!(Arc::ptr_eq(&roster(&known)[0].record, &before[1].record));
+        let seen: Vec<(u64, u32)> =
+            roster(&known).iter().map(|member| (member.since_ms, member.weight)).collect();
+        assert_eq!(seen, [(5, 2), (2_000, 3)]);
+        assert_eq!(known.look(1_000 + EJECT_MS_FIRST, &mut || 0.0), (true, false));
+        assert_eq!(standings(&known), [Standing::Usable; 2]);
+        assert_eq!((known.ejections, known.connect_failures), (1, 0));
+    }
+
+    #[test]
+    fn failed_connections_are_told_and_counted_even_when_their_member_has_gone() {
+        let mut known = enrolled();
+        known.set_members(&listed(&[1]), 1, 0);
+        roster(&known)[0].record.core(0).connect_failures.add(2);
+        assert_eq!(known.look(1_000, &mut || 0.0), (false, true));
+        assert_eq!(known.look(1_250, &mut || 0.0), (false, false));
+        known.set_members(&listed(&[2]), 1, 2_000);
+        assert_eq!((known.look(2_250, &mut || 0.0), known.connect_failures), ((false, false), 2));
+    }
+
+    #[test]
+    fn probes_take_out_even_the_last_one_and_are_forgotten_when_there_are_none_any_more() {
+        let mut known = enrolled();
+        assert!(!known.is_usable(), "nobody is known");
+        known.set_members(&listed(&[1]), 1, 0);
+        let endpoint = listed(&[1])[0].endpoint.clone();
+        assert!(known.is_usable());
+        assert!(known.probed(&endpoint, Err("status 503".to_owned()), (2, 3), 1));
+        assert!(!known.is_usable() && standings(&known) == [Standing::Ejected]);
+        let sight = known.sights().next().expect("one member");
+        assert_eq!(sight.reason.map(ToString::to_string).as_deref(), Some("health check: status 503"));
+        assert!(!known.probed(&listed(&[9])[0].endpoint, Err(String::new()), (2, 3), 1), "it went meanwhile");
+        known.forget_probes(2);
+        assert!(known.is_usable() && standings(&known) == [Standing::Usable]);
+    }
+}

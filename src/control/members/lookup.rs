@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
@@ -21,8 +21,9 @@ use crate::limits::DNS_TIMEOUT_MS;
 
 /// What is asked, on the thread of names.
 pub(super) struct Lookup {
-    /// `None`: there is no server to ask, and why.
-    resolver: Result<TokioResolver, String>,
+    server: Option<SocketAddr>,
+    /// Made for the first question to a DNS server. `Err`: why nobody can be asked.
+    resolver: OnceLock<Result<TokioResolver, String>>,
     files: Arc<Files>,
 }
 
@@ -32,7 +33,7 @@ pub(super) type Answer = Result<(Found, Option<Duration>), String>;
 impl Lookup {
     /// `server`: the DNS server that is asked; `None`: those of the system.
     pub(super) fn new(server: Option<SocketAddr>) -> Lookup {
-        Lookup { resolver: resolver(server), files: Arc::default() }
+        Lookup { server, resolver: OnceLock::new(), files: Arc::default() }
     }
 
     /// Finds the answer.
@@ -52,15 +53,19 @@ impl Lookup {
         (question, answer)
     }
 
+    fn resolver(&self) -> Result<&TokioResolver, String> {
+        self.resolver.get_or_init(|| resolver(self.server)).as_ref().map_err(Clone::clone)
+    }
+
     async fn addresses(&self, name: &str) -> Answer {
-        let found = self.resolver.as_ref().map_err(Clone::clone)?.lookup_ip(name).await;
+        let found = self.resolver()?.lookup_ip(name).await;
         let found = found.map_err(|error| error.to_string())?;
         let ttl = found.valid_until().saturating_duration_since(Instant::now());
         Ok((Found::Addresses(found.iter().collect()), Some(ttl)))
     }
 
     async fn targets(&self, name: &str) -> Answer {
-        let found = self.resolver.as_ref().map_err(Clone::clone)?.srv_lookup(name).await;
+        let found = self.resolver()?.srv_lookup(name).await;
         let found = found.map_err(|error| error.to_string())?;
         let ttl = found.valid_until().saturating_duration_since(Instant::now());
         let target = |data: &RData| match data {

@@ -80,6 +80,11 @@ impl Rosters {
         failed
     }
 
+    /// Whether there is a service of which no member is known.
+    pub fn lack_members(&self) -> bool {
+        self.lock().iter().any(|known| known.roster.is_none())
+    }
+
     /// The addresses of a service now.
     pub fn endpoints(&self, target: &Target) -> Vec<Endpoint> {
         let enrolled = self.lock();

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -26,11 +27,27 @@ use crate::limits::{FIRST_RESOLUTION_MS, HURRIES_QUEUED_MAX, MEMBERS_MAX, QUESTI
 pub struct MemberWatch {
     hurries: mpsc::Sender<Target>,
     first_round: Receiver<()>,
+    of: Watched,
+}
+
+/// What a watch depends on.
+#[derive(Clone, PartialEq, Eq)]
+struct Watched {
+    services: Vec<Service>,
+    refresh: Duration,
+    server: Option<SocketAddr>,
+}
+
+impl Watched {
+    fn new(services: Vec<Service>, config: &Config) -> Watched {
+        Watched { services, refresh: config.timeouts.dns_refresh, server: config.dns_server }
+    }
 }
 
 impl MemberWatch {
-    /// Tells the rosters the members that nobody has to be asked for, and starts a thread for the others. Waits up to
-    /// [`FIRST_RESOLUTION_MS`] until each question has been answered once. Returns `None` if there is nothing to ask.
+    /// Tells the rosters the members that nobody has to be asked for, and starts a thread for the others. If there is a
+    /// service of which no member is known, waits up to [`FIRST_RESOLUTION_MS`] until each question has been answered
+    /// once. Returns `None` if there is nothing to ask.
     ///
     /// # Errors
     /// The thread cannot be created.
@@ -39,31 +56,39 @@ impl MemberWatch {
         config: &Config,
         rosters: &Arc<Rosters>,
     ) -> io::Result<Option<MemberWatch>> {
-        let mut directory =
-            Directory::new(services, config.timeouts.dns_refresh, config.dns_server.is_some());
+        let of = Watched::new(services, config);
+        let mut directory = Directory::new(of.services.clone(), of.refresh, of.server.is_some());
         tell(&mut directory, rosters);
         if directory.next_due_ms().is_none() {
             return Ok(None);
         }
         let (hurries, hurried) = mpsc::channel(HURRIES_QUEUED_MAX);
         let (round_sender, first_round) = bounded(0);
-        let (server, rosters) = (config.dns_server, rosters.clone());
+        let (server, for_thread) = (of.server, rosters.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(QUESTIONS_AT_ONCE_MAX)
             .thread_name("names")
             .build()?;
         thread::Builder::new().name("names".to_owned()).spawn(move || {
-            let lookup = runtime.block_on(async { Arc::new(Lookup::new(server)) });
-            let asked = Asked { directory, lookup, rosters, hurried, round_sender: Some(round_sender) };
+            let lookup = Arc::new(Lookup::new(server));
+            let round_sender = Some(round_sender);
+            let asked = Asked { directory, lookup, rosters: for_thread, hurried, round_sender };
             runtime.block_on(asked.run());
             // A question to the system's resolver cannot be taken back.
             runtime.shutdown_background();
         })?;
-        let watch = MemberWatch { hurries, first_round };
+        let watch = MemberWatch { hurries, first_round, of };
         // The channel closes when the first round ends. The timeout keeps a slow name server from delaying the start.
-        let _ = watch.first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
+        if rosters.lack_members() {
+            let _ = watch.first_round.recv_timeout(Duration::from_millis(FIRST_RESOLUTION_MS));
+        }
         Ok(Some(watch))
+    }
+
+    /// Whether another watch over these services would ask the same in the same way.
+    pub fn is_over(&self, services: &[Service], config: &Config) -> bool {
+        self.of == Watched::new(services.to_vec(), config)
     }
 
     /// A connection to a member of this service has failed: its names are asked soon. A thread that has many such
