@@ -196,7 +196,7 @@ mod tests {
         };
         let (of_one, of_two) = (token_of(&one, "one"), token_of(&two, "two"));
         let metrics = Arc::<AuthMetrics>::default();
-        let authenticator = Authenticator::new(keys(&[&one, &two]), metrics.clone());
+        let authenticator = Authenticator::new(keys(&[&one, &two]), Arc::default(), metrics.clone());
         let asked = Asked { authenticator, metrics };
         assert!(asked.by(&of_one, NOW).is_ok() && asked.by(&of_two, NOW).is_ok());
         // The same keys in another order, then without one of them, then with it again.

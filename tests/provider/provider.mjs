@@ -26,6 +26,7 @@ const provider = new Provider(issuer, {
     client_secret: 'secret',
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: ['authorization_code', 'client_credentials'],
+    id_token_signed_response_alg: algorithms[0],
   }],
   scopes: ['openid', 'chat:read', 'chat:write'],
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),

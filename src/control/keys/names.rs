@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 
@@ -10,16 +11,17 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::location::Location;
 use crate::clock;
-use crate::config::UpstreamAddress;
-use crate::limits::TICK_MS;
+use crate::limits::{ADDRESSES_MAX, TICK_MS};
 use crate::net::{Endpoint, Timers};
-use crate::upstream::resolve;
 
 /// The name resolution of one issuer.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    pending: RefCell<Option<(UpstreamAddress, Receiver<Found>)>>,
+    pending: RefCell<Option<(Address, Receiver<Found>)>>,
 }
+
+/// A host and its port.
+type Address = (String, u16);
 
 /// What the resolver says.
 type Found = io::Result<Arc<[Endpoint]>>;
@@ -35,9 +37,9 @@ impl Names {
         timers: &Timers,
         deadline_ms: u64,
     ) -> Result<Arc<[Endpoint]>, String> {
-        let address = UpstreamAddress::Tcp { host: location.host.clone(), port: location.port };
-        if let Some(known) = resolve::known(&address) {
-            return Ok(known);
+        let address = (location.host.clone(), location.port);
+        if let Ok(known) = address.0.parse::<IpAddr>() {
+            return Ok(Arc::new([Endpoint::tcp(SocketAddr::new(known, address.1))]));
         }
         loop {
             if let Some((asked, found)) = self.look(&address)? {
@@ -54,12 +56,12 @@ impl Names {
     }
 
     /// What was found, and for which address. `None`: the resolver is at work.
-    fn look(&self, address: &UpstreamAddress) -> Result<Option<(UpstreamAddress, Found)>, String> {
+    fn look(&self, address: &Address) -> Result<Option<(Address, Found)>, String> {
         let mut pending = self.pending.borrow_mut();
         let Some((_, receiver)) = &*pending else {
             let (sender, receiver) = bounded(1);
             let asked = address.clone();
-            let look = move || drop(sender.send(resolve::resolve(&asked)));
+            let look = move || drop(sender.send(of_system(&asked)));
             let thread = thread::Builder::new().name("key-names".to_owned());
             thread.spawn(look).map_err(|error| error.to_string())?;
             *pending = Some((address.clone(), receiver));
@@ -72,4 +74,10 @@ impl Names {
         };
         Ok(pending.take().map(|(asked, _)| (asked, found)))
     }
+}
+
+/// The addresses of a host as the system finds them. Blocks.
+fn of_system((host, port): &Address) -> Found {
+    let found = (host.as_str(), *port).to_socket_addrs()?;
+    Ok(found.take(ADDRESSES_MAX).map(Endpoint::tcp).collect())
 }
