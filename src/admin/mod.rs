@@ -3,10 +3,12 @@
 
 mod guests;
 mod hosts;
+mod issuers;
 mod listener;
 mod pages;
 mod upstreams;
 
+pub use issuers::IssuerRow;
 pub use listener::serve;
 pub use pages::Admin;
 pub use upstreams::{MemberRow, UpstreamRow};

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::hosts::Stranger;
+use super::issuers::{self, IssuerRow};
 use super::upstreams::{self, UpstreamRow};
 use crate::config::Config;
 use crate::gateway::core::Metrics;
@@ -37,6 +38,8 @@ pub struct Admin {
     pub config: Box<dyn Fn() -> Arc<Config>>,
     /// Returns the upstreams and their members.
     pub upstreams: Box<dyn Fn() -> Vec<UpstreamRow>>,
+    /// Returns the issuers and their keys.
+    pub issuers: Box<dyn Fn() -> Vec<IssuerRow>>,
     /// Returns the current TLS towards clients.
     pub tls: Box<dyn Fn() -> Option<Arc<Termination>>>,
 }
@@ -81,7 +84,7 @@ impl Admin {
     pub(super) fn page(&self, request: &Request) -> Page {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match request.path() {
-            b"/healthz" | b"/readyz" | b"/metrics" | b"/upstreams" if !is_read => {
+            b"/healthz" | b"/readyz" | b"/metrics" | b"/issuers" | b"/upstreams" if !is_read => {
                 Page::text(405, "Method Not Allowed", "GET only\n".into())
             }
             b"/healthz" => Page::text(200, "OK", "ok\n".into()),
@@ -90,6 +93,7 @@ impl Admin {
             b"/metrics" => {
                 Page { status: 200, reason: "OK", content_type: PROMETHEUS, body: self.metrics_text() }
             }
+            b"/issuers" => Page::text(200, "OK", issuers::text(&(self.issuers)())),
             b"/upstreams" => {
                 let rows = (self.upstreams)();
                 match wants_json(request) {
@@ -189,6 +193,42 @@ impl Admin {
             help: "Connections to the members of an upstream that could not be opened.",
             labels,
             value: row.connect_failures,
+        }));
+        let issuers = (self.issuers)();
+        let names: Vec<_> = issuers.iter().map(|row| [("issuer", row.name.as_str())]).collect();
+        extra.extend(issuers.iter().zip(&names).map(|(row, labels)| Extra {
+            name: "issuer_keys",
+            kind: "gauge",
+            help: "Keys in the key set of an issuer that are in force.",
+            labels,
+            value: row.key_count,
+        }));
+        extra.extend(issuers.iter().zip(&names).map(|(row, labels)| Extra {
+            name: "issuer_keys_stale",
+            kind: "gauge",
+            help: "1: the key set of an issuer could not be had the last time.",
+            labels,
+            value: u64::from(row.error.is_some()),
+        }));
+        let aged = || issuers.iter().zip(&names).filter_map(|(row, labels)| Some((row.age_s?, labels)));
+        extra.extend(aged().map(|(age_s, labels)| Extra {
+            name: "issuer_keys_age_seconds",
+            kind: "gauge",
+            help: "Seconds since the key set of an issuer was had.",
+            labels,
+            value: age_s,
+        }));
+        let outcomes = issuers.iter().flat_map(|row| {
+            let name = ("issuer", row.name.as_str());
+            [([name, ("outcome", "success")], row.successes), ([name, ("outcome", "failure")], row.failures)]
+        });
+        let outcomes: Vec<_> = outcomes.collect();
+        extra.extend(outcomes.iter().map(|(labels, value)| Extra {
+            name: "issuer_key_fetches",
+            kind: "counter",
+            help: "How often the key set of an issuer was asked for, by outcome.",
+            labels,
+            value: *value,
         }));
         let mut text = String::new();
         prometheus::render(&cores, &Metrics::default(), &extra, &mut text);

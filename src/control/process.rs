@@ -187,6 +187,10 @@ impl Process {
                     let rosters = self.reload.rosters.clone();
                     Box::new(move || rosters.rows())
                 },
+                issuers: {
+                    let states = self.reload.key_states.clone();
+                    Box::new(move || states.rows())
+                },
                 tls: {
                     let wanted = self.wanted.clone();
                     Box::new(move || wanted.configuration().tls.clone())

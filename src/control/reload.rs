@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::auth::{KeyRequests, KeySetState, KeySets, Keys};
 use crate::clock;
 use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls};
-use crate::control::keys::KeyKeeper;
+use crate::control::keys::{KeyKeeper, KeyStates};
 use crate::control::members::{MemberWatch, Rosters, Service};
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
@@ -44,6 +44,8 @@ pub struct Reload {
     pub keys: Mutex<Option<KeyKeeper>>,
     /// The requests of the cores for newer key sets.
     pub key_requests: Arc<KeyRequests>,
+    /// What is known of the issuers' key sets.
+    pub key_states: Arc<KeyStates>,
     /// Who the members of each service are.
     pub rosters: Arc<Rosters>,
     /// The watch over them, if somebody has to be asked.

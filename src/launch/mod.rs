@@ -91,6 +91,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         members: Mutex::new(members),
         keys: Mutex::default(),
         key_requests,
+        key_states: Arc::default(),
         redis: redis_service,
         reopen_log: reopener(access_log.as_ref()),
         turn: Mutex::default(),

@@ -105,6 +105,7 @@ impl World {
             turn: Mutex::default(),
             keys: Mutex::default(),
             key_requests: Arc::default(),
+            key_states: Arc::default(),
         });
         World { cores, metrics, siblings, addresses, stalls, threads, slots, config, reload, file }
     }

@@ -12,6 +12,7 @@ use super::answers::Answers;
 use super::names::Names;
 use super::schedule::Schedule;
 use super::source::{self, Found};
+use super::states::KeyState;
 use crate::auth::{KeyRequests, KeySetState};
 use crate::clock;
 use crate::config::{Config, Issuer, KeySetSource};
@@ -40,6 +41,7 @@ struct Kept {
     fetch: Option<Fetch>,
     has_tried: bool,
     file: Watched,
+    state: KeyState,
 }
 
 /// A fetch that is under way.
@@ -69,11 +71,13 @@ impl Keeper {
 
     /// Takes what has come, and begins what is due.
     pub(super) fn look(&mut self, reload: &Reload, now_ms: u64) {
+        let mut is_other = false;
         let config = reload.running.get();
         if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
             self.issuers = kept(&config, std::mem::take(&mut self.issuers));
             self.config = Some(config);
             self.answers.reset();
+            is_other = true;
         }
         if let Some((number, issuers)) = self.requests.take() {
             self.answers.ask(number, issuers);
@@ -82,14 +86,18 @@ impl Keeper {
             }
         }
         for kept in &mut self.issuers {
-            if let Some((found, number)) = kept.take_outcome()
-                && kept.conclude(found, reload, now_ms)
-            {
-                self.answers.fetched(kept.index, number);
+            if let Some((found, number)) = kept.take_outcome() {
+                if kept.conclude(found, reload, now_ms) {
+                    self.answers.fetched(kept.index, number);
+                }
+                is_other = true;
             }
             if kept.fetch.is_none() && kept.is_due(now_ms) {
                 kept.begin(&self.io, self.answers.latest());
             }
+        }
+        if is_other {
+            reload.key_states.set(self.issuers.iter().map(|kept| kept.state.clone()).collect());
         }
         self.answers.publish(&self.requests);
         let idle_until_ms =
@@ -114,6 +122,7 @@ fn kept(config: &Config, mut before: Vec<Kept>) -> Vec<Kept> {
                     fetch: None,
                     has_tried: false,
                     file: Watched::default(),
+                    state: KeyState::new(issuer),
                 },
             }
         })
@@ -164,6 +173,7 @@ impl Kept {
                 }
                 self.schedule.succeeded(now_ms, max_age_s, chance);
                 let kids = set.names();
+                self.state.had(&set, now_ms);
                 if reload.renew_keys(issuer, KeySetState::Available(Arc::new(set))) {
                     info!(issuer = issuer.name, keys = kids, "keys: another key set is in force");
                     skipped.iter().for_each(|key| warn!(issuer = issuer.name, "keys: {key}"));
@@ -172,6 +182,7 @@ impl Kept {
             }
             Err(why) => {
                 let is_new = !self.schedule.has_failed();
+                self.state.failed(&why);
                 self.schedule.failed(now_ms, chance);
                 if is_new && self.schedule.is_stale() {
                     warn!(issuer = issuer.name, "keys: {why}; the key set before stays in force");
@@ -179,6 +190,7 @@ impl Kept {
                     error!(issuer = issuer.name, "keys: {why}; its tokens are answered 503");
                 }
                 if self.schedule.is_expired(now_ms) && reload.renew_keys(issuer, KeySetState::Unavailable) {
+                    self.state.dropped();
                     error!(issuer = issuer.name, "keys: the key set is too old and was dropped");
                 }
                 false

@@ -10,6 +10,7 @@ mod location;
 mod names;
 mod schedule;
 mod source;
+mod states;
 
 use std::io;
 use std::rc::Rc;
@@ -18,6 +19,8 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+
+pub use states::KeyStates;
 
 use self::keeper::Keeper;
 use super::reload::Reload;
