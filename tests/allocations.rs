@@ -39,9 +39,11 @@ struct Case {
 fn a_request_in_its_steady_state_allocates_nothing() {
     AllocationRegistry::set_global_tracker(Tracker).expect("the only tracker");
     let redis = Redis::start();
+    let signer = Signer::new("k1");
+    let set = TempFile::set("allocations", &[signer.jwk()]);
     let mut wrong = Vec::new();
     for driver in ["io_uring", "epoll"] {
-        for case in cases(&redis) {
+        for case in cases(&redis, (&signer, &set)) {
             let gateway = Gateway::start(driver, &case.settings);
             let counted = gateway.count(&case.request, case.status);
             let most = case.allocations_max * REQUESTS;
@@ -64,13 +66,14 @@ fn spare(driver: &str, case: &Case) -> u64 {
     log_buffers + turns
 }
 
-fn cases(redis: &Redis) -> Vec<Case> {
+fn cases(redis: &Redis, (signer, set): (&Signer, &TempFile)) -> Vec<Case> {
     let me = || Request::new("GET", "/api/v1/users/me");
     let alice = || me().token("alice");
     let post = || Request::new("POST", "/api/v1/users/me").token("alice").body(vec![b'x'; 100]);
     let open = |path: &str| Request::new("GET", path).field("Accept", "*/*").field("User-Agent", "a test");
     let signed_by_another = token_with(r#"{"sub":"eve"}"#, r#"{"alg":"HS256"}"#, &SECRET.to_uppercase());
     let in_redis = format!("{IN_REDIS}redis_addr = '{}'\n", redis.addr());
+    let of_set = || format!("jwks_file = '{}'\njwt_issuer = '{ISS}'\n", set.path());
     let (unlimited, in_memory) = (|| UNLIMITED.to_owned(), |rate: &str| format!("{IN_MEMORY}{rate}"));
     let in_redis = |rate: &str| format!("{in_redis}{rate}");
     vec![
@@ -81,6 +84,7 @@ fn cases(redis: &Redis) -> Vec<Case> {
         case("behind a trusted proxy", unlimited() + TRUSTED, forwarded(open("/open/x")), 200, 0),
         case("a token", unlimited(), alice(), 200, 0),
         case("a token, with a body", unlimited(), post(), 200, 0),
+        case("a token of a key set", of_set() + UNLIMITED, me().bearer(&signer.good()), 200, 0),
         case("a token, a limit in memory", in_memory(PLENTY), alice(), 200, 0),
         case("a token, a limit in Redis", in_redis(PLENTY), alice(), 200, 0),
         case("the same with a log", in_redis(PLENTY) + LOGGED, alice(), 200, 0),

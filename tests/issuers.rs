@@ -1,75 +1,12 @@
 //! Tokens of issuers with public keys, over the wire: whose tokens enter where, and what the operator is told.
 
 use std::fs;
-use std::path::PathBuf;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::harness::*;
 
 const ME: &str = "/api/v1/users/me";
-const ISS: &str = "https://id.example/";
-
-/// An issuer's private key on P-256.
-struct Signer {
-    pair: EcdsaKeyPair,
-    kid: &'static str,
-}
-
-impl Signer {
-    fn new(kid: &'static str) -> Signer {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-        Signer { pair, kid }
-    }
-
-    fn jwk(&self) -> Value {
-        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
-        let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
-        json!({ "kty": "EC", "crv": "P-256", "use": "sig", "kid": self.kid, "x": x, "y": y })
-    }
-
-    fn token(&self, claims: &Value) -> String {
-        let header = json!({ "alg": "ES256", "kid": self.kid, "typ": "at+jwt" });
-        let parts =
-            [header.to_string(), claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
-        let signature = self.pair.sign(&SystemRandom::new(), parts.as_bytes()).expect("a signature");
-        format!("{parts}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    /// A token of ann's for this gateway.
-    fn good(&self) -> String {
-        self.token(&json!({ "sub": "ann", "iss": ISS, "aud": ["chat"], "iat": now(), "exp": now() + 600 }))
-    }
-}
-
-/// A file in the temporary directory, removed when it is dropped.
-struct TempFile(PathBuf);
-
-impl TempFile {
-    fn new(name: &str, contents: impl AsRef<[u8]>) -> TempFile {
-        let path = std::env::temp_dir().join(format!("realchat-it-{}-{name}", std::process::id()));
-        fs::write(&path, contents).expect("a temporary file");
-        TempFile(path)
-    }
-
-    fn set(name: &str, keys: &[Value]) -> TempFile {
-        Self::new(name, json!({ "keys": keys }).to_string())
-    }
-
-    fn path(&self) -> String {
-        self.0.display().to_string()
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
 
 fn issuer(name: &str, source: &str) -> String {
     format!("[[issuer]]\nname = '{name}'\nissuer = '{ISS}'\naudiences = ['chat']\n{source}\n")

@@ -321,15 +321,4 @@ mod tests {
             prop_assert!(!valid || (exp > now as f64 || exp == now as f64 && now > 1 << 53));
         }
     }
-
-    /// Not a check but a measurement: `cargo test --release --lib auth -- --ignored --nocapture cost`.
-    #[test]
-    #[ignore = "prints what one verification costs"]
-    fn cost_of_one_verification() {
-        let (keys, token) = (keys(&jwt()), token(HEADER, CLAIMS));
-        let started = std::time::Instant::now();
-        (0..100_000)
-            .for_each(|_| drop(std::hint::black_box(keys.verify(token.as_bytes(), IssuerSet::ALL, NOW))));
-        println!("{:?} per token", started.elapsed() / 100_000);
-    }
 }

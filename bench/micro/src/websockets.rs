@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use realchat_gateway::ws::{FrameRules, Header, Sender, Then, Track, Verdict};
+use realchat_gateway::ws::{Header, FrameRules, Sender, Then, Track, Verdict};
 
 use crate::Step;
 
@@ -37,5 +37,4 @@ pub fn track() -> Step {
     })
 }
 
-const RULES: FrameRules =
-    FrameRules { sender: Sender::Client, has_extension: false, message_bytes_max: 2 << 20 };
+const RULES: FrameRules = FrameRules { sender: Sender::Client, has_extension: false, message_bytes_max: 2 << 20 };

@@ -328,6 +328,29 @@ fn a_token_whose_key_may_be_in_a_set_that_is_not_there_is_not_refused() {
     assert_eq!(unknown.issuers, a);
 }
 
+/// Not a check but a measurement: `cargo test --release --lib auth -- --ignored --nocapture cost`.
+#[test]
+#[ignore = "prints what one verification costs"]
+fn cost_of_one_verification() {
+    let print = |name: &str, keys: &Keys, token: &str| {
+        let once = || {
+            let begun = std::time::Instant::now();
+            (0..200)
+                .for_each(|_| drop(std::hint::black_box(keys.verify(token.as_bytes(), IssuerSet::ALL, NOW))));
+            begun.elapsed() / 200
+        };
+        let best = std::iter::repeat_with(once).take(9).min().unwrap_or_default();
+        println!("{name}: {best:?}");
+    };
+    let secret = crate::auth::testing::keys(&crate::auth::testing::jwt());
+    print("HS256", &secret, &crate::auth::testing::token(r#"{"alg":"HS256"}"#, CLAIMS));
+    for (algorithm, signer) in all() {
+        let token = signer.token(&header(algorithm.word(), r#","kid":"k""#), CLAIMS, algorithm);
+        print(algorithm.word(), &one(&signer), &token);
+        print("  of an unknown key", &one(&Signer::of(algorithm, "other")), &token);
+    }
+}
+
 /// The order of the group of P-256 (SEC 2 §2.4.2), big-endian.
 const P256_ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
