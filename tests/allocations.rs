@@ -23,6 +23,7 @@ use realchat_gateway::limits::{ACCESS_LOG_QUEUE, WAITS_AT_ONCE_MAX};
 use rustix::process::{Signal, getpid, kill_process};
 use tracking_allocator::{AllocationGroupId, AllocationRegistry, AllocationTracker, Allocator};
 
+use harness::signer::{ISS, Signer};
 use harness::*;
 
 /// What is asked again and again, and how often the core may allocate for each answer.

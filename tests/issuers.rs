@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::harness::signer::{ISS, Signer};
 use crate::harness::*;
 
 const ME: &str = "/api/v1/users/me";
@@ -34,7 +35,7 @@ fn tokens_of_a_key_set_enter_beside_those_of_the_secret() {
     let claims = |change: fn(&mut Value)| {
         let mut claims = json!({ "sub": "ann", "iss": ISS, "aud": "chat", "iat": now(), "exp": now() + 600 });
         change(&mut claims);
-        signer.token(&claims)
+        signer.claiming(&claims)
     };
     for (reason, wrong) in [
         ("signature", other.good()),

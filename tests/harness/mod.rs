@@ -12,7 +12,6 @@ mod browser;
 mod client;
 mod dns;
 mod gateway;
-mod issuer;
 mod load;
 mod message;
 mod origin;
@@ -21,6 +20,7 @@ pub mod provider;
 mod redis;
 pub mod signer;
 mod socket;
+mod temp_file;
 pub mod tls;
 mod token;
 
@@ -31,11 +31,11 @@ pub use browser::{Browser, Page};
 pub use client::{Client, Request, Response};
 pub use dns::{DnsServer, Says};
 pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
-pub use issuer::{ISS, Signer, TempFile};
 pub use load::{Load, answer as whole_answer};
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
 pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching, telling};
+pub use temp_file::TempFile;
 pub use token::{SECRET, now, sign, token, token_with};
 
 /// How long any single wait of a test may last. Generous: on a machine that has much else to do, a process may not run

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::now;
 
+/// What `iss` says in a good token.
+pub const ISS: &str = "https://id.example/";
+
 /// An ES256 key with a name.
 pub struct Signer {
     kid: String,
@@ -32,6 +35,16 @@ impl Signer {
     pub fn token(&self, issuer: &str, user: &str) -> String {
         let claims = json!({ "iss": issuer, "sub": user, "iat": now(), "exp": now() + 3600 });
         self.signed(&json!({ "alg": "ES256", "kid": self.kid }), &claims)
+    }
+
+    /// A token of ann's for the audience `chat`, issued by [`ISS`].
+    pub fn good(&self) -> String {
+        self.claiming(&json!({ "sub": "ann", "iss": ISS, "aud": ["chat"], "iat": now(), "exp": now() + 600 }))
+    }
+
+    /// A token with these claims.
+    pub fn claiming(&self, claims: &Value) -> String {
+        self.signed(&json!({ "alg": "ES256", "kid": self.kid, "typ": "at+jwt" }), claims)
     }
 
     /// A token with this header and these claims.
