@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::auth;
 use crate::clock;
-use crate::config::{Access, ClientHeaders, Config, LimitStore, Rate, show_spellings};
+use crate::config::{
+    Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, show_required,
+    show_spellings,
+};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
 use crate::gateway::cors::CorsPolicy;
@@ -46,9 +49,10 @@ pub fn explain(config: &Config, method: &str, path: &str, token: Option<&str>) -
     }
     route(&mut text, config, &plan);
     authentication(&mut text, config, &plan);
-    if let Some(token) = token.filter(|_| plan.access() == Access::Protected) {
+    if let Some(token) = token.filter(|_| plan.access() != Access::Public) {
         text += &auth::report::explain_token(&config.jwt, token.as_bytes(), plan.issuers(), clock::unix_s());
     }
+    claims(&mut text, &plan);
     buckets(&mut text, config, &plan);
     destination(&mut text, config, &plan, &request);
     Ok(text)
@@ -71,8 +75,16 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
             writeln!(text, "route           none: 404 no_route, only with a valid token")
         }
     };
-    if plan.websocket().is_some() {
-        text.push_str("                WebSocket: without a handshake 426 upgrade_required\n");
+    match plan.route().map(|route| route.kind) {
+        Some(RouteKind::WebSocket) => {
+            text.push_str("                WebSocket: without a handshake 426 upgrade_required\n");
+        }
+        Some(RouteKind::Both) => {
+            text.push_str(
+                "                a handshake becomes a WebSocket, any other request is forwarded\n",
+            );
+        }
+        Some(RouteKind::Http) | None => {}
     }
 }
 
@@ -92,16 +104,31 @@ fn authentication(text: &mut String, config: &Config, plan: &Plan<'_>) {
     let names =
         known.filter(|(index, _)| plan.issuers().contains(*index)).map(|(_, issuer)| issuer.name.as_str());
     let issuers = names.collect::<Vec<_>>().join(", ");
-    let _ = match (plan.access(), plan.websocket()) {
-        (Access::Public, _) => writeln!(text, "authentication  none: a public route"),
-        (Access::Protected, None) => {
-            writeln!(text, "authentication  Bearer token of {issuers}; without a valid one 401")
-        }
-        (Access::Protected, Some(route)) => {
-            let sources = route.token_sources;
-            writeln!(text, "authentication  token of {issuers}, from {sources}; without a valid one 401")
+    let header = TokenSources::header();
+    let sources = plan.route().map_or(&header, |route| &route.token_sources);
+    let token = match sources.is_header_alone() {
+        true => format!("Bearer token of {issuers}"),
+        false => format!("token of {issuers}, from {sources}"),
+    };
+    let _ = match plan.access() {
+        Access::Public => writeln!(text, "authentication  none: a public route"),
+        Access::Protected => writeln!(text, "authentication  {token}; without a valid one 401"),
+        Access::Optional => {
+            writeln!(text, "authentication  {token}; without one anonymous, with an invalid one 401")
         }
     };
+    if !sources.cookies.is_empty() {
+        text.push_str(
+            "                with a cookie, a handshake or an unsafe method of another site's page: 403 cross_site\n",
+        );
+    }
+}
+
+/// Writes a line for each claim that the route requires.
+fn claims(text: &mut String, plan: &Plan<'_>) {
+    for required in plan.route().iter().flat_map(|route| &route.require) {
+        let _ = writeln!(text, "required claim  {}; without it 403 forbidden", show_required(required));
+    }
 }
 
 /// Describes the limits of the request and which header fields are removed, forwarded and set.
@@ -120,16 +147,37 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     };
     let _ = writeln!(text, "removed         {}", names(removed));
     let _ = writeln!(text, "passed on       {}, and any other field", names(passed));
-    let user = if route.access == Access::Public { "" } else { "X-Internal-User-Id, " };
+    stays_here(text, &route.token_sources);
+    let user = match route.access {
+        Access::Public => "",
+        Access::Protected => "X-Internal-User-Id, ",
+        Access::Optional => "X-Internal-User-Id (with a token), ",
+    };
+    let claims = route
+        .claim_fields
+        .iter()
+        .map(|ClaimField { field, claim, .. }| format!("{field} (from the claim {}), ", claim.text));
+    let claims: String = claims.collect();
     let certified = match config.tls.client_headers {
         ClientHeaders::On => "X-Internal-Client-Verified, X-Internal-Client-Subject, X-Internal-Client-San, ",
         ClientHeaders::Off => "",
     };
     let _ = writeln!(
         text,
-        "set             Host, {user}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
+        "set             Host, {user}{claims}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
          X-Forwarded-Host, Via, traceparent"
     );
+}
+
+/// Writes which tokens are taken out of what goes upstream.
+fn stays_here(text: &mut String, sources: &TokenSources) {
+    let queries = sources.queries.iter().map(|name| format!("{name} in the query"));
+    let cookies = sources.cookies.iter().map(|name| format!("{name} in Cookie"));
+    let prefixes = sources.subprotocols.iter().map(|known| format!("subprotocols {}…", known.prefix));
+    let stays: Vec<String> = queries.chain(cookies).chain(prefixes).collect();
+    if !stays.is_empty() {
+        let _ = writeln!(text, "taken out       {}", stays.join(", "));
+    }
 }
 
 /// Writes a line for each bucket, with its key.
@@ -142,7 +190,13 @@ fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>) {
         return bucket_lines(text, config, plan, Client::Address(address), "");
     }
     bucket_lines(text, config, plan, Client::User("<user>"), "");
-    bucket_lines(text, config, plan, Client::Bad(address), " (without a valid token)");
+    let condition = if plan.access() == Access::Optional {
+        bucket_lines(text, config, plan, Client::Address(address), " (without a token)");
+        " (with an invalid token)"
+    } else {
+        " (without a valid token)"
+    };
+    bucket_lines(text, config, plan, Client::Bad(address), condition);
 }
 
 /// Writes the buckets of one client. `condition` describes the requests to which they apply.

@@ -177,6 +177,25 @@ pub const RSA_BITS_MIN: usize = 2048;
 pub const RSA_BITS_MAX: usize = 8192;
 /// The longest subject of a token, in bytes. Over it: 401.
 pub const SUBJECT_BYTES_MAX: usize = 256;
+/// Sources of tokens of one route (`tokens_from`). Over it: the configuration is refused.
+pub const TOKEN_SOURCES_MAX: usize = 8;
+/// Different sources of tokens of all routes together. Over it: the configuration is refused. Whoever has shown no valid
+/// token makes the gateway look at all of them.
+pub const TOKEN_PLACES_MAX: usize = 16;
+/// Different requirements (`require`) of all routes together. Over it: the configuration is refused. Each is a bit of a
+/// verified token.
+pub const REQUIREMENTS_MAX: usize = 128;
+/// Values of which one requirement wants one. Over it: the configuration is refused.
+pub const REQUIRED_VALUES_MAX: usize = 64;
+/// Different claims that go into fields (`claims_to_headers`), of all routes together. Over it: the configuration is
+/// refused. Their texts are kept with each verified token, and are no longer than the token.
+pub const FORWARDED_CLAIMS_MAX: usize = 32;
+/// Fields of one route that are set from claims. Over it: the configuration is refused.
+pub const CLAIM_FIELDS_MAX: usize = 16;
+/// The longest claim that goes into a field, in bytes. Over it: 403.
+pub const CLAIM_FIELD_BYTES_MAX: usize = 256;
+/// The longest path of a claim, in bytes, and the longest required value. Over it: the configuration is refused.
+pub const CLAIM_PATH_BYTES_MAX: usize = 256;
 /// Verified tokens that one core caches. Over it: the older half is dropped.
 pub const TOKENS_CACHED_MAX: usize = 8 * 1024;
 /// The longest token that is cached, in bytes. Over it: it is verified every time.
@@ -455,6 +474,13 @@ const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && 
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // Whom a certificate names fits beside the longest head.
 const _: () = assert!(HEAD_BYTES_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES);
+// So do the fields that are set from claims.
+const _: () = assert!(
+    HEAD_BYTES_MAX
+        + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8)
+        + CLAIM_FIELDS_MAX * (NAME_BYTES_MAX + CLAIM_FIELD_BYTES_MAX + 4)
+        < BUFFER_BYTES
+);
 // What is sealed at a time fits a block: each record grows by 29 bytes at most, and the protocol's own take little.
 const _: () = assert!(TLS_SEALED_BYTES_MAX + 5 * 29 + 2 * 1024 < BUFFER_BYTES);
 // A record that has not come whole leaves room for its rest.

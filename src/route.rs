@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use any_case::AnyCase;
 use matchit::{InsertError, Router};
 
-use crate::config::{Access, PathCase, Route, RouteKind, TrailingSlash};
+use crate::config::{Access, PathCase, Route, TrailingSlash};
 
 /// The table of all routes. It is immutable; a reload makes a new one.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub enum Match<'t> {
     MethodNotAllowed {
         /// The value of `Allow` (RFC 9110 §10.2.1).
         allow: &'t str,
-        /// Public only if every route with this path is. Otherwise the answer would show the API to strangers.
+        /// Open to strangers only if every route with this path is. Otherwise the answer would show the API to them.
         access: Access,
     },
     /// No route has the path.
@@ -55,14 +55,6 @@ impl<'t> Match<'t> {
         match self {
             Match::Route(entry) => Some(&entry.route.name),
             Match::MethodNotAllowed { .. } | Match::Unknown => None,
-        }
-    }
-
-    /// The route, if it carries WebSockets.
-    pub fn websocket(&self) -> Option<&'t Route> {
-        match self {
-            Match::Route(entry) if entry.route.kind == RouteKind::WebSocket => Some(&entry.route),
-            Match::Route(_) | Match::MethodNotAllowed { .. } | Match::Unknown => None,
         }
     }
 
@@ -150,7 +142,6 @@ impl RouteTable {
 
 impl Pattern {
     fn new(all: &[Route], routes: &[usize]) -> Self {
-        let public = routes.iter().all(|&at| all[at].access == Access::Public);
         let mut allow: Vec<&str> = Vec::new();
         for method in routes.iter().flat_map(|&at| &all[at].methods) {
             // RFC 9110 §9.1: GET and HEAD go together.
@@ -161,7 +152,12 @@ impl Pattern {
                 }
             }
         }
-        let access = if public { Access::Public } else { Access::Protected };
+        let is_any = |access| routes.iter().any(|&at| all[at].access == access);
+        let access = match (is_any(Access::Protected), is_any(Access::Optional)) {
+            (true, _) => Access::Protected,
+            (false, true) => Access::Optional,
+            (false, false) => Access::Public,
+        };
         Self { routes: routes.to_vec(), allow: allow.join(", "), access }
     }
 

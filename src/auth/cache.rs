@@ -116,14 +116,15 @@ const _: () = assert!(HALF > 0);
 mod tests {
     use super::*;
     use crate::auth::User;
+    use crate::auth::kept::KeptClaims;
     use crate::auth::key::KeyId;
 
     const ALL: IssuerSet = IssuerSet::ALL;
 
     fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Accepted {
-        let user = User::parse("alice").unwrap();
+        let (user, claims) = (User::parse("alice").unwrap(), KeptClaims::default());
         Accepted {
-            verified: Verified { user, valid_from_unix_s, expires_unix_s },
+            verified: Verified { user, valid_from_unix_s, expires_unix_s, claims },
             key: KeyId::default(),
             issuer: 3,
         }

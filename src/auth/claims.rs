@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::error::{CredentialError, TokenFault};
 use super::json::{self, Json, Object};
+use super::kept::KeptClaims;
 use super::user::{User, Verified};
-use crate::config::{ClaimPath, Issuer};
+use crate::config::{ClaimPath, Issuer, WantedClaims};
 
 /// What one issuer's tokens must say.
 pub(super) struct ClaimRules {
@@ -16,10 +17,12 @@ pub(super) struct ClaimRules {
     user_claim: ClaimPath,
     lifetime_max: Option<Duration>,
     token_types: Vec<String>,
+    wanted: WantedClaims,
 }
 
 impl ClaimRules {
-    pub(super) fn new(issuer: &Issuer) -> Self {
+    /// The rules of one issuer. `wanted`: what routes want to know of any token.
+    pub(super) fn new(issuer: &Issuer, wanted: &WantedClaims) -> Self {
         Self {
             issuer: issuer.issuer.clone(),
             audiences: issuer.audiences.clone(),
@@ -27,6 +30,7 @@ impl ClaimRules {
             user_claim: issuer.user_claim.clone(),
             lifetime_max: issuer.lifetime_max,
             token_types: issuer.token_types.clone(),
+            wanted: wanted.clone(),
         }
     }
 
@@ -65,7 +69,8 @@ impl ClaimRules {
         if now_unix_s >= expires_unix_s {
             return Err(CredentialError::Expired);
         }
-        Ok(Verified { user, valid_from_unix_s, expires_unix_s })
+        let claims = KeptClaims::of(&self.wanted, &claims);
+        Ok(Verified { user, valid_from_unix_s, expires_unix_s, claims })
     }
 
     /// A token that claims to be issued in the future lives no longer for it.

@@ -54,8 +54,10 @@ pub(super) enum Json<'a> {
     Whole(u64),
     /// Any other number. serde_json refuses what a double cannot hold (`1e400`).
     Real(f64),
-    /// `true`, `false` or `null`.
-    Word,
+    /// `true` or `false`.
+    Bool(bool),
+    /// `null`.
+    Null,
 }
 
 impl Json<'_> {
@@ -127,11 +129,11 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Json::Real(number))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Json<'de>, E> {
-        Ok(Json::Word)
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
     }
 
     fn visit_unit<E>(self) -> Result<Json<'de>, E> {
-        Ok(Json::Word)
+        Ok(Json::Null)
     }
 }

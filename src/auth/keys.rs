@@ -70,7 +70,7 @@ impl Keys {
         }
         keys.sort_by(|one, other| one.kid.cmp(&other.kid));
         let rules = |(index, issuer): (usize, &Issuer)| Rules {
-            claims: ClaimRules::new(issuer),
+            claims: ClaimRules::new(issuer, &jwt.claims),
             of_key_set: issuer.key_set.as_ref().map_or(AlgorithmSet::NONE, |_| issuer.public_algorithms()),
             is_available: *sets.get(index) != KeySetState::Unavailable,
         };

@@ -1,9 +1,10 @@
-//! Authentication: turns an `Authorization` field into a verified user. CPU only, no I/O.
+//! Authentication: turns the credential of a request into a verified user. CPU only, no I/O.
 //!
 //! A request passes these files in this order: [`credentials`] finds the token, `bearer` takes it out of the field,
 //! `authenticator` looks it up among the tokens that are verified already (`cache`), `token` checks its shape, [`keys`]
-//! finds the key that signed it, `claims` checks what it says, and `identity` decides whether the user may use the
-//! route. Only this module makes an [`Identity`], so code that asks for one runs after all of these checks.
+//! finds the key that signed it, `claims` checks what it says, `kept` takes out what routes want to know of that, and
+//! `identity` decides whether the user may use the route. Only this module makes an [`Identity`], so code that asks for
+//! one runs after all of these checks.
 //!
 //! Keys come from secrets, from PEM files ([`pem`]) and from key sets ([`jwks`]); [`key_sets`] holds the sets that are
 //! known, and [`keys`] makes of all of them what the cores use.
@@ -13,10 +14,12 @@ mod bearer;
 mod cache;
 mod claims;
 pub mod credentials;
+pub mod cross_site;
 mod error;
 mod identity;
 mod json;
 pub mod jwks;
+mod kept;
 mod key;
 pub mod key_sets;
 pub mod keys;
@@ -36,7 +39,8 @@ mod user;
 pub use authenticator::Authenticator;
 pub use bearer::bearer;
 pub use error::{CredentialError, TokenFault, UnknownKey};
-pub use identity::{Identity, authorize};
+pub use identity::{Identity, Refusal, authorize};
+pub use kept::KeptClaims;
 pub use key::KeyId;
 pub use key_sets::mistakes;
 pub use key_sets::{KeySetState, KeySets};

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 
 use super::{CredentialError, KeySets, Keys};
-use crate::config::{ClaimPath, Issuer, IssuerSet, Jwt, Secret};
+use crate::config::{ClaimPath, Issuer, IssuerSet, Jwt, Secret, WantedClaims};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const SECRET: &[u8] = b"a secret of no less than thirty-two bytes";
@@ -22,7 +22,7 @@ pub(super) const EXPIRED: &str = "token_expired";
 
 /// One secret, no issuer, no audience, no leeway.
 pub(super) fn jwt() -> Jwt {
-    Jwt { issuers: vec![issuer()] }
+    Jwt { issuers: vec![issuer()], claims: WantedClaims::default() }
 }
 
 /// The same with its issuer changed.

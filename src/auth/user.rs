@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::kept::KeptClaims;
 use crate::limits::SUBJECT_BYTES_MAX;
 
 /// The subject of a verified token: 1 to 256 visible ASCII characters, so a header field, a Redis key and a log line
@@ -35,4 +36,6 @@ pub struct Verified {
     pub valid_from_unix_s: u64,
     /// The first second, since 1970, at which the token is no longer valid, leeway included.
     pub expires_unix_s: u64,
+    /// What routes want to know of its claims.
+    pub claims: KeptClaims,
 }

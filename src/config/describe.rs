@@ -6,7 +6,8 @@ use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
 use super::meaning::{
-    Choice, Config, Issuer, KeySetSource, PathCase, Per, Route, RouteLimit, TokenSources, TrailingSlash,
+    Choice, ClaimField, Config, Issuer, KeySetSource, PathCase, Per, RequiredClaim, Route, RouteKind, RouteLimit,
+    TokenSources, TrailingSlash,
 };
 use super::upstream_text;
 use super::value::{show_bytes, show_duration};
@@ -119,9 +120,14 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
         let names: Vec<&str> = taken.iter().map(|(_, issuer)| issuer.name.as_str()).collect();
         besides.push(format!("tokens of {}", names.join(" ")));
     }
-    if route.token_sources != TokenSources::ALL {
+    let default = match route.kind {
+        RouteKind::Http => TokenSources::header(),
+        RouteKind::WebSocket | RouteKind::Both => TokenSources::of_handshakes(),
+    };
+    if route.token_sources != default {
         besides.push(format!("tokens from {}", route.token_sources));
     }
+    besides.extend(show_claims(route));
     besides.extend(route.limits.iter().map(show_limit));
     if !route.is_limited_globally {
         besides.push("no global limit".to_owned());
@@ -135,6 +141,18 @@ pub fn show_spellings(route: &Route) -> Option<String> {
     let slash = (route.trailing_slash == TrailingSlash::Either).then_some("with and without trailing slash");
     let spellings: Vec<_> = case.into_iter().chain(slash).collect();
     (!spellings.is_empty()).then(|| spellings.join(", "))
+}
+
+/// `role = admin or editor`.
+pub fn show_required(wanted: &RequiredClaim) -> String {
+    format!("{} = {}", wanted.claim.text, wanted.any_of.join(" or "))
+}
+
+/// What a route does with claims: `requires role = admin or editor`, `X-Internal-Tenant from tenant_id`.
+fn show_claims(route: &Route) -> impl Iterator<Item = String> {
+    let required = |wanted: &RequiredClaim| format!("requires {}", show_required(wanted));
+    let field = |field: &ClaimField| format!("{} from {}", field.field, field.claim.text);
+    route.require.iter().map(required).chain(route.claim_fields.iter().map(field))
 }
 
 /// `5/s burst 20 per ip`.
@@ -185,10 +203,12 @@ mod tests {
         let shown = describe(&config(
             "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'shop'\npaths = ['/shop']\nupstream = 'a'\n\
              forward_authorization = false\nforward_method_override = true\nforward_trailers = true\n\
-             body_max_bytes = 0\nlimit_global = false\n\
+             body_max_bytes = 0\nlimit_global = false\nrequire = { role = ['editor', 'admin'], scope = 'a b' }\n\
+             claims_to_headers = { X-Internal-Tenant = 'org.id' }\n\
              [[route.limit]]\nrate = 0.5\nburst = 5\ncost = 2\n",
         ));
         let besides = "Authorization stays here, method overrides pass, trailers pass, body without bound, \
+                       requires role = admin or editor, requires scope = a b, X-Internal-Tenant from org.id, \
                        0.5/s burst 5 per user cost 2, no global limit";
         assert!(shown.contains(besides), "{shown}");
     }

@@ -71,6 +71,54 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
+/// A string, number or boolean, or an array of them, as texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OneOrMore)
+    }
+}
+
+struct OneOrMore;
+
+impl<'de> Visitor<'de> for OneOrMore {
+    type Value = Texts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, number, boolean or an array of them")
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Texts, E> {
+        Ok(Texts(vec![value.to_owned()]))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Texts, E> {
+        Ok(Texts(vec![value.to_string()]))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Texts, E> {
+        Ok(Texts(vec![value.to_string()]))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Texts, E> {
+        Ok(Texts(vec![value.to_string()]))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Texts, E> {
+        Ok(Texts(vec![value.to_string()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Texts, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(Item(text)) = items.next_element()? {
+            texts.push(text);
+        }
+        Ok(Texts(texts))
+    }
+}
+
 /// One element of an array.
 struct Item(String);
 

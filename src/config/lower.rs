@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::keys::{clients, https, limits, listen, process, tls, tokens, upstreams, websockets};
 use super::layers::Layers;
-use super::meaning::{Config, Sizes, Timeouts};
+use super::meaning::{Config, Jwt, Sizes, Timeouts};
 use super::mistake::Mistakes;
 use super::routes;
 use super::stray::stray_names;
@@ -86,13 +86,18 @@ fn config(layers: &mut Layers) -> Config {
     let sizes = sizes(layers);
     let rate_limit = limits::rate_limit(layers);
     let jwt = tokens::jwt(layers);
-    let (upstreams, routes) = routes::upstreams_and_routes(layers, &rate_limit, &jwt.issuers);
+    let websocket = websockets::websocket(layers);
+    let known = (&jwt.issuers[..], &websocket.origins);
+    let (upstreams, mut routes) = routes::upstreams_and_routes(layers, &rate_limit, known);
     let ready_requires = upstreams::ready_requires(layers, &upstreams);
     let trusted_proxies = listen::trusted_proxies(layers);
     let (listen, admin_addr) = listen::listeners(layers);
     let tls = tls::tls(layers, &listen, admin_addr);
     let https = https::https(layers, &tls);
     let proxy_protocol = tls::proxy_protocol(layers, &trusted_proxies, tls.proxy_protocol);
+    let claims = routes::wanted_claims(layers, &mut routes);
+    let token_sources = routes::all_token_sources(layers, &routes);
+    let jwt = Jwt { claims, ..jwt };
     Config {
         listen,
         admin_addr,
@@ -109,10 +114,11 @@ fn config(layers: &mut Layers) -> Config {
         redis: limits::redis(layers),
         upstreams,
         routes,
+        token_sources,
         trusted_proxies,
         proxy_protocol,
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
-        websocket: Arc::new(websockets::websocket(layers)),
+        websocket: Arc::new(websocket),
         timeouts: timeouts(layers),
         sizes,
         ready_requires,

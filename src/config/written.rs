@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::file_value::{list, scalar};
+use super::file_value::{Texts, list, scalar};
 use super::key::{DefaultText, Key};
 use super::written_url::WrittenUrl;
 
@@ -175,16 +175,20 @@ pub struct WrittenRoute {
     pub path_case: Option<String>,
     /// Name of an upstream.
     pub upstream: String,
-    /// `public` or `protected`.
+    /// `public`, `protected` or `optional`.
     #[serde(default, deserialize_with = "scalar")]
     pub access: Option<String>,
-    /// `http` or `websocket`.
+    /// `http`, `websocket` or `both`.
     #[serde(default, deserialize_with = "scalar")]
     pub kind: Option<String>,
     /// Names of the issuers whose tokens it takes.
     pub issuers: Option<Vec<String>>,
-    /// Where a handshake may carry its token: `header`, `subprotocol`, `query`.
+    /// Where a request may carry its token: `header`, `cookie:NAME`, `query:NAME`, `subprotocol:PREFIX`.
     pub tokens_from: Option<Vec<String>>,
+    /// The claims that a token must have, with their values.
+    pub require: Option<BTreeMap<String, Texts>>,
+    /// The fields that are set from claims.
+    pub claims_to_headers: Option<BTreeMap<String, String>>,
     /// Whether the client's `Authorization` goes to the upstream.
     #[serde(default, deserialize_with = "scalar")]
     pub forward_authorization: Option<String>,

@@ -1,9 +1,12 @@
 //! Admission: identifies the caller, charges the rate limiter, authorizes, and finds the route. Forwarding takes an
 //! [`Admission`] as evidence.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::auth::{self, CredentialError, Identity, Standing, UnknownKey, User, Verified, credentials};
+use crate::auth::{
+    self, CredentialError, Identity, Refusal, Standing, UnknownKey, User, Verified, credentials, cross_site,
+};
 use crate::clock;
 use crate::config::{Access, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
@@ -24,12 +27,14 @@ pub struct Admission<'c> {
 /// The caller, as far as its credential says.
 #[derive(Debug)]
 enum Caller {
-    /// A public route: no credential is looked at.
+    /// A public route, where no credential is looked at; or an optional one, and there is none.
     Anonymous,
     /// A valid token.
     User(Verified),
-    /// A protected route and no valid token.
+    /// No valid token where one is needed, or an invalid one.
     Rejected(CredentialError),
+    /// A valid token in a cookie, and another site's page may have sent the request.
+    CrossSite,
 }
 
 impl<'c> Admission<'c> {
@@ -51,22 +56,25 @@ impl Caller {
         match self {
             Caller::Anonymous => Client::Address(address),
             Caller::User(verified) => Client::User(verified.user.as_str()),
-            Caller::Rejected(_) => Client::Bad(address),
+            // With a bucket of the user's, such a page could empty it.
+            Caller::Rejected(_) | Caller::CrossSite => Client::Bad(address),
         }
     }
 
     fn user(&self) -> Option<&User> {
         match self {
             Caller::User(verified) => Some(&verified.user),
-            Caller::Anonymous | Caller::Rejected(_) => None,
+            Caller::Anonymous | Caller::Rejected(_) | Caller::CrossSite => None,
         }
     }
 
-    fn authorize(self, access: Access) -> Result<Identity, CredentialError> {
+    /// What `auth` is told of it. `Err`: it does not come so far.
+    fn identified(self) -> Result<Result<Verified, CredentialError>, Failure> {
         match self {
-            Caller::Anonymous => auth::authorize(access, Err(CredentialError::Missing)),
-            Caller::User(verified) => auth::authorize(access, Ok(verified)),
-            Caller::Rejected(error) => auth::authorize(access, Err(error)),
+            Caller::Anonymous => Ok(Err(CredentialError::Missing)),
+            Caller::User(verified) => Ok(Ok(verified)),
+            Caller::Rejected(error) => Ok(Err(error)),
+            Caller::CrossSite => Err(Failure::CrossSite),
         }
     }
 }
@@ -88,10 +96,21 @@ impl<'c> Exchange<'c> {
         }
         self.record.user = caller.user().cloned();
         let permit = self.charge(&plan, &caller).await?;
-        let identity = caller.authorize(plan.access()).map_err(Failure::Credential)?;
+        let authorized = auth::authorize(plan.access(), plan.route(), caller.identified()?);
+        let identity = authorized.map_err(|refusal| self.refused(refusal))?;
         let destination = plan.destination()?;
         self.client.set_body_bytes_max(destination.body_bytes_max);
         Ok(Admission { route: destination.route, identity, _permit: permit })
+    }
+
+    fn refused(&mut self, refusal: Refusal<'c>) -> Failure {
+        match refusal {
+            Refusal::Credential(error) => Failure::Credential(error),
+            Refusal::Claim(cause) => {
+                self.record.refused_for = Some(cause);
+                Failure::Forbidden
+            }
+        }
     }
 
     fn identify(&self, plan: &Plan<'c>) -> Caller {
@@ -99,8 +118,28 @@ impl<'c> Exchange<'c> {
             return Caller::Anonymous;
         }
         let found = plan.token(self.request);
-        let verified = found.and_then(|token| self.verify(token, plan.issuers()));
-        verified.map_or_else(|error| Caller::Rejected(self.told(found, error)), Caller::User)
+        let (verified, is_cookie) = match &found {
+            Ok(credential) => (self.verify(&credential.token, plan.issuers()), credential.is_cookie),
+            Err(CredentialError::Missing) if plan.access() == Access::Optional => return Caller::Anonymous,
+            Err(error) => (Err(*error), false),
+        };
+        match verified {
+            Ok(_) if is_cookie && self.is_cross_site(plan) => Caller::CrossSite,
+            Ok(verified) => Caller::User(verified),
+            Err(error) => Caller::Rejected(self.told(found.map(|credential| credential.token), error)),
+        }
+    }
+
+    /// Whether another site's page may have sent a request that its cookie identifies, and that matters.
+    fn is_cross_site(&self, plan: &Plan<'c>) -> bool {
+        let (request, snapshot) = (self.request, &self.core.snapshot);
+        let may_override = plan.route().is_some_and(|route| route.method_override_forwarded);
+        let is_allowed = |origin: &[u8]| match request.is_websocket {
+            true => snapshot.config.websocket.origins.list(origin),
+            false => snapshot.cors.answer(Some(origin)).is_some_and(|allowed| allowed.credentials),
+        };
+        cross_site::matters(request, may_override)
+            && !cross_site::is_own(request, self.client_scheme(), is_allowed)
     }
 
     /// Waits for a newer key set, because the token names a key that nobody has yet. Ends when there are other keys.
@@ -128,12 +167,12 @@ impl<'c> Exchange<'c> {
     /// What a client without a valid credential is told: the fault of its first one, whatever the route would have
     /// looked at. So the answer is the same on every path. A client whose first credential is valid may learn what the
     /// route wants.
-    fn told(&self, found: Result<&[u8], CredentialError>, error: CredentialError) -> CredentialError {
-        let first = credentials::first(self.request);
+    fn told(&self, found: Result<Cow<'_, [u8]>, CredentialError>, error: CredentialError) -> CredentialError {
+        let first = credentials::first(self.request, &self.core.snapshot.config.token_sources);
         if first == found {
             return error;
         }
-        match first.and_then(|token| self.verify(token, IssuerSet::ALL)) {
+        match first.and_then(|token| self.verify(&token, IssuerSet::ALL)) {
             // Of two faults with the same code, the log gets the one that the route has found.
             Err(other) if other.code() != error.code() => other,
             Err(_) | Ok(_) => error,

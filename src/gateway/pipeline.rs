@@ -31,7 +31,8 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
     exchange.record.route = plan.found.name();
     let admission = exchange.admit(plan).await?;
     match admission.route().kind {
-        RouteKind::Http => forward(exchange, &admission).await,
         RouteKind::WebSocket => upgrade(exchange, &admission).await,
+        RouteKind::Both if exchange.request.is_websocket => upgrade(exchange, &admission).await,
+        RouteKind::Http | RouteKind::Both => forward(exchange, &admission).await,
     }
 }

@@ -3,13 +3,14 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{self, CredentialError, credentials};
-use crate::config::{Access, Config, IssuerSet, Route, RouteKind};
+use crate::auth::CredentialError;
+use crate::auth::credentials::{self, Credential};
+use crate::config::{Access, Config, IssuerSet, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
 use crate::gateway::core::body_bytes_max;
 use crate::gateway::cors::CorsPolicy;
-use crate::http::{BodyLength, FieldKind, Request, Scheme};
+use crate::http::{BodyLength, Request, Scheme};
 use crate::limit::{Client, LimitedRequest};
 use crate::route::{Match, RouteTable};
 
@@ -64,24 +65,19 @@ impl<'c> Plan<'c> {
         }
     }
 
-    /// The route, if it carries WebSockets.
-    pub fn websocket(&self) -> Option<&'c Route> {
-        self.route().filter(|route| route.kind == RouteKind::WebSocket)
-    }
-
     /// The issuers whose tokens count. A path without a route takes those of all.
     pub fn issuers(&self) -> IssuerSet {
         self.route().map_or(IssuerSet::ALL, |route| route.issuers)
     }
 
-    /// The credential of a request on a protected route.
+    /// The credential of a request on a route that looks at credentials, or where there is none.
     ///
     /// # Errors
     /// There is none, or more than one.
-    pub fn token<'r>(&self, request: &'r Request) -> Result<&'r [u8], CredentialError> {
-        match self.websocket() {
-            Some(route) => credentials::token(request, route.token_sources),
-            None => auth::bearer(request.values(FieldKind::Authorization)),
+    pub fn token<'r>(&self, request: &'r Request) -> Result<Credential<'r>, CredentialError> {
+        match self.route() {
+            Some(route) => credentials::token(request, &route.token_sources),
+            None => credentials::bearer_token(request),
         }
     }
 
@@ -126,6 +122,7 @@ mod tests {
     use crate::downstream::client_address::client_address;
     use crate::gateway::forward::headers::passes_upstream;
     use crate::gateway::websocket::handshake;
+    use crate::http::FieldKind;
     use crate::http1::{HeadLimits, HeadScan, RequestHead};
     use crate::limits::{
         CONNECTION_OPTION_BYTES_MAX, CONNECTION_OPTIONS_MAX, FIELDS_MAX, HEAD_BYTES_DEFAULT,

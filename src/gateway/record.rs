@@ -33,6 +33,8 @@ pub struct Record<'c> {
     pub hsts: Option<&'c str>,
     /// The final status sent; 0: none.
     pub status: u16,
+    /// The cause of a refusal that the configuration names: a claim that the user lacks.
+    pub refused_for: Option<&'c str>,
     failure: Option<Failed>,
     conclusion: Conclusion,
     /// Head and body bytes from the client.
@@ -82,6 +84,7 @@ impl<'c> Record<'c> {
             quota: None,
             hsts: None,
             status: 0,
+            refused_for: None,
             failure: None,
             conclusion: Conclusion::Response,
             bytes_in: 0,
@@ -165,7 +168,7 @@ impl<'c> Record<'c> {
             user: self.user.as_ref().map(User::as_str),
             status: self.status,
             code: self.failure.map(|failure| failure.code),
-            cause: self.failure.and_then(|failure| failure.cause),
+            cause: self.failure.and_then(|failure| failure.cause.or(self.refused_for)),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             total_us: clock::now_us() - self.begun_us,

@@ -53,6 +53,7 @@ pub enum FieldKind {
     Traceparent,
     Tracestate,
     Origin,
+    SecFetchSite,
     AccessControlRequestMethod,
     AccessControlRequestHeaders,
     /// `Access-Control-Allow-*`, `-Expose-*` and `-Max-Age`.
@@ -175,6 +176,7 @@ impl FieldKind {
                 (b"x-script-name", Self::Forwarded),
             ],
             14 => &[
+                (b"sec-fetch-site", Self::SecFetchSite),
                 (b"content-length", Self::ContentLength),
                 (b"true-client-ip", Self::Forwarded),
                 (b"x-original-url", Self::Forwarded),

@@ -8,7 +8,9 @@ use crate::config::key::{AnyKey, InFile, Key, NoDefault, OnReload, Section, Show
 use crate::config::keys::process::CONFIG_FILE;
 use crate::config::keys_url::{self, PlainHttp};
 use crate::config::layers::Layers;
-use crate::config::meaning::{AlgorithmSet, ClaimPath, Config, Issuer, Jwt, KeySetSource, KeysUrl, Secret};
+use crate::config::meaning::{
+    AlgorithmSet, ClaimPath, Config, Issuer, Jwt, KeySetSource, KeysUrl, Secret, WantedClaims,
+};
 use crate::config::secret::{FoundSecret, SECRET_BYTES_SAFE, SecretKeys, is_short, judge_signing_secret};
 use crate::config::value::{HOUR, duration, items, show_duration, text};
 
@@ -229,7 +231,8 @@ pub(crate) fn jwt(layers: &mut Layers) -> Jwt {
     let of_file = issuers::of_file(layers);
     let mut all: Vec<Issuer> = single(layers, !of_file.is_empty()).into_iter().collect();
     all.extend(of_file);
-    Jwt { issuers: all }
+    // Routes say what they want to know.
+    Jwt { issuers: all, claims: WantedClaims::default() }
 }
 
 /// The issuer of the single settings.

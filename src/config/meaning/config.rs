@@ -14,6 +14,7 @@ use super::members::ReadyRequires;
 use super::process::{AccessLog, CoreChoice, IoDriver};
 use super::routes::Route;
 use super::tls::Tls;
+use super::token_sources::TokenSources;
 use super::tokens::Jwt;
 use super::upstreams::Upstream;
 use super::websockets::WebSocket;
@@ -52,6 +53,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The routes, in the order in which they are written.
     pub routes: Vec<Route>,
+    /// Where any route takes a token from.
+    pub token_sources: TokenSources,
     /// Peers whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Which connections of the public listener begin with a header of the PROXY protocol.

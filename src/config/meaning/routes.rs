@@ -1,9 +1,9 @@
 //! The routes: which requests go to which upstream, on which conditions.
 
-use std::fmt;
-
 use super::choice::Choice;
+use super::claims::{ClaimField, RequiredClaim};
 use super::limits::Rate;
+use super::token_sources::TokenSources;
 use super::tokens::IssuerSet;
 
 /// One route.
@@ -27,8 +27,12 @@ pub struct Route {
     pub kind: RouteKind,
     /// The issuers whose tokens it takes.
     pub issuers: IssuerSet,
-    /// Where a handshake may carry its token. Requests carry it in `Authorization` only.
+    /// Where a request may carry its token.
     pub token_sources: TokenSources,
+    /// The claims that a token must have, all of them.
+    pub require: Vec<RequiredClaim>,
+    /// The fields that are set from claims.
+    pub claim_fields: Vec<ClaimField>,
     /// Whether the client's `Authorization` goes to the upstream.
     pub authorization_forwarded: bool,
     /// Whether `X-HTTP-Method-Override` and its kin go to the upstream.
@@ -56,7 +60,9 @@ impl Route {
             access: Access::Protected,
             kind: RouteKind::Http,
             issuers: IssuerSet::ALL,
-            token_sources: TokenSources::ALL,
+            token_sources: TokenSources::header(),
+            require: Vec::new(),
+            claim_fields: Vec::new(),
             authorization_forwarded: true,
             method_override_forwarded: false,
             trailers_forwarded: false,
@@ -150,15 +156,18 @@ pub enum Access {
     Public,
     /// Clients with a valid token. Limits are per user.
     Protected,
+    /// Clients with a valid token, and clients without any. Limits are per user or client address.
+    Optional,
 }
 
 impl Choice for Access {
-    const ALL: &'static [Self] = &[Self::Public, Self::Protected];
+    const ALL: &'static [Self] = &[Self::Public, Self::Protected, Self::Optional];
 
     fn word(self) -> &'static str {
         match self {
             Self::Public => "public",
             Self::Protected => "protected",
+            Self::Optional => "optional",
         }
     }
 }
@@ -170,42 +179,18 @@ pub enum RouteKind {
     Http,
     /// A WebSocket handshake, then a tunnel.
     WebSocket,
+    /// Either, as each request asks for.
+    Both,
 }
 
 impl Choice for RouteKind {
-    const ALL: &'static [Self] = &[Self::Http, Self::WebSocket];
+    const ALL: &'static [Self] = &[Self::Http, Self::WebSocket, Self::Both];
 
     fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
+            Self::Both => "both",
         }
-    }
-}
-
-/// Where the handshakes of a route may carry their token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenSources {
-    /// In `Authorization: Bearer …`.
-    pub header: bool,
-    /// As the subprotocol `bearer.…`.
-    pub subprotocol: bool,
-    /// As `access_token` in the query.
-    pub query: bool,
-}
-
-impl TokenSources {
-    /// All sources.
-    pub const ALL: TokenSources = TokenSources { header: true, subprotocol: true, query: true };
-    /// No source.
-    pub(crate) const NONE: TokenSources = TokenSources { header: false, subprotocol: false, query: false };
-}
-
-impl fmt::Display for TokenSources {
-    /// The names of the sources: `header, query`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = [(self.header, "header"), (self.subprotocol, "subprotocol"), (self.query, "query")];
-        let names: Vec<&str> = named.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
-        f.write_str(&names.join(", "))
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::algorithms::AlgorithmSet;
+use super::claims::WantedClaims;
 use crate::limits::ISSUERS_MAX;
 
 /// Whose tokens are accepted.
@@ -12,6 +13,8 @@ use crate::limits::ISSUERS_MAX;
 pub struct Jwt {
     /// The issuers, from 1 to [`ISSUERS_MAX`]. The one of the single settings (`JWT_SECRET`, `JWKS_URL`) comes first.
     pub issuers: Vec<Issuer>,
+    /// What routes want to know of a token.
+    pub claims: WantedClaims,
 }
 
 /// Who issues tokens: its keys, and what its tokens must say.

@@ -50,6 +50,18 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
+impl Origins {
+    /// Whether the list has this origin. Any origin is no list.
+    pub fn list(&self, origin: &[u8]) -> bool {
+        match self {
+            Origins::Any => false,
+            Origins::Listed(allowed) => {
+                allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
+            }
+        }
+    }
+}
+
 /// What happens to a tunnel when its token expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenExpiry {

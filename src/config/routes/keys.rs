@@ -1,10 +1,10 @@
 //! The lists of all keys of routes, in the order of the manual.
 
 use super::key::RouteKey;
-use super::{access, body, forwarding, issuers, limits, methods, name, paths, tokens_from};
+use super::{access, body, claims, forwarding, issuers, limits, methods, name, paths, tokens_from};
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 16] = [
+pub const ROUTE_KEYS: [RouteKey; 18] = [
     name::NAME,
     paths::PATHS,
     paths::TRAILING_SLASH,
@@ -15,6 +15,8 @@ pub const ROUTE_KEYS: [RouteKey; 16] = [
     access::KIND,
     issuers::ISSUERS,
     tokens_from::TOKENS_FROM,
+    claims::REQUIRE,
+    claims::CLAIMS_TO_HEADERS,
     forwarding::FORWARD_AUTHORIZATION,
     forwarding::FORWARD_METHOD_OVERRIDE,
     forwarding::FORWARD_TRAILERS,

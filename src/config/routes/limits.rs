@@ -33,7 +33,8 @@ pub(super) const BURST: RouteKey =
 pub(super) const PER: RouteKey = RouteKey {
     name: "per",
     default: "`user`, on a public route `ip`",
-    help: "Which requests share a bucket: those of one verified user, those of one client address, or (`none`) all.",
+    help: "Which requests share a bucket: those of one verified user (without one, of one client \
+           address), those of one client address, or (`none`) all.",
 };
 
 /// Tokens that one request takes.
@@ -67,7 +68,7 @@ fn limit(written: &WrittenLimit, access: Access, report: &mut Report<'_>) -> Rou
 fn default_per(access: Access) -> Per {
     match access {
         Access::Public => Per::Ip,
-        Access::Protected => Per::User,
+        Access::Protected | Access::Optional => Per::User,
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) fn methods(route: &WrittenRoute, kind: RouteKind, report: &mut Report
             Err(why) => report.add(&format!("method {why}")),
         }
     }
+    if kind == RouteKind::Both && !methods.is_empty() && !methods.iter().any(|method| method == "GET") {
+        report.add("kind is both, and a handshake is a GET, which methods does not name");
+    }
     if kind != RouteKind::WebSocket {
         return methods;
     }

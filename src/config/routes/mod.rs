@@ -5,6 +5,7 @@
 
 mod access;
 mod body;
+mod claims;
 mod forwarding;
 mod health;
 mod issuers;
@@ -26,6 +27,7 @@ mod tokens_from;
 mod upstream_tls;
 mod upstreams;
 
+pub(super) use claims::wanted_claims;
 pub(super) use health::show as show_health;
 pub use key::RouteKey;
 pub use keys::{LIMIT_KEYS, ROUTE_KEYS};
@@ -34,3 +36,4 @@ pub(crate) use name::judge as judge_name;
 pub(super) use of_file::upstreams_and_routes;
 #[cfg(test)]
 pub(super) use realchat::routes as realchat_routes;
+pub(super) use tokens_from::all_token_sources;

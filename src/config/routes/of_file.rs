@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
-use super::{access, body, forwarding, issuers, limits, methods, name, paths, realchat, tokens_from};
+use super::{access, body, claims, forwarding, issuers, limits, methods, name, paths, realchat, tokens_from};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Issuer, RateLimit, Route, Upstream};
+use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
 use crate::config::mistake::Mistakes;
 use crate::config::value::quoted;
 use crate::config::written::WrittenRoute;
 use crate::limits::ROUTES_MAX;
 
-/// The upstreams and routes of the nearest layer that has any, or else those of RealChat.
+/// The upstreams and routes of the nearest layer that has any, or else those of RealChat. `origins`: the pages that may
+/// open a WebSocket.
 pub(crate) fn upstreams_and_routes(
     layers: &mut Layers,
     rate_limit: &RateLimit,
-    issuers: &[Issuer],
+    (issuers, origins): (&[Issuer], &Origins),
 ) -> (Vec<Upstream>, Vec<Route>) {
     let file = layers.written.iter().find(|layer| !layer.routes.is_empty() || !layer.upstreams.is_empty());
     let Some(file) = file else {
@@ -28,12 +29,22 @@ pub(crate) fn upstreams_and_routes(
     }
     let wanted: BTreeSet<&str> = written.iter().map(|route| route.upstream.as_str()).collect();
     let upstreams = upstreams::of_file(layers, written_upstreams, &wanted);
-    let routes = routes(&written, (&upstreams, issuers), &mut layers.mistakes);
+    let known = Known { upstreams: &upstreams, issuers, origins };
+    let routes = routes(&written, known, &mut layers.mistakes);
     layers.warnings.extend(paths::unlimited_spellings(&routes));
     (upstreams.valid, routes)
 }
 
-fn routes(written: &[WrittenRoute], known: (&Upstreams, &[Issuer]), mistakes: &mut Mistakes) -> Vec<Route> {
+/// What a route may refer to.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    upstreams: &'k Upstreams,
+    issuers: &'k [Issuer],
+    /// The pages that may open a WebSocket.
+    origins: &'k Origins,
+}
+
+fn routes(written: &[WrittenRoute], known: Known<'_>, mistakes: &mut Mistakes) -> Vec<Route> {
     if written.len() > ROUTES_MAX {
         mistakes.add("route", &format!("there are {}, over {ROUTES_MAX}", written.len()));
     }
@@ -50,11 +61,8 @@ fn routes(written: &[WrittenRoute], known: (&Upstreams, &[Issuer]), mistakes: &m
 }
 
 /// One route. A harmless value takes the place of a wrong one.
-fn route(
-    written: &WrittenRoute,
-    (upstreams, issuers): (&Upstreams, &[Issuer]),
-    report: &mut Report<'_>,
-) -> Route {
+fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> Route {
+    let Known { upstreams, issuers, origins } = known;
     let upstream = upstream(written, upstreams, report);
     name::check(&written.name, report);
     let access = access::access(written, report);
@@ -65,7 +73,9 @@ fn route(
         access,
         kind,
         issuers: issuers::issuers(written, access, issuers, report),
-        token_sources: tokens_from::token_sources(written, (access, kind), report),
+        token_sources: tokens_from::token_sources(written, (access, kind), origins, report),
+        require: claims::require(written, access, report),
+        claim_fields: claims::claim_fields(written, access, report),
         methods: methods::methods(written, kind, report),
         paths: paths::paths(written, report),
         trailing_slash: paths::trailing_slash(written, report),

@@ -8,7 +8,7 @@ use crate::config::keys::upstreams::{
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{
-    Access, PathCase, Per, RateLimit, Route, RouteKind, RouteLimit, TrailingSlash, Upstream,
+    Access, PathCase, Per, RateLimit, Route, RouteKind, RouteLimit, TokenSources, TrailingSlash, Upstream,
 };
 
 /// The services of RealChat: the setting of each URL and the name in routes.
@@ -52,7 +52,11 @@ pub(crate) fn routes(global: &RateLimit) -> Vec<Route> {
         route("users", &[], &["/api/v1/users/*"], "profile"),
         route("conversations", &[], &["/api/v1/conversations", "/api/v1/conversations/*"], "conversation"),
         route("messages", &[], &["/api/v1/messages", "/api/v1/messages/*"], "message"),
-        Route { kind: RouteKind::WebSocket, ..route("ws", &["GET"], &["/ws"], "delivery") },
+        Route {
+            kind: RouteKind::WebSocket,
+            token_sources: TokenSources::of_handshakes(),
+            ..route("ws", &["GET"], &["/ws"], "delivery")
+        },
     ]
 }
 

@@ -52,8 +52,8 @@ fn tells_every_mistake_of_routes_and_upstreams() {
          http+unix://)",
         "upstream \"b c\" (gateway.toml:3): its name \"b c\" is not 1 to 64 letters, digits, '-', '_' or '.'",
         "route \"x\" (gateway.toml:5): upstream \"nobody\" is not defined (add [upstreams.NAME])",
-        "route \"x\" (gateway.toml:5): access \"open\" is neither public nor protected",
-        "route \"x\" (gateway.toml:5): kind \"tcp\" is neither http nor websocket",
+        "route \"x\" (gateway.toml:5): access \"open\" is none of public, protected, optional",
+        "route \"x\" (gateway.toml:5): kind \"tcp\" is none of http, websocket, both",
         "route \"x\" (gateway.toml:5): method \"get\" is not in upper case, and methods are told apart by case",
         "route \"x\" (gateway.toml:5): method \"G T\" is not a token",
         "route \"x\" (gateway.toml:5): path \"x\" does not start with /",
@@ -129,7 +129,10 @@ fn every_default_is_the_one_of_the_manual() {
     assert_eq!(default("forward_trailers").map(str::to_owned), word(route.trailers_forwarded.word()));
     assert_eq!(default("limit_global").map(str::to_owned), word(route.is_limited_globally.word()));
     assert_eq!((default("methods"), &route.methods[..]), (Some("any"), &[][..]));
-    assert_eq!((default("tokens_from"), route.token_sources), (Some("all of them"), TokenSources::ALL));
+    assert!(default("tokens_from").is_some_and(|default| default.starts_with("`header`")));
+    assert_eq!(route.token_sources, TokenSources::header());
+    assert_eq!((default("require"), &route.require[..]), (Some("none"), &[][..]));
+    assert_eq!((default("claims_to_headers"), &route.claim_fields[..]), (Some("none"), &[][..]));
     assert_eq!((default("body_max_bytes"), route.body_bytes_max), (Some("that of the gateway"), None));
     assert_eq!((default("[[route.limit]]"), &route.limits[..]), (Some("none"), &[][..]));
 }
@@ -138,7 +141,9 @@ fn every_default_is_the_one_of_the_manual() {
 fn the_manual_lists_the_keys_that_a_file_may_have() {
     for (keys, prefix) in [(&ROUTE_KEYS[..], ""), (&LIMIT_KEYS, "[[route.limit]]\n")] {
         for key in keys.iter().filter(|key| !key.name.starts_with('[')) {
-            let told = lowered_toml(&format!("[[route]]\n{prefix}{} = {{}}\n", key.name)).unwrap_err();
+            // No value of any key: neither a text nor a list of them, and no table of those.
+            let told =
+                lowered_toml(&format!("[[route]]\n{prefix}{} = {{ a = {{}} }}\n", key.name)).unwrap_err();
             assert!(told.to_string().contains("invalid type: map"), "{}: {told}", key.name);
         }
     }

@@ -32,6 +32,10 @@ pub enum Failure {
     PathParameters,
     /// No valid credential for a protected route.
     Credential(CredentialError),
+    /// Another site's page may have sent a request that its cookie identifies.
+    CrossSite,
+    /// The user lacks a claim that the route requires. The record has the cause.
+    Forbidden,
     /// The rate limiter denied the request.
     Limit(Denied),
     /// No such route.
@@ -162,6 +166,8 @@ impl Failure {
             Failure::PathParameters => (400, "path_parameters"),
             Failure::Credential(CredentialError::KeysUnavailable) => (503, "keys_unavailable"),
             Failure::Credential(error) => (401, error.code()),
+            Failure::CrossSite => (403, "cross_site"),
+            Failure::Forbidden => (403, "forbidden"),
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => (429, "rate_limited"),
             Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
@@ -219,6 +225,8 @@ impl Failure {
                 "Tokens cannot be verified at the moment."
             }
             Failure::Credential(_) => "The bearer token is not valid.",
+            Failure::CrossSite => "A page of another site may not do this.",
+            Failure::Forbidden => "The user may not do this.",
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => "Too many requests.",
             Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",

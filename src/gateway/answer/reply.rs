@@ -90,6 +90,7 @@ fn count(core: &Core, failure: &Failure) {
                 metrics.requests.unauthorized.add(1);
             }
         }
+        Failure::Forbidden | Failure::CrossSite => metrics.requests.forbidden.add(1),
         Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
         Failure::UpstreamProtocol(_) => metrics.upstream.protocol_errors.add(1),
@@ -167,6 +168,8 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
         Failure::Credential(CredentialError::Missing) => head.field(b"WWW-Authenticate", b"Bearer"),
         Failure::Credential(CredentialError::KeysUnavailable) => head.field(b"Retry-After", b"5"),
         Failure::Credential(_) => head.field(b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
+        // RFC 6750 §3.1: "The request requires higher privileges than provided by the access token."
+        Failure::Forbidden => head.field(b"WWW-Authenticate", b"Bearer error=\"insufficient_scope\""),
         Failure::Limit(Denied::Limited(limited)) | Failure::MalformedLimited(_, limited) => {
             head.field(b"Retry-After", push_decimal(limited.retry_after_s(), &mut [0; 20]));
         }

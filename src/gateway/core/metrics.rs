@@ -60,6 +60,8 @@ crate::metric_group! {
         counter limited = "requests_limited";
         /// Requests answered 401.
         counter unauthorized = "requests_unauthorized";
+        /// Requests answered with 403, for a claim of their user or the page that sent them.
+        counter forbidden = "requests_forbidden";
         /// Requests that passed the limiter.
         counter admitted = "requests_admitted";
         /// Exchanges that ended without a complete response reaching the client.

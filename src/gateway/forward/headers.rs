@@ -5,8 +5,10 @@
 
 use std::net::IpAddr;
 
+use super::credentials;
+use crate::auth::Identity;
 use crate::clock;
-use crate::config;
+use crate::config::{self, ClaimField};
 use crate::gateway::core::request_id::{RequestId, RequestIds};
 use crate::gateway::cors::CorsPolicy;
 use crate::http::{AddressText, Field, FieldKind, Request, Response, Scheme, http_date, push_decimal};
@@ -20,8 +22,10 @@ pub struct Context<'a> {
     pub ids: &'a RequestIds,
     /// The request's id.
     pub id: &'a RequestId,
-    /// The verified user.
-    pub user: Option<&'a str>,
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// The fields that the route sets from claims.
+    pub claim_fields: &'a [ClaimField],
     /// Whom the client's certificate names, if upstreams are to learn it.
     pub certified: Option<&'a Verified>,
     /// The address of the connection's other end.
@@ -39,23 +43,47 @@ pub fn compose_request(
     route: &config::Route,
     context: &Context<'_>,
 ) {
-    compose_passing(head, request, |field| passes_upstream(field, route, context.is_peer_trusted));
+    // No handshake: it would say nothing, but might hold a token.
+    let is_offer = |field: &Field| {
+        field.kind == FieldKind::SecWebSocketProtocol && !route.token_sources.subprotocols.is_empty()
+    };
+    compose_passing(head, request, route, |field| {
+        !is_offer(field) && passes_upstream(field, route, context.is_peer_trusted)
+    });
     compose_ours(head, request, context);
 }
 
-/// Writes the client's fields that pass.
-pub fn compose_passing(head: &mut HeadWriter, request: &Request, passes: impl Fn(&Field) -> bool) {
+/// Writes the client's fields that pass, without the credentials in them that stay here.
+pub fn compose_passing(
+    head: &mut HeadWriter,
+    request: &Request,
+    route: &config::Route,
+    passes: impl Fn(&Field) -> bool,
+) {
     let bytes = request.bytes();
-    for field in request.fields.iter().filter(|field| passes(field)) {
+    let stays = |field: &Field| match field.kind {
+        FieldKind::Authorization => !credentials::authorization_passes(request, route),
+        FieldKind::Cookie => !route.token_sources.cookies.is_empty(),
+        _ => false,
+    };
+    for field in request.fields.iter().filter(|field| passes(field) && !stays(field)) {
         head.passing(field, bytes);
+    }
+    if !route.token_sources.cookies.is_empty() {
+        credentials::compose_cookies(head, request, &route.token_sources.cookies);
     }
 }
 
-/// Writes the gateway's own fields: the user, the client's certificate, the request's id, the forwarding fields, the
-/// trace.
+/// Writes the gateway's own fields: the user and what its claims say, the client's certificate, the request's id, the
+/// forwarding fields, the trace.
 pub fn compose_ours(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
-    if let Some(user) = context.user {
-        head.field(b"X-Internal-User-Id", user.as_bytes());
+    if let Some(user) = context.identity.user() {
+        head.field(b"X-Internal-User-Id", user.as_str().as_bytes());
+    }
+    for field in context.claim_fields {
+        if let Some(value) = context.identity.claim(field) {
+            head.field(field.field.as_bytes(), value.as_bytes());
+        }
     }
     if let Some(certified) = context.certified {
         compose_certified(head, certified);

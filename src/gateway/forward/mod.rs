@@ -1,12 +1,13 @@
 //! Forwarding: a request to its upstream and the response back, both at once while a long body is uploaded.
 
+pub mod credentials;
 mod delivery;
 pub mod headers;
 mod upload;
 
 use std::pin::pin;
 
-use crate::auth::User;
+use crate::auth::credentials::is_token_parameter;
 use crate::downstream::Outcome;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{Failure, UpstreamFault};
@@ -71,9 +72,16 @@ async fn attempt<U>(
 /// The head that goes upstream.
 fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
     let (core, request, route) = (exchange.core, exchange.request, admission.route());
-    let target = [request.method_name(), request.path(), request.query()];
     let authority = &core.snapshot.upstreams[route.upstream].authority;
-    let mut head = lease.head(&core.resources.io, target, authority);
+    let target = |query| [request.method_name(), request.path(), query];
+    let names = &route.token_sources.queries;
+    let mut head = if credentials::is_in_query(request, names) {
+        let mut query = core.resources.io.buffers.buffer();
+        credentials::put_query(&mut query, request.query(), |piece| is_token_parameter(piece, names));
+        lease.head(&core.resources.io, target(query.filled()), authority)
+    } else {
+        lease.head(&core.resources.io, target(request.query()), authority)
+    };
     headers::compose_request(&mut head, request, route, &context(exchange, admission));
     head
 }
@@ -83,7 +91,8 @@ pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> 
     Context {
         ids: &exchange.core.resources.ids,
         id: &exchange.record.id,
-        user: admission.identity().user().map(User::as_str),
+        identity: admission.identity(),
+        claim_fields: &admission.route().claim_fields,
         certified: exchange.certified(),
         peer: exchange.peer(),
         scheme: exchange.scheme(),

@@ -1,9 +1,10 @@
 //! The WebSocket handshake (RFC 6455 §4): validates it, composes the head that goes upstream, and checks the upstream's
 //! 101. Its token is found by [`credentials`].
 
-use crate::auth::credentials::{self, access_tokens, bearer_of, is_access_token, is_separator, subprotocols};
+use crate::auth::credentials::{is_access_token, is_token_offer, is_token_parameter, subprotocols};
 use crate::config::{self, Access, Origins};
 use crate::gateway::answer::failure::HandshakeError;
+use crate::gateway::forward::credentials::{compose_subprotocols, put_query};
 use crate::gateway::forward::headers::{self, Context};
 use crate::http::{BodyLength, FieldKind, Request, Response, is_token, tokens, values};
 use crate::limits::SUBPROTOCOLS_MAX;
@@ -36,19 +37,17 @@ pub fn check(request: &Request, origins: &Origins) -> Result<(), HandshakeError>
 /// Browsers always send `Origin`, and a page cannot change it. A client without `Origin` is not a browser, and could
 /// send any value: it is accepted.
 fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeError> {
-    let Origins::Listed(allowed) = origins else { return Ok(()) };
-    if request.values(FieldKind::Origin).next().is_none() {
+    if *origins == Origins::Any || request.values(FieldKind::Origin).next().is_none() {
         return Ok(());
     }
-    let origin = request.only(FieldKind::Origin).unwrap_or_default();
-    match allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin)) {
+    match origins.list(request.only(FieldKind::Origin).unwrap_or_default()) {
         true => Ok(()),
         false => Err(HandshakeError::Origin),
     }
 }
 
-/// Writes the head that goes upstream, without its end. On a protected route, tokens in subprotocols and in the query
-/// are removed, also where the route does not accept them from there; and so is an `Authorization` that is not the
+/// Writes the head that goes upstream, without its end. Where tokens are looked at, those in subprotocols and in the
+/// query are removed, also where the route does not accept them from there; and so is an `Authorization` that is not the
 /// token that was verified: a service must not take it for a credential that the gateway has checked.
 pub fn compose(
     mut out: Buffer,
@@ -57,42 +56,32 @@ pub fn compose(
     authority: &[u8],
     context: &Context<'_>,
 ) -> HeadWriter {
-    let tokens = match route.access {
-        Access::Protected => Tokens::Remove,
-        Access::Public => Tokens::Forward,
-    };
-    let is_verified = tokens == Tokens::Forward || credentials::is_in_header(request, route.token_sources);
+    // On a public route the tokens are the service's.
+    let sources = Some(&route.token_sources).filter(|_| route.access != Access::Public);
     out.put_all([b"GET ", request.path()]);
-    compose_query(&mut out, request.query(), tokens);
+    match sources {
+        Some(sources) => put_query(&mut out, request.query(), |piece| {
+            is_access_token(piece) || is_token_parameter(piece, &sources.queries)
+        }),
+        None => out.put(request.query()),
+    }
     let mut head = HeadWriter::h1_request_line(out, authority);
-    headers::compose_passing(&mut head, request, |field| {
+    headers::compose_passing(&mut head, request, route, |field| {
         let is_rewritten =
             matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
-        let is_unverified = field.kind == FieldKind::Authorization && !is_verified;
-        !is_rewritten && !is_unverified && headers::passes_upstream(field, route, context.is_peer_trusted)
+        !is_rewritten && headers::passes_upstream(field, route, context.is_peer_trusted)
     });
-    compose_subprotocols(&mut head, request, tokens);
+    compose_subprotocols(&mut head, request, sources);
     headers::compose_ours(&mut head, request, context);
     head
 }
 
-fn compose_subprotocols(head: &mut HeadWriter, request: &Request, tokens: Tokens) {
-    let stays = |offer: &[u8]| tokens == Tokens::Remove && bearer_of(offer).is_some();
-    let mut passing = subprotocols(request).filter(|offer| !stays(offer));
-    let Some(first) = passing.next() else { return };
-    head.begin_field(b"Sec-WebSocket-Protocol");
-    head.put_value([first]);
-    passing.for_each(|offer| head.put_value([b", ", offer]));
-    head.end_field();
-}
-
-/// Whether tokens in the query and in subprotocols are forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tokens {
-    /// A protected route: the tokens are the gateway's, and removed.
-    Remove,
-    /// A public route: the tokens are the service's.
-    Forward,
+/// The subprotocol that the gateway chooses for a service that chooses none: a browser that has offered one beside its
+/// token would close the connection (WHATWG WebSockets, "establish a WebSocket connection").
+pub fn marker(request: &Request, route: &config::Route) -> Option<&'static [u8]> {
+    let has_token = || subprotocols(request).any(|offer| is_token_offer(offer, &route.token_sources));
+    let is_offered = || subprotocols(request).any(|offer| offer == MARKER);
+    (route.access != Access::Public && has_token() && is_offered()).then_some(MARKER)
 }
 
 /// Whether a 101 is the answer to this handshake: "If the response lacks a Sec-WebSocket-Accept header field or the
@@ -111,40 +100,33 @@ pub fn has_extension(response: &Response, head: &[u8]) -> bool {
         .any(|value| tokens(value).next().is_some())
 }
 
-/// Writes the fields of the 101 that goes to the client.
-pub fn compose_switch(head: &mut HeadWriter, response: &Response, bytes: &[u8], id: &[u8]) {
+/// Writes the fields of the 101 that goes to the client. `marker`: the subprotocol for which the service may have left
+/// the choice to the gateway.
+pub fn compose_switch(
+    head: &mut HeadWriter,
+    response: &Response,
+    bytes: &[u8],
+    id: &[u8],
+    marker: Option<&[u8]>,
+) {
     for field in response.fields.iter().filter(|field| headers::passes_downstream(field)) {
         head.field(field.name.of(bytes), field.value.of(bytes));
+    }
+    let has_chosen = || values(bytes, &response.fields, FieldKind::SecWebSocketProtocol).next().is_some();
+    if let Some(marker) = marker.filter(|_| !has_chosen()) {
+        head.field(b"Sec-WebSocket-Protocol", marker);
     }
     head.field(b"X-Request-Id", id);
 }
 
-/// The query without its tokens; nothing else of it changes.
-fn compose_query(out: &mut Buffer, query: &[u8], tokens: Tokens) {
-    if tokens == Tokens::Forward || access_tokens(query).next().is_none() {
-        return out.put(query);
-    }
-    // Each piece with the separator before it; the first that stays has the question mark.
-    let (mut rest, mut is_first) = (query, true);
-    while let [separator, behind @ ..] = rest {
-        let end = behind.iter().position(|&byte| is_separator(byte)).unwrap_or(behind.len());
-        let (piece, next) = behind.split_at(end);
-        let name = piece.split(|&byte| byte == b'=').next().unwrap_or_default();
-        if !is_access_token(name) {
-            let before = if is_first { b"?" } else { std::slice::from_ref(separator) };
-            out.put_all([before, piece]);
-            is_first = false;
-        }
-        rest = next;
-    }
-}
+/// A subprotocol that means nothing but that there is one.
+const MARKER: &[u8] = b"realchat.v1";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::Method;
     use crate::http1::{HeadLimits, RequestHead, ResponseHead};
-    use crate::net::BufferPool;
 
     const KEY: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -193,31 +175,6 @@ mod tests {
             "Origin: https://chat.example\r\nOrigin: https://chat.example\r\n",
         ] {
             assert!(!may(fields), "{fields}");
-        }
-    }
-
-    #[test]
-    fn tokens_are_taken_out_of_the_query_and_nothing_else_is() {
-        for (query, left) in [
-            ("", ""),
-            ("?", "?"),
-            ("?a=1&b", "?a=1&b"),
-            ("?access_token=x", ""),
-            ("?access_token", ""),
-            ("?access_token=x&a=1", "?a=1"),
-            ("?a=1&access_token=x&&b=2", "?a=1&&b=2"),
-            ("?a=access_token=x", "?a=access_token=x"),
-            ("?a&%61ccess_token=x=y", "?a"),
-            ("?a;ACCESS_token=x;b&c", "?a;b&c"),
-            ("?access_token=x;b", "?b"),
-            ("?access+token=x&access-token[]=y&b", "?b"),
-        ] {
-            let mut out = BufferPool::new().buffer();
-            compose_query(&mut out, query.as_bytes(), Tokens::Remove);
-            assert_eq!(String::from_utf8_lossy(out.filled()), left, "{query}");
-            let mut out = BufferPool::new().buffer();
-            compose_query(&mut out, query.as_bytes(), Tokens::Forward);
-            assert_eq!(out.filled(), query.as_bytes());
         }
     }
 

@@ -37,7 +37,8 @@ pub async fn upgrade(
     let lease = upstream.lease_new(&core.resources.io).await?;
     exchange.record.leased(&lease);
     let head = compose(exchange, admission);
-    match ask(exchange, &lease, head, slots).await? {
+    let marker = handshake::marker(exchange.request, admission.route());
+    match ask(exchange, &lease, head, marker, slots).await? {
         Answered::Otherwise(Delivered::Reusable) => lease.give_back(),
         Answered::Otherwise(Delivered::Spent) => {}
         Answered::Otherwise(Delivered::Surplus) => lease.distrust(),
@@ -117,6 +118,7 @@ async fn ask(
     exchange: &mut Exchange<'_>,
     lease: &Lease<'_>,
     head: HeadWriter,
+    marker: Option<&[u8]>,
     slots: Slots<'_>,
 ) -> Result<Answered, Failure> {
     let Exchange { core, client, request, response, record, .. } = exchange;
@@ -150,11 +152,15 @@ async fn ask(
         drop(slots);
         return delivery.respond(&mut upload).await.map(Answered::Otherwise);
     }
-    switched(&mut delivery, slots).map(Answered::Switched)
+    switched(&mut delivery, marker, slots).map(Answered::Switched)
 }
 
 /// Whether a 101 answers the handshake, and what the client gets in its place.
-fn switched(delivery: &mut Delivery<'_, '_>, slots: Slots<'_>) -> Result<Switched, Failure> {
+fn switched(
+    delivery: &mut Delivery<'_, '_>,
+    marker: Option<&[u8]>,
+    slots: Slots<'_>,
+) -> Result<Switched, Failure> {
     let Delivery { request, response, record, reader, responder, .. } = delivery;
     let bytes = reader.head_bytes();
     if !handshake::is_answered(request, response, bytes) {
@@ -162,7 +168,7 @@ fn switched(delivery: &mut Delivery<'_, '_>, slots: Slots<'_>) -> Result<Switche
     }
     record.status = 101;
     let mut head = responder.head(101, failure::reason(101).as_bytes());
-    handshake::compose_switch(&mut head, response, bytes, record.id.as_bytes());
+    handshake::compose_switch(&mut head, response, bytes, record.id.as_bytes(), marker);
     Ok(Switched {
         head,
         early: reader.early().to_vec(),
