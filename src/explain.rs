@@ -118,9 +118,8 @@ fn authentication(text: &mut String, config: &Config, plan: &Plan<'_>) {
         }
     };
     if !sources.cookies.is_empty() {
-        text.push_str(
-            "                with a cookie, a handshake or an unsafe method of another site's page: 403 cross_site\n",
-        );
+        let harm = "a handshake or a method that may change something";
+        let _ = writeln!(text, "                by a cookie, {harm}, from another site: 403 cross_site");
     }
 }
 

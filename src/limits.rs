@@ -179,8 +179,8 @@ pub const RSA_BITS_MAX: usize = 8192;
 pub const SUBJECT_BYTES_MAX: usize = 256;
 /// Sources of tokens of one route (`tokens_from`). Over it: the configuration is refused.
 pub const TOKEN_SOURCES_MAX: usize = 8;
-/// Different sources of tokens of all routes together. Over it: the configuration is refused. Whoever has shown no valid
-/// token makes the gateway look at all of them.
+/// Different sources of tokens of all routes together. Over it: the configuration is refused. Whoever has shown no
+/// valid token makes the gateway look at all of them.
 pub const TOKEN_PLACES_MAX: usize = 16;
 /// Different requirements (`require`) of all routes together. Over it: the configuration is refused. Each is a bit of a
 /// verified token.

@@ -35,6 +35,7 @@ mod redis_limits;
 mod requests;
 mod responses;
 mod slow;
+mod socket_io;
 mod streaming;
 mod tidy;
 mod tls;

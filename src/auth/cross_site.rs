@@ -12,8 +12,8 @@ pub fn matters(request: &Request, may_override: bool) -> bool {
     !is_safe || request.is_websocket || is_overridden()
 }
 
-/// Whether a page of this system has sent the request: its browser says so, or its origin `is_allowed`, or its origin is
-/// the host that was asked. A page cannot change either field, and a browser that sends neither is too old to be
+/// Whether a page of this system has sent the request: its browser says so, or its origin `is_allowed`, or its origin
+/// is the host that was asked. A page cannot change either field, and a browser that sends neither is too old to be
 /// believed.
 pub fn is_own(request: &Request, scheme: Scheme, is_allowed: impl Fn(&[u8]) -> bool) -> bool {
     if request.only(FieldKind::SecFetchSite) == Some(b"same-origin") {
@@ -23,8 +23,8 @@ pub fn is_own(request: &Request, scheme: Scheme, is_allowed: impl Fn(&[u8]) -> b
     is_allowed(origin) || is_of_host(origin, request.host(), scheme)
 }
 
-/// Whether an origin is this host. Where TLS ends at a proxy in front, a page of `https` asks by `http`. The reverse would
-/// be a page that anybody on the way may have written.
+/// Whether an origin is this host. Where TLS ends at a proxy in front, a page of `https` asks by `http`. The reverse
+/// would be a page that anybody on the way may have written.
 fn is_of_host(origin: &[u8], host: &[u8], scheme: Scheme) -> bool {
     let (authority, default_port): (&[u8], &[u8]) = match (origin, scheme) {
         ([b'h', b't', b't', b'p', b's', b':', b'/', b'/', authority @ ..], _) => (authority, b":443"),

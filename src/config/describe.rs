@@ -6,8 +6,8 @@ use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
 use super::meaning::{
-    Choice, ClaimField, Config, Issuer, KeySetSource, PathCase, Per, RequiredClaim, Route, RouteKind, RouteLimit,
-    TokenSources, TrailingSlash,
+    Choice, ClaimField, Config, Issuer, KeySetSource, PathCase, Per, RequiredClaim, Route, RouteKind,
+    RouteLimit, TokenSources, TrailingSlash,
 };
 use super::upstream_text;
 use super::value::{show_bytes, show_duration};

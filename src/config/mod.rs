@@ -40,7 +40,13 @@ pub use file_value::Texts;
 pub use keys_url::named_by;
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
-    Access, AccessLog, Algorithm, AlgorithmSet, Certificate, Choice, ClaimField, ClaimPath, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, Health, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redis, RedisAddress, RequiredClaim, Route, RouteKind, RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamTls, WantedClaims, WebSocket, WeightedAddress,
+    Access, AccessLog, Algorithm, AlgorithmSet, Certificate, Choice, ClaimField, ClaimPath, ClientAuth,
+    ClientHeaders, Config, CoreChoice, Cors, Health, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt,
+    KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins,
+    OwnCertificate, PathCase, PemFile, Per, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redis,
+    RedisAddress, RequiredClaim, Route, RouteKind, RouteLimit, Secret, Sizes, Timeouts, Tls, TlsVersion,
+    TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
+    UpstreamAddress, UpstreamTls, WantedClaims, WebSocket, WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

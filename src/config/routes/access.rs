@@ -11,8 +11,8 @@ pub(super) const ACCESS: RouteKey = RouteKey {
     name: "access",
     default: "`protected`",
     help: "`protected`: only clients with a valid token, limited per user. `public`: any client, limited per client \
-           address. `optional`: a client with a valid token as on a protected route, one without a token as on a public \
-           one; an invalid token is 401.",
+           address. `optional`: a client with a valid token as on a protected route, one without a token as on a \
+           public one; an invalid token is 401.",
 };
 
 /// The protocol that a route carries.

@@ -47,8 +47,8 @@ fn check_origin(request: &Request, origins: &Origins) -> Result<(), HandshakeErr
 }
 
 /// Writes the head that goes upstream, without its end. Where tokens are looked at, those in subprotocols and in the
-/// query are removed, also where the route does not accept them from there; and so is an `Authorization` that is not the
-/// token that was verified: a service must not take it for a credential that the gateway has checked.
+/// query are removed, also where the route does not accept them from there; and so is an `Authorization` that is not
+/// the token that was verified: a service must not take it for a credential that the gateway has checked.
 pub fn compose(
     mut out: Buffer,
     request: &Request,
