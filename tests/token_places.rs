@@ -22,19 +22,6 @@ fn before(origin: &Origin, api: &str, live: &str) -> Builder {
     Gateway::builder().config(&routes(origin, api, live)).env("ACCESS_LOG", "stdout")
 }
 
-/// Answers a handshake with a tunnel, and any other request with 200.
-fn either() -> Origin {
-    Origin::new(|exchange| {
-        while let Some(request) = exchange.read_request() {
-            if request.head.field("upgrade").is_some() {
-                exchange.write(switching(""));
-                return ServerSide::switched(exchange).echo();
-            }
-            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        }
-    })
-}
-
 fn cookie(value: &str) -> String {
     format!("Cookie: {value}\r\n")
 }

@@ -34,7 +34,9 @@ pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
 pub use load::{Load, answer as whole_answer};
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
-pub use socket::{Frame, KEY, ServerSide, Socket, echoing, handshake, handshake_on, switching, telling};
+pub use socket::{
+    Frame, KEY, ServerSide, Socket, echoing, either, handshake, handshake_on, switching, telling,
+};
 pub use temp_file::TempFile;
 pub use token::{SECRET, now, sign, token, token_with};
 

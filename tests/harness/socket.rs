@@ -252,6 +252,19 @@ impl<'e> ServerSide<'e> {
     }
 }
 
+/// An upstream that echoes on a WebSocket, and answers any other request with 200.
+pub fn either() -> Origin {
+    Origin::new(|exchange| {
+        while let Some(request) = exchange.read_request() {
+            if request.head.field("upgrade").is_some() {
+                exchange.write(switching(""));
+                return ServerSide::switched(exchange).echo();
+            }
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    })
+}
+
 /// An upstream that echoes.
 pub fn echoing() -> Origin {
     Origin::new(|exchange| {

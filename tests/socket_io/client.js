@@ -11,12 +11,12 @@ const end = (what) => {
 
 const socket = io(url, { query: { token }, reconnection: false });
 socket.on("connect_error", (error) => end({ error: error.message, status: error.context?.status }));
+socket.io.on("open", () => tell({ opened: socket.io.engine.transport.name }));
 socket.on("connect", async () => {
   const { engine } = socket.io;
   const upgraded = new Promise((resolve) => engine.once("upgrade", resolve));
-  tell({ connected: engine.transport.name });
-  // More messages than one poll carries, before the WebSocket and over it.
-  for (let n = 0; n < 5; n++) tell(await socket.emitWithAck("say", `poll ${n}`));
+  // It goes over whenever both sides are ready: these travel in polls or over the WebSocket.
+  for (let n = 0; n < 5; n++) tell(await socket.emitWithAck("say", `message ${n}`));
   if (engine.transport.name !== "websocket") await upgraded;
   tell({ upgraded: engine.transport.name });
   tell(await socket.emitWithAck("say", "over the socket"));
