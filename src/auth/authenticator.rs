@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::auth::tests::signers::{Signer, set_of};
     use crate::auth::{KeySetState, KeySets};
-    use crate::config::{Algorithm, Issuer, Jwt, KeySetSource};
+    use crate::config::{Algorithm, Issuer, Jwt, KeySetSource, WantedClaims};
 
     struct Asked {
         authenticator: Authenticator,
@@ -184,7 +184,7 @@ mod tests {
             key_set: Some(KeySetSource::File("/keys.json".into())),
             ..super::super::testing::issuer()
         };
-        let jwt = Jwt { issuers: vec![issuer] };
+        let jwt = Jwt { issuers: vec![issuer], claims: WantedClaims::default() };
         let keys = |signers: &[&Signer]| {
             let mut sets = KeySets::unavailable(&jwt);
             sets.set(0, KeySetState::Available(set_of(signers)));

@@ -69,7 +69,7 @@ mod tests {
     use super::super::tests::signers::Signer;
     use super::super::{CredentialError, KeySets, Keys};
     use super::*;
-    use crate::config::{Algorithm, Choice, Issuer, IssuerSet, Jwt, PemFile};
+    use crate::config::{Algorithm, Choice, Issuer, IssuerSet, Jwt, PemFile, WantedClaims};
 
     #[test]
     fn the_keys_of_a_file_verify_whatever_name_a_token_gives() {
@@ -77,7 +77,10 @@ mod tests {
             .map(|algorithm| (algorithm, Signer::of(algorithm, "k")));
         let file: String = signers.iter().map(|(_, signer)| format!("A comment\n{}", signer.pem())).collect();
         let pem = Some(PemFile { path: "/keys.pem".into(), pem: file.into_bytes() });
-        let jwt = Jwt { issuers: vec![Issuer { pem, secrets: Vec::new(), ..issuer() }] };
+        let jwt = Jwt {
+            issuers: vec![Issuer { pem, secrets: Vec::new(), ..issuer() }],
+            claims: WantedClaims::default(),
+        };
         let keys = Keys::new(&jwt, &KeySets::unavailable(&jwt));
         for (algorithm, signer) in &signers {
             for kid in ["", r#","kid":"any""#] {

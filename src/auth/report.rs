@@ -105,7 +105,7 @@ mod tests {
     use super::super::testing::{CLAIMS, HEADER, NOW, issuer, jwt, token, with};
     use super::super::tests::signers::Signer;
     use super::*;
-    use crate::config::{Algorithm, Issuer, KeySetSource};
+    use crate::config::{Algorithm, Issuer, KeySetSource, WantedClaims};
 
     fn explained(jwt: &Jwt, token: &str) -> String {
         let text = explain_token(jwt, token.as_bytes(), IssuerSet::ALL, NOW);
@@ -133,7 +133,7 @@ mod tests {
     fn keys_are_listed_and_sets_that_are_not_there() {
         let set = Some(KeySetSource::File("/does/not/exist".into()));
         let far = Issuer { name: "far".to_owned(), secrets: Vec::new(), key_set: set, ..issuer() };
-        let both = Jwt { issuers: vec![issuer(), far] };
+        let both = Jwt { issuers: vec![issuer(), far], claims: WantedClaims::default() };
         let listed =
             "\nKeys\n  default  of any name  HS256\n  far  its key set is fetched by the running gateway\n";
         assert_eq!(describe_keys(&both), listed);

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use realchat_gateway::auth::{Authenticator, KeySetState, KeySets, Keys, jwks};
-use realchat_gateway::config::{Issuer, IssuerSet, Jwt, KeySetSource};
+use realchat_gateway::config::{Issuer, IssuerSet, Jwt, KeySetSource, WantedClaims};
 
 use crate::{Step, stage};
 
@@ -64,7 +64,7 @@ fn keys() -> Keys {
 }
 
 fn keys_of(set: &str) -> Keys {
-    let jwt = Jwt { issuers: vec![issuer()] };
+    let jwt = Jwt { issuers: vec![issuer()], claims: WantedClaims::default() };
     let (set, _) = jwks::parse(set.as_bytes()).expect("a key set");
     let mut sets = KeySets::unavailable(&jwt);
     sets.set(0, KeySetState::Available(Arc::new(set)));

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use super::signers::{Signer, set_of};
 use crate::auth::testing::{CLAIMS, NOW, encode, issuer};
 use crate::auth::{CredentialError, KeySetState, KeySets, Keys, TokenFault};
-use crate::config::{Algorithm, AlgorithmSet, Choice, Issuer, IssuerSet, Jwt, KeySetSource};
+use crate::config::{Algorithm, AlgorithmSet, Choice, Issuer, IssuerSet, Jwt, KeySetSource, WantedClaims};
 
 /// An issuer whose key set is in a file, without secrets.
 fn with_set(name: &str) -> Issuer {
@@ -16,7 +16,10 @@ fn with_set(name: &str) -> Issuer {
 
 /// Issuers with these keys in their sets, in their order.
 fn keys_of(issuers: Vec<(Issuer, &[&Signer])>) -> Keys {
-    let jwt = Jwt { issuers: issuers.iter().map(|(issuer, _)| issuer.clone()).collect() };
+    let jwt = Jwt {
+        issuers: issuers.iter().map(|(issuer, _)| issuer.clone()).collect(),
+        claims: WantedClaims::default(),
+    };
     let mut sets = KeySets::unavailable(&jwt);
     for (index, (_, signers)) in issuers.iter().enumerate() {
         if !signers.is_empty() {
