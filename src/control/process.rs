@@ -113,11 +113,10 @@ impl Process {
     ) -> io::Result<(ShutdownOutcome, Option<PublishedPidFile>)> {
         let io = Rc::<Io>::default();
         let timers = io.timers.clone();
-        monoio::spawn(self.run_ticks(timers.clone()));
         let prober = Prober::new(io.clone(), self.wanted.clone(), self.reload.rosters.clone());
         prober.clone().step(clock::now_ms());
+        monoio::spawn(self.run_ticks(timers.clone(), prober.clone()));
         prober.first_round().await;
-        monoio::spawn(prober.run());
         if let Some(predecessor) = predecessor {
             predecessor.take_over(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
         }
@@ -224,9 +223,9 @@ impl Process {
         self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
 
-    /// Runs the periodic work of the control thread: timers, the watch over the cores, the watchdog, the in-memory
+    /// Runs the periodic work of the control thread: timers, probes, the watch over the cores, the watchdog, the in-memory
     /// limiter and the heap.
-    fn run_ticks(&self, timers: Rc<Timers>) -> impl Future<Output = ()> + use<> {
+    fn run_ticks(&self, timers: Rc<Timers>, prober: Rc<Prober>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
         let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());
         let reload = self.reload.clone();
@@ -241,6 +240,7 @@ impl Process {
                 monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
                 let now_ms = clock::now_ms();
                 timers.tick(now_ms);
+                prober.clone().step(now_ms);
                 if now_ms - looked_ms >= HEALTH_LOOK_MS {
                     looked_ms = now_ms;
                     monitor.set_upstream_down(reload.look_at_members(now_ms));

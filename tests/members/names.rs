@@ -25,6 +25,8 @@ fn an_address_that_comes_gets_its_share_and_one_that_goes_gets_no_more_requests(
     });
     assert!(came.elapsed() < SOON, "{:?}", came.elapsed());
     dns.lead("chat.test", &[4]);
+    let is_alone = || gateway.admin("/upstreams").text().starts_with("chat: 1 of 1 usable");
+    eventually("the gateway knows", is_alone);
     eventually_answered_by(&gateway, "4");
     let before = (fleet.heads(2), fleet.heads(3));
     for _ in 0..20 {

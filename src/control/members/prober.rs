@@ -59,14 +59,6 @@ impl Prober {
         })
     }
 
-    /// Probes until the runtime ends.
-    pub async fn run(self: Rc<Self>) {
-        loop {
-            self.clone().step(clock::now_ms());
-            monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
-        }
-    }
-
     /// Waits until every member was probed once, for [`HEALTH_FIRST_MS`] at most. Returns at once if nothing is probed.
     pub async fn first_round(&self) {
         let deadline_ms = clock::now_ms() + HEALTH_FIRST_MS;
@@ -75,10 +67,13 @@ impl Prober {
         }
     }
 
-    /// Starts the probes whose time has come.
+    /// Starts the probes whose time has come. To be called with every tick.
     pub fn step(self: Rc<Self>, now_ms: u64) {
         self.look_at_configuration();
         let upstreams = self.upstreams.borrow().clone();
+        if upstreams.is_empty() {
+            return self.due.borrow_mut().clear();
+        }
         let mut known = HashMap::new();
         for probed in upstreams {
             for endpoint in self.rosters.endpoints(&probed.target) {
