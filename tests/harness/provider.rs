@@ -35,7 +35,7 @@ impl Provider {
             .expect("node (scripts/test installs it)");
         let (mut stdout, mut line) = (BufReader::new(child.stdout.take().expect("a pipe")), String::new());
         stdout.read_line(&mut line).expect("a line");
-        assert_eq!(line.trim(), "ready", "the provider does not start: npm ci in tests/provider?");
+        assert_eq!(line.trim(), "ready", "no provider (npm ci --prefix tests/provider)");
         let stdin = child.stdin.take();
         Provider { address, child, stdin, _stdout: stdout }
     }
