@@ -137,6 +137,8 @@ pub const TOKEN_HEADER_BYTES_MAX: usize = 512;
 pub const ISSUERS_MAX: usize = 16;
 /// Bytes of a key set. Over it: the set is refused as a whole.
 pub const KEY_SET_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all key sets that a successor process gets. Over it: it fetches them.
+pub const KEY_SETS_HANDED_BYTES_MAX: u64 = 2 * (ISSUERS_MAX * KEY_SET_BYTES_MAX) as u64;
 /// Keys of one key set. Over it: the other keys are left out.
 pub const KEY_SET_KEYS_MAX: usize = 100;
 /// How long a key set is fresh whose server does not say, in milliseconds.

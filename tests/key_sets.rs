@@ -8,6 +8,8 @@ mod files;
 mod provider;
 #[path = "key_sets/rotation.rs"]
 mod rotation;
+#[path = "key_sets/upgrade.rs"]
+mod upgrade;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -11,15 +11,31 @@ use crate::config::{Algorithm, AlgorithmSet};
 use crate::limits::{KEY_NAME_BYTES_MAX, KEY_SET_BYTES_MAX, KEY_SET_KEYS_MAX};
 
 /// The keys of one issuer, as its key set has them; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
+    /// The set as it came.
+    written: Box<[u8]>,
 }
+
+impl PartialEq for KeySet {
+    /// Other spaces or members that nobody looks at make no other set.
+    fn eq(&self, other: &KeySet) -> bool {
+        self.keys == other.keys
+    }
+}
+
+impl Eq for KeySet {}
 
 impl KeySet {
     /// The keys, in the order of the set.
     pub fn keys(&self) -> &[PublicKey] {
         &self.keys
+    }
+
+    /// The set as it came.
+    pub fn written(&self) -> &[u8] {
+        &self.written
     }
 
     /// The names of the keys, as a log shows them.
@@ -117,7 +133,7 @@ pub fn parse(body: &[u8]) -> Result<(KeySet, Vec<Skipped>), JwksError> {
     if keys.is_empty() {
         return Err(JwksError::NoUsableKey(skipped));
     }
-    Ok((KeySet { keys }, skipped))
+    Ok((KeySet { keys, written: body.into() }, skipped))
 }
 
 /// Two keys of one name would make it a matter of luck which one counts.

@@ -2,7 +2,8 @@
 //! service manager passes listening sockets. In a hot upgrade, the predecessor process passes its listening sockets
 //! and one end of a pipe.
 //!
-//! In a hot upgrade there can be another pipe, with the ticket keys of the predecessor in it ([`TICKET_KEYS`]).
+//! In a hot upgrade there can be another pipe, with the ticket keys of the predecessor in it ([`TICKET_KEYS`]), and a
+//! file in memory with the key sets of its issuers ([`KEY_SETS`]).
 //!
 //! The names in `LISTEN_FDNAMES` identify the descriptors: `admin` is the admin listener, `tls` the listener for HTTPS,
 //! [`PREDECESSOR_PIPE`] is the pipe, and every other name is a public listener.
@@ -15,10 +16,11 @@ use std::os::unix::net::UnixStream;
 
 use rustix::io::{Errno, FdFlags};
 
+use crate::auth::InheritedSets;
 use crate::config::keys::listen::PORT;
 use crate::config::keys::tls::TLS_PORT;
 use crate::config::{Config, Listen};
-use crate::limits::TICKET_SECRETS_BYTES_MAX;
+use crate::limits::{KEY_SETS_HANDED_BYTES_MAX, TICKET_SECRETS_BYTES_MAX};
 use crate::net::listener::{Keeper, Socket};
 use crate::tls::TicketSecrets;
 
@@ -35,6 +37,8 @@ pub struct Inherited {
     pub predecessor: Option<UnixStream>,
     /// What the predecessor has made its ticket keys from.
     pub ticket_secrets: Option<TicketSecrets>,
+    /// The key sets of the predecessor.
+    pub key_sets: InheritedSets,
 }
 
 impl Inherited {
@@ -78,6 +82,10 @@ impl Inherited {
         for (nth, name, fd) in sockets {
             if has_predecessor && name == TICKET_KEYS {
                 inherited.ticket_secrets = read_ticket_secrets(fd);
+                continue;
+            }
+            if has_predecessor && name == KEY_SETS {
+                inherited.key_sets = read_key_sets(fd);
                 continue;
             }
             // The suffix tells the keeper only if the predecessor chose the name. Otherwise the service manager
@@ -162,6 +170,15 @@ fn read_ticket_secrets(pipe: OwnedFd) -> Option<TicketSecrets> {
     TicketSecrets::from_bytes(&bytes)
 }
 
+/// The predecessor has written them. Those that are missing are fetched.
+fn read_key_sets(file: OwnedFd) -> InheritedSets {
+    let mut bytes = Vec::new();
+    match File::from(file).take(KEY_SETS_HANDED_BYTES_MAX).read_to_end(&mut bytes) {
+        Ok(_) => InheritedSets::from_bytes(&bytes),
+        Err(_) => InheritedSets::default(),
+    }
+}
+
 /// Where the listener for HTTPS is. `None`: there is none.
 pub fn tls_listen(config: &Config) -> Option<Listen> {
     config.tls.port.map(|port| Listen { port, bind: config.listen.bind })
@@ -187,6 +204,8 @@ fn shown(found: std::io::Result<SocketAddr>) -> String {
 
 /// The name of the pipe with the predecessor's ticket keys.
 pub const TICKET_KEYS: &str = "ticket-keys";
+/// The name of the file in memory with the predecessor's key sets.
+pub const KEY_SETS: &str = "key-sets";
 /// The name of the pipe to the predecessor process.
 pub const PREDECESSOR_PIPE: &str = "predecessor";
 const PUBLIC: &str = "public";

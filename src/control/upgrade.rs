@@ -15,8 +15,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -27,13 +27,15 @@ use std::sync::Arc;
 use std::thread;
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info};
 
+use crate::auth::InheritedSets;
 use crate::clock;
 use crate::config::value::show_duration;
 use crate::control::Cores;
-use crate::control::inherit::{PREDECESSOR_PIPE, TICKET_KEYS};
+use crate::control::inherit::{KEY_SETS, PREDECESSOR_PIPE, TICKET_KEYS};
 use crate::control::manager;
 use crate::control::pid_file;
 use crate::control::reload::ReloadRequests;
@@ -153,6 +155,12 @@ impl Upgrade {
         self.cores.configuration().tls.as_ref()?.ticket_secrets().to_bytes()
     }
 
+    /// The key sets of this process, for which the successor does not have to wait.
+    fn key_sets(&self) -> Option<Vec<u8>> {
+        let configuration = self.cores.configuration();
+        InheritedSets::of(&configuration.config.jwt, configuration.keys.sets()).to_bytes()
+    }
+
     fn spawn(&self) -> io::Result<(Child, StreamSocket)> {
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
@@ -166,6 +174,12 @@ impl Upgrade {
             let (reader, mut writer) = io::pipe()?;
             writer.write_all(&secrets)?;
             handed.push((TICKET_KEYS, reader.into()));
+        }
+        if let Some(sets) = self.key_sets() {
+            let mut file = File::from(memfd_create(KEY_SETS, MemfdFlags::CLOEXEC)?);
+            file.write_all(&sets)?;
+            file.rewind()?;
+            handed.push((KEY_SETS, file.into()));
         }
         let names: Vec<&str> = handed.iter().map(|(name, _)| *name).collect();
         let mut command = Command::new(&self.program.path);

@@ -48,7 +48,8 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let tls =
         Termination::load(&config.tls, inherited.ticket_secrets.as_ref()).map_err(LaunchError::Mistakes)?;
     let originations = Origination::load_all(&config.upstreams).map_err(LaunchError::Mistakes)?;
-    let (key_sets, warnings) = KeySets::of_files(&config.jwt).map_err(LaunchError::Mistakes)?;
+    let (mut key_sets, warnings) = KeySets::of_files(&config.jwt).map_err(LaunchError::Mistakes)?;
+    inherited.key_sets.give(&config.jwt, &mut key_sets);
     let keys = Keys::new(&config.jwt, &key_sets);
     warnings.iter().chain(keys.left_out()).for_each(|warning| tracing::warn!("{warning}"));
     let challenges = config.https.challenges.as_deref().map_or_else(Challenges::default, Challenges::read);

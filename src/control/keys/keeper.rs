@@ -75,6 +75,15 @@ impl Keeper {
         let config = reload.running.get();
         if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
             self.issuers = kept(&config, std::mem::take(&mut self.issuers));
+            // Those of a predecessor, or of a file that was read at the start.
+            let configuration = reload.cores.configuration();
+            for kept in self.issuers.iter_mut().filter(|kept| !kept.has_tried) {
+                if let KeySetState::Available(set) = configuration.keys.sets().get(kept.index) {
+                    kept.schedule.know(now_ms);
+                    kept.state.inherit(set, now_ms);
+                    kept.has_tried = true;
+                }
+            }
             self.config = Some(config);
             self.answers.reset();
             is_other = true;

@@ -26,6 +26,11 @@ impl Schedule {
         Schedule { due_ms: now_ms, fetched_ms: None, wanted_ms: None, failures: 0, pace_ms }
     }
 
+    /// A set is known already.
+    pub(super) fn know(&mut self, now_ms: u64) {
+        self.fetched_ms = Some(now_ms);
+    }
+
     /// Whether a fetch is due.
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         now_ms >= self.due_ms

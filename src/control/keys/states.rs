@@ -40,11 +40,16 @@ impl KeyState {
         KeyState { row, had_ms: None }
     }
 
-    /// The key set was had.
-    pub(super) fn had(&mut self, set: &KeySet, now_ms: u64) {
+    /// The key set was known from the beginning.
+    pub(super) fn inherit(&mut self, set: &KeySet, now_ms: u64) {
         self.had_ms = Some(now_ms);
         self.row.keys = set.names();
         self.row.key_count = set.keys().len() as u64;
+    }
+
+    /// The key set was had.
+    pub(super) fn had(&mut self, set: &KeySet, now_ms: u64) {
+        self.inherit(set, now_ms);
         self.row.successes += 1;
         self.row.error = None;
     }
