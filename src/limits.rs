@@ -285,11 +285,6 @@ pub const CERTIFICATES_SETTLE_MS: u64 = 10_000;
 pub const LISTED_MAX: usize = 1024;
 /// Size of a file with a secret or the configuration, in bytes. Over it: the gateway does not start.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Members of one upstream. Over it: the configuration, or the file that lists them, is refused; of what names lead to,
-/// the first in order of their addresses are kept, and the log says so.
-pub const MEMBERS_MAX: usize = 256;
-/// Addresses of one upstream name. Over it: further ones are ignored.
-pub const ADDRESSES_MAX: usize = 64;
 /// TLS sessions with one upstream that a core keeps for resuming them. Over it: the oldest is forgotten.
 pub const UPSTREAM_SESSIONS_KEPT: usize = 8;
 /// Idle connections that one core keeps for one upstream, by default. Over it: the oldest is closed.

@@ -223,8 +223,8 @@ impl Process {
         self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
 
-    /// Runs the periodic work of the control thread: timers, probes, the watch over the cores, the watchdog, the in-memory
-    /// limiter and the heap.
+    /// Runs the periodic work of the control thread: timers, probes, the watch over the cores, the watchdog, the
+    /// in-memory limiter and the heap.
     fn run_ticks(&self, timers: Rc<Timers>, prober: Rc<Prober>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
         let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());

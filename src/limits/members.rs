@@ -1,5 +1,10 @@
 //! Bounds of members: what is asked about them, and how their health is judged.
 
+/// Members of one upstream. Over it: the configuration, or the file that lists them, is refused; of what names lead to,
+/// the first in order of their addresses are kept, and the log says so.
+pub const MEMBERS_MAX: usize = 256;
+/// Addresses of one upstream name. Over it: further ones are ignored.
+pub const ADDRESSES_MAX: usize = 64;
 /// The largest weight of an item of `urls`. Over it: the configuration is refused.
 pub const WEIGHT_MAX: u32 = 1_000;
 /// The longest path of a health check, in bytes. Over it: the configuration is refused.

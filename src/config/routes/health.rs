@@ -44,7 +44,7 @@ pub(super) fn health(written: Option<&WrittenHealth>, report: &mut Report<'_>) -
 }
 
 /// As an operator writes it, in one piece: `, health = GET /health every 5s`; nothing if there is none.
-pub(in crate::config) fn show(upstream: &Upstream) -> String {
+pub(crate) fn show(upstream: &Upstream) -> String {
     let Some(Health { path, interval, timeout, expect, rise, fall }) = &upstream.health else {
         return String::new();
     };

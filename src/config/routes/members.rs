@@ -105,10 +105,7 @@ fn listed(urls: &[WrittenUrl]) -> Parsed<Vec<WeightedAddress>> {
 ///
 /// # Errors
 /// The index of the wrong one, and what is wrong with it.
-pub(in crate::config) fn of_file(
-    urls: &[WrittenUrl],
-    is_tls: bool,
-) -> Result<Vec<WeightedAddress>, (usize, String)> {
+pub(crate) fn of_file(urls: &[WrittenUrl], is_tls: bool) -> Result<Vec<WeightedAddress>, (usize, String)> {
     let mut listed = Vec::new();
     for (nth, written) in urls.iter().enumerate() {
         let judged = weighted(written).and_then(|(found, scheme)| {
