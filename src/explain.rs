@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::auth;
 use crate::clock;
 use crate::config::{
-    Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, show_required,
-    show_spellings,
+    Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, show_destination,
+    show_required, show_spellings,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -66,7 +66,16 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
             let spellings = show_spellings(route)
                 .map_or_else(String::new, |spellings| format!("; its paths: {spellings}"));
             let over = if upstream.tls.is_some() { " over TLS" } else { "" };
-            writeln!(text, "route           {name} (upstream {service}, {authority}{over}){spellings}")
+            if route.shares.is_empty() {
+                writeln!(text, "route           {name} (upstream {service}, {authority}{over}){spellings}")
+            } else {
+                let by = match route.access {
+                    Access::Public => "client address",
+                    Access::Protected => "user",
+                };
+                let shares = show_destination(config, route);
+                writeln!(text, "route           {name} (divided by {by} among upstreams {shares}){spellings}")
+            }
         }
         Match::MethodNotAllowed { allow, .. } => {
             writeln!(text, "route           none for this method: 405, Allow: {allow}")

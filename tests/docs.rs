@@ -23,10 +23,12 @@ const README_BYTES_MAX: usize = 10_000;
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
-const FOREIGN_NAMES: [&str; 20] = [
+const FOREIGN_NAMES: [&str; 22] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "TCP_NODELAY",
     "TCP_NOTSENT_LOWAT",
+    "TCP_QUICKACK",
     "SO_RCVBUF",
     "PAGE_PORT",
     "RUSTC_BOOTSTRAP",

@@ -42,4 +42,5 @@ mod tls;
 mod token_places;
 mod tokens;
 mod upgrade;
+mod upstreams;
 mod websocket;

@@ -3,7 +3,9 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use super::meaning::{Members, Redis, RedisAddress, Secret, Upstream, UpstreamAddress, UpstreamTls};
+use super::meaning::{
+    Balancing, Members, Redis, RedisAddress, Secret, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls,
+};
 use super::value::{Parsed, count, host_and_port, quoted};
 
 /// The meaning of an upstream's URL.
@@ -21,8 +23,16 @@ impl UpstreamUrl {
     /// The upstream of this name at this URL.
     pub(super) fn named(self, name: &str) -> Upstream {
         let UpstreamUrl { address, authority, tls } = self;
-        let members = Members::one(address);
-        Upstream { name: name.to_owned(), members, authority, connection_reuse: true, tls, health: None }
+        Upstream {
+            name: name.to_owned(),
+            members: Members::one(address),
+            authority,
+            connection_reuse: true,
+            tls,
+            balancing: Balancing::default(),
+            bounds: UpstreamBounds::default(),
+            health: None,
+        }
     }
 
     /// No address yet, and this `Host`.

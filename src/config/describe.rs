@@ -86,14 +86,13 @@ pub(super) fn issuer_row(issuer: &Issuer) -> Vec<String> {
 /// One row of the table of routes.
 pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
     let methods = if route.methods.is_empty() { "any".to_owned() } else { route.methods.join(",") };
-    let upstream = config.upstreams.get(route.upstream).map_or("?", |upstream| upstream.name.as_str());
     vec![
         route.name.clone(),
         route.access.word().to_owned(),
         route.kind.word().to_owned(),
         methods,
         route.paths.join(" "),
-        upstream.to_owned(),
+        show_destination(config, route),
         besides(config, route).join(", "),
     ]
 }
@@ -133,6 +132,16 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
         besides.push("no global limit".to_owned());
     }
     besides
+}
+
+/// The upstream of a route: `parcels`, or with shares `parcels 95, trial 5`.
+pub fn show_destination(config: &Config, route: &Route) -> String {
+    let name = |index: usize| config.upstreams.get(index).map_or("?", |upstream| upstream.name.as_str());
+    if route.shares.is_empty() {
+        return name(route.upstream).to_owned();
+    }
+    let shares = route.shares.iter().map(|share| format!("{} {}", name(share.upstream), share.weight));
+    shares.collect::<Vec<_>>().join(", ")
 }
 
 /// In which other spellings a route takes its paths: `any case, with and without trailing slash`.

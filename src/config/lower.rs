@@ -137,6 +137,7 @@ fn timeouts(layers: &mut Layers) -> Timeouts {
         upstream_head: layers.value(&upstreams::UPSTREAM_HEAD_TIMEOUT),
         upstream_idle: layers.value(&upstreams::UPSTREAM_IDLE_TIMEOUT),
         upstream_keep_alive: layers.value(&upstreams::UPSTREAM_KEEP_ALIVE),
+        upstream_connection_age: layers.value(&upstreams::UPSTREAM_CONNECTION_AGE),
         dns_refresh: layers.value(&upstreams::DNS_REFRESH),
         shutdown_delay: layers.value(&process::SHUTDOWN_DELAY),
         shutdown: layers.value(&process::SHUTDOWN_TIMEOUT),
@@ -154,6 +155,7 @@ fn sizes(layers: &mut Layers) -> Sizes {
         body_rate_min: layers.value(&clients::BODY_MIN_RATE),
         requests_per_address: layers.option(&clients::MAX_REQUESTS_PER_ADDRESS),
         upstream_idle: layers.value(&upstreams::UPSTREAM_IDLE_CONNECTIONS),
+        upstream_connection_requests: layers.value(&upstreams::UPSTREAM_CONNECTION_REQUESTS) as u32,
         upstream_in_flight: layers.value(&upstreams::UPSTREAM_MAX_IN_FLIGHT),
     }
 }

@@ -50,6 +50,7 @@ fn has_the_defaults_of_the_documentation() {
         upstream_connect: secs(2),
         upstream_head: secs(30),
         upstream_idle: secs(30),
+        upstream_connection_age: Duration::from_secs(3_600),
         upstream_keep_alive: secs(60),
         dns_refresh: secs(30),
         shutdown_delay: secs(0),
@@ -65,6 +66,7 @@ fn has_the_defaults_of_the_documentation() {
         body_rate_min: 1024,
         requests_per_address: None,
         upstream_idle: limits::UPSTREAM_IDLE_DEFAULT,
+        upstream_connection_requests: 0,
         upstream_in_flight: limits::UPSTREAM_IN_FLIGHT_DEFAULT,
     };
     assert_eq!(config.sizes, sizes);

@@ -19,6 +19,8 @@ pub(super) fn show(upstream: &Upstream) -> String {
     if !connection_reuse {
         shown.push_str(", connection_reuse = false");
     }
+    shown.push_str(&upstream.balancing.show());
+    shown.push_str(&upstream.bounds.show());
     shown.push_str(&show_health(upstream));
     shown
 }

@@ -55,6 +55,33 @@ pub struct WrittenUpstream {
     pub connection_reuse: Option<String>,
     /// TLS to it, where the defaults do not fit.
     pub tls: Option<WrittenUpstreamTls>,
+    /// How a member is chosen: `p2c`, `round_robin` or `hash`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub balance: Option<String>,
+    /// What decides with `hash`: `user`, `address` or `header:NAME`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub hash_on: Option<String>,
+    /// How long a new member takes to its whole weight.
+    #[serde(default, deserialize_with = "scalar")]
+    pub slow_start: Option<String>,
+    /// Requests in flight per core.
+    #[serde(default, deserialize_with = "scalar")]
+    pub in_flight: Option<String>,
+    /// Requests per core that wait for a connection to open.
+    #[serde(default, deserialize_with = "scalar")]
+    pub pending_connects: Option<String>,
+    /// Long responses per core.
+    #[serde(default, deserialize_with = "scalar")]
+    pub streams: Option<String>,
+    /// How long connecting may take.
+    #[serde(default, deserialize_with = "scalar")]
+    pub connect_timeout: Option<String>,
+    /// From the end of a request to the head of its response.
+    #[serde(default, deserialize_with = "scalar")]
+    pub head_timeout: Option<String>,
+    /// Between bytes of a response, and of a request that is not read.
+    #[serde(default, deserialize_with = "scalar")]
+    pub idle_timeout: Option<String>,
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
@@ -174,7 +201,9 @@ pub struct WrittenRoute {
     #[serde(default, deserialize_with = "scalar")]
     pub path_case: Option<String>,
     /// Name of an upstream.
-    pub upstream: String,
+    pub upstream: Option<String>,
+    /// Several upstreams, and the parts of the requests that they get.
+    pub upstreams: Option<Vec<WrittenShare>>,
     /// `public`, `protected` or `optional`.
     #[serde(default, deserialize_with = "scalar")]
     pub access: Option<String>,
@@ -210,6 +239,17 @@ pub struct WrittenRoute {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+}
+
+/// An item of `upstreams` of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenShare {
+    /// Name of an upstream.
+    pub name: String,
+    /// Its part, relative to the others.
+    #[serde(default, deserialize_with = "scalar")]
+    pub weight: Option<String>,
 }
 
 /// One `[[route.limit]]` of a file.

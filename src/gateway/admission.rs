@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::{Access, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::forward::share;
 use crate::gateway::plan::Plan;
 use crate::limit::{Client, Denied, Limited, LimitedRequest, Permit};
 use crate::limits::{TICK_MS, UNKNOWN_KEY_WAIT_MS};
@@ -20,6 +21,8 @@ use crate::limits::{TICK_MS, UNKNOWN_KEY_WAIT_MS};
 #[derive(Debug)]
 pub struct Admission<'c> {
     route: &'c Route,
+    /// Index into the upstreams of the configuration.
+    upstream: usize,
     identity: Identity,
     _permit: Permit,
 }
@@ -41,6 +44,11 @@ impl<'c> Admission<'c> {
     /// The route.
     pub fn route(&self) -> &'c Route {
         self.route
+    }
+
+    /// The index of the upstream that the request goes to.
+    pub fn upstream(&self) -> usize {
+        self.upstream
     }
 
     /// The identity that the route was authorized for.
@@ -100,7 +108,9 @@ impl<'c> Exchange<'c> {
         let identity = authorized.map_err(|refusal| self.refused(refusal))?;
         let destination = plan.destination()?;
         self.client.set_body_bytes_max(destination.body_bytes_max);
-        Ok(Admission { route: destination.route, identity, _permit: permit })
+        let route = destination.route;
+        let upstream = route.upstream_of(|| share::key(self, &identity));
+        Ok(Admission { route, upstream, identity, _permit: permit })
     }
 
     fn refused(&mut self, refusal: Refusal<'c>) -> Failure {

@@ -38,7 +38,8 @@ pub(super) fn room(cores: usize, memory: u64) -> Room {
     let share = memory / cores as u64;
     let held = (share / HELD_PART).clamp(HELD_BYTES_LEAST as u64, HELD_BYTES_DEFAULT as u64);
     let by_memory = (share / CONNECTIONS_PART / CONNECTION_BYTES_PLANNED).max(1) as usize;
-    Room { connections: connections_by_files(cores).min(by_memory), held_bytes: held as usize }
+    let by_files = connections_by_files(cores);
+    Room { connections: by_files.min(by_memory), upstream_connections: by_files, held_bytes: held as usize }
 }
 
 /// The memory budget of the process, in bytes: as configured, else what the control group or the machine has.
@@ -46,8 +47,9 @@ pub(super) fn memory_budget(configured: Option<u64>) -> u64 {
     configured.or_else(memory::available).unwrap_or(u64::MAX)
 }
 
-/// Returns the number of client connections of each core that there are file descriptors for. After a reserve, half of
-/// the file descriptors are for clients and half for upstreams. Raises the soft limit of open files to the hard limit.
+/// Returns the number of connections of each core that there are file descriptors for, on either side. After a
+/// reserve, half of the file descriptors are for clients and half for upstreams. Raises the soft limit of open files
+/// to the hard limit.
 fn connections_by_files(cores: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // The soft limit protects programs that use select(2). The gateway does not use select(2).
@@ -76,6 +78,8 @@ mod tests {
         let large = room(2, u64::MAX);
         assert_eq!(large.held_bytes, HELD_BYTES_DEFAULT);
         assert_eq!(large.connections, connections_by_files(2));
-        assert_eq!(room(8, 1), Room { connections: 1, held_bytes: HELD_BYTES_LEAST });
+        let least = room(8, 1);
+        assert_eq!((least.connections, least.held_bytes), (1, HELD_BYTES_LEAST));
+        assert_eq!(least.upstream_connections, connections_by_files(8));
     }
 }

@@ -53,3 +53,30 @@ pub const MEMBERS_FILE_LOOK_MS: u64 = 1_000;
 pub const HURRIES_QUEUED_MAX: usize = 64;
 /// How long the start waits for the upstreams' names to resolve, in milliseconds. Over it: it goes on without them.
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
+/// The longest name of a header field that requests are kept with one member by, in bytes. Over it: the configuration
+/// is refused.
+pub const FIELD_NAME_BYTES_MAX: usize = 64;
+/// The longest time that a new member may take to its whole weight, in seconds. Over it: the configuration is refused.
+pub const SLOW_START_MAX_S: u64 = 3_600;
+/// How long an address of an upstream may take to accept before the next one is tried as well, in milliseconds (RFC
+/// 8305 §8 recommends 250).
+pub const CONNECT_RACE_MS: u64 = 250;
+/// Addresses that are connected to at one time for one request. Over it: the next one waits until one of them has
+/// failed.
+pub const CONNECTS_RACED_MAX: usize = 8;
+/// With fewer members there is no race.
+pub const RACE_MEMBERS_MIN: usize = 2;
+/// Idle connections that are closed because one new one found no file descriptor. Over it: the new one fails.
+pub const DESCRIPTORS_FREED_MAX: usize = 4;
+/// Long responses from one upstream at a time, as a multiple of its requests in flight. Over it: 503 `overloaded`.
+pub const STREAMS_PER_IN_FLIGHT: usize = 8;
+/// How long a response may go on until it counts as a long one, in milliseconds.
+pub const STREAM_AFTER_MS: u64 = 5_000;
+/// Members of one upstream of which a core uses each. Over it: it uses a part of them, [`MEMBERS_OF_CORE`] or a few
+/// more.
+pub const MEMBERS_WITHOUT_SUBSET: usize = 32;
+/// Members of a larger upstream that one core uses.
+pub const MEMBERS_OF_CORE: usize = 16;
+
+const _: () = assert!(MEMBERS_OF_CORE < MEMBERS_WITHOUT_SUBSET && MEMBERS_WITHOUT_SUBSET < MEMBERS_MAX);
+const _: () = assert!(MEMBERS_MAX.is_multiple_of(64) && ADDRESSES_MAX <= MEMBERS_MAX);

@@ -40,6 +40,24 @@ impl ConnectError {
             ConnectError::Tls(fault) => fault.cause(),
         }
     }
+
+    /// The process or the machine has no file descriptors left.
+    pub fn lacks_descriptors(&self) -> bool {
+        matches!(self.errno(), Some(Errno::MFILE | Errno::NFILE))
+    }
+
+    /// This machine lacks something: descriptors, ports or memory. It says nothing about the address.
+    pub fn is_own(&self) -> bool {
+        let own = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOMEM, Errno::NOBUFS];
+        matches!(self, ConnectError::NoAddress) || self.errno().is_some_and(|errno| own.contains(&errno))
+    }
+
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            ConnectError::Failed(error) => Errno::from_io_error(error),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {
@@ -80,7 +98,7 @@ pub trait Candidate {
     fn endpoint(&self) -> &Endpoint;
 
     /// No connection to this address could be opened.
-    fn failed(&self) {}
+    fn failed(&self, _error: &ConnectError) {}
 }
 
 impl Candidate for &Endpoint {
@@ -112,7 +130,7 @@ pub async fn connect_any<C: Candidate>(
             Ok(transport) => return Ok((transport, candidate)),
             Err(error) => failure = error,
         }
-        candidate.failed();
+        candidate.failed(&failure);
         if matches!(failure, ConnectError::TimedOut) {
             break;
         }

@@ -98,6 +98,11 @@ impl Transport {
         }
     }
 
+    /// Acknowledges what has come of a message that is not complete; see [`StreamSocket::acknowledge`].
+    pub fn acknowledge(&self) {
+        self.socket().acknowledge();
+    }
+
     /// Waits until a send would move at least one byte, or fail.
     pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
         self.socket().writable()

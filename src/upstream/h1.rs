@@ -62,6 +62,9 @@ impl<'r> H1ResponseReader<'r> {
             if let Some(length) = scanned.map_err(ResponseError::Protocol)? {
                 break length;
             }
+            if !self.buffer.is_empty() {
+                self.transport.acknowledge();
+            }
             self.receive(deadline_ms).await?;
         };
         self.scan = HeadScan::response();
@@ -80,6 +83,7 @@ impl<'r> H1ResponseReader<'r> {
         match received {
             Ok(1..) => Ok(()),
             Ok(0) | Err(BodyError::SourceClosed(_)) if is_untouched => Err(ResponseError::Stale),
+            Err(BodyError::SourceTimedOut) if is_untouched => Err(ResponseError::Silent),
             Ok(0) => Err(ResponseError::Read(ProtocolError::HeadIncomplete.into())),
             Err(error) => Err(ResponseError::Read(error)),
         }

@@ -1,20 +1,22 @@
 //! A lease: a connection to a member for one exchange, and a slot among the requests in flight.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::member::{Member, MemberRequest};
-use super::pool::{Connection, Pool};
+use super::pool::Connection;
 use super::slot::UpstreamSlot;
+use super::terms::Terms;
 use crate::net::{DetachedTransport, Endpoint, Transport};
 
 /// Evidence that there is a connection, good for one exchange, and a slot among the requests in flight. Dropped, it
 /// closes the connection; only [`Lease::give_back`] keeps it.
 pub struct Lease<'u> {
-    pool: &'u Pool,
-    _slot: UpstreamSlot<'u>,
-    _in_flight: MemberRequest,
+    terms: &'u Terms,
+    slot: RefCell<Option<UpstreamSlot>>,
+    request: MemberRequest,
     /// Boxed: a lease moves through every step of a request.
     connection: Box<Connection>,
     use_: Use,
@@ -32,15 +34,24 @@ pub enum Use {
     Reused,
 }
 
+/// As many long responses as allowed come from the upstream already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyStreams;
+
 impl<'u> Lease<'u> {
     pub(super) fn new(
-        pool: &'u Pool,
-        slot: UpstreamSlot<'u>,
+        terms: &'u Terms,
+        slot: UpstreamSlot,
         connection: Box<Connection>,
         use_: Use,
     ) -> Lease<'u> {
-        let in_flight = connection.member.begin();
-        Lease { pool, _slot: slot, _in_flight: in_flight, connection, use_ }
+        let request = connection.member.begin();
+        Lease { terms, slot: RefCell::new(Some(slot)), request, connection, use_ }
+    }
+
+    /// What holds for the exchange.
+    pub fn terms(&self) -> &'u Terms {
+        self.terms
     }
 
     /// The connection.
@@ -84,13 +95,41 @@ impl<'u> Lease<'u> {
         }
     }
 
+    /// The whole request has left. With several members the time to its answer is measured.
+    pub fn sent(&self) {
+        if self.terms.has_choice() {
+            self.request.sent();
+        }
+    }
+
+    /// The head of its response has arrived.
+    pub fn answered(&self) {
+        self.request.answered();
+    }
+
+    /// The request has failed in a way that is the member's.
+    pub fn failed(&self) {
+        self.request.failed();
+    }
+
+    /// The response goes on for long: it moves from the requests in flight to the streams.
+    ///
+    /// # Errors
+    /// There are as many as allowed. It stays among the requests in flight.
+    pub fn become_stream(&self) -> Result<(), TooManyStreams> {
+        let stream = self.terms.stream_slot().ok_or(TooManyStreams)?;
+        self.slot.replace(Some(stream));
+        self.request.become_stream();
+        Ok(())
+    }
+
     /// The upstream has sent more than the response.
     pub fn distrust(self) {
-        self.pool.distrust();
+        self.terms.pool().distrust();
     }
 
     /// The exchange is complete in both directions: the next one may use the connection.
     pub fn give_back(self) {
-        self.pool.put(self.connection);
+        self.terms.pool().put(self.connection);
     }
 }

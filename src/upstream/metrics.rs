@@ -15,13 +15,15 @@ crate::metric_group! {
         counter handshake_failures = "upstream_tls_handshake_failures";
         /// Requests that went out on a connection that had been used before.
         counter reuses = "upstream_reuses";
-        /// Requests sent a second time because a reused connection had died.
+        /// Requests sent a second time because the first connection or member had failed.
         counter retries = "upstream_retries";
+        /// Requests that were not, because too many were.
+        counter retries_denied = "upstream_retries_denied";
         /// Upstream responses that broke the protocol.
         counter protocol_errors = "upstream_protocol_errors";
         /// Times that an upstream sent more than the answer to a request: each closes its idle connections.
         counter surplus_answers = "upstream_surplus_answers";
-        /// Requests answered 503 because too many were in flight to their upstream.
+        /// Requests answered 503 at a bound of their upstream: in flight, waiting for a connection, or long responses.
         counter overloads = "upstream_overloads";
         /// Idle connections in the upstream pools now.
         gauge idle = "upstream_idle";

@@ -1,42 +1,71 @@
-//! Idle connections of one core to one upstream: newest first, bounded, checked before they are lent.
+//! Idle connections of one core to one upstream: kept by member, the one used last first, bounded, and checked before
+//! they are lent.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::warn;
 
+use super::balance::Random;
 use super::member::Member;
 use super::metrics::UpstreamMetrics;
+use super::quota::{Idlers, Opened};
 use crate::clock;
-use crate::net::{Liveness, Transport};
+use crate::net::{Liveness, NEVER, Transport};
 
 /// A connection and the member that it leads to.
 pub(super) struct Connection {
     pub(super) transport: Transport,
     pub(super) member: Rc<Member>,
+    /// Exchanges that it has carried.
+    exchanges: u32,
+    /// When it has been open for long enough.
+    ends_ms: u64,
+    _opened: Opened,
 }
 
-/// The idle connections, oldest first.
+/// What bounds the idle connections of an upstream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PoolBounds {
+    /// How many.
+    pub(super) idle: usize,
+    /// How long one may be idle.
+    pub(super) keep_alive_ms: u64,
+    /// How long one is used, about. 0: as long as it lasts.
+    pub(super) age_ms: u64,
+    /// How many exchanges one carries. 0: any number.
+    pub(super) exchanges: u32,
+}
+
+/// The idle connections of an upstream, each on the shelf of its member.
 pub(super) struct Pool {
-    idle: RefCell<Vec<Idle>>,
-    idle_max: Cell<usize>,
-    keep_alive_ms: Cell<u64>,
+    /// In the order of the members.
+    shelves: RefCell<Vec<Shelf>>,
+    idle: Cell<usize>,
+    bounds: Cell<PoolBounds>,
+    random: Random,
     upstream: Box<str>,
     /// When a surplus answer was last logged.
     warned_ms: Cell<Option<u64>>,
     metrics: Arc<UpstreamMetrics>,
 }
 
+/// The idle connections of one member, oldest first.
+struct Shelf {
+    member: Rc<Member>,
+    idle: Vec<Idle>,
+}
+
+/// A connection that waits for the next request.
 struct Idle {
     connection: Box<Connection>,
     since_ms: u64,
 }
 
 impl Idle {
-    fn idle_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.since_ms)
+    fn is_usable(&self, now_ms: u64, bounds: &PoolBounds) -> bool {
+        now_ms.saturating_sub(self.since_ms) < bounds.keep_alive_ms && now_ms < self.connection.ends_ms
     }
 
     /// Whether the connection is open, and nothing has arrived: bytes on an idle connection answer nothing that was
@@ -54,37 +83,60 @@ impl Idle {
 }
 
 impl Pool {
-    pub(super) fn new(
-        upstream: &str,
-        idle_max: usize,
-        keep_alive: Duration,
-        metrics: Arc<UpstreamMetrics>,
-    ) -> Pool {
-        let pool = Pool {
-            idle: RefCell::default(),
-            idle_max: Cell::new(0),
-            keep_alive_ms: Cell::new(0),
+    pub(super) fn new(upstream: &str, random: Random, metrics: Arc<UpstreamMetrics>) -> Pool {
+        Pool {
+            shelves: RefCell::default(),
+            idle: Cell::new(0),
+            bounds: Cell::default(),
+            random,
             upstream: upstream.into(),
             warned_ms: Cell::new(None),
             metrics,
-        };
-        pool.adjust(idle_max, keep_alive);
-        pool
+        }
     }
 
     /// Other bounds from now on. What is over them goes with the next sweep.
-    pub(super) fn adjust(&self, idle_max: usize, keep_alive: Duration) {
-        self.idle_max.set(idle_max);
-        self.keep_alive_ms.set(keep_alive.as_millis() as u64);
+    pub(super) fn adjust(&self, bounds: PoolBounds) {
+        self.bounds.set(bounds);
     }
 
-    /// The connection used last that is still open and has said nothing since.
-    pub(super) fn take(&self, now_ms: u64) -> Option<Box<Connection>> {
+    /// The members from now on. Those that are gone lose their idle connections at once.
+    pub(super) fn replace_members(&self, members: &[Rc<Member>]) {
+        let mut before = self.shelves.take();
+        let shelf = |(place, member): (usize, &Rc<Member>)| {
+            member.put_at(place);
+            let known = before.iter_mut().find(|shelf| Rc::ptr_eq(&shelf.member, member));
+            let idle = known.map_or_else(Vec::new, |shelf| std::mem::take(&mut shelf.idle));
+            Shelf { member: member.clone(), idle }
+        };
+        let shelves = members.iter().enumerate().map(shelf).collect();
+        self.shelves.replace(shelves);
+        before.iter_mut().for_each(|shelf| self.close_all(shelf));
+    }
+
+    /// A connection that was just opened.
+    pub(super) fn connection(
+        &self,
+        transport: Transport,
+        member: Rc<Member>,
+        opened: Opened,
+    ) -> Box<Connection> {
+        let age_ms = self.bounds.get().age_ms;
+        let ends_ms = match age_ms {
+            0 => NEVER,
+            // Connections that were opened together should not end together.
+            _ => clock::now_ms() + age_ms - age_ms / 10 + self.random.below(age_ms / 5 + 1),
+        };
+        Box::new(Connection { transport, member, exchanges: 0, ends_ms, _opened: opened })
+    }
+
+    /// The connection to a member used last that is still open and has said nothing since.
+    pub(super) fn take(&self, member: &Member, now_ms: u64) -> Option<Box<Connection>> {
         loop {
-            let idle = self.idle.borrow_mut().pop()?;
-            self.metrics.idle.subtract(1);
+            let idle = self.shelves.borrow_mut().get_mut(member.place())?.idle.pop()?;
+            self.count_closed(member, 1);
             match idle.liveness() {
-                Liveness::Quiet if idle.idle_ms(now_ms) < self.keep_alive_ms.get() => {
+                Liveness::Quiet if idle.is_usable(now_ms, &self.bounds.get()) => {
                     return Some(idle.connection);
                 }
                 Liveness::Bytes => self.distrust(),
@@ -110,43 +162,75 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next lease, unless its member was withdrawn. At the bound the oldest one is closed.
-    pub(super) fn put(&self, connection: Box<Connection>) {
-        if self.idle_max.get() == 0 || connection.member.is_withdrawn() {
+    /// Keeps a connection for the next lease, unless its member was withdrawn or it has done enough. At the bound the
+    /// oldest one of the member with the most is closed.
+    pub(super) fn put(&self, mut connection: Box<Connection>) {
+        let bounds = self.bounds.get();
+        connection.exchanges = connection.exchanges.saturating_add(1);
+        let is_spent = bounds.exchanges > 0 && connection.exchanges >= bounds.exchanges;
+        if bounds.idle == 0 || is_spent || connection.member.is_withdrawn() {
             return;
         }
         connection.transport.park();
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() >= self.idle_max.get() {
-            idle.remove(0);
-        } else {
-            self.metrics.idle.add(1);
+        if self.idle.get() >= bounds.idle {
+            self.close_oldest();
         }
-        idle.push(Idle { connection, since_ms: clock::now_ms() });
+        let mut shelves = self.shelves.borrow_mut();
+        let Some(shelf) = shelves.get_mut(connection.member.place()) else { return };
+        shelf.idle.push(Idle { connection, since_ms: clock::now_ms() });
+        self.idle.set(self.idle.get() + 1);
+        self.metrics.idle.add(1);
+        shelf.member.seen().idle.add(1);
     }
 
     /// Closes what is too old, too many, or was closed by the upstream.
     pub(super) fn sweep(&self, now_ms: u64) {
-        let mut idle = self.idle.borrow_mut();
-        let before = idle.len();
-        let over = before.saturating_sub(self.idle_max.get());
-        idle.drain(..over);
+        let bounds = self.bounds.get();
+        while self.idle.get() > bounds.idle && self.close_oldest() {}
         let mut has_surplus = false;
-        idle.retain(|idle| {
-            let liveness = idle.liveness();
-            has_surplus |= liveness == Liveness::Bytes;
-            liveness == Liveness::Quiet && idle.idle_ms(now_ms) < self.keep_alive_ms.get()
-        });
-        self.metrics.idle.subtract((before - idle.len()) as u64);
-        drop(idle);
+        for shelf in self.shelves.borrow_mut().iter_mut() {
+            let before = shelf.idle.len();
+            shelf.idle.retain(|idle| {
+                let liveness = idle.liveness();
+                has_surplus |= liveness == Liveness::Bytes;
+                liveness == Liveness::Quiet && idle.is_usable(now_ms, &bounds)
+            });
+            self.count_closed(&shelf.member, before - shelf.idle.len());
+        }
         if has_surplus {
             self.distrust();
         }
     }
 
     pub(super) fn clear(&self) {
-        let closed = self.idle.borrow_mut().drain(..).count();
+        self.shelves.borrow_mut().iter_mut().for_each(|shelf| self.close_all(shelf));
+    }
+
+    fn close_all(&self, shelf: &mut Shelf) {
+        let closed = shelf.idle.drain(..).count();
+        self.count_closed(&shelf.member, closed);
+    }
+
+    fn count_closed(&self, member: &Member, closed: usize) {
+        self.idle.set(self.idle.get() - closed);
         self.metrics.idle.subtract(closed as u64);
+        member.seen().idle.subtract(closed as u64);
+    }
+}
+
+impl Idlers for Pool {
+    fn idle(&self) -> usize {
+        self.idle.get()
+    }
+
+    /// That of the member with the most.
+    fn close_oldest(&self) -> bool {
+        let mut shelves = self.shelves.borrow_mut();
+        let fullest = shelves.iter_mut().max_by_key(|shelf| shelf.idle.len());
+        let Some(shelf) = fullest.filter(|shelf| !shelf.idle.is_empty()) else { return false };
+        drop(shelf.idle.remove(0));
+        self.count_closed(&shelf.member, 1);
+        true
     }
 }
 

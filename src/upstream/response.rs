@@ -26,6 +26,8 @@ pub enum Arrived {
 pub enum ResponseError {
     /// The connection ended before a byte of a response: perhaps the upstream has never seen the request.
     Stale,
+    /// No byte of a response came in time.
+    Silent,
     /// The head breaks the protocol.
     Protocol(ProtocolError),
     /// A 101 to a request that is no handshake.

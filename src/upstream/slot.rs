@@ -1,24 +1,25 @@
-//! A slot among the requests that one core may have in flight to one upstream: where there is none left, a
-//! request is refused at once and not queued behind a service that does not keep up.
+//! A slot among what one core may have going on with one upstream at one time: where there is none left, a request is
+//! refused at once and not queued behind a service that does not keep up.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// The slots of one upstream.
 #[derive(Debug)]
 pub(super) struct UpstreamSlots {
-    taken: Cell<usize>,
+    taken: Rc<Cell<usize>>,
     max: Cell<usize>,
 }
 
 /// Evidence that there was room. Dropped, it gives the slot back.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free again"]
-pub(super) struct UpstreamSlot<'p>(&'p Cell<usize>);
+pub(super) struct UpstreamSlot(Rc<Cell<usize>>);
 
 impl UpstreamSlots {
     /// So many, all of them free.
     pub(super) fn new(max: usize) -> UpstreamSlots {
-        UpstreamSlots { taken: Cell::new(0), max: Cell::new(max) }
+        UpstreamSlots { taken: Rc::default(), max: Cell::new(max) }
     }
 
     /// So many from now on. Those taken over the new bound stay taken until they are given back.
@@ -27,17 +28,17 @@ impl UpstreamSlots {
     }
 
     /// A slot, if one is free.
-    pub(super) fn take(&self) -> Option<UpstreamSlot<'_>> {
+    pub(super) fn take(&self) -> Option<UpstreamSlot> {
         let taken = self.taken.get();
         if taken >= self.max.get() {
             return None;
         }
         self.taken.set(taken + 1);
-        Some(UpstreamSlot(&self.taken))
+        Some(UpstreamSlot(self.taken.clone()))
     }
 }
 
-impl Drop for UpstreamSlot<'_> {
+impl Drop for UpstreamSlot {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

@@ -25,6 +25,8 @@ pub const SECTION: Section = Section {
         &UPSTREAM_HEAD_TIMEOUT,
         &UPSTREAM_IDLE_TIMEOUT,
         &UPSTREAM_KEEP_ALIVE,
+        &UPSTREAM_CONNECTION_AGE,
+        &UPSTREAM_CONNECTION_REQUESTS,
         &UPSTREAM_IDLE_CONNECTIONS,
         &UPSTREAM_MAX_IN_FLIGHT,
         &DNS_REFRESH,
@@ -159,6 +161,40 @@ pub const UPSTREAM_KEEP_ALIVE: Key<Duration> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const UPSTREAM_CONNECTION_AGE: Key<Duration> = Key {
+    env: "UPSTREAM_CONNECTION_AGE",
+    flag: "upstream-connection-age",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "1h",
+    bounds: "0 to 24h",
+    help: "How long a pooled connection is used, give or take a tenth; 0: as long as it lasts",
+    more: "A request on it is never cut off.",
+    parse: |text| duration(text, Duration::ZERO, DAY),
+    shown: Shown::Value(|config| match config.timeouts.upstream_connection_age {
+        Duration::ZERO => "0 (as long as it lasts)".to_owned(),
+        age => show_duration(age),
+    }),
+    on_reload: OnReload::Takes,
+};
+
+pub const UPSTREAM_CONNECTION_REQUESTS: Key<usize> = Key {
+    env: "UPSTREAM_CONNECTION_REQUESTS",
+    flag: "upstream-connection-requests",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: "0",
+    bounds: "0 to 1048576",
+    help: "Requests that one connection to an upstream carries; 0: any number",
+    more: "",
+    parse: |text| count(text, 0, IN_FLIGHT_MAX),
+    shown: Shown::Value(|config| match config.sizes.upstream_connection_requests {
+        0 => "0 (any number) per connection".to_owned(),
+        requests => format!("{requests} per connection"),
+    }),
+    on_reload: OnReload::Takes,
+};
+
 pub const UPSTREAM_IDLE_CONNECTIONS: Key<usize> = Key {
     env: "UPSTREAM_IDLE_CONNECTIONS",
     flag: "upstream-idle-connections",
@@ -260,7 +296,7 @@ fn show_required(required: &ReadyRequires) -> String {
 /// Idle connections per upstream and core that an operator may set.
 const IDLE_MAX: usize = 65_536;
 /// Requests in flight per upstream and core that an operator may set.
-const IN_FLIGHT_MAX: usize = 1024 * 1024;
+pub(crate) const IN_FLIGHT_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +317,8 @@ mod tests {
                 (&UPSTREAM_HEAD_TIMEOUT, "7s", "UPSTREAM_HEAD_TIMEOUT 7s"),
                 (&UPSTREAM_IDLE_TIMEOUT, "7s", "UPSTREAM_IDLE_TIMEOUT 7s"),
                 (&UPSTREAM_KEEP_ALIVE, "7s", "UPSTREAM_KEEP_ALIVE 7s"),
+                (&UPSTREAM_CONNECTION_AGE, "7s", "UPSTREAM_CONNECTION_AGE 7s"),
+                (&UPSTREAM_CONNECTION_REQUESTS, "7", "UPSTREAM_CONNECTION_REQUESTS 7 per"),
                 (&UPSTREAM_IDLE_CONNECTIONS, "0", "UPSTREAM_IDLE_CONNECTIONS 0 per"),
                 (&UPSTREAM_MAX_IN_FLIGHT, "7", "UPSTREAM_MAX_IN_FLIGHT 7 per"),
                 (&DNS_REFRESH, "7s", "DNS_REFRESH 7s"),
@@ -302,6 +340,8 @@ mod tests {
             (&UPSTREAM_HEAD_TIMEOUT, "49ms"),
             (&UPSTREAM_IDLE_TIMEOUT, "forever"),
             (&UPSTREAM_KEEP_ALIVE, "-1s"),
+            (&UPSTREAM_CONNECTION_AGE, "25h"),
+            (&UPSTREAM_CONNECTION_REQUESTS, "-1"),
             (&UPSTREAM_IDLE_CONNECTIONS, "65537"),
             (&UPSTREAM_MAX_IN_FLIGHT, "0"),
             (&DNS_REFRESH, "500ms"),

@@ -21,6 +21,8 @@ pub struct Timeouts {
     pub upstream_idle: Duration,
     /// How long a pooled upstream connection may be idle. `UPSTREAM_KEEP_ALIVE`, 60 s.
     pub upstream_keep_alive: Duration,
+    /// How long a pooled upstream connection is used. 0: as long as it lasts. `UPSTREAM_CONNECTION_AGE`, 1 h.
+    pub upstream_connection_age: Duration,
     /// Between two resolutions of an upstream's name. `DNS_REFRESH`, 30 s.
     pub dns_refresh: Duration,
     /// From failing readiness to closing the listeners. `SHUTDOWN_DELAY`, 0 s.
@@ -50,6 +52,8 @@ pub struct Sizes {
     pub requests_per_address: Option<usize>,
     /// Idle connections kept per upstream and core. `UPSTREAM_IDLE_CONNECTIONS`, 256.
     pub upstream_idle: usize,
+    /// Requests that one upstream connection carries. 0: any number. `UPSTREAM_CONNECTION_REQUESTS`, 0.
+    pub upstream_connection_requests: u32,
     /// Requests in flight per upstream and core. `UPSTREAM_MAX_IN_FLIGHT`, 1024.
     pub upstream_in_flight: usize,
 }

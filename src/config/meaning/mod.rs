@@ -1,6 +1,7 @@
 //! The types of a valid configuration, one file per section of settings.
 
 pub mod algorithms;
+pub mod balancing;
 pub mod bounds;
 pub mod choice;
 pub mod claims;
@@ -19,6 +20,7 @@ pub mod upstreams;
 pub mod websockets;
 
 pub use algorithms::{Algorithm, AlgorithmSet};
+pub use balancing::{BalancePolicy, Balancing, HashOn, UpstreamBounds};
 pub use bounds::{Sizes, Timeouts};
 pub use choice::Choice;
 pub use claims::{ClaimField, ClaimPath, RequiredClaim, WantedClaims};
@@ -29,7 +31,7 @@ pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redi
 pub use listen::{Cors, Listen, ProxyProtocol};
 pub use members::{Members, ReadyRequires, UpstreamAddress, WeightedAddress};
 pub use process::{AccessLog, CoreChoice, IoDriver};
-pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, TrailingSlash};
+pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, Share, TrailingSlash};
 pub use tls::{Certificate, ClientAuth, ClientHeaders, Tls, TlsVersion, UnknownName};
 pub use token_sources::{TokenEncoding, TokenPrefix, TokenSources};
 pub use tokens::{Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, PemFile, Secret};

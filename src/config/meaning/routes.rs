@@ -19,8 +19,10 @@ pub struct Route {
     pub trailing_slash: TrailingSlash,
     /// Whether the paths are matched in any case. If so, they have neither `{parameter}` nor `*`.
     pub path_case: PathCase,
-    /// Index into [`super::config::Config::upstreams`].
+    /// Index into [`super::config::Config::upstreams`]; the first one of `shares`, if there are any.
     pub upstream: usize,
+    /// The upstreams among which the requests are divided. Empty: all go to `upstream`.
+    pub shares: Vec<Share>,
     /// Who may use it.
     pub access: Access,
     /// The protocol that it carries.
@@ -57,6 +59,7 @@ impl Route {
             trailing_slash: TrailingSlash::Exact,
             path_case: PathCase::Exact,
             upstream: 0,
+            shares: Vec::new(),
             access: Access::Protected,
             kind: RouteKind::Http,
             issuers: IssuerSet::ALL,
@@ -70,6 +73,39 @@ impl Route {
             is_limited_globally: true,
             limits: Vec::new(),
         }
+    }
+}
+
+/// The part of a route's requests that goes to one upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Index into [`super::config::Config::upstreams`].
+    pub upstream: usize,
+    /// Relative to the other weights of the route.
+    pub weight: u32,
+}
+
+impl Route {
+    /// Every upstream that it leads to.
+    pub fn upstreams(&self) -> impl Iterator<Item = usize> {
+        let shares = self.shares.iter().map(|share| share.upstream);
+        std::iter::once(self.upstream).chain(shares)
+    }
+
+    /// The upstream of a request with this key. `key`: the same for everything that should go to the same upstream, and
+    /// evenly spread. A share that grows keeps the keys that it had, if the others are before it.
+    pub fn upstream_of(&self, key: impl FnOnce() -> u64) -> usize {
+        if self.shares.is_empty() {
+            return self.upstream;
+        }
+        let weights: u64 = self.shares.iter().map(|share| u64::from(share.weight)).sum();
+        let mut place = ((u128::from(key()) * u128::from(weights)) >> 64) as u64;
+        let found = self.shares.iter().find(|share| {
+            let is_here = place < u64::from(share.weight);
+            place = place.saturating_sub(u64::from(share.weight));
+            is_here
+        });
+        found.map_or(self.upstream, |share| share.upstream)
     }
 }
 
@@ -192,5 +228,28 @@ impl Choice for RouteKind {
             Self::WebSocket => "websocket",
             Self::Both => "both",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_divided_by_weight_and_a_share_that_grows_keeps_its_own() {
+        let route = |weights: [u32; 2]| {
+            let shares = [(3, weights[0]), (5, weights[1])];
+            let shares = shares.map(|(upstream, weight)| Share { upstream, weight }).to_vec();
+            Route { shares, ..Route::new("r", &["/"]) }
+        };
+        let key = |user: u64| user * (u64::MAX / 1_000);
+        let to_second = |route: &Route| -> Vec<u64> {
+            (0..1_000).filter(|user| route.upstream_of(|| key(*user)) == 5).collect()
+        };
+        let (few, many) = (to_second(&route([95, 5])), to_second(&route([9, 1])));
+        assert_eq!((few.len(), many.len()), (50, 100));
+        assert!(few.iter().all(|user| many.contains(user)));
+        assert_eq!((to_second(&route([1, 0])).len(), to_second(&route([0, 1])).len()), (0, 1_000));
+        assert_eq!(Route::new("r", &["/"]).upstream_of(|| unreachable!("nothing to divide")), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::balancing::{Balancing, UpstreamBounds};
 use super::health::Health;
 use super::members::{Members, UpstreamAddress};
 
@@ -18,6 +19,10 @@ pub struct Upstream {
     pub connection_reuse: bool,
     /// TLS to it; `None`: plain TCP, or a Unix socket.
     pub tls: Option<UpstreamTls>,
+    /// How its members are chosen.
+    pub balancing: Balancing,
+    /// Its own bounds.
+    pub bounds: UpstreamBounds,
     /// How its members are probed; `None`: they are not.
     pub health: Option<Health>,
 }
@@ -40,6 +45,15 @@ pub struct OwnCertificate {
     pub cert: PathBuf,
     /// PEM of its private key.
     pub key: PathBuf,
+}
+
+impl Upstream {
+    /// Whether it is the same service, reached in the same way. Its bounds, the choice among its members and their probes
+    /// may differ.
+    pub fn is_same_service(&self, other: &Upstream) -> bool {
+        let (balancing, bounds) = (self.balancing.clone(), self.bounds.clone());
+        *self == Upstream { balancing, bounds, health: self.health.clone(), ..other.clone() }
+    }
 }
 
 impl UpstreamTls {

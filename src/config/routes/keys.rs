@@ -1,15 +1,16 @@
 //! The lists of all keys of routes, in the order of the manual.
 
 use super::key::RouteKey;
-use super::{access, body, claims, forwarding, issuers, limits, methods, name, paths, tokens_from};
+use super::{access, body, claims, forwarding, issuers, limits, methods, name, paths, shares, tokens_from};
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 18] = [
+pub const ROUTE_KEYS: [RouteKey; 19] = [
     name::NAME,
     paths::PATHS,
     paths::TRAILING_SLASH,
     paths::PATH_CASE,
-    name::UPSTREAM,
+    shares::UPSTREAM,
+    shares::UPSTREAMS,
     methods::METHODS,
     access::ACCESS,
     access::KIND,

@@ -4,6 +4,7 @@
 //! call the lowering in `of_file.rs`.
 
 mod access;
+mod balancing;
 mod body;
 mod claims;
 mod forwarding;
@@ -19,6 +20,7 @@ mod of_file;
 mod paths;
 mod realchat;
 mod report;
+mod shares;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

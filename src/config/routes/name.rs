@@ -13,10 +13,6 @@ pub(super) const NAME: RouteKey = RouteKey {
            for upstreams.",
 };
 
-/// The upstream of a route.
-pub(super) const UPSTREAM: RouteKey =
-    RouteKey { name: "upstream", default: "required", help: "The name of an upstream." };
-
 /// Checks the name of a route or an upstream.
 pub(super) fn check(name: &str, report: &mut Report<'_>) {
     if let Err(why) = judge(name) {

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
-use super::{access, body, claims, forwarding, issuers, limits, methods, name, paths, realchat, tokens_from};
+use super::{
+    access, body, claims, forwarding, issuers, limits, methods, name, paths, realchat, shares, tokens_from,
+};
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
 use crate::config::mistake::Mistakes;
-use crate::config::value::quoted;
 use crate::config::written::WrittenRoute;
 use crate::limits::ROUTES_MAX;
 
@@ -27,7 +28,7 @@ pub(crate) fn upstreams_and_routes(
     if written.is_empty() {
         layers.mistakes.add("upstreams", "are given without any [[route]] that uses them");
     }
-    let wanted: BTreeSet<&str> = written.iter().map(|route| route.upstream.as_str()).collect();
+    let wanted: BTreeSet<&str> = written.iter().flat_map(shares::names).collect();
     let upstreams = upstreams::of_file(layers, written_upstreams, &wanted);
     let known = Known { upstreams: &upstreams, issuers, origins };
     let routes = routes(&written, known, &mut layers.mistakes);
@@ -63,13 +64,14 @@ fn routes(written: &[WrittenRoute], known: Known<'_>, mistakes: &mut Mistakes) -
 /// One route. A harmless value takes the place of a wrong one.
 fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> Route {
     let Known { upstreams, issuers, origins } = known;
-    let upstream = upstream(written, upstreams, report);
+    let (upstream, shares) = shares::upstream(written, upstreams, report);
     name::check(&written.name, report);
     let access = access::access(written, report);
     let kind = access::kind(written, report);
     Route {
         name: written.name.clone(),
         upstream,
+        shares,
         access,
         kind,
         issuers: issuers::issuers(written, access, issuers, report),
@@ -87,14 +89,4 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         limits: limits::limits(written, access, report),
         body_bytes_max: body::bytes_max(written, report),
     }
-}
-
-/// The index of the upstream that a route names. An upstream with a wrong URL has a mistake of its own.
-fn upstream(written: &WrittenRoute, upstreams: &Upstreams, report: &mut Report<'_>) -> usize {
-    if !upstreams.names.contains(&written.upstream) {
-        let name = quoted(&written.upstream);
-        report.add(&format!("upstream {name} is not defined (add [upstreams.NAME])"));
-    }
-    let found = upstreams.valid.iter().position(|upstream| upstream.name == written.upstream);
-    found.unwrap_or_default()
 }

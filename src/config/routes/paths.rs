@@ -66,8 +66,9 @@ fn missed(routes: &[Route], limited: &Route, path: &str) -> Option<String> {
         (limited.path_case == PathCase::Exact && !path.contains('{'), case, "path_case = \"any\""),
     ];
     let taker = |spelling: &str| {
-        let others =
-            routes.iter().filter(|other| other.name != limited.name && other.upstream == limited.upstream);
+        let is_same_service =
+            |other: &&Route| other.upstreams().any(|one| limited.upstreams().any(|another| one == another));
+        let others = routes.iter().filter(|other| other.name != limited.name).filter(is_same_service);
         others
             .filter(|other| other.paths.iter().any(|pattern| covers(pattern, spelling)))
             .map(|other| &other.name)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::balancing;
 use super::health;
 use super::members;
 use super::name;
@@ -49,6 +50,8 @@ pub(super) fn of_file(
             let place = &written.place;
             let mut report = Report::new("upstream", &upstream.name, place, &mut layers.mistakes);
             upstream.connection_reuse = connection_reuse(written, &mut report);
+            upstream.balancing = balancing::balancing(written, &mut report);
+            upstream.bounds = balancing::bounds(written, &mut report);
             upstream.health = health::health(written.health.as_ref(), &mut report);
             members::name_it(&mut upstream, written, &mut report);
             if written.tls.is_some() && upstream.tls.is_none() {
@@ -91,9 +94,11 @@ fn valid(written: &WrittenUpstreams, moved: &Moved, mistakes: &mut Mistakes) -> 
         let mut report = Report::new("upstream", name, &written.place, mistakes);
         name::check(name, &mut report);
         let connection_reuse = connection_reuse(written, &mut report);
+        let balancing = balancing::balancing(written, &mut report);
+        let bounds = balancing::bounds(written, &mut report);
         let health = health::health(written.health.as_ref(), &mut report);
         if let Some(found) = members::upstream(name, written, &mut report) {
-            let mut upstream = Upstream { connection_reuse, health, ..found };
+            let mut upstream = Upstream { connection_reuse, balancing, bounds, health, ..found };
             upstream_tls::complete(&mut upstream, written.tls.as_ref(), &mut report);
             upstreams.push(upstream);
         }

@@ -15,6 +15,11 @@ impl Network {
             address => address,
         })
     }
+
+    /// Its address, or the first of its addresses.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
 }
 
 impl std::fmt::Display for Network {

@@ -46,8 +46,8 @@ pub enum Failure {
     Handshake(HandshakeError),
     /// There is no room for one more connection, or for one more tunnel.
     Overloaded,
-    /// As many requests as allowed are in flight to the upstream already.
-    UpstreamFull,
+    /// The upstream has as much going on as it may have.
+    UpstreamFull(UpstreamBound),
     /// The client has as many connections as allowed.
     TooManyConnections,
     /// The client has as many requests in flight as allowed.
@@ -91,11 +91,34 @@ pub enum UpstreamFault {
     Tls(Fault),
 }
 
+/// A bound of what goes on with one upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamBound {
+    /// Of requests in flight.
+    InFlight,
+    /// Of requests that wait for a connection.
+    PendingConnects,
+    /// Of long responses.
+    Streams,
+}
+
+impl UpstreamBound {
+    fn cause(self) -> &'static str {
+        match self {
+            UpstreamBound::InFlight => "upstream_in_flight",
+            UpstreamBound::PendingConnects => "upstream_pending_connects",
+            UpstreamBound::Streams => "upstream_streams",
+        }
+    }
+}
+
 /// What an upstream was awaited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamWait {
     /// To take the request.
     Request,
+    /// To begin its response.
+    Head,
     /// To send the next bytes of its response.
     Response,
 }
@@ -178,7 +201,7 @@ impl Failure {
             Failure::Handshake(HandshakeError::Body) => (400, "websocket_body"),
             Failure::Handshake(HandshakeError::Subprotocols) => (400, "websocket_subprotocols"),
             Failure::Handshake(HandshakeError::Origin) => (403, "origin_not_allowed"),
-            Failure::Overloaded | Failure::UpstreamFull => (503, "overloaded"),
+            Failure::Overloaded | Failure::UpstreamFull(_) => (503, "overloaded"),
             Failure::TooManyConnections => (429, "too_many_connections"),
             Failure::TooManyRequests => (429, "too_many_requests_in_flight"),
             Failure::TooManyTunnels => (429, "too_many_websockets"),
@@ -202,11 +225,16 @@ impl Failure {
             Failure::Unreachable(error) => Some(error.cause()),
             Failure::UpstreamProtocol(fault) => Some(fault.cause()),
             Failure::UpstreamTimeout(UpstreamWait::Request) => Some("request_not_taken"),
-            Failure::UpstreamTimeout(UpstreamWait::Response) => Some("no_response"),
-            Failure::UpstreamFull => Some("upstream_in_flight"),
+            Failure::UpstreamTimeout(UpstreamWait::Head | UpstreamWait::Response) => Some("no_response"),
+            Failure::UpstreamFull(bound) => Some(bound.cause()),
             Failure::Cut(cause) | Failure::ClientGone(cause) => Some(cause),
             _ => None,
         }
+    }
+
+    /// The upstream's member has failed, on a connection that was open.
+    pub fn is_members(&self) -> bool {
+        matches!(self, Failure::Stale | Failure::UpstreamProtocol(_) | Failure::UpstreamTimeout(_))
     }
 
     /// One sentence for the client.
@@ -233,7 +261,7 @@ impl Failure {
             Failure::MethodNotAllowed(_) => "The method is not allowed here.",
             Failure::Handshake(error) => error.detail(),
             Failure::Overloaded => "The gateway has no room for another connection.",
-            Failure::UpstreamFull => "The service has as many requests as it may have.",
+            Failure::UpstreamFull(_) => "The service has as many requests as it may have.",
             Failure::TooManyConnections => "Too many connections from this address.",
             Failure::TooManyRequests => "Too many requests from this address are in flight.",
             Failure::TooManyTunnels => "This user has too many WebSockets open.",
@@ -282,7 +310,8 @@ impl Failure {
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Failure {
         match error {
-            LeaseError::Overloaded => Failure::UpstreamFull,
+            LeaseError::Overloaded => Failure::UpstreamFull(UpstreamBound::InFlight),
+            LeaseError::ConnectsPending => Failure::UpstreamFull(UpstreamBound::PendingConnects),
             LeaseError::Connect(ConnectError::TimedOut) => Failure::ConnectTimeout,
             LeaseError::Connect(error) => Failure::Unreachable(error),
         }
@@ -293,6 +322,7 @@ impl From<ResponseError> for Failure {
     fn from(error: ResponseError) -> Failure {
         match error {
             ResponseError::Stale => Failure::Stale,
+            ResponseError::Silent => Failure::UpstreamTimeout(UpstreamWait::Head),
             ResponseError::Protocol(error) => Failure::UpstreamProtocol(UpstreamFault::Protocol(error)),
             ResponseError::UnexpectedSwitch => Failure::UpstreamProtocol(UpstreamFault::UnexpectedSwitch),
             ResponseError::TooManyInterim => Failure::UpstreamProtocol(UpstreamFault::TooManyInterim),
@@ -347,6 +377,8 @@ mod tests {
             (Failure::from(LeaseError::Connect(ConnectError::Failed(refused()))), 502, Some("ECONNREFUSED")),
             (Failure::from(LeaseError::Connect(ConnectError::NoAddress)), 502, Some("no_address")),
             (Failure::from(LeaseError::Overloaded), 503, Some("upstream_in_flight")),
+            (Failure::from(LeaseError::ConnectsPending), 503, Some("upstream_pending_connects")),
+            (Failure::from(ResponseError::Silent), 504, Some("no_response")),
             (Failure::from(ResponseError::Protocol(ProtocolError::BareLf)), 502, Some("bare_lf")),
             (Failure::from(ResponseError::UnexpectedSwitch), 502, Some("unexpected_switch")),
             (Failure::of_download(BodyError::SourceTimedOut), 504, Some("no_response")),

@@ -179,7 +179,7 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
             compose_upgrade(head);
             head.field(b"Sec-WebSocket-Version", b"13");
         }
-        Failure::Overloaded | Failure::UpstreamFull | Failure::TooManyRequests | Failure::Draining => {
+        Failure::Overloaded | Failure::UpstreamFull(_) | Failure::TooManyRequests | Failure::Draining => {
             head.field(b"Retry-After", b"1");
         }
         Failure::TooManyConnections | Failure::TooManyTunnels => head.field(b"Retry-After", b"10"),

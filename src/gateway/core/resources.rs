@@ -17,15 +17,15 @@ use crate::http::HeadPool;
 use crate::limit::Store;
 use crate::net::Io;
 use crate::telemetry::AccessLog;
-use crate::upstream::CoreNumber;
+use crate::upstream::{self, CoreNumber};
 
 /// The half of a core that no reload replaces. It lives on the core's thread; other threads read the metrics and the
 /// readiness alone.
 pub struct Resources {
-    /// Which core it is.
-    pub number: CoreNumber,
     /// The requests of all cores for newer key sets.
     pub key_requests: Arc<KeyRequests>,
+    /// What its upstreams have in common.
+    pub upstreams: Rc<upstream::Home>,
     /// Timers, buffers, pipes, and whether the core drains.
     pub io: Rc<Io>,
     /// Free parsed heads.
@@ -57,6 +57,8 @@ pub struct Resources {
 pub struct Room {
     /// Client connections, unless the operator says how many.
     pub connections: usize,
+    /// Connections to upstreams, after which idle ones are closed.
+    pub upstream_connections: usize,
     /// Bytes in buffers for slow peers.
     pub held_bytes: usize,
 }
@@ -86,9 +88,10 @@ impl Resources {
     pub fn new(prepared: Prepared) -> Resources {
         let io = Rc::<Io>::default();
         io.buffers.set_held_max(prepared.room.held_bytes);
+        let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstream.clone());
         Resources {
-            number: prepared.number,
             key_requests: prepared.key_requests,
+            upstreams: Rc::new(upstream::Home::new(prepared.number, open_max, metrics)),
             io,
             heads: Rc::default(),
             future_pools: RefCell::default(),

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
-use crate::config::{self, Config, Members, Sizes, Timeouts};
+use crate::config::{self, Config, Members, Sizes};
 use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
 use crate::limit::Limiter;
-use crate::net::Pace;
 use crate::redis::Redis;
 use crate::route::RouteTable;
 use crate::tls;
@@ -36,22 +35,12 @@ pub struct Snapshot {
     pub upstreams: Vec<Rc<Upstream>>,
     /// Bounds and timeouts of clients' connections.
     pub downstream: downstream::Settings,
-    /// The configured timeouts, in milliseconds.
-    pub timeouts: TimeoutsMs,
     /// TLS towards clients; `None`: there is no listener for it.
     pub tls: Option<Arc<tls::Termination>>,
     /// The challenges of a certificate authority.
     pub challenges: Arc<tls::Challenges>,
     /// TLS towards upstreams.
     originations: Arc<tls::Originations>,
-}
-
-/// The configured timeouts towards upstreams, in milliseconds.
-pub struct TimeoutsMs {
-    /// For a response head, from the end of the request.
-    pub upstream_head: u64,
-    /// For an upstream to send the next bytes, or to take ours.
-    pub upstream_idle: u64,
 }
 
 /// A configuration as the control thread prepares it for every core.
@@ -85,11 +74,14 @@ impl Snapshot {
         let upstreams = config.upstreams.iter().map(|wanted| {
             let tls = replacement.originations.get(&wanted.name).map(|tls| &**tls);
             let known = before.and_then(|before| before.upstream(wanted, tls));
-            let new =
-                || Rc::new(Upstream::new(wanted, tls, &config, resources.number, metrics.upstream.clone()));
-            let upstream = known.unwrap_or_else(new);
-            upstream.adjust(&config);
-            upstream
+            let new = || Rc::new(Upstream::new(wanted, tls, &config, resources.upstreams.clone()));
+            match known {
+                Some(known) => {
+                    known.adjust(wanted, &config);
+                    known
+                }
+                None => new(),
+            }
         });
         Snapshot {
             upstreams: upstreams.collect(),
@@ -99,7 +91,6 @@ impl Snapshot {
             redis,
             cors: CorsPolicy::new(&config.cors),
             downstream: downstream_settings(&config),
-            timeouts: TimeoutsMs::new(&config.timeouts),
             tls: replacement.tls.clone(),
             challenges: replacement.challenges.clone(),
             originations: replacement.originations.clone(),
@@ -107,9 +98,10 @@ impl Snapshot {
         }
     }
 
-    /// The upstream that is written like this, and whose TLS is made of the same files.
+    /// The upstream that is this service, and whose TLS is made of the same files. Its bounds and the choice among its
+    /// members may have changed.
     fn upstream(&self, wanted: &config::Upstream, tls: Option<&tls::Origination>) -> Option<Rc<Upstream>> {
-        let index = self.config.upstreams.iter().position(|known| known == wanted)?;
+        let index = self.config.upstreams.iter().position(|known| known.is_same_service(wanted))?;
         let is_same = self.originations.get(&wanted.name).map(|tls| &**tls) == tls;
         is_same.then(|| self.upstreams[index].clone())
     }
@@ -132,11 +124,6 @@ impl Snapshot {
     /// The bound of a request's body on a route; `None`: before the route is known.
     pub fn body_bytes_max(&self, route: Option<&config::Route>) -> u64 {
         body_bytes_max(&self.config, route)
-    }
-
-    /// The slowest pace that is accepted of an upstream.
-    pub fn upstream_pace(&self) -> Pace {
-        Pace::new(self.timeouts.upstream_idle, 0)
     }
 }
 
@@ -185,13 +172,6 @@ fn authenticator(
             let (keys, requests) = (replacement.keys.clone(), resources.key_requests.clone());
             Rc::new(Authenticator::new(keys, requests, resources.metrics.auth.clone()))
         }
-    }
-}
-
-impl TimeoutsMs {
-    fn new(timeouts: &Timeouts) -> TimeoutsMs {
-        let ms = |timeout: Duration| timeout.as_millis() as u64;
-        TimeoutsMs { upstream_head: ms(timeouts.upstream_head), upstream_idle: ms(timeouts.upstream_idle) }
     }
 }
 

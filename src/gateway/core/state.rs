@@ -10,7 +10,7 @@ use crate::http::Scheme;
 use crate::limit;
 use crate::net::Transport;
 use crate::redis::{self, Redis};
-use crate::upstream::ExchangeContext;
+use crate::upstream::{ExchangeContext, Terms};
 
 /// What serves a request. An exchange keeps the core that it began with.
 pub struct Core {
@@ -53,9 +53,9 @@ impl Core {
     }
 
     /// What an exchange with an upstream is bound to, for a client that `client` leads to.
-    pub fn exchange_context<'t>(&'t self, client: &'t Transport) -> ExchangeContext<'t> {
+    pub fn exchange_context<'t>(&'t self, client: &'t Transport, terms: &Terms) -> ExchangeContext<'t> {
         let Snapshot { downstream, .. } = &self.snapshot;
-        let pace = self.snapshot.upstream_pace();
+        let pace = terms.pace();
         ExchangeContext { io: &self.resources.io, head_limits: &downstream.head_limits, pace, client }
     }
 

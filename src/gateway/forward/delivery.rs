@@ -1,23 +1,29 @@
 //! The delivery of one response: its heads and its body go to the client while the rest of the request may still be on
 //! its way up.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use super::headers::{self, Additions};
 use super::upload::Upload;
+use crate::clock;
 use crate::downstream::{Responder, ResponseBody};
-use crate::gateway::answer::failure::Failure;
+use crate::gateway::answer::failure::{Failure, UpstreamBound};
 use crate::gateway::core::Core;
 use crate::gateway::record::Record;
 use crate::http::{Request, Response};
+use crate::limits::STREAM_AFTER_MS;
 use crate::message::{BodyError, Trailers, pump};
-use crate::upstream::{Arrived, ResponseReader};
+use crate::net::{Elapsed, Timers};
+use crate::upstream::{Arrived, Lease, ResponseReader};
 
 /// One response from an upstream on its way to the client.
 pub struct Delivery<'d, 'c> {
     /// The core.
     pub core: &'d Core,
+    /// The connection that it comes on.
+    pub lease: &'d Lease<'d>,
     /// What was asked.
     pub request: &'d Request,
     /// What is answered.
@@ -61,6 +67,7 @@ impl Delivery<'_, '_> {
                 None => {}
             }
         }
+        self.lease.answered();
         self.record.upstream_head_us = Some(self.core.resources.stopwatch_us() - self.begun_us);
         Ok(())
     }
@@ -99,6 +106,9 @@ impl Delivery<'_, '_> {
     where
         F: Future<Output = Result<(), BodyError>>,
     {
+        if self.response.is_event_stream(self.reader.head_bytes()) {
+            self.lease.become_stream().map_err(|_| Failure::UpstreamFull(UpstreamBound::Streams))?;
+        }
         let bytes = self.reader.head_bytes();
         let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
         let (id, quota) = (&self.record.id, self.record.quota.as_ref());
@@ -111,7 +121,11 @@ impl Delivery<'_, '_> {
             self.responder.respond(head, ResponseBody { length, announced, trailers: self.trailers });
         let pumped = {
             let mut source = self.reader.body();
-            upload.alongside(pin!(pump(&mut source, &mut sink))).await
+            let mut pumping = pin!(pump(&mut source, &mut sink));
+            match now_or_not(pumping.as_mut()).await {
+                Some(pumped) => Ok(pumped),
+                None => go_on(self.lease, &self.core.resources.io.timers, upload, pumping).await,
+            }
         };
         let sent = sink.sent();
         self.record.bytes_out += sent;
@@ -140,5 +154,40 @@ impl Delivery<'_, '_> {
             Failure::ClientGone(_) => failure.answer().1,
             _ => failure.cause().unwrap_or(failure.answer().1),
         })
+    }
+}
+
+/// The output of a future that is ready already. Otherwise it has begun, and is to be polled on.
+async fn now_or_not<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    poll_fn(|context| match Pin::new(&mut future).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The rest of a response that did not come whole. What has come is acknowledged, since some services wait for that.
+/// If it takes long, it is none of the requests in flight any more, as long as there is room among the long responses.
+async fn go_on<F, T>(
+    lease: &Lease<'_>,
+    timers: &Timers,
+    upload: &mut Upload<'_, F>,
+    mut pumping: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<(), BodyError>>,
+{
+    lease.transport().acknowledge();
+    let long_from_ms = clock::now_ms() + STREAM_AFTER_MS;
+    let pumped = {
+        let until = pin!(timers.until(long_from_ms, pumping.as_mut()));
+        upload.alongside(until).await?
+    };
+    match pumped {
+        Ok(pumped) => Ok(pumped),
+        Err(Elapsed) => {
+            let _ = lease.become_stream();
+            upload.alongside(pumping).await
+        }
     }
 }

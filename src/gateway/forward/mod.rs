@@ -3,6 +3,8 @@
 pub mod credentials;
 mod delivery;
 pub mod headers;
+pub mod share;
+pub mod sticky;
 mod upload;
 
 use std::pin::pin;
@@ -10,7 +12,7 @@ use std::pin::pin;
 use crate::auth::credentials::is_token_parameter;
 use crate::downstream::Outcome;
 use crate::gateway::admission::Admission;
-use crate::gateway::answer::failure::{Failure, UpstreamFault};
+use crate::gateway::answer::failure::{Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::Exchange;
 use crate::http::BodyLength;
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers, pump};
@@ -22,7 +24,8 @@ pub use delivery::{Delivered, Delivery};
 pub use upload::{Sent, Upload};
 
 /// Sends an admitted request to the upstream of its route and brings the response to the client. The request goes out
-/// on a pooled connection if there is one; if that proves stale, once more on a new one.
+/// on a pooled connection if there is one. If that proves stale, or the member fails before it has said anything, it
+/// goes out once more on a new one, to another member if there is one.
 ///
 /// # Errors
 /// [`Failure`].
@@ -32,39 +35,70 @@ pub async fn forward<U>(
 ) -> Result<Outcome<U>, Failure> {
     let core = exchange.core;
     let _slot = exchange.request_slot()?;
-    let upstream = &core.snapshot.upstreams[admission.route().upstream];
-    let lease = upstream.lease(&core.resources.io).await?;
-    match attempt(exchange, admission, lease).await {
-        Err(Failure::Stale) => core.resources.metrics.upstream.retries.add(1),
-        ended => return ended,
+    let upstream = &core.snapshot.upstreams[admission.upstream()];
+    let mut choice = sticky::choice(exchange, admission, upstream);
+    let lease = upstream.lease(&mut choice, &core.resources.io).await?;
+    match attempt(exchange, admission, lease, choice.has_another()).await {
+        Err(Broken::Repeatable(failure)) if !upstream.may_retry() => return Err(failure),
+        Err(Broken::Repeatable(_)) => {}
+        Err(Broken::Final(failure)) => return Err(failure),
+        Ok(outcome) => return Ok(outcome),
     }
-    let lease = upstream.lease_new(&core.resources.io).await?;
-    attempt(exchange, admission, lease).await
+    let lease = upstream.lease_new(&mut choice, &core.resources.io).await?;
+    attempt(exchange, admission, lease, false).await.map_err(Broken::into_failure)
 }
 
-/// One attempt. [`Failure::Stale`]: the request may go out once more, and is as it was.
+/// Why an attempt has failed.
+enum Broken {
+    /// The request may go out once more, and is as it was.
+    Repeatable(Failure),
+    /// It may not.
+    Final(Failure),
+}
+
+impl Broken {
+    fn into_failure(self) -> Failure {
+        let (Broken::Repeatable(failure) | Broken::Final(failure)) = self;
+        failure
+    }
+}
+
+/// One attempt. `has_another`: there is a member that was not tried.
 async fn attempt<U>(
     exchange: &mut Exchange<'_>,
     admission: &Admission<'_>,
     lease: Lease<'_>,
-) -> Result<Outcome<U>, Failure> {
+    has_another: bool,
+) -> Result<Outcome<U>, Broken> {
     exchange.record.leased(&lease);
     let checkpoint = exchange.client.checkpoint();
     let head = compose(exchange, admission, &lease);
-    let (delivered, sent) = transmit(exchange, admission, &lease, head).await;
+    let (delivered, sent) = transmit(exchange, admission, &lease, head, has_another).await;
     match delivered {
         // A service that has left the body unread would take it for the next request.
         Ok(Delivered::Reusable) if exchange.request.may_leave_body_unread() => {}
         Ok(Delivered::Reusable) => lease.give_back(),
         Ok(Delivered::Spent) => {}
         Ok(Delivered::Surplus) => lease.distrust(),
-        Err(Failure::Stale) => {
+        Err(failure) => {
+            // That an idle connection was closed says nothing about the member.
+            if failure.is_members() && !(lease.is_reused() && matches!(failure, Failure::Stale)) {
+                lease.failed();
+            }
+            let is_silent = match failure {
+                Failure::Stale => lease.is_reused() || has_another,
+                Failure::UpstreamTimeout(UpstreamWait::Head) => has_another,
+                _ => false,
+            };
+            // RFC 9110 §9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests."
             let is_safe = exchange.request.method.is_idempotent() || sent == 0;
-            let may_retry = lease.is_reused() && is_safe && exchange.client.rewind(checkpoint);
-            let closed = Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport()));
-            return Err(if may_retry { Failure::Stale } else { closed });
+            let may_repeat = is_silent && is_safe && exchange.client.rewind(checkpoint);
+            let failure = match failure {
+                Failure::Stale => Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport())),
+                failure => failure,
+            };
+            return Err(if may_repeat { Broken::Repeatable(failure) } else { Broken::Final(failure) });
         }
-        Err(failure) => return Err(failure),
     }
     Ok(Outcome::Complete)
 }
@@ -72,7 +106,7 @@ async fn attempt<U>(
 /// The head that goes upstream.
 fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
     let (core, request, route) = (exchange.core, exchange.request, admission.route());
-    let authority = &core.snapshot.upstreams[route.upstream].authority;
+    let authority = &lease.terms().authority;
     let target = |query| [request.method_name(), request.path(), query];
     let names = &route.token_sources.queries;
     let mut head = if credentials::is_in_query(request, names) {
@@ -106,6 +140,7 @@ async fn transmit(
     admission: &Admission<'_>,
     lease: &Lease<'_>,
     head: HeadWriter,
+    has_another: bool,
 ) -> (Result<Delivered, Failure>, u64) {
     let Exchange { core, client, request, response, record, .. } = exchange;
     let trailers = match admission.route().trailers_forwarded {
@@ -113,10 +148,11 @@ async fn transmit(
         false => Trailers::Drop,
     };
     let (mut body, responder) = client.split();
-    let context = core.exchange_context(responder.client());
+    let context = core.exchange_context(responder.client(), lease.terms());
     let mut sink = lease.finish_request_head(&context, head, request, trailers);
     let delivery = Delivery {
         core,
+        lease,
         request,
         response,
         record,
@@ -125,7 +161,8 @@ async fn transmit(
         trailers,
         begun_us: core.resources.stopwatch_us(),
     };
-    let may_repeat = lease.is_reused() && request.method.is_idempotent() && request.body != BodyLength::None;
+    let may_fail_over = lease.is_reused() || has_another;
+    let may_repeat = may_fail_over && request.method.is_idempotent() && request.body != BodyLength::None;
     let repeats = if may_repeat { Repeats::Perhaps } else { Repeats::No };
     let delivered = deliver(delivery, &mut body, &mut sink, repeats).await;
     (delivered, sink.sent())
@@ -136,7 +173,7 @@ async fn transmit(
 enum Repeats {
     /// There is none, or it will not.
     No,
-    /// On another connection, if this one proves stale: what was read of it has to stay where it is.
+    /// On another connection, if this one fails: what was read of it has to stay where it is.
     Perhaps,
 }
 
@@ -154,7 +191,10 @@ async fn deliver(
     if sent == Sent::Whole && repeats == Repeats::No {
         body.park();
     }
-    let head_timeout_ms = delivery.core.snapshot.timeouts.upstream_head;
+    if sent == Sent::Whole {
+        delivery.lease.sent();
+    }
+    let head_timeout_ms = delivery.lease.terms().head_timeout_ms();
     let rest = pin!(pump(body, sink));
     let mut upload = Upload::new(rest, sent, head_timeout_ms);
     delivery.await_head(&mut upload).await?;

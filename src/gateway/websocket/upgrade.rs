@@ -13,9 +13,9 @@ use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{self, Failure, UpstreamFault};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
-use crate::gateway::forward::{Delivered, Delivery, Sent, Upload, context};
+use crate::gateway::forward::{Delivered, Delivery, Sent, Upload, context, sticky};
 use crate::message::{BodyError, HeadWriter, Trailers};
-use crate::upstream::{Expected, Lease};
+use crate::upstream::{Choice, Expected, Lease};
 
 /// Takes an admitted handshake to the upstream of its route. A 101 that answers it becomes a tunnel; any other answer
 /// goes to the client as it is. Until then not one byte behind the client's head goes upstream.
@@ -31,20 +31,52 @@ pub async fn upgrade(
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
     let _slot = exchange.request_slot()?;
     exchange.check_client_of_proxy()?;
-    let slots = take_slots(exchange, admission.identity())?;
-    // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
-    let upstream = &core.snapshot.upstreams[admission.route().upstream];
-    let lease = upstream.lease_new(&core.resources.io).await?;
-    exchange.record.leased(&lease);
-    let head = compose(exchange, admission);
-    let marker = handshake::marker(exchange.request, admission.route());
-    match ask(exchange, &lease, head, marker, slots).await? {
+    let mut slots = Some(take_slots(exchange, admission.identity())?);
+    let upstream = &core.snapshot.upstreams[admission.upstream()];
+    let mut choice = sticky::choice(exchange, admission, upstream);
+    let (lease, answered) = match attempt(exchange, admission, &mut choice, &mut slots).await {
+        Err(Failure::UpstreamProtocol(UpstreamFault::Closed))
+            if choice.has_another() && slots.is_some() && upstream.may_retry() =>
+        {
+            attempt(exchange, admission, &mut choice, &mut slots).await?
+        }
+        ended => ended?,
+    };
+    match answered {
         Answered::Otherwise(Delivered::Reusable) => lease.give_back(),
         Answered::Otherwise(Delivered::Spent) => {}
         Answered::Otherwise(Delivered::Surplus) => lease.distrust(),
         Answered::Switched(switched) => return begin(exchange, lease, switched, admission.identity()).await,
     }
     Ok(Outcome::Complete)
+}
+
+/// Sends the handshake to the next member of the choice. `slots` are left if the member has said nothing.
+async fn attempt<'c>(
+    exchange: &mut Exchange<'c>,
+    admission: &Admission<'_>,
+    choice: &mut Choice,
+    slots: &mut Option<Slots<'_>>,
+) -> Result<(Lease<'c>, Answered), Failure> {
+    let core = exchange.core;
+    let upstream = &core.snapshot.upstreams[admission.upstream()];
+    // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
+    let lease = upstream.lease_new(choice, &core.resources.io).await?;
+    exchange.record.leased(&lease);
+    let head = compose(exchange, admission, &lease);
+    let marker = handshake::marker(exchange.request, admission.route());
+    match ask(exchange, &lease, head, marker, slots).await {
+        Ok(answered) => Ok((lease, answered)),
+        Err(failure) => {
+            if failure.is_members() {
+                lease.failed();
+            }
+            Err(match failure {
+                Failure::Stale => Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport())),
+                failure => failure,
+            })
+        }
+    }
 }
 
 /// Counts a handshake while it lasts.
@@ -87,10 +119,10 @@ fn take_slots<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Slots<
     Ok(Slots { tunnel, user, _pending: Pending::begin(&resources.metrics.tunnels) })
 }
 
-fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>) -> HeadWriter {
+fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
     let (core, route) = (exchange.core, admission.route());
     let out = core.resources.io.buffers.buffer();
-    let authority = &core.snapshot.upstreams[route.upstream].authority;
+    let authority = &lease.terms().authority;
     handshake::compose(out, exchange.request, route, authority, &context(exchange, admission))
 }
 
@@ -119,14 +151,15 @@ async fn ask(
     lease: &Lease<'_>,
     head: HeadWriter,
     marker: Option<&[u8]>,
-    slots: Slots<'_>,
+    slots: &mut Option<Slots<'_>>,
 ) -> Result<Answered, Failure> {
     let Exchange { core, client, request, response, record, .. } = exchange;
     let (mut body, responder) = client.split();
     body.park();
-    let context = core.exchange_context(responder.client());
+    let context = core.exchange_context(responder.client(), lease.terms());
     let mut delivery = Delivery {
         core,
+        lease,
         request,
         response,
         record,
@@ -140,13 +173,9 @@ async fn ask(
     let timeout_ms = core.snapshot.config.websocket.handshake.as_millis() as u64;
     let rest = pin!(pending::<Result<(), BodyError>>());
     let mut upload = Upload::new(rest, Sent::Whole, timeout_ms);
-    match delivery.await_head(&mut upload).await {
-        // The connection was new: there is nothing to try again.
-        Err(Failure::Stale) => {
-            return Err(Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport())));
-        }
-        awaited => awaited?,
-    }
+    lease.sent();
+    delivery.await_head(&mut upload).await?;
+    let Some(slots) = slots.take() else { return Err(Failure::Overloaded) };
     if delivery.response.status != 101 {
         // The response is delivered as that of any request, and may take long: it needs no slot.
         drop(slots);
