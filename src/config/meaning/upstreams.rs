@@ -48,8 +48,8 @@ pub struct OwnCertificate {
 }
 
 impl Upstream {
-    /// Whether it is the same service, reached in the same way. Its bounds, the choice among its members and their probes
-    /// may differ.
+    /// Whether it is the same service, reached in the same way. Its bounds, the choice among its members and their
+    /// probes may differ.
     pub fn is_same_service(&self, other: &Upstream) -> bool {
         let (balancing, bounds) = (self.balancing.clone(), self.bounds.clone());
         *self == Upstream { balancing, bounds, health: self.health.clone(), ..other.clone() }
