@@ -72,6 +72,7 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
                 let by = match route.access {
                     Access::Public => "client address",
                     Access::Protected => "user",
+                    Access::Optional => "user, or client address,",
                 };
                 let shares = show_destination(config, route);
                 writeln!(text, "route           {name} (divided by {by} among upstreams {shares}){spellings}")

@@ -55,8 +55,12 @@ mod tests {
     use super::super::testing;
     use super::super::tests::signers::{Signer, set_of};
     use super::*;
-    use crate::config::Algorithm;
     use crate::config::testing::keys_url;
+    use crate::config::{Algorithm, WantedClaims};
+
+    fn jwt(issuers: impl Into<Vec<Issuer>>) -> Jwt {
+        Jwt { issuers: issuers.into(), claims: WantedClaims::default() }
+    }
 
     fn of_url(url: &str) -> Issuer {
         Issuer { secrets: Vec::new(), key_set: Some(KeySetSource::Url(keys_url(url))), ..testing::issuer() }
@@ -65,13 +69,13 @@ mod tests {
     #[test]
     fn a_successor_knows_the_sets_of_the_urls_that_it_has_too() {
         let (one, other) = ("https://a.example/keys", "https://b.example/keys");
-        let before = Jwt { issuers: vec![of_url(one)] };
+        let before = jwt([of_url(one)]);
         let mut sets = KeySets::unavailable(&before);
         assert_eq!(InheritedSets::of(&before, &sets).to_bytes(), None, "there is nothing to hand over");
         let set = set_of(&[&Signer::of(Algorithm::Es256, "k")]);
         sets.set(0, KeySetState::Available(set.clone()));
         let bytes = InheritedSets::of(&before, &sets).to_bytes().expect("a set");
-        let after = Jwt { issuers: vec![of_url(other), of_url(one)] };
+        let after = jwt([of_url(other), of_url(one)]);
         let mut sets = KeySets::unavailable(&after);
         InheritedSets::from_bytes(&bytes).give(&after, &mut sets);
         assert_eq!([sets.get(0), sets.get(1)], [&KeySetState::Unavailable, &KeySetState::Available(set)]);
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn nonsense_is_nothing() {
         for bytes in [&b""[..], b"[]", b"{\"https://a.example/keys\":\"{}\"}", b"\xff"] {
-            let jwt = Jwt { issuers: vec![of_url("https://a.example/keys")] };
+            let jwt = jwt([of_url("https://a.example/keys")]);
             let mut sets = KeySets::unavailable(&jwt);
             InheritedSets::from_bytes(bytes).give(&jwt, &mut sets);
             assert_eq!(sets, KeySets::unavailable(&jwt));
