@@ -4,6 +4,7 @@
 mod files;
 mod health;
 mod names;
+mod requests;
 
 use crate::harness::{Builder, DnsServer, Exchange, Gateway, Origin, Request, eventually};
 

@@ -162,6 +162,7 @@ impl Candidate for Rc<Member> {
         self.seat.connect_failed(clock::now_ms());
         self.seen().failures.add(1);
         self.seen().connect_failures.add(1);
+        self.seen().last_errno.set(error.errno_number());
     }
 }
 

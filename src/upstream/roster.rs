@@ -54,6 +54,8 @@ pub struct CoreRecord {
     pub failures: Counter,
     /// Those failures that were connections which could not be opened.
     pub connect_failures: Counter,
+    /// The error number of the last of those; 0: there was none, or it had no number.
+    pub last_errno: Gauge,
     /// Requests in flight.
     pub in_flight: Gauge,
     /// Idle connections.

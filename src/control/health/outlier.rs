@@ -40,6 +40,8 @@ pub(super) struct Outlier {
     last: Seen,
     /// Failures since the last look in which there was a success.
     row: u64,
+    /// Those of them that were connections.
+    connections: u64,
     /// Successes and failures of the current window.
     window: (u64, u64),
     /// Ejections that are not forgotten yet.
@@ -58,7 +60,12 @@ impl Outlier {
     pub(super) fn look(&mut self, seen: Seen) -> Seen {
         let new = seen.since(self.last);
         self.last = seen;
-        self.row = if new.successes > 0 { 0 } else { self.row + new.failures };
+        if new.successes > 0 {
+            (self.row, self.connections) = (0, 0);
+        } else {
+            self.row += new.failures;
+            self.connections += new.connect_failures;
+        }
         self.window.0 += new.successes;
         self.window.1 += new.failures;
         new
@@ -67,6 +74,11 @@ impl Outlier {
     /// The failures in a row, if they are too many.
     pub(super) fn row(&self) -> Option<u64> {
         (self.until_ms.is_none() && self.row >= FAILURES_IN_A_ROW_MAX).then_some(self.row)
+    }
+
+    /// Whether a connection is among the failures in a row.
+    pub(super) fn has_failed_connections(&self) -> bool {
+        self.connections > 0
     }
 
     /// Failures in a row, and in the current window.
@@ -96,7 +108,7 @@ impl Outlier {
         let is_over = self.until_ms.is_some_and(|until_ms| until_ms <= now_ms);
         if is_over {
             self.until_ms = None;
-            self.row = 0;
+            (self.row, self.connections) = (0, 0);
         }
         is_over
     }

@@ -183,6 +183,11 @@ impl MemberHealth {
         self.reason.as_ref()
     }
 
+    /// Whether a connection to it has failed, and nothing has succeeded since.
+    pub fn has_failed_connections(&self) -> bool {
+        self.outlier.has_failed_connections()
+    }
+
     /// What its probes say.
     pub fn active(&self) -> &Active {
         &self.active

@@ -1,5 +1,6 @@
 //! One service: its roster, the health of its members, and what the log says when that changes.
 
+use std::io;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -7,8 +8,8 @@ use tracing::{info, warn};
 use super::directory::ListedMember;
 use super::service::Service;
 use crate::control::Target;
-use crate::control::health::{Change, Failing, Reason, Seen, UpstreamHealth, Word};
-use crate::net::Endpoint;
+use crate::control::health::{Change, Failing, MemberHealth, Reason, Seen, UpstreamHealth, Word};
+use crate::net::{Endpoint, errno_name};
 use crate::upstream::{MemberRecord, Roster, RosterMember, Standing};
 
 /// A service of the configuration.
@@ -170,8 +171,12 @@ impl Enrolled {
         note.since_ms = now_ms;
         match &change.reason {
             Some(reason) => {
-                note.last_error = Some(reason.to_string());
-                warn!(upstream, address, %reason, "a member is out, requests go to others");
+                let errno = errno(member, self.health.members().get(change.index));
+                note.last_error = Some(match (reason, errno) {
+                    (Reason::Row(_), Some(errno)) => format!("{reason}, the last with {errno}"),
+                    _ => reason.to_string(),
+                });
+                warn!(upstream, address, %reason, errno, "a member is out, requests go to others");
             }
             None => info!(upstream, address, for_ms, "a member is back"),
         }
@@ -182,12 +187,12 @@ impl Enrolled {
         match word {
             None => {}
             Some(Word::Begun) => {
-                let address = self.latest_failure();
-                warn!(upstream, address, "the upstream fails");
+                let (address, errno) = self.latest_failure();
+                warn!(upstream, address, errno, "the upstream fails");
             }
             Some(Word::Lasts { ms, failures }) => {
-                let address = self.latest_failure();
-                warn!(upstream, address, for_ms = ms, failures, "the upstream still fails");
+                let (address, errno) = self.latest_failure();
+                warn!(upstream, address, errno, for_ms = ms, failures, "the upstream still fails");
             }
             Some(Word::Over { ms, failures }) => {
                 info!(upstream, for_ms = ms, failures, "the upstream is well again");
@@ -195,11 +200,23 @@ impl Enrolled {
         }
     }
 
-    /// The address of the member with the most failures of late.
-    fn latest_failure(&self) -> &str {
-        let worst = self.health.worst().and_then(|index| self.roster.as_deref()?.get(index));
-        worst.map_or("", |member| member.record.endpoint().text())
+    /// The address of the member with the most failures of late, and the last error of a connection to it.
+    fn latest_failure(&self) -> (&str, Option<&'static str>) {
+        let worst = self.health.worst().and_then(|index| {
+            let member = self.roster.as_deref()?.get(index)?;
+            Some((member.record.endpoint().text(), errno(member, self.health.members().get(index))))
+        });
+        worst.unwrap_or_default()
     }
+}
+
+/// The name of the last error of a connection to a member, on any core, if a connection is among its latest failures.
+fn errno(member: &RosterMember, health: Option<&MemberHealth>) -> Option<&'static str> {
+    if !health?.has_failed_connections() {
+        return None;
+    }
+    let number = member.record.cores().iter().map(|core| core.last_errno.get()).find(|number| *number > 0)?;
+    Some(errno_name(&io::Error::from_raw_os_error(i32::try_from(number).ok()?)))
 }
 
 #[cfg(test)]
@@ -260,6 +277,25 @@ mod tests {
         assert_eq!(known.look(1_250, &mut || 0.0), (false, false));
         known.set_members(&listed(&[2]), 1, 2_000);
         assert_eq!((known.look(2_250, &mut || 0.0), known.connect_failures), ((false, false), 2));
+    }
+
+    #[test]
+    fn the_error_of_a_connection_is_told_if_a_connection_is_among_the_failures() {
+        let mut known = enrolled();
+        known.set_members(&listed(&[1, 2]), 1, 0);
+        let record = roster(&known)[0].record.clone();
+        let told = |known: &Enrolled| {
+            known.sights().next().and_then(|sight| sight.last_error.map(str::to_owned)).unwrap_or_default()
+        };
+        record.core(0).last_errno.set(111);
+        record.core(0).failures.add(5);
+        known.look(1_000, &mut || 0.0);
+        assert_eq!(told(&known), "5 failures in a row");
+        known.look(1_000 + EJECT_MS_FIRST, &mut || 0.0);
+        record.core(0).failures.add(5);
+        record.core(0).connect_failures.add(1);
+        known.look(1_250 + EJECT_MS_FIRST, &mut || 0.0);
+        assert_eq!(told(&known), "5 failures in a row, the last with ECONNREFUSED");
     }
 
     #[test]
