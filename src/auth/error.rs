@@ -96,7 +96,7 @@ impl CredentialError {
         CAUSES[self.nth()]
     }
 
-    /// The place of its cause in [`CAUSES`].
+    /// The place of its cause among all of them.
     pub fn nth(self) -> usize {
         match self {
             CredentialError::Missing => 0,

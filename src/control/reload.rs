@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::auth::{KeyRequests, KeySetState, KeySets, Keys};
 use crate::clock;
 use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls};
-use crate::control::keys::{KeyKeeper, KeyStates};
+use crate::control::keys::{KeyKeeper, KeyRegistry, KeyStates};
 use crate::control::members::{MemberWatch, Rosters, Service};
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
@@ -240,7 +240,8 @@ impl Reload {
         if keeper.is_some() || config.jwt.issuers.iter().all(|issuer| issuer.key_set.is_none()) {
             return;
         }
-        match KeyKeeper::start(Arc::downgrade(self), self.key_requests.clone(), config.io_driver.into()) {
+        let registry: Weak<dyn KeyRegistry> = Arc::<Self>::downgrade(self);
+        match KeyKeeper::start(registry, self.key_requests.clone(), config.io_driver.into()) {
             Ok(started) => *keeper = Some(started),
             Err(error) => error!(%error, "cannot create the keys thread: key sets are not fetched"),
         }
@@ -251,24 +252,6 @@ impl Reload {
         if let Some(keeper) = &*self.keys.lock().unwrap_or_else(PoisonError::into_inner) {
             keeper.wait_for_first();
         }
-    }
-
-    /// Puts what is known of the key set of an issuer in force on every core. False: the configuration does not have
-    /// the issuer any more, or nothing changes. Blocks until the cores have it, or up to a bound.
-    pub fn renew_keys(&self, issuer: &Issuer, state: KeySetState) -> bool {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.cores.configuration();
-        let index = before.config.jwt.issuers.iter().position(|known| known == issuer);
-        let Some(index) = index.filter(|index| *before.keys.sets().get(*index) != state) else {
-            return false;
-        };
-        let mut sets = before.keys.sets().clone();
-        sets.set(index, state);
-        let keys = Keys::new(&before.config.jwt, &sets);
-        keys.left_out().iter().for_each(|warning| warn!("{warning}"));
-        self.configure_anew(Replacement { keys: Arc::new(keys), ..(*before).clone() });
-        self.wait_for_cores();
-        true
     }
 
     /// Reads the files of certificates again and puts them in force if they are other ones. Blocks the calling thread.
@@ -356,6 +339,36 @@ impl Reload {
                 error!(%error, "cannot create the name resolution thread: names are no longer resolved")
             }
         }
+    }
+}
+
+impl KeyRegistry for Reload {
+    fn config(&self) -> Arc<Config> {
+        self.running.get()
+    }
+
+    fn key_sets(&self) -> KeySets {
+        self.cores.configuration().keys.sets().clone()
+    }
+
+    fn renew_keys(&self, issuer: &Issuer, state: KeySetState) -> bool {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.cores.configuration();
+        let index = before.config.jwt.issuers.iter().position(|known| known == issuer);
+        let Some(index) = index.filter(|index| *before.keys.sets().get(*index) != state) else {
+            return false;
+        };
+        let mut sets = before.keys.sets().clone();
+        sets.set(index, state);
+        let keys = Keys::new(&before.config.jwt, &sets);
+        keys.left_out().iter().for_each(|warning| warn!("{warning}"));
+        self.configure_anew(Replacement { keys: Arc::new(keys), ..(*before).clone() });
+        self.wait_for_cores();
+        true
+    }
+
+    fn key_states(&self) -> &KeyStates {
+        &self.key_states
     }
 }
 

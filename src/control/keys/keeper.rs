@@ -10,13 +10,13 @@ use tracing::{error, info, warn};
 
 use super::answers::Answers;
 use super::names::Names;
+use super::registry::KeyRegistry;
 use super::schedule::Schedule;
 use super::source::{self, Found};
 use super::states::KeyState;
 use crate::auth::{KeyRequests, KeySetState};
 use crate::clock;
 use crate::config::{Config, Issuer, KeySetSource};
-use crate::control::reload::Reload;
 use crate::control::stamp::{Stamp, stamp};
 use crate::limits::{KEY_FILES_LOOK_MS, KEYS_WANTED_MS};
 use crate::net::Io;
@@ -70,15 +70,15 @@ impl Keeper {
     }
 
     /// Takes what has come, and begins what is due.
-    pub(super) fn look(&mut self, reload: &Reload, now_ms: u64) {
+    pub(super) fn look(&mut self, registry: &dyn KeyRegistry, now_ms: u64) {
         let mut is_other = false;
-        let config = reload.running.get();
+        let config = registry.config();
         if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
             self.issuers = kept(&config, std::mem::take(&mut self.issuers));
             // Those of a predecessor, or of a file that was read at the start.
-            let configuration = reload.cores.configuration();
+            let sets = registry.key_sets();
             for kept in self.issuers.iter_mut().filter(|kept| !kept.has_tried) {
-                if let KeySetState::Available(set) = configuration.keys.sets().get(kept.index) {
+                if let KeySetState::Available(set) = sets.get(kept.index) {
                     kept.schedule.know(now_ms);
                     kept.state.inherit(set, now_ms);
                     kept.has_tried = true;
@@ -96,7 +96,7 @@ impl Keeper {
         }
         for kept in &mut self.issuers {
             if let Some((found, number)) = kept.take_outcome() {
-                if kept.conclude(found, reload, now_ms) {
+                if kept.conclude(found, registry, now_ms) {
                     self.answers.fetched(kept.index, number);
                 }
                 is_other = true;
@@ -106,7 +106,7 @@ impl Keeper {
             }
         }
         if is_other {
-            reload.key_states.set(self.issuers.iter().map(|kept| kept.state.clone()).collect());
+            registry.key_states().set(self.issuers.iter().map(|kept| kept.state.clone()).collect());
         }
         self.answers.publish(&self.requests);
         let idle_until_ms =
@@ -172,7 +172,7 @@ impl Kept {
     }
 
     /// Puts what has come in force. Whether a key set has come.
-    fn conclude(&mut self, found: Result<Found, String>, reload: &Reload, now_ms: u64) -> bool {
+    fn conclude(&mut self, found: Result<Found, String>, registry: &dyn KeyRegistry, now_ms: u64) -> bool {
         let (issuer, chance) = (&*self.issuer, chance());
         self.has_tried = true;
         match found {
@@ -183,7 +183,7 @@ impl Kept {
                 self.schedule.succeeded(now_ms, max_age_s, chance);
                 let kids = set.names();
                 self.state.had(&set, now_ms);
-                if reload.renew_keys(issuer, KeySetState::Available(Arc::new(set))) {
+                if registry.renew_keys(issuer, KeySetState::Available(Arc::new(set))) {
                     info!(issuer = issuer.name, keys = kids, "keys: another key set is in force");
                     skipped.iter().for_each(|key| warn!(issuer = issuer.name, "keys: {key}"));
                 }
@@ -198,7 +198,7 @@ impl Kept {
                 } else if is_new {
                     error!(issuer = issuer.name, "keys: {why}; its tokens are answered 503");
                 }
-                if self.schedule.is_expired(now_ms) && reload.renew_keys(issuer, KeySetState::Unavailable) {
+                if self.schedule.is_expired(now_ms) && registry.renew_keys(issuer, KeySetState::Unavailable) {
                     self.state.dropped();
                     error!(issuer = issuer.name, "keys: the key set is too old and was dropped");
                 }

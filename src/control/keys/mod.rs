@@ -8,6 +8,7 @@ mod answers;
 mod keeper;
 mod location;
 mod names;
+mod registry;
 mod schedule;
 mod source;
 mod states;
@@ -20,10 +21,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
+pub use registry::KeyRegistry;
 pub use states::KeyStates;
 
 use self::keeper::Keeper;
-use super::reload::Reload;
 use crate::auth::KeyRequests;
 use crate::clock;
 use crate::limits::{FIRST_KEYS_MS, KEYS_LOOK_MS};
@@ -42,7 +43,7 @@ impl KeyKeeper {
     /// # Errors
     /// The thread cannot be created.
     pub fn start(
-        reload: Weak<Reload>,
+        registry: Weak<dyn KeyRegistry>,
         requests: Arc<KeyRequests>,
         driver: Preference,
     ) -> io::Result<KeyKeeper> {
@@ -57,9 +58,9 @@ impl KeyKeeper {
                 while stop.try_recv() == Err(TryRecvError::Empty) {
                     let now_ms = clock::now_ms();
                     io.timers.tick(now_ms);
-                    let Some(reload) = reload.upgrade() else { break };
-                    keeper.look(&reload, now_ms);
-                    drop(reload);
+                    let Some(registry) = registry.upgrade() else { break };
+                    keeper.look(&*registry, now_ms);
+                    drop(registry);
                     if keeper.has_tried_all() {
                         round_sender = None;
                     }

@@ -1,5 +1,5 @@
 //! The WebSocket handshake (RFC 6455 §4): validates it, composes the head that goes upstream, and checks the upstream's
-//! 101. Its token is found by [`credentials`].
+//! 101. Its token is found by `auth::credentials`.
 
 use crate::auth::credentials::{is_access_token, is_token_offer, is_token_parameter, subprotocols};
 use crate::config::{self, Access, Origins};
