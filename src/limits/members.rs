@@ -24,6 +24,9 @@ pub const HEALTH_FIRST_MS: u64 = 2_000;
 /// Failures of a member over all cores, without a look between them in which there was a success. From then on it is
 /// ejected.
 pub const FAILURES_IN_A_ROW_MAX: u64 = 5;
+/// Failed connections to a member over all cores, likewise. Fewer, because a core to which it accepted none tries it
+/// again only after 1, 2, 4 … seconds.
+pub const CONNECTS_FAILED_IN_A_ROW_MAX: u64 = 3;
 /// How long a member is ejected for the first time, in milliseconds; so much longer each further time.
 pub const EJECT_MS_FIRST: u64 = 10_000;
 /// How long a member is ejected at most, in milliseconds, before jitter.

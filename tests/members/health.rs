@@ -193,7 +193,7 @@ fn a_member_that_refuses_connections_is_ejected_for_all_cores_but_never_the_last
     let line = gateway.wait_log("a member is out, requests go to others");
     assert!(line.contains(&format!("127.0.0.9:{}", fleet.port)), "{line}");
     assert_eq!(gateway.metric("upstream_ejections_total{upstream=\"chat\"}"), 1);
-    assert!(gateway.metric("upstream_member_connect_failures_total{upstream=\"chat\"}") >= 5);
+    assert!(gateway.metric("upstream_member_connect_failures_total{upstream=\"chat\"}") >= 3);
     let alone = Gateway::builder().config(&config("url = 'http://127.0.0.9:1'")).start();
     for _ in 0..20 {
         assert_eq!(ask(&alone).0, 502);

@@ -242,7 +242,7 @@ mod tests {
             let shares = shares.map(|(upstream, weight)| Share { upstream, weight }).to_vec();
             Route { shares, ..Route::new("r", &["/"]) }
         };
-        let key = |user: u64| user * (u64::MAX / 1_000);
+        let key = |user: u64| user * (u64::MAX / 1_000) + u64::MAX / 2_000;
         let to_second = |route: &Route| -> Vec<u64> {
             (0..1_000).filter(|user| route.upstream_of(|| key(*user)) == 5).collect()
         };

@@ -1,6 +1,6 @@
 //! What all cores have seen of one member: failures in a row, and how many of its requests succeed.
 
-use crate::limits::{EJECT_MS_FIRST, EJECT_MS_MAX, FAILURES_IN_A_ROW_MAX};
+use crate::limits::{CONNECTS_FAILED_IN_A_ROW_MAX, EJECT_MS_FIRST, EJECT_MS_MAX, FAILURES_IN_A_ROW_MAX};
 use crate::upstream::MemberRecord;
 
 /// The sums over all cores, since the address became a member.
@@ -73,7 +73,9 @@ impl Outlier {
 
     /// The failures in a row, if they are too many.
     pub(super) fn row(&self) -> Option<u64> {
-        (self.until_ms.is_none() && self.row >= FAILURES_IN_A_ROW_MAX).then_some(self.row)
+        let are_too_many =
+            self.row >= FAILURES_IN_A_ROW_MAX || self.connections >= CONNECTS_FAILED_IN_A_ROW_MAX;
+        (self.until_ms.is_none() && are_too_many).then_some(self.row)
     }
 
     /// Whether a connection is among the failures in a row.

@@ -31,6 +31,11 @@ impl Answers {
         }
     }
 
+    /// Whether requests wait for a fetch from this issuer.
+    pub(super) fn is_asked(&self, index: usize) -> bool {
+        self.issuers[index].asked > self.issuers[index].answered
+    }
+
     /// What a fetch that begins now answers.
     pub(super) fn latest(&self) -> u64 {
         self.latest
@@ -69,6 +74,7 @@ mod tests {
         assert_eq!(answered(&answers), 0);
         answers.fetched(0, 1);
         assert_eq!(answered(&answers), 0, "the other one is away");
+        assert!(answers.is_asked(3) && !answers.is_asked(0) && !answers.is_asked(1));
         answers.ask(2, IssuerSet::NONE.with(0));
         answers.fetched(3, 1);
         assert_eq!(answered(&answers), 1, "the second request came after the fetch began");

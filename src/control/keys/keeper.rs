@@ -57,6 +57,8 @@ struct Watched {
     /// `None`: it was not looked at yet.
     seen: Option<Stamp>,
     looked_ms: u64,
+    /// It is another one than when it was read.
+    is_changed: bool,
 }
 
 impl Keeper {
@@ -90,9 +92,6 @@ impl Keeper {
         }
         if let Some((number, issuers)) = self.requests.take() {
             self.answers.ask(number, issuers);
-            for kept in self.issuers.iter_mut().filter(|kept| issuers.contains(kept.index)) {
-                kept.schedule.want(now_ms);
-            }
         }
         for kept in &mut self.issuers {
             if let Some((found, number)) = kept.take_outcome() {
@@ -101,7 +100,17 @@ impl Keeper {
                 }
                 is_other = true;
             }
-            if kept.fetch.is_none() && kept.is_due(now_ms) {
+            // One that is under way does not count for requests that came after it began.
+            if kept.fetch.is_some() {
+                continue;
+            }
+            if self.answers.is_asked(kept.index) && kept.is_as_it_was() {
+                self.answers.fetched(kept.index, self.answers.latest());
+            }
+            if self.answers.is_asked(kept.index) {
+                kept.schedule.want(now_ms);
+            }
+            if kept.is_due(now_ms) {
                 kept.begin(&self.io, self.answers.latest());
             }
         }
@@ -138,7 +147,7 @@ fn kept(config: &Config, mut before: Vec<Kept>) -> Vec<Kept> {
         .collect()
 }
 
-/// The shortest time between two looks for missing keys. A file costs nobody anything.
+/// The shortest time between two looks for missing keys. A file that was not written is not read again for them.
 fn pace_ms(issuer: &Issuer) -> u64 {
     match issuer.key_set {
         Some(KeySetSource::File(_)) => KEY_FILES_LOOK_MS,
@@ -147,15 +156,25 @@ fn pace_ms(issuer: &Issuer) -> u64 {
 }
 
 impl Kept {
+    /// Whether a look for the key set is due: by the schedule, or because its file is another one.
     fn is_due(&mut self, now_ms: u64) -> bool {
-        let is_changed = match &self.issuer.key_set {
-            Some(KeySetSource::File(path)) => self.file.is_changed(path, now_ms),
-            _ => false,
-        };
-        is_changed || self.schedule.is_due(now_ms)
+        if let Some(KeySetSource::File(path)) = &self.issuer.key_set
+            && now_ms - self.file.looked_ms >= KEY_FILES_LOOK_MS
+        {
+            self.file.look(path, now_ms);
+        }
+        self.file.is_changed || self.schedule.is_due(now_ms)
+    }
+
+    /// Whether the key set is known to be that of this moment: it is in a file that was not written since.
+    fn is_as_it_was(&mut self) -> bool {
+        let Some(KeySetSource::File(path)) = &self.issuer.key_set else { return false };
+        self.file.look(path, self.file.looked_ms);
+        !self.file.is_changed && self.state.is_fresh()
     }
 
     fn begin(&mut self, io: &Rc<Io>, answers: u64) {
+        self.file.is_changed = false;
         let outcome = Rc::<RefCell<Option<Result<Found, String>>>>::default();
         self.fetch = Some(Fetch { outcome: outcome.clone(), answers });
         let (issuer, names, io) = (self.issuer.clone(), self.names.clone(), io.clone());
@@ -217,13 +236,10 @@ fn chance() -> f64 {
 }
 
 impl Watched {
-    /// Whether the file is another one than at the last look.
-    fn is_changed(&mut self, path: &Path, now_ms: u64) -> bool {
-        if now_ms - self.looked_ms < KEY_FILES_LOOK_MS {
-            return false;
-        }
+    /// Looks whether the file is another one than at the last look.
+    fn look(&mut self, path: &Path, now_ms: u64) {
         self.looked_ms = now_ms;
         let now = stamp(path);
-        self.seen.replace(now).is_some_and(|before| before != now)
+        self.is_changed |= self.seen.replace(now).is_some_and(|before| before != now);
     }
 }

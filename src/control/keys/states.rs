@@ -40,6 +40,11 @@ impl KeyState {
         KeyState { row, had_ms: None }
     }
 
+    /// Whether the key set was had the last time.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.had_ms.is_some() && self.row.error.is_none()
+    }
+
     /// The key set was known from the beginning.
     pub(super) fn inherit(&mut self, set: &KeySet, now_ms: u64) {
         self.had_ms = Some(now_ms);
