@@ -11,7 +11,7 @@ use crate::{Step, stage};
 /// It was verified before.
 pub fn hit() -> Step {
     let (keys, token) = (keys(), stage::token());
-    let authenticator = Authenticator::new(Arc::new(keys), Arc::default());
+    let authenticator = Authenticator::new(Arc::new(keys), Arc::default(), Arc::default());
     Box::new(move || {
         let verified =
             authenticator.verify(black_box(token.as_bytes()), IssuerSet::ALL, stage::NOW, || false);

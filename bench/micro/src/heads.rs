@@ -3,9 +3,11 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
+use realchat_gateway::auth::authorize;
+use realchat_gateway::config::{Access, IssuerSet};
 use realchat_gateway::gateway::core::request_id::RequestId;
 use realchat_gateway::gateway::forward::headers::{self, Additions, Context};
-use realchat_gateway::http::{Method, Request, Response, canonicalise, http_date, push_decimal};
+use realchat_gateway::http::{Method, Request, Response, Scheme, canonicalise, http_date, push_decimal};
 use realchat_gateway::http1::{HeadLimits, HeadScan, RequestHead, ResponseHead};
 use realchat_gateway::message::HeadWriter;
 
@@ -68,11 +70,23 @@ pub fn compose_trusted() -> Step {
 fn compose_request(head: String, is_peer_trusted: bool) -> Step {
     let (core, request) = (stage::core(), parsed(&head));
     let id = core.resources.ids.next_id();
+    let verified =
+        core.snapshot.authenticator.verify(stage::token().as_bytes(), IssuerSet::ALL, stage::NOW, || false);
+    let identity = authorize(Access::Protected, None, verified);
+    let identity = identity.unwrap_or_else(|_| panic!("a user"));
     Box::new(move || {
         let route = &core.snapshot.config.routes[0];
-        let (ids, user) = (&core.resources.ids, Some("alice"));
-        let context = Context { ids, id: &id, user, peer: CLIENT, is_peer_trusted };
-        let authority = &core.snapshot.upstreams[route.upstream].authority;
+        let context = Context {
+            ids: &core.resources.ids,
+            id: &id,
+            identity: &identity,
+            claim_fields: &route.claim_fields,
+            certified: None,
+            peer: CLIENT,
+            scheme: Scheme::Http,
+            is_peer_trusted,
+        };
+        let authority = &core.snapshot.upstreams[route.upstream].terms().authority;
         let request = black_box(&request);
         let target = [request.method_name(), request.path(), request.query()];
         let out = core.resources.io.buffers.buffer();
@@ -110,7 +124,7 @@ pub fn compose_response() -> Step {
     Box::new(move || {
         let response = black_box(&response);
         let cors = &core.snapshot.cors;
-        let additions = Additions { request: &request, id: &id, quota: None, cors };
+        let additions = Additions { request: &request, id: &id, quota: None, cors, hsts: None };
         let out = core.resources.io.buffers.buffer();
         let mut head = HeadWriter::h1_response(out, response.status, response.reason.of(bytes));
         headers::compose_response(&mut head, response, bytes, &additions);

@@ -10,7 +10,7 @@ use crate::{Step, stage};
 
 /// It was verified before.
 pub fn hit() -> Step {
-    let authenticator = Authenticator::new(Arc::new(keys()), Arc::default());
+    let authenticator = Authenticator::new(Arc::new(keys()), Arc::default(), Arc::default());
     Box::new(move || {
         let token = black_box(ES256.trim_end().as_bytes());
         let verified = authenticator.verify(token, IssuerSet::ALL, stage::NOW, || false);

@@ -29,6 +29,9 @@ pub fn line() -> Step {
         tunnel: None,
         upstream: Some("10.0.0.14:5004"),
         reused: Some(true),
+        tls_version: None,
+        tls_cipher: None,
+        sni: None,
     };
     Box::new(move || {
         out.clear();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use realchat_gateway::auth::{KeySets, Keys, mint};
 use realchat_gateway::config::keys::tokens::JWT_SECRET;
 use realchat_gateway::config::{Config, Written, lower};
-use realchat_gateway::control::mailbox;
-use realchat_gateway::gateway::core::{Core, Metrics, Prepared, Replacement, Resources};
+use realchat_gateway::gateway::core::{Core, Metrics, Prepared, Replacement, Resources, Room};
 use realchat_gateway::gateway::websocket::slots::TunnelSlots;
 use realchat_gateway::gateway::websocket::tunnel::Tunnels;
 use realchat_gateway::limit::Store;
 use realchat_gateway::route::RouteTable;
+use realchat_gateway::upstream::CoreNumber;
 
 /// The configuration that nobody has written, with the routes of the platform.
 pub fn config() -> Config {
@@ -21,20 +21,28 @@ pub fn config() -> Config {
 /// A core without sockets, log and limits.
 pub fn core() -> Core {
     let config = Arc::new(config());
-    let (order_senders, _) = mailbox::order_channels(1).expect("a pair of sockets");
     let metrics = Metrics::default();
-    let siblings = mailbox::siblings(&order_senders, std::slice::from_ref(&metrics));
     let resources = Resources::new(Prepared {
+        number: CoreNumber::ONLY,
+        key_requests: Arc::default(),
         metrics,
         access_log: None,
         readiness: Arc::default(),
-        tunnels: Tunnels::new(siblings, 0, TunnelSlots::new(1), Arc::default()),
+        tunnels: Tunnels::new([].into(), 0, TunnelSlots::new(1), Arc::default()),
         store: Store::Off,
-        connections_room: 1,
+        room: Room { connections: 1, upstream_connections: 1, held_bytes: 1 << 20 },
     });
     let routes = Arc::new(RouteTable::new(&config.routes).expect("routes of one meaning"));
     let keys = Arc::new(Keys::new(&config.jwt, &KeySets::unavailable(&config.jwt)));
-    Core::new(resources, &Replacement::first(config, routes, keys), None)
+    let replacement = Replacement {
+        config,
+        routes,
+        keys,
+        challenges: Arc::default(),
+        tls: None,
+        originations: Arc::default(),
+    };
+    Core::new(resources, &replacement, None)
 }
 
 /// A token of alice's, good for an hour from [`NOW`] on.
