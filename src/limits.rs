@@ -137,11 +137,13 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub const TOKEN_HEADER_BYTES_MAX: usize = 512;
 /// The longest name of a key (`kid`), in bytes. Over it: the key is left out.
 pub const KEY_NAME_BYTES_MAX: usize = 256;
-/// Keys of the same name and algorithm, of all issuers; and keys of a PEM file. Over it: the others are left out, or
-/// the file is refused.
+/// Keys of the same name and algorithm of one issuer; and keys of a PEM file. Over it: the others are left out, or the
+/// file is refused.
 pub const KEYS_OF_ONE_NAME_MAX: usize = 4;
-/// Keys that are tried for one token, which may name none. Over it: 401.
+/// Keys that are tried for a token that names none. Over it: 401.
 pub const KEYS_TRIED_MAX: usize = 8;
+/// Keys that are tried for a token that names one: each issuer may have one of that name. Over it: 401.
+pub const KEYS_OF_NAME_TRIED_MAX: usize = ISSUERS_MAX;
 /// The smallest RSA key, in bits (RFC 7518 §3.3). Under it: the key is refused.
 pub const RSA_BITS_MIN: usize = 2048;
 /// The largest RSA key, in bits. Over it: the key is refused.

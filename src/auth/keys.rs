@@ -10,7 +10,7 @@ use super::pem;
 use super::token::{self, Header, Parts};
 use super::user::Verified;
 use crate::config::{Algorithm, AlgorithmSet, Issuer, IssuerSet, Jwt};
-use crate::limits::{KEYS_OF_ONE_NAME_MAX, KEYS_TRIED_MAX};
+use crate::limits::{KEYS_OF_NAME_TRIED_MAX, KEYS_OF_ONE_NAME_MAX, KEYS_TRIED_MAX};
 
 /// The keys that verify tokens, and what each issuer's tokens must say. Immutable, so all cores can share them.
 pub struct Keys {
@@ -56,7 +56,9 @@ impl Keys {
         let (mut keys, mut left_out) = (Vec::new(), Vec::new());
         for (index, issuer) in jwt.issuers.iter().enumerate() {
             for key in of_issuer(index, issuer, sets.get(index)) {
-                let is_rival = |other: &&Key| other.kid == key.kid && shares_algorithm(other, &key);
+                let is_rival = |other: &&Key| {
+                    other.issuer == key.issuer && other.kid == key.kid && shares_algorithm(other, &key)
+                };
                 match &key.kid {
                     Some(kid) if keys.iter().filter(is_rival).count() >= KEYS_OF_ONE_NAME_MAX => {
                         left_out.push(format!(
@@ -85,10 +87,13 @@ impl Keys {
         &self.sets
     }
 
-    /// The hashes of the names that keys of `before` have and none of these.
-    pub(super) fn withdrawn_since<'k>(&'k self, before: &'k Keys) -> impl Iterator<Item = u64> + 'k {
-        let names = before.keys.iter().filter_map(|key| key.kid.as_deref());
-        names.filter(|kid| self.of_name(Some(kid)).is_empty()).map(hash_of)
+    /// The keys of `before` whose issuer has no key of their name any more.
+    pub(super) fn withdrawn_since<'k>(&'k self, before: &'k Keys) -> impl Iterator<Item = UnknownKey> + 'k {
+        before.keys.iter().filter_map(|key| {
+            let kid = key.kid.as_deref()?;
+            let is_gone = self.of_name(Some(kid)).iter().all(|kept| kept.issuer != key.issuer);
+            is_gone.then(|| UnknownKey { kid: hash_of(kid), issuers: IssuerSet::NONE.with(key.issuer) })
+        })
     }
 
     /// The keys that are left out because too many have their name: a line for each.
@@ -174,7 +179,8 @@ impl Keys {
         };
         let is_known = named.iter().any(|key| is_candidate(&key));
         let candidates = named.iter().chain(others).filter(is_candidate);
-        if candidates.clone().count() > KEYS_TRIED_MAX {
+        let tried_max = if kid.is_some() { KEYS_OF_NAME_TRIED_MAX } else { KEYS_TRIED_MAX };
+        if candidates.clone().count() > tried_max {
             return Err(TokenFault::ManyKeys.into());
         }
         match candidates.clone().find(|key| key.signed(algorithm, message, signature)) {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::UnknownKey;
 use crate::config::IssuerSet;
-use crate::limits::{KEYS_WANTED_MS, UNKNOWN_KEY_WAITERS_MAX, UNKNOWN_KEYS_MAX};
+use crate::limits::{ISSUERS_MAX, KEYS_WANTED_MS, UNKNOWN_KEY_WAITERS_MAX, UNKNOWN_KEYS_MAX};
 
 /// The requests of all cores for newer key sets. A flood of them is one request: what is asked for is a set of issuers.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ pub struct KeyRequests {
     issuers: AtomicU64,
     /// How often requests were taken.
     taken: AtomicU64,
-    /// The number of the latest requests that are answered, with all before them.
-    answered: AtomicU64,
+    /// By issuer, the number of the latest requests that are answered, with all before them.
+    answered: [AtomicU64; ISSUERS_MAX],
     /// No key set comes before this time, by the coarse clock.
     idle_until_ms: AtomicU64,
 }
@@ -46,9 +46,10 @@ impl KeyRequests {
         Some((self.taken.fetch_add(1, Ordering::SeqCst) + 1, issuers))
     }
 
-    /// Requests up to this number are answered: every core has the key sets that were fetched for them.
-    pub fn answer(&self, number: u64) {
-        self.answered.store(number, Ordering::SeqCst);
+    /// Requests for a newer key set of the issuer at an index are answered up to this number: every core has the set
+    /// that was fetched for them.
+    pub fn answer(&self, index: usize, number: u64) {
+        self.answered[index].store(number, Ordering::SeqCst);
     }
 
     /// No key set comes before this time, by the coarse clock. 0: one may come at any moment.
@@ -61,16 +62,18 @@ impl KeyRequests {
         self.idle_until_ms.load(Ordering::SeqCst) > at_ms
     }
 
-    fn is_answered(&self, number: u64) -> bool {
-        self.answered.load(Ordering::SeqCst) >= number
+    fn is_answered(&self, number: u64, issuers: IssuerSet) -> bool {
+        let mut answered = self.answered.iter().enumerate().filter(|(index, _)| issuers.contains(*index));
+        answered.all(|(_, answered)| answered.load(Ordering::SeqCst) >= number)
     }
 }
 
 /// The names of unknown keys that one core has met, and the requests that were made for them.
 #[derive(Debug, Default)]
 pub(super) struct UnknownKeys {
-    /// By the hash of the name. A forged one that collides with another is answered as that one is.
-    requests: RefCell<HashMap<u64, Request>>,
+    /// By the hash of the name, and the issuers that may have it: what one of them does not have, another one may. A
+    /// forged name that collides with another is answered as that one is.
+    requests: RefCell<HashMap<(u64, u16), Request>>,
     waiters: Cell<usize>,
 }
 
@@ -99,8 +102,9 @@ impl UnknownKeys {
     /// [`KEYS_WANTED_MS`], the time in which no newer set would be fetched for it.
     pub(super) fn look_for(&self, key: UnknownKey, shared: &KeyRequests, now_ms: u64) -> Standing {
         let mut requests = self.requests.borrow_mut();
-        match requests.get(&key.kid) {
-            Some(request) if !shared.is_answered(request.number) => return Standing::Asked,
+        let name = (key.kid, key.issuers.bits());
+        match requests.get(&name) {
+            Some(request) if !shared.is_answered(request.number, key.issuers) => return Standing::Asked,
             Some(request) if now_ms < request.made_ms + KEYS_WANTED_MS => return Standing::Nowhere,
             _ => {}
         }
@@ -108,15 +112,15 @@ impl UnknownKeys {
         if requests.len() >= UNKNOWN_KEYS_MAX {
             requests.clear();
         }
-        requests.insert(key.kid, Request { number: shared.ask(key.issuers), made_ms: now_ms });
+        requests.insert(name, Request { number: shared.ask(key.issuers), made_ms: now_ms });
         Standing::Asked
     }
 
-    /// These keys were withdrawn: nobody has to be asked for them.
-    pub(super) fn withdraw(&self, kids: impl Iterator<Item = u64>, now_ms: u64) {
+    /// These keys were withdrawn: their issuer does not have to be asked for them.
+    pub(super) fn withdraw(&self, keys: impl Iterator<Item = UnknownKey>, now_ms: u64) {
         let mut requests = self.requests.borrow_mut();
-        for kid in kids.take(UNKNOWN_KEYS_MAX.saturating_sub(requests.len())) {
-            requests.insert(kid, Request { number: ANSWERED, made_ms: now_ms });
+        for key in keys.take(UNKNOWN_KEYS_MAX.saturating_sub(requests.len())) {
+            requests.insert((key.kid, key.issuers.bits()), Request { number: ANSWERED, made_ms: now_ms });
         }
     }
 
@@ -157,11 +161,11 @@ mod tests {
         assert_eq!(core.look_for(key(7), &shared, 0), Standing::Asked);
         // One that comes while the set is on its way may be too new for it.
         assert_eq!(core.look_for(key(8), &shared, 0), Standing::Asked);
-        shared.answer(number);
+        shared.answer(1, number);
         assert_eq!(core.look_for(key(7), &shared, 0), Standing::Nowhere);
         assert_eq!(core.look_for(key(8), &shared, 0), Standing::Asked);
         let (number, _) = shared.take().expect("another request");
-        shared.answer(number);
+        shared.answer(1, number);
         assert_eq!(core.look_for(key(8), &shared, 0), Standing::Nowhere);
         assert_eq!(core.look_for(key(7), &shared, KEYS_WANTED_MS), Standing::Asked, "it may be there by now");
     }
@@ -169,9 +173,22 @@ mod tests {
     #[test]
     fn a_key_that_was_withdrawn_is_nowhere_at_once_and_may_come_back() {
         let (shared, core) = (KeyRequests::default(), UnknownKeys::default());
-        core.withdraw([7].into_iter(), 0);
+        core.withdraw([key(7)].into_iter(), 0);
         assert_eq!(core.look_for(key(7), &shared, 1), Standing::Nowhere);
         assert_eq!(core.look_for(key(7), &shared, KEYS_WANTED_MS), Standing::Asked);
+    }
+
+    #[test]
+    fn what_one_issuer_does_not_have_another_one_may() {
+        let (shared, core) = (KeyRequests::default(), UnknownKeys::default());
+        let of = |index| UnknownKey { kid: 7, issuers: IssuerSet::NONE.with(index) };
+        core.look_for(of(1), &shared, 0);
+        let (number, _) = shared.take().expect("a request");
+        shared.answer(1, number);
+        assert_eq!(core.look_for(of(1), &shared, 0), Standing::Nowhere);
+        assert_eq!(core.look_for(of(2), &shared, 0), Standing::Asked);
+        core.withdraw([of(3)].into_iter(), 0);
+        assert_eq!(core.look_for(of(4), &shared, 0), Standing::Asked);
     }
 
     #[test]

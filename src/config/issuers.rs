@@ -159,6 +159,7 @@ impl Judged<'_> {
         if written.jwks_url.is_none() && written.discovery.is_none() {
             self.wrong("ca_file is of no use without discovery or jwks_url");
         }
+        self.taken("ca_file", regular_file::read_secret_file(Path::new(path)))?;
         Some(path.into())
     }
 
@@ -324,7 +325,11 @@ mod tests {
                 "user_claim \"a..b\" is not a claim (use sub, user.id or /user/id)",
             ),
             ("jwks_file = '/k'\ndiscovery = 'yes'", "discovery \"yes\" is neither true nor false"),
-            ("jwks_file = '/k'\nca_file = '/ca'", "ca_file is of no use without discovery or jwks_url"),
+            ("jwks_file = '/k'\nca_file = '/dev/null'", "ca_file is of no use without discovery or jwks_url"),
+            (
+                "jwks_url = 'https://id.example/'\nca_file = '/does/not/exist'",
+                "ca_file /does/not/exist cannot be read",
+            ),
             ("secret_previous_file = '/does/not/exist'\njwks_file = '/k'", "secret_file is missing beside"),
         ] {
             let told = told(&format!("port = 1\n[[issuer]]\nname = 'a'\n{text}\n"));

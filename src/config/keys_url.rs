@@ -34,13 +34,18 @@ pub(super) fn parse(text: &str, plain: PlainHttp) -> Parsed<KeysUrl> {
     Ok(KeysUrl(text.to_owned()))
 }
 
-/// The URL that a document names: one with TLS, unless the document came without.
+/// The URL that a document names: one with TLS, unless the document came without: then one of this machine will do, or
+/// any if the document itself came from another machine without TLS, which the operator has allowed.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn named_by(document: &KeysUrl, text: &str) -> Result<KeysUrl, String> {
-    let is_plain = document.0.starts_with("http://");
-    parse(text, if is_plain { PlainHttp::Anywhere } else { PlainHttp::Nowhere })
+    let plain = match parse(&document.0, PlainHttp::Loopback) {
+        _ if document.0.starts_with("https://") => PlainHttp::Nowhere,
+        Ok(_) => PlainHttp::Loopback,
+        Err(_) => PlainHttp::Anywhere,
+    };
+    parse(text, plain)
 }
 
 /// The URL of an issuer's configuration document: "a JSON document available at the path formed by concatenating the
@@ -103,6 +108,11 @@ mod tests {
         assert!(named("https://id.example/d", "https://keys.example/k"));
         assert!(!named("https://id.example/d", "http://127.0.0.1/k"));
         assert!(named("http://127.0.0.1/d", "http://127.0.0.1/k"));
+        assert!(!named("http://127.0.0.1/d", "http://id.example/k"));
+        assert!(
+            named("http://id.example/d", "http://keys.example/k"),
+            "the operator has allowed the document"
+        );
         assert!(!named("http://127.0.0.1/d", "file:///etc/passwd"));
     }
 

@@ -99,8 +99,7 @@ impl<'c> Exchange<'c> {
             // Charged first: whoever writes tokens of made-up keys is limited as whoever guesses.
             let _of_stranger = self.charge(&plan, &caller).await?;
             // Boxed, because it would be part of every exchange, and is rare.
-            Box::pin(self.await_keys(key)).await.map_err(Failure::Credential)?;
-            caller = self.identify(&plan);
+            caller = Box::pin(self.await_key(key, &plan)).await.map_err(Failure::Credential)?;
         }
         self.record.user = caller.user().cloned();
         let permit = self.charge(&plan, &caller).await?;
@@ -152,16 +151,22 @@ impl<'c> Exchange<'c> {
             && !cross_site::is_own(request, self.client_scheme(), is_allowed)
     }
 
-    /// Waits for a newer key set, because the token names a key that nobody has yet. Ends when there are other keys.
+    /// Waits for a newer key set, because the token names a key that nobody has yet. Ends when somebody has it.
     ///
     /// # Errors
     /// The key is nobody's, or that cannot be said in time.
-    async fn await_keys(&self, key: UnknownKey) -> Result<(), CredentialError> {
+    async fn await_key(&self, key: UnknownKey, plan: &Plan<'c>) -> Result<Caller, CredentialError> {
         let (authenticator, timers) = (&self.core.snapshot.authenticator, &self.core.resources.io.timers);
         let deadline_ms = clock::now_ms() + UNKNOWN_KEY_WAIT_MS;
-        let generation = authenticator.generation();
-        let mut waiter = None;
-        while authenticator.generation() == generation {
+        let (mut generation, mut waiter) = (authenticator.generation(), None);
+        loop {
+            // Any other keys may be the cause, also those of other issuers.
+            if std::mem::replace(&mut generation, authenticator.generation()) != generation {
+                match self.identify(plan) {
+                    Caller::Rejected(CredentialError::UnknownKey(_)) => {}
+                    caller => return Ok(caller),
+                }
+            }
             if authenticator.look_for(key) == Standing::Nowhere {
                 return Err(CredentialError::UnknownKey(key));
             }
@@ -171,7 +176,6 @@ impl<'c> Exchange<'c> {
             }
             timers.sleep_until(clock::now_ms() + TICK_MS).await;
         }
-        Ok(())
     }
 
     /// What a client without a valid credential is told: the fault of its first one, whatever the route would have

@@ -107,6 +107,11 @@ impl<'u> Lease<'u> {
         self.request.answered();
     }
 
+    /// Its response has come whole, or goes on for long.
+    pub fn succeeded(&self) {
+        self.request.succeeded();
+    }
+
     /// The request has failed in a way that is the member's.
     pub fn failed(&self) {
         self.request.failed();

@@ -29,6 +29,7 @@ pub(super) struct MemberRequest {
     sent_us: Cell<u64>,
     /// It is one of those that the choice looks at.
     is_load: Cell<bool>,
+    has_succeeded: Cell<bool>,
 }
 
 impl Member {
@@ -92,7 +93,12 @@ impl Member {
     pub(super) fn begin(self: &Rc<Self>) -> MemberRequest {
         self.seat.begin();
         self.seen().in_flight.add(1);
-        MemberRequest { member: self.clone(), sent_us: Cell::new(0), is_load: Cell::new(true) }
+        MemberRequest {
+            member: self.clone(),
+            sent_us: Cell::new(0),
+            is_load: Cell::new(true),
+            has_succeeded: Cell::new(false),
+        }
     }
 }
 
@@ -104,10 +110,16 @@ impl MemberRequest {
 
     /// The head of its response has arrived.
     pub(super) fn answered(&self) {
-        self.member.seen().successes.add(1);
-        self.member.seat.succeeded();
         if let Some(us) = self.take_elapsed_us() {
             self.member.seat.observe(us, clock::now_ms());
+        }
+    }
+
+    /// Its response has come whole, or goes on for long.
+    pub(super) fn succeeded(&self) {
+        if !self.has_succeeded.replace(true) {
+            self.member.seen().successes.add(1);
+            self.member.seat.succeeded();
         }
     }
 
@@ -200,7 +212,11 @@ mod tests {
         let member = member();
         (0..3).for_each(|_| member.failed(&failed(Errno::CONNREFUSED)));
         assert_eq!((member.failures(), member.seen().connect_failures.get()), (3, 3));
-        member.begin().answered();
+        let request = member.begin();
+        request.answered();
+        assert_eq!(member.failures(), 3, "the response may still break off");
+        request.succeeded();
+        request.succeeded();
         assert_eq!((member.failures(), member.seen().successes.get()), (0, 1));
     }
 

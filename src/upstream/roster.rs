@@ -48,7 +48,7 @@ pub struct MemberRecord {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct CoreRecord {
-    /// Exchanges whose response head has arrived.
+    /// Exchanges whose response has come whole, or goes on for long.
     pub successes: Counter,
     /// Exchanges and connections that failed for a reason of the member's: refused, reset, timed out, protocol broken.
     pub failures: Counter,

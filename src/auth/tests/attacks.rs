@@ -285,15 +285,14 @@ fn a_token_that_names_no_key_is_tried_with_few_keys() {
     let nine = keys_of(vec![(with_set("a"), &refs[..])]);
     assert_eq!(cause(&nine, &token(8, "")), "many_keys");
     assert_eq!(cause(&nine, &token(8, r#","kid":"k8""#)), "valid");
-    // Five issuers with a key of one name: the fifth is left out, and a line says so.
-    let same: Vec<Signer> = (0..5).map(|_| Signer::of(Algorithm::Es256, "k")).collect();
+    // Issuers choose the names of their keys without knowing of each other.
+    let same: Vec<Signer> = (0..6).map(|_| Signer::of(Algorithm::Es256, "k")).collect();
     let issuers = same.iter().enumerate().map(|(n, _)| with_set(&format!("i{n}")));
     let lists: Vec<[&Signer; 1]> = same.iter().map(|signer| [signer]).collect();
     let keys = keys_of(issuers.zip(&lists).map(|(issuer, list)| (issuer, &list[..])).collect());
-    let [line] = keys.left_out() else { panic!("{:?}", keys.left_out()) };
-    assert!(line.starts_with("issuer i4: the key \"k\" is left out"), "{line}");
+    assert_eq!(keys.left_out(), [""; 0]);
     let of = |n: usize| same[n].token(&header("ES256", r#","kid":"k""#), CLAIMS, Algorithm::Es256);
-    assert_eq!((cause(&keys, &of(3)), cause(&keys, &of(4))), ("valid", "signature"));
+    assert!((0..6).all(|n| cause(&keys, &of(n)) == "valid"));
 }
 
 #[test]

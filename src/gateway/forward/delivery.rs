@@ -108,6 +108,7 @@ impl Delivery<'_, '_> {
     {
         if self.response.is_event_stream(self.reader.head_bytes()) {
             self.lease.become_stream().map_err(|_| Failure::UpstreamFull(UpstreamBound::Streams))?;
+            self.lease.succeeded();
         }
         let bytes = self.reader.head_bytes();
         let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
@@ -130,7 +131,10 @@ impl Delivery<'_, '_> {
         let sent = sink.sent();
         self.record.bytes_out += sent;
         match pumped {
-            Ok(Ok(())) => self.record.status = self.response.status,
+            Ok(Ok(())) => {
+                self.record.status = self.response.status;
+                self.lease.succeeded();
+            }
             Ok(Err(error)) => return Err(self.cut_short(Failure::of_download(error), sent)),
             Err(failure) => return Err(self.cut_short(failure, sent)),
         }
@@ -148,6 +152,10 @@ impl Delivery<'_, '_> {
             return failure;
         }
         self.record.status = self.response.status;
+        match failure.is_members() {
+            true => self.lease.failed(),
+            false => self.lease.succeeded(),
+        }
         self.responder.cut();
         // Which side broke matters more than how: both can be a reset.
         Failure::Cut(match failure {
@@ -187,6 +195,7 @@ where
         Ok(pumped) => Ok(pumped),
         Err(Elapsed) => {
             let _ = lease.become_stream();
+            lease.succeeded();
             upload.alongside(pumping).await
         }
     }

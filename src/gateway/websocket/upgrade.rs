@@ -11,7 +11,7 @@ use crate::auth::Identity;
 use crate::downstream::Outcome;
 use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
-use crate::gateway::answer::failure::{self, Failure, UpstreamFault};
+use crate::gateway::answer::failure::{self, Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::forward::{Delivered, Delivery, Sent, Upload, context, sticky};
 use crate::message::{BodyError, HeadWriter, Trailers};
@@ -35,9 +35,9 @@ pub async fn upgrade(
     let upstream = &core.snapshot.upstreams[admission.upstream()];
     let mut choice = sticky::choice(exchange, admission, upstream);
     let (lease, answered) = match attempt(exchange, admission, &mut choice, &mut slots).await {
-        Err(Failure::UpstreamProtocol(UpstreamFault::Closed))
-            if choice.has_another() && slots.is_some() && upstream.may_retry() =>
-        {
+        Err(
+            Failure::UpstreamProtocol(UpstreamFault::Closed) | Failure::UpstreamTimeout(UpstreamWait::Head),
+        ) if choice.has_another() && slots.is_some() && upstream.may_retry() => {
             attempt(exchange, admission, &mut choice, &mut slots).await?
         }
         ended => ended?,
@@ -171,6 +171,7 @@ async fn ask(
     let sent = lease.finish_handshake(&context, head).flush().await;
     sent.map_err(|error| Failure::of_upload(error.into()))?;
     let timeout_ms = core.snapshot.config.websocket.handshake.as_millis() as u64;
+    let timeout_ms = timeout_ms.min(lease.terms().head_timeout_ms());
     let rest = pin!(pending::<Result<(), BodyError>>());
     let mut upload = Upload::new(rest, Sent::Whole, timeout_ms);
     lease.sent();
@@ -181,7 +182,9 @@ async fn ask(
         drop(slots);
         return delivery.respond(&mut upload).await.map(Answered::Otherwise);
     }
-    switched(&mut delivery, marker, slots).map(Answered::Switched)
+    let switched = switched(&mut delivery, marker, slots)?;
+    lease.succeeded();
+    Ok(Answered::Switched(switched))
 }
 
 /// Whether a 101 answers the handshake, and what the client gets in its place.

@@ -23,8 +23,11 @@ pub(crate) fn subset(keys: &[u64], core: CoreNumber, seed: u64) -> Option<Vec<us
 }
 
 /// How many members a core uses: the fewest with which every member has the same number of cores, if that is not too
-/// many.
+/// many. Few cores use so many that no member is left out.
 fn size(members: usize, cores: usize) -> usize {
+    if cores * MEMBERS_OF_CORE < members {
+        return members.div_ceil(cores);
+    }
     let is_even = |used: &usize| (cores * used).is_multiple_of(members);
     (MEMBERS_OF_CORE..=MEMBERS_WITHOUT_SUBSET).find(is_even).unwrap_or(MEMBERS_OF_CORE)
 }
