@@ -8,6 +8,7 @@ mod front;
 mod handshakes;
 mod hostile;
 mod identity;
+mod keys;
 mod listener;
 mod misdirected;
 mod operators;

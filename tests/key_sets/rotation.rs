@@ -44,6 +44,61 @@ fn a_rotation_under_load_loses_no_request() {
 }
 
 #[test]
+fn a_token_that_waits_goes_on_waiting_when_other_keys_change() {
+    let (old, new, origin) = (Signer::new("old"), Signer::new("new"), Origin::echo());
+    let (other, others_next) = (Signer::new("other"), Signer::new("next"));
+    let keys = KeyServer::with(&key_set(&[&old]));
+    let others = KeyServer::with(&key_set(&[&other]));
+    let second = "https://other.example";
+    let toml = format!(
+        "[[issuer]]\nname = 'other'\nissuer = '{second}'\njwks_url = 'http://{}/'\n{}",
+        others.origin.address,
+        file(&keys.issuer(), &origin)
+    );
+    let gateway = builder(&toml).start();
+    accepts(&gateway, &old.token(ISSUER, "alice"));
+    // Its server says nothing until the answer is free again.
+    let asked = keys.origin.heads();
+    let answer_is_held = keys.answer.lock().expect("no panic while locked");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| answer(&gateway, &new.token(ISSUER, "bob")));
+        eventually("the issuer is asked", || keys.origin.heads() > asked);
+        others.says(json_answer(&key_set(&[&other, &others_next])));
+        // How long a token waits is a matter of time; that it is not refused is none.
+        let next = others_next.token(second, "carol");
+        eventually("the other issuer's keys change", || answer(&gateway, &next).0 == 200);
+        let told = waiting.join().expect("an answer");
+        drop(answer_is_held);
+        assert_eq!(told, (503, "keys_unavailable".to_owned()), "its key set did not come in time");
+    });
+    keys.says(json_answer(&key_set(&[&old, &new])));
+    eventually("the new key is found", || answer(&gateway, &new.token(ISSUER, "dave")).0 == 200);
+}
+
+#[test]
+fn a_forged_token_for_one_issuer_keeps_no_key_of_another_one_out() {
+    let (one, two, next, origin) =
+        (Signer::new("one"), Signer::new("two"), Signer::new("next"), Origin::echo());
+    let keys = KeyServer::with(&key_set(&[&one]));
+    let others = KeyServer::with(&key_set(&[&two]));
+    let second = "https://other.example";
+    let toml = format!(
+        "[[issuer]]\nname = 'other'\nissuer = '{second}'\njwks_url = 'http://{}/'\n{}\
+         [[route]]\nname = 'first'\npaths = ['/first']\nupstream = 'a'\nissuers = ['id']\n\
+         [[route]]\nname = 'second'\npaths = ['/second']\nupstream = 'a'\nissuers = ['other']\n",
+        others.origin.address,
+        file(&keys.issuer(), &origin)
+    );
+    let gateway = builder(&toml).start();
+    let status = |path: &str, token: &str| gateway.ask(Request::new("GET", path).bearer(token)).status;
+    others.says(json_answer(&key_set(&[&two, &next])));
+    // The name of the new key is public. The first issuer does not have it, and says so.
+    let forged = Signer::new("next").token(ISSUER, "eve");
+    eventually("the forged token is refused", || status("/first", &forged) == 401);
+    assert_eq!(status("/second", &next.token(second, "alice")), 200);
+}
+
+#[test]
 fn a_withdrawn_key_is_dead_at_once_and_the_tokens_of_the_others_stay_verified() {
     let (one, two, three) = (Signer::new("one"), Signer::new("two"), Signer::new("three"));
     let origin = Origin::echo();

@@ -15,9 +15,11 @@ use crate::upstream::{MemberRecord, Roster, RosterMember, Standing};
 /// A service of the configuration.
 pub(super) struct Enrolled {
     pub(super) target: Target,
-    name: String,
+    pub(super) name: String,
     /// `None`: its members are not known yet.
     pub(super) roster: Option<Roster>,
+    /// Since when the members of the service before it belong to the upstream.
+    joined: Vec<(Endpoint, u64)>,
     health: UpstreamHealth,
     /// In the order of the roster.
     notes: Vec<Note>,
@@ -45,12 +47,21 @@ pub(super) struct Sight<'e> {
 }
 
 impl Enrolled {
+    /// The service that takes the place of this one, which is written in another way: its members are new, but they
+    /// are not new to the upstream where this one has them too.
+    pub(super) fn succeeded_by(&self, service: &Service) -> Enrolled {
+        let members = self.roster.as_deref().unwrap_or_default();
+        let joined = members.iter().map(|member| (member.record.endpoint().clone(), member.since_ms));
+        Enrolled { joined: joined.collect(), ..Enrolled::new(service) }
+    }
+
     /// A service of which no member is known.
     pub(super) fn new(service: &Service) -> Enrolled {
         Enrolled {
             target: service.target.clone(),
             name: service.name.clone(),
             roster: None,
+            joined: Vec::new(),
             health: UpstreamHealth::default(),
             notes: Vec::new(),
             failing: Failing::default(),
@@ -63,6 +74,10 @@ impl Enrolled {
     /// roster.
     pub(super) fn set_members(&mut self, listed: &[ListedMember], cores: usize, now_ms: u64) -> bool {
         let before: &[RosterMember] = self.roster.as_deref().unwrap_or_default();
+        let joined_ms = |endpoint: &Endpoint| {
+            let joined = self.joined.iter().find(|(known, _)| known == endpoint);
+            joined.map_or(now_ms, |(_, since_ms)| *since_ms)
+        };
         let known = |endpoint: &Endpoint| before.iter().position(|one| one.record.endpoint() == endpoint);
         let (mut members, mut kept, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for ListedMember { endpoint, weight } in listed {
@@ -71,7 +86,7 @@ impl Enrolled {
                 record: Arc::new(MemberRecord::new(endpoint.clone(), cores)),
                 weight: *weight,
                 standing: Standing::Usable,
-                since_ms: now_ms,
+                since_ms: joined_ms(endpoint),
             };
             members.push(RosterMember {
                 weight: *weight,
@@ -222,6 +237,7 @@ fn errno(member: &RosterMember, health: Option<&MemberHealth>) -> Option<&'stati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Members;
     use crate::config::testing::config;
     use crate::limits::EJECT_MS_FIRST;
 
@@ -266,6 +282,23 @@ mod tests {
         assert_eq!(known.look(1_000 + EJECT_MS_FIRST, &mut || 0.0), (true, false));
         assert_eq!(standings(&known), [Standing::Usable; 2]);
         assert_eq!((known.ejections, known.connect_failures), (1, 0));
+    }
+
+    #[test]
+    fn a_member_that_a_reload_brings_is_new_and_the_others_are_not() {
+        let mut before = enrolled();
+        before.set_members(&listed(&[1, 2]), 1, 5);
+        let service = Service {
+            target: before.target.clone(),
+            name: before.name.clone(),
+            members: Members::one(crate::config::UpstreamAddress::Unix("/run/a".into())),
+            is_tls: false,
+        };
+        let mut after = before.succeeded_by(&service);
+        assert!(after.roster.is_none());
+        after.set_members(&listed(&[2, 3]), 1, 9);
+        let since: Vec<u64> = roster(&after).iter().map(|member| member.since_ms).collect();
+        assert_eq!(since, [5, 9]);
     }
 
     #[test]

@@ -33,7 +33,10 @@ impl Rosters {
         let mut enrolled = self.lock();
         for service in services {
             if !enrolled.iter().any(|known| known.target == service.target) {
-                enrolled.push(Enrolled::new(service));
+                let before = enrolled.iter().find(|known| known.name == service.name);
+                let new =
+                    before.map_or_else(|| Enrolled::new(service), |before| before.succeeded_by(service));
+                enrolled.push(new);
             }
         }
     }
