@@ -174,7 +174,7 @@ fn retries_have_a_budget() {
     assert_eq!(statuses(&gateway, "GET", 300), BTreeMap::from([(502, 300)]));
     let (retries, denied) =
         (gateway.metric("upstream_retries_total"), gateway.metric("upstream_retries_denied_total"));
-    // At most ten a second for ten seconds, a fifth of the requests, and what is forgotten meanwhile. How many there are
-    // depends on how soon one of the members is ejected: then there is no other one.
+    // At most ten a second for ten seconds, a fifth of the requests, and what is forgotten meanwhile. How many there
+    // are depends on how soon one of the members is ejected: then there is no other one.
     assert!((1..=220).contains(&retries) && retries + denied <= 300, "{retries}, {denied}");
 }
