@@ -119,7 +119,8 @@ fn full_pools_of_idle_connections_left_no_descriptor_for_another_upstream() {
         eventually("the clients are gone", || gateway.metric("connections_open") == 0);
         assert_eq!(gateway.ask(Request::new("GET", "/x")).status, 200);
     }
-    assert!(gateway.metric("upstream_idle") < 200, "{}", gateway.metric("upstream_idle"));
+    // Half of the files, at most.
+    assert!(gateway.metric("upstream_idle") <= 256, "{}", gateway.metric("upstream_idle"));
     assert!(gateway.metric("upstream_idle") > 50, "no more than needed is closed");
 }
 
