@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod health;
 mod heap;
 pub mod inherit;
+mod jitter;
 pub mod keys;
 pub mod mailbox;
 pub mod manager;

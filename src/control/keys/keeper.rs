@@ -5,7 +5,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use tracing::{error, info, warn};
 
 use super::answers::Answers;
@@ -17,6 +16,7 @@ use super::states::KeyState;
 use crate::auth::{KeyRequests, KeySetState};
 use crate::clock;
 use crate::config::{Config, Issuer, KeySetSource};
+use crate::control::jitter::jitter;
 use crate::control::stamp::{Stamp, stamp};
 use crate::limits::{KEY_FILES_LOOK_MS, KEYS_WANTED_MS};
 use crate::net::Io;
@@ -192,14 +192,14 @@ impl Kept {
 
     /// Puts what has come in force. Whether a key set has come.
     fn conclude(&mut self, found: Result<Found, String>, registry: &dyn KeyRegistry, now_ms: u64) -> bool {
-        let (issuer, chance) = (&*self.issuer, chance());
+        let (issuer, jitter) = (&*self.issuer, jitter());
         self.has_tried = true;
         match found {
             Ok(Found { set, skipped, max_age_s }) => {
                 if self.schedule.has_failed() {
                     info!(issuer = issuer.name, "keys: the issuer's key set can be had again");
                 }
-                self.schedule.succeeded(now_ms, max_age_s, chance);
+                self.schedule.succeeded(now_ms, max_age_s, jitter);
                 let kids = set.names();
                 self.state.had(&set, now_ms);
                 if registry.renew_keys(issuer, KeySetState::Available(Arc::new(set))) {
@@ -211,7 +211,7 @@ impl Kept {
             Err(why) => {
                 let is_new = !self.schedule.has_failed();
                 self.state.failed(&why);
-                self.schedule.failed(now_ms, chance);
+                self.schedule.failed(now_ms, jitter);
                 if is_new && self.schedule.is_stale() {
                     warn!(issuer = issuer.name, "keys: {why}; the key set before stays in force");
                 } else if is_new {
@@ -225,14 +225,6 @@ impl Kept {
             }
         }
     }
-}
-
-/// A number from 0 to 1.
-fn chance() -> f64 {
-    let mut random = [0; 4];
-    // 256 bytes or less never come short and never wait after boot (getrandom(2)).
-    let _ = getrandom(&mut random[..], GetRandomFlags::empty());
-    f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX)
 }
 
 impl Watched {

@@ -10,7 +10,6 @@
 
 mod directory;
 mod enrolled;
-mod jitter;
 mod lookup;
 mod prober;
 mod rosters;

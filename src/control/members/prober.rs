@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::jitter::jitter;
 use super::rosters::Rosters;
 use crate::clock;
 use crate::config::{self, Health};
 use crate::control::fetch::{self, Get};
+use crate::control::jitter::jitter;
 use crate::control::{Cores, Target};
 use crate::limits::{HEALTH_BODY_BYTES_MAX, HEALTH_FIRST_MS, PROBES_AT_ONCE_MAX, TICK_MS};
 use crate::net::{Endpoint, Io};

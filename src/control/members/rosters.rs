@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::ListedMember;
 use super::enrolled::Enrolled;
-use super::jitter::jitter;
 use super::service::Service;
 use crate::admin::{MemberRow, UpstreamRow};
 use crate::clock;
 use crate::config::{Health, ReadyRequires};
+use crate::control::jitter::jitter;
 use crate::control::{Cores, Target};
 use crate::gateway::core::Replacement;
 use crate::net::Endpoint;

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_stays_within_a_tenth() {
+    fn it_stays_within_a_tenth() {
         let drawn: Vec<f64> = (0..1_000).map(|_| jitter()).collect();
         assert!(drawn.iter().all(|one| one.abs() <= 0.1));
         assert!(drawn.iter().any(|one| *one > 0.05) && drawn.iter().any(|one| *one < -0.05));
