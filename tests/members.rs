@@ -6,7 +6,7 @@ mod health;
 mod names;
 mod requests;
 
-use crate::harness::{Builder, DnsServer, Exchange, Gateway, Origin, Request, eventually};
+use crate::harness::{Builder, DnsServer, Exchange, Gateway, Origin, Request, eventually, port_for_later};
 
 /// Origins on 127.0.0.2 and so on, all at one port. Each answers with its last byte.
 struct Fleet {
@@ -16,10 +16,8 @@ struct Fleet {
 
 impl Fleet {
     fn new(count: u8) -> Fleet {
-        let first = Fleet::origin(2, 0);
-        let port = first.address.port();
-        let others = (3..2 + count).map(|last| Fleet::origin(last, port));
-        Fleet { port, origins: std::iter::once(first).chain(others).collect() }
+        let port = port_for_later();
+        Fleet { port, origins: (2..2 + count).map(|last| Fleet::origin(last, port)).collect() }
     }
 
     fn origin(last: u8, port: u16) -> Origin {

@@ -24,7 +24,8 @@ mod temp_file;
 pub mod tls;
 mod token;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Page};
@@ -61,6 +62,24 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// A port that is free on every address, for what binds it later, or on several addresses. It is outside the range from
+/// which the kernel gives ports to connections, so nobody gets it meanwhile by chance.
+#[track_caller]
+pub fn port_for_later() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..PORTS_FOR_LATER {
+        let nth = std::process::id() as u16 ^ NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT_FOR_LATER + nth % PORTS_FOR_LATER;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
+}
+
+const FIRST_PORT_FOR_LATER: u16 = 12_000;
+const PORTS_FOR_LATER: u16 = 16_384;
 
 /// Whether anybody listens on this port, without a connection that would wake the listener.
 pub fn listens(address: SocketAddr) -> bool {

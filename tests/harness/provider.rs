@@ -1,7 +1,7 @@
 //! A real OpenID provider (oidc-provider, on Node), and users who log in at it as in a browser.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A running provider; dropped, it ends.
@@ -19,8 +19,7 @@ impl Provider {
     /// With one key for each of these algorithms (`RS256,ES256`), named after the algorithm and the seed.
     #[track_caller]
     pub fn start(algorithms: &str, seed: u32) -> Provider {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        Provider::at(free.expect("a free port"), algorithms, seed)
+        Provider::at(([127, 0, 0, 1], super::port_for_later()).into(), algorithms, seed)
     }
 
     /// The same at an address of the test's choice.
