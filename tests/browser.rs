@@ -1,7 +1,5 @@
 //! The demo's page in a real browser, through the real gateway.
 
-use std::net::TcpListener;
-
 use crate::harness::*;
 
 /// A demo on ports that it keeps over a restart.
@@ -12,10 +10,8 @@ struct Ports {
 
 impl Ports {
     fn free() -> Ports {
-        // Both are held before either is let go, so that they are two.
-        let [gateway, page] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let port = |listener: &TcpListener| listener.local_addr().expect("the port").port().to_string();
-        Ports { gateway: port(&gateway), page: port(&page) }
+        let port = || port_for_later().to_string();
+        Ports { gateway: port(), page: port() }
     }
 
     fn demo(&self, secret: &str) -> Gateway {

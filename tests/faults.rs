@@ -510,8 +510,8 @@ fn the_addresses_of_a_name_are_used_in_turn_and_one_that_refuses_is_passed_over(
         exchange.read_request();
         exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
-    let first = Origin::new(answer_and_close);
-    let port = first.address.port();
+    let port = port_for_later();
+    let first = Origin::at(([127, 0, 0, 1], port).into(), answer_and_close);
     let url = format!("http://localhost:{port}");
     let gateway = Gateway::builder().upstream_url("profile", &url).start();
     for _ in 0..4 {

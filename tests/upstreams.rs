@@ -53,7 +53,7 @@ fn most_often(origins: &[&Origin]) -> usize {
 
 /// An address where nobody listens.
 fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+    ([127, 0, 0, 1], port_for_later()).into()
 }
 
 /// An address that says nothing: the queue of its listener is full, so the kernel drops what begins a connection.

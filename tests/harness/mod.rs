@@ -63,8 +63,8 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A port that is free on every address, for what binds it later, or on several addresses. It is outside the range from
-/// which the kernel gives ports to connections, so nobody gets it meanwhile by chance.
+/// A port that is free on every IPv4 address, for what binds it later, or on several addresses. It is outside the range
+/// from which the kernel gives ports to connections, so nobody gets it meanwhile by chance.
 #[track_caller]
 pub fn port_for_later() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -41,10 +41,8 @@ impl Redis {
         fs::create_dir_all(&folder).expect("a folder");
         // Somebody else may take the port before the server does.
         for _ in 0..5 {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let port = free.local_addr().expect("the port").port();
-            drop(free);
-            let redis = Redis { port, folder: folder.clone(), child: Mutex::new(None) };
+            let redis =
+                Redis { port: super::port_for_later(), folder: folder.clone(), child: Mutex::new(None) };
             if redis.spawn(arguments) {
                 return redis;
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::Value;
 
 use super::{Fleet, ask, config, eventually_answered_by};
-use crate::harness::{Client, DnsServer, Gateway, Origin, Request, SOON, Says, eventually};
+use crate::harness::{Client, DnsServer, Gateway, Origin, Request, SOON, Says, eventually, port_for_later};
 
 /// An origin on 127.0.0.2 and so on whose health is what a test says.
 pub(super) struct Patient {
@@ -39,9 +39,8 @@ impl Patient {
 }
 
 pub(super) fn pair() -> (Patient, Patient) {
-    let first = Patient::new(2, 0);
-    let second = Patient::new(3, first.origin.address.port());
-    (first, second)
+    let port = port_for_later();
+    (Patient::new(2, port), Patient::new(3, port))
 }
 
 pub(super) const HEALTH: &str =
