@@ -60,7 +60,8 @@ impl Latency {
         match now_ms.saturating_sub(self.at_ms.get()) {
             0 => 1.0,
             ms => {
-                // Close to exp(-x), and a third of its cost.
+                // Close to exp(-x) for the first seconds, and a third of its cost. Its tail is longer: a failure counts
+                // for a millisecond after 17 s.
                 let x = ms as f32 / DECAY_MS;
                 1.0 / (1.0 + x * (1.0 + x * (0.5 + x / 6.0)))
             }

@@ -81,8 +81,11 @@ impl Balancer {
         let is_any_good = is_panicking && tried.is_empty();
         let trusted =
             |index: usize, seat: &Seat| !tried.has(index) && (is_any_good || !seat.is_suspected(now_ms));
-        self.among(members, trusted, key, now_ms)
-            .or_else(|| self.among(members, |index, _| !tried.has(index), key, now_ms))
+        let chosen = self
+            .among(members, trusted, key, now_ms)
+            .or_else(|| self.among(members, |index, _| !tried.has(index), key, now_ms))?;
+        members[chosen].seat().asked(now_ms);
+        Some(chosen)
     }
 
     fn among<S: Seated>(
@@ -159,6 +162,24 @@ mod tests {
             }
             assert_eq!(balancer.choose(&seats, &tried, Some(1), 10), None);
             assert_eq!(balancer.take_news(10), None);
+        }
+    }
+
+    #[test]
+    fn one_that_refused_is_tried_by_one_request_as_soon_as_its_time_is_over_and_is_back_if_it_answers() {
+        for policy in [BalancePolicy::P2c, BalancePolicy::RoundRobin, BalancePolicy::Hash] {
+            let (balancer, seats) = (balancer(policy), seats(&[1, 1, 1]));
+            seats.iter().for_each(|seat| (0..2).for_each(|_| seat.observe(200, 0)));
+            let times = |now_ms: u64| {
+                let chosen = |key| balancer.choose(&seats, &Tried::default(), Some(key), now_ms);
+                (0..300).filter(|key| chosen(hash_of(&u64::to_le_bytes(*key))) == Some(1)).count()
+            };
+            seats[1].connect_failed(0);
+            assert_eq!((times(999), times(1_000)), (0, 1), "{policy:?}");
+            seats[1].connect_failed(1_001);
+            assert_eq!((times(3_000), times(3_001)), (0, 1), "{policy:?}");
+            seats[1].succeeded();
+            assert!(times(3_002) > 60, "{policy:?}");
         }
     }
 

@@ -125,10 +125,15 @@ impl Seat {
         self.suspicion.failed(now_ms);
     }
 
-    /// No connection could be opened.
+    /// No connection could be opened. Suspicion alone keeps requests away: as a latency it would do so for long after
+    /// the member has recovered.
     pub(crate) fn connect_failed(&self, now_ms: u64) {
-        self.latency.observe_failure(FAILED_US, now_ms);
         self.suspicion.connect_failed(now_ms);
+    }
+
+    /// A request goes to it.
+    pub(super) fn asked(&self, now_ms: u64) {
+        self.suspicion.asked(now_ms);
     }
 
     /// Failures since the last success.

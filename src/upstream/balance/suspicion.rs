@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 /// How long a member is passed over at first, and at most, in milliseconds. It doubles each time.
 const SUSPECTED_MS: (u64, u64) = (1_000, 30_000);
+/// How long a trial keeps other requests away, in milliseconds, while there is no answer.
+const TRIAL_MS: u64 = 1_000;
 /// Failures in a row of requests on open connections that make a member suspect. One that accepts no connection is so
 /// at once.
 const FAILURES_IN_A_ROW: u32 = 3;
@@ -12,13 +14,23 @@ const FAILURES_IN_A_ROW: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
     until_ms: Cell<u64>,
+    /// A request tries the member again, and until then no other one does unless it is answered.
+    trial_until_ms: Cell<u64>,
     failures: Cell<u32>,
     times: Cell<u32>,
 }
 
 impl Suspicion {
     pub(super) fn holds(&self, now_ms: u64) -> bool {
-        now_ms < self.until_ms.get()
+        now_ms < self.until_ms.get().max(self.trial_until_ms.get())
+    }
+
+    /// A request goes to the member. After a time of suspicion it is a trial: one that still fails is to cost one
+    /// request, and one that has recovered is to be back with the first.
+    pub(super) fn asked(&self, now_ms: u64) {
+        if self.times.get() > 0 {
+            self.trial_until_ms.set(now_ms + TRIAL_MS);
+        }
     }
 
     /// No connection could be opened.
@@ -38,7 +50,7 @@ impl Suspicion {
 
     fn suspect(&self, now_ms: u64) {
         // Of requests that fail together only the first one counts.
-        if self.holds(now_ms) {
+        if now_ms < self.until_ms.get() {
             return;
         }
         let (first, most) = SUSPECTED_MS;
@@ -51,6 +63,7 @@ impl Suspicion {
     pub(super) fn succeeded(&self) {
         if self.failures.get() > 0 {
             self.until_ms.set(0);
+            self.trial_until_ms.set(0);
             self.failures.set(0);
             self.times.set(0);
         }
@@ -78,6 +91,24 @@ mod tests {
         suspicion.succeeded();
         suspicion.connect_failed(0);
         assert!(suspicion.holds(999));
+    }
+
+    #[test]
+    fn one_request_tries_a_member_again_and_a_success_lets_the_others_follow() {
+        let suspicion = Suspicion::default();
+        suspicion.asked(0);
+        assert!(!suspicion.holds(0), "nothing was held against it");
+        suspicion.connect_failed(0);
+        assert!(suspicion.holds(999) && !suspicion.holds(1_000));
+        suspicion.asked(1_000);
+        assert!(suspicion.holds(1_999) && !suspicion.holds(2_000), "one that hangs is tried again");
+        suspicion.asked(2_000);
+        suspicion.connect_failed(2_001);
+        assert!(suspicion.holds(4_000) && !suspicion.holds(4_001), "a failed trial counts");
+        suspicion.asked(4_001);
+        suspicion.succeeded();
+        suspicion.asked(4_002);
+        assert!(!suspicion.holds(4_002));
     }
 
     #[test]
