@@ -32,9 +32,9 @@ pub enum Command {
         /// Method of the request, as in GET
         #[arg(value_parser = crate::config::method)]
         method: String,
-        /// Path of the request, as in /api/v1/users/42
-        #[arg(value_parser = path)]
-        path: String,
+        /// URL of the request, or its path alone, as in /api/v1/users/42
+        #[arg(value_name = "URL", value_parser = url)]
+        url: String,
         /// Token whose checks are explained too; a dash: it is read from standard input
         #[arg(long, value_name = "TOKEN")]
         token: Option<String>,
@@ -136,9 +136,13 @@ fn user(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Validates the path of a request.
-fn path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path starts with /".to_owned()) }
+/// Validates the URL of a request, or its path.
+fn url(text: &str) -> Result<String, String> {
+    let is_url = text.starts_with("https://") || text.starts_with("http://");
+    match text.starts_with('/') || is_url {
+        true => Ok(text.to_owned()),
+        false => Err("a path starts with /, a URL with https:// or http://".to_owned()),
+    }
 }
 
 /// Parses the lifetime of a token.
@@ -204,10 +208,11 @@ mod tests {
     fn parses_the_arguments_of_each_subcommand() {
         let explain = |token: Option<&str>| Command::Explain {
             method: "GET".into(),
-            path: "/ws".into(),
+            url: "/ws".into(),
             token: token.map(str::to_owned),
         };
         assert_eq!(read("explain GET /ws").unwrap().command, explain(None));
+        assert!(read("explain GET https://chat.example/ws").is_ok());
         assert_eq!(read("explain GET /ws --token -").unwrap().command, explain(Some("-")));
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));

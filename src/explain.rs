@@ -1,4 +1,4 @@
-//! The subcommand `explain METHOD PATH`: describes how the gateway would handle a request, using the same plan as the
+//! The subcommand `explain METHOD URL`: describes how the gateway would handle a request, using the same plan as the
 //! pipeline.
 
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use crate::auth;
 use crate::clock;
 use crate::config::{
     Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, show_destination,
-    show_required, show_spellings,
+    show_hosts, show_required, show_spellings,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -27,21 +27,23 @@ use crate::route::{Match, RouteTable};
 ///
 /// # Errors
 /// Returns a line for the operator if the path is not a request target or the routes conflict.
-pub fn explain(config: &Config, method: &str, path: &str, token: Option<&str>) -> Result<String, String> {
+pub fn explain(config: &Config, method: &str, url: &str, token: Option<&str>) -> Result<String, String> {
     let routes = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
     let cors = CorsPolicy::new(&config.cors);
-    let bytes = format!("{method} {path} HTTP/1.1\r\nHost: example\r\n{PROBES}\r\n").into_bytes();
+    let host = host(url).unwrap_or("example");
+    let bytes = format!("{method} {url} HTTP/1.1\r\nHost: {host}\r\n{PROBES}\r\n").into_bytes();
     let (limits, mut request) = (head_limits(&config.sizes), Request::default());
     let length = match HeadScan::default().advance(&bytes, &limits) {
         Ok(Some(length)) => length,
-        Ok(None) => return Err("PATH: not a request target".to_owned()),
+        Ok(None) => return Err("URL: not a request target".to_owned()),
         Err(error) => return Ok(refused(error.status(), error.code(), error.detail())),
     };
     if let Err(error) = RequestHead::parse(&bytes[..length], &limits, &mut request) {
         return Ok(refused(error.status(), error.code(), error.detail()));
     }
-    // What follows on a redirect, if the configuration has any.
-    let plan = Plan::new(config, &routes, &cors, &request, Scheme::Https);
+    // Of a path alone, what follows on a redirect, if the configuration has any.
+    let scheme = if url.starts_with("http://") { Scheme::Http } else { Scheme::Https };
+    let plan = Plan::new(config, &routes, &cors, &request, scheme);
     let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
     if plan.local.is_some() {
         text.push_str("answered by     the gateway itself, without authentication\n");
@@ -56,6 +58,12 @@ pub fn explain(config: &Config, method: &str, path: &str, token: Option<&str>) -
     buckets(&mut text, config, &plan);
     destination(&mut text, config, &plan, &request);
     Ok(text)
+}
+
+/// The authority of a URL. A path has none.
+fn host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://").filter(|_| !url.starts_with('/'))?;
+    rest.split(['/', '?', '#']).next()
 }
 
 fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
@@ -85,6 +93,9 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
             writeln!(text, "route           none: 404 no_route, only with a valid token")
         }
     };
+    if let Some(hosts) = plan.route().and_then(show_hosts) {
+        let _ = writeln!(text, "                {hosts}");
+    }
     match plan.route().map(|route| route.kind) {
         Some(RouteKind::WebSocket) => {
             text.push_str("                WebSocket: without a handshake 426 upgrade_required\n");

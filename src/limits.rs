@@ -210,6 +210,11 @@ pub const CLIENT_WATCH_MS: u64 = 1_000;
 
 /// Routes of one configuration. Over it: the configuration is refused.
 pub const ROUTES_MAX: usize = 1024;
+/// Hosts of one route. Over it: the configuration is refused.
+pub const ROUTE_HOSTS_MAX: usize = 64;
+/// Bytes of a host's name (RFC 1035 §2.3.4). A longer one in a configuration is refused; in a request, no route names
+/// it.
+pub const HOST_BYTES_MAX: usize = 253;
 /// The longest path that is matched in any case, in bytes. Over it: the configuration is refused.
 pub const ANY_CASE_PATH_BYTES_MAX: usize = 256;
 /// Upstreams of one configuration. Over it: the configuration is refused.

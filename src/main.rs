@@ -65,12 +65,12 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             let keys = auth::report::describe_keys(&config.jwt);
             Ok(print(&(config::describe(&config) + &keys + &certificates)))
         }
-        Command::Explain { method, path, token } => {
+        Command::Explain { method, url, token } => {
             let token = match token.as_deref() {
                 Some("-") => Some(explain::read_token(&mut std::io::stdin()).map_err(Failure::Operator)?),
                 _ => token,
             };
-            let text = explain::explain(&load_config(written)?.config, &method, &path, token.as_deref());
+            let text = explain::explain(&load_config(written)?.config, &method, &url, token.as_deref());
             text.map(|text| print(&text)).map_err(Failure::Operator)
         }
         Command::Token { user, ttl } => {

@@ -34,6 +34,7 @@ mod rate;
 mod redis_limits;
 mod requests;
 mod responses;
+mod routing;
 mod slow;
 mod socket_io;
 mod streaming;

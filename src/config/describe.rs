@@ -100,6 +100,7 @@ pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
 /// The column BESIDES: the settings of a route that differ from the defaults.
 fn besides(config: &Config, route: &Route) -> Vec<String> {
     let mut besides = Vec::new();
+    besides.extend(show_hosts(route));
     besides.extend(show_spellings(route));
     if !route.authorization_forwarded {
         besides.push("Authorization stays here".to_owned());
@@ -142,6 +143,12 @@ pub fn show_destination(config: &Config, route: &Route) -> String {
     }
     let shares = route.shares.iter().map(|share| format!("{} {}", name(share.upstream), share.weight));
     shares.collect::<Vec<_>>().join(", ")
+}
+
+/// The hosts of a route: `hosts chat.example *.chat.example`.
+pub fn show_hosts(route: &Route) -> Option<String> {
+    let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
+    (!hosts.is_empty()).then(|| format!("hosts {}", hosts.join(" ")))
 }
 
 /// In which other spellings a route takes its paths: `any case, with and without trailing slash`.

@@ -34,16 +34,16 @@ pub mod value;
 mod written;
 mod written_url;
 
-pub use describe::{describe, show_destination, show_required, show_spellings};
+pub use describe::{describe, show_destination, show_hosts, show_required, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
 pub use keys_url::named_by;
 pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
-    ClaimPath, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, HashOn, Health, Https, HttpsRedirect,
-    IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members,
-    OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, ProxyProtocol, Rate, RateLimit,
+    ClaimPath, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, HashOn, Health, HostPattern, Https,
+    HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen,
+    Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, ProxyProtocol, Rate, RateLimit,
     ReadyRequires, Redis, RedisAddress, RequiredClaim, Route, RouteKind, RouteLimit, Secret, Share, Sizes,
     Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash,
     UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, WantedClaims, WebSocket,

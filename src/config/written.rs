@@ -192,6 +192,8 @@ pub struct WrittenRoute {
     pub name: String,
     /// The methods that it accepts.
     pub methods: Option<Vec<String>>,
+    /// The hosts whose requests it takes.
+    pub hosts: Option<Vec<String>>,
     /// Path patterns.
     pub paths: Vec<String>,
     /// `exact` or `either`.

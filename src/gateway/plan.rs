@@ -45,7 +45,7 @@ impl<'c> Plan<'c> {
     ) -> Plan<'c> {
         Plan {
             local: local::find(config, cors, request, scheme),
-            found: routes.find(request.method_name(), request.path()),
+            found: routes.find(request.into()),
             has_parameters: request.target.has_parameters,
             body: request.body,
             config,

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::ProtocolError;
+use crate::limits::HOST_BYTES_MAX;
 
 /// Refuses what is not a host name, an IPv4 address or a bracketed IPv6 address, with an optional port.
 ///
@@ -26,6 +27,17 @@ pub fn without_port(authority: &[u8]) -> &[u8] {
         Some(at) if authority[at] == b':' => &authority[..at],
         _ => authority,
     }
+}
+
+/// The name of an authority as names are compared: in lower case, without port and without the dot at its end, which
+/// only says that the name is whole. `None`: it is longer than a name can be, or none is there.
+pub fn host_name<'b>(authority: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b str> {
+    let host = without_port(authority);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let name = buffer.get_mut(..host.len()).filter(|name| !name.is_empty())?;
+    name.copy_from_slice(host);
+    name.make_ascii_lowercase();
+    std::str::from_utf8(name).ok()
 }
 
 fn is_name(host: &[u8]) -> bool {
@@ -61,6 +73,24 @@ mod tests {
         ] {
             assert_eq!(without_port(authority.as_bytes()), host.as_bytes());
         }
+    }
+
+    #[test]
+    fn names_are_compared_in_lower_case_without_port_and_dot() {
+        for (authority, expected) in [
+            ("Chat.Example:8080", Some("chat.example")),
+            ("chat.example.", Some("chat.example")),
+            ("chat.example.:80", Some("chat.example")),
+            ("chat.example..", Some("chat.example.")),
+            ("[::1]:80", Some("[::1]")),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(host_name(authority.as_bytes(), &mut [0; HOST_BYTES_MAX]), expected, "{authority}");
+        }
+        let long = "a".repeat(HOST_BYTES_MAX + 1);
+        assert_eq!(host_name(long.as_bytes(), &mut [0; HOST_BYTES_MAX]), None);
+        assert_eq!(host_name(&long.as_bytes()[1..], &mut [0; HOST_BYTES_MAX]), Some(&long[1..]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests of the route table.
 
 use super::*;
+use crate::config::{HostPattern, PathCase, TrailingSlash};
 
 fn route(name: &str, methods: &[&str], paths: &[&str], access: Access) -> Route {
     let methods = methods.iter().map(ToString::to_string).collect();
@@ -22,8 +23,12 @@ fn table() -> RouteTable {
     .unwrap()
 }
 
+fn asked<'r>(method: &'r str, path: &'r [u8]) -> Asked<'r> {
+    Asked { method: method.as_bytes(), host: b"", path }
+}
+
 fn found(table: &RouteTable, method: &str, path: &str) -> String {
-    match table.find(method.as_bytes(), path.as_bytes()) {
+    match table.find(asked(method, path.as_bytes())) {
         Match::Route(entry) => entry.route.name.clone(),
         Match::MethodNotAllowed { allow, access } => format!("405 {allow} {access:?}"),
         Match::Unknown => "?".into(),
@@ -115,9 +120,9 @@ fn parameters_of_one_segment_may_have_different_names() {
 
 #[test]
 fn bytes_that_are_not_text_match_nothing() {
-    assert_eq!(table().find(b"GET", b"/api/v1/auth/\xff"), Match::Unknown);
+    assert_eq!(table().find(asked("GET", b"/api/v1/auth/\xff")), Match::Unknown);
     let entry = table();
-    assert!(matches!(entry.find(b"POST", b"/shared"), Match::Route(e) if e.index == 5));
+    assert!(matches!(entry.find(asked("POST", b"/shared")), Match::Route(e) if e.index == 5));
 }
 
 #[test]
@@ -200,4 +205,99 @@ fn a_spelling_that_another_route_has_is_a_mistake() {
     ];
     assert!(RouteTable::new(&two).is_err());
     assert!(RouteTable::new(&[login(&["/login", "/login/", "/LOGIN"], either, any)]).is_ok());
+}
+
+/// A route of these hosts.
+fn of(hosts: &[HostPattern], route: Route) -> Route {
+    Route { hosts: hosts.to_vec(), ..route }
+}
+
+fn exact(name: &str) -> HostPattern {
+    HostPattern::Exact(name.into())
+}
+
+fn below(name: &str) -> HostPattern {
+    HostPattern::Below(name.into())
+}
+
+fn found_on(table: &RouteTable, host: &str, method: &str, path: &str) -> String {
+    match table.find(Asked { host: host.as_bytes(), ..asked(method, path.as_bytes()) }) {
+        Match::Route(entry) => entry.route.name.clone(),
+        Match::MethodNotAllowed { allow, access } => format!("405 {allow} {access:?}"),
+        Match::Unknown => "?".into(),
+    }
+}
+
+#[test]
+fn the_narrowest_host_with_a_pattern_for_the_path_decides_alone() {
+    use Access::{Protected, Public};
+    let table = RouteTable::new(&[
+        route("open", &[], &["/api/{id}", "/open"], Public),
+        of(&[exact("admin.example")], route("admin", &["GET"], &["/api/*"], Protected)),
+        of(&[below("example")], route("team", &[], &["/api/*", "/team"], Protected)),
+        of(&[exact("a.example"), exact("b.example")], route("ab", &["POST"], &["/api/x"], Protected)),
+    ])
+    .unwrap();
+    for (host, method, path, expected) in [
+        ("admin.example", "GET", "/api/7", "admin"),
+        // Not the public route for every host, although it has the method and the more specific path.
+        ("admin.example", "POST", "/api/7", "405 GET, HEAD Protected"),
+        ("ADMIN.Example.:8443", "GET", "/api/7", "admin"),
+        ("admin.example", "GET", "/team", "team"),
+        ("admin.example", "GET", "/open", "open"),
+        ("admin.example", "GET", "/none", "?"),
+        ("other.example", "GET", "/api/7", "team"),
+        ("a.example", "POST", "/api/x", "ab"),
+        ("b.example", "GET", "/api/x", "405 POST Protected"),
+        ("b.example", "GET", "/api/y", "team"),
+        // One label and no more, no less.
+        ("x.admin.example", "GET", "/team", "?"),
+        ("example", "GET", "/team", "?"),
+        (".example", "GET", "/team", "?"),
+        ("admin.example.org", "GET", "/api/7", "open"),
+        ("", "GET", "/api/7", "open"),
+        ("[::1]:80", "GET", "/api/7", "open"),
+        (&"a.".repeat(200), "GET", "/api/7", "open"),
+        (&format!("{}.example", "a".repeat(246)), "GET", "/api/7", "open"),
+    ] {
+        assert_eq!(found_on(&table, host, method, path), expected, "{host} {method} {path}");
+    }
+}
+
+#[test]
+fn two_routes_for_the_same_requests_of_one_host_are_a_mistake() {
+    let one = |name: &str, hosts: &[HostPattern], path: &str| Route {
+        place: format!("gateway.toml:{}", name.len()),
+        ..of(hosts, route(name, &["GET"], &[path], Access::Public))
+    };
+    let told = RouteTable::new(&[
+        one("a", &[exact("x"), exact("y")], "/{p}"),
+        one("bb", &[exact("y"), exact("z")], "/{q}"),
+    ]);
+    assert_eq!(
+        told.unwrap_err(),
+        [
+            "route \"bb\" (gateway.toml:2): path \"/{p}\" with GET on y is taken by route \"a\" (gateway.toml:1)"
+        ]
+    );
+    for (hosts, other) in [
+        (vec![exact("x")], vec![]),
+        (vec![exact("x.y")], vec![below("y")]),
+        (vec![exact("x")], vec![exact("y")]),
+    ] {
+        assert!(RouteTable::new(&[one("a", &hosts, "/p"), one("b", &other, "/p")]).is_ok(), "{hosts:?}");
+    }
+}
+
+#[test]
+fn patterns_of_different_hosts_do_not_conflict() {
+    let routes = [
+        of(&[exact("a")], route("a", &[], &["/x/{id}"], Access::Public)),
+        of(&[exact("b")], route("b", &[], &["/x/*"], Access::Public)),
+    ];
+    let table = RouteTable::new(&routes).unwrap();
+    assert_eq!(
+        (found_on(&table, "a", "GET", "/x/1/2"), found_on(&table, "b", "GET", "/x/1/2")),
+        ("?".into(), "b".into())
+    );
 }

@@ -2,6 +2,7 @@
 
 use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
+use super::hosts::HostPattern;
 use super::limits::Rate;
 use super::token_sources::TokenSources;
 use super::tokens::IssuerSet;
@@ -11,6 +12,10 @@ use super::tokens::IssuerSet;
 pub struct Route {
     /// Its name in logs and metrics.
     pub name: String,
+    /// File and line of its definition (`gateway.toml:12`). Empty: it is built in.
+    pub place: String,
+    /// The hosts whose requests it takes. Empty: every host.
+    pub hosts: Vec<HostPattern>,
     /// The methods that it accepts, in upper case. Empty: any method.
     pub methods: Vec<String>,
     /// Path patterns: `/exact`, `/with/{parameter}`, `/below/*` (every path below, and `/below/` itself).
@@ -54,6 +59,8 @@ impl Route {
     pub fn new(name: &str, paths: &[&str]) -> Route {
         Route {
             name: name.to_owned(),
+            place: String::new(),
+            hosts: Vec::new(),
             methods: Vec::new(),
             paths: paths.iter().map(ToString::to_string).collect(),
             trailing_slash: TrailingSlash::Exact,
@@ -86,6 +93,18 @@ pub struct Share {
 }
 
 impl Route {
+    /// What a mistake about it begins with: `route "orders" (gateway.toml:12)`.
+    pub fn subject(&self) -> String {
+        let place = if self.place.is_empty() { String::new() } else { format!(" ({})", self.place) };
+        format!("route \"{}\"{place}", self.name)
+    }
+
+    /// Whether there may be a host whose requests both routes take.
+    pub fn shares_a_host_with(&self, other: &Route) -> bool {
+        let overlap = |one: &HostPattern| other.hosts.iter().any(|two| one.covers(two) || two.covers(one));
+        self.hosts.is_empty() || other.hosts.is_empty() || self.hosts.iter().any(overlap)
+    }
+
     /// Every upstream that it leads to.
     pub fn upstreams(&self) -> impl Iterator<Item = usize> {
         let shares = self.shares.iter().map(|share| share.upstream);

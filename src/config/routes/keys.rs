@@ -1,11 +1,14 @@
 //! The lists of all keys of routes, in the order of the manual.
 
 use super::key::RouteKey;
-use super::{access, body, claims, forwarding, issuers, limits, methods, name, paths, shares, tokens_from};
+use super::{
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, shares, tokens_from,
+};
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 19] = [
+pub const ROUTE_KEYS: [RouteKey; 20] = [
     name::NAME,
+    hosts::HOSTS,
     paths::PATHS,
     paths::TRAILING_SLASH,
     paths::PATH_CASE,

@@ -9,6 +9,7 @@ mod body;
 mod claims;
 mod forwarding;
 mod health;
+mod hosts;
 mod issuers;
 mod key;
 mod keys;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, forwarding, issuers, limits, methods, name, paths, realchat, shares, tokens_from,
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, realchat, shares,
+    tokens_from,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
@@ -33,6 +34,7 @@ pub(crate) fn upstreams_and_routes(
     let known = Known { upstreams: &upstreams, issuers, origins };
     let routes = routes(&written, known, &mut layers.mistakes);
     layers.warnings.extend(paths::unlimited_spellings(&routes));
+    layers.warnings.extend(hosts::hidden(&routes));
     (upstreams.valid, routes)
 }
 
@@ -70,6 +72,8 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
     let kind = access::kind(written, report);
     Route {
         name: written.name.clone(),
+        place: written.place.clone(),
+        hosts: hosts::hosts(written, report),
         upstream,
         shares,
         access,

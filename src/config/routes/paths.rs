@@ -69,6 +69,7 @@ fn missed(routes: &[Route], limited: &Route, path: &str) -> Option<String> {
         let is_same_service =
             |other: &&Route| other.upstreams().any(|one| limited.upstreams().any(|another| one == another));
         let others = routes.iter().filter(|other| other.name != limited.name).filter(is_same_service);
+        let others = others.filter(|other| other.shares_a_host_with(limited));
         others
             .filter(|other| other.paths.iter().any(|pattern| covers(pattern, spelling)))
             .map(|other| &other.name)
@@ -103,7 +104,7 @@ fn other_case(path: &str) -> String {
 }
 
 /// Whether a pattern matches a path, which may be a pattern itself.
-fn covers(pattern: &str, path: &str) -> bool {
+pub(super) fn covers(pattern: &str, path: &str) -> bool {
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     loop {
         match (pattern.next(), path.next()) {
