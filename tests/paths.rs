@@ -68,11 +68,34 @@ fn refuses_malformed_escapes() {
 }
 
 #[test]
-fn refuses_bytes_outside_the_uri_character_set() {
-    refused(
-        ["\"", "<", ">", "^", "`", "{", "|", "}", "é", "[", "]"]
-            .map(|byte| format!("/api/v1/users/a{byte}b")),
-    );
+fn encodes_once_what_no_uri_has() {
+    let visible = ["\"", "<", ">", "^", "`", "{", "|", "}", "[", "]"].map(|byte| {
+        (format!("/api/v1/users/a{byte}b"), format!("/api/v1/users/a%{:02X}b", byte.as_bytes()[0]))
+    });
+    forwarded(visible.iter().map(|(sent, expected)| (sent.as_str(), expected.as_str())));
+    forwarded([
+        ("/api/v1/users/a[0]", "/api/v1/users/a%5B0%5D"),
+        ("/api/v1/users/caf\u{e9}?q=\u{e9}&r=50%", "/api/v1/users/caf%C3%A9?q=%C3%A9&r=50%"),
+        ("/api/v1/users/%61[%2d]?%61[]", "/api/v1/users/a%5B-%5D?%61[]"),
+        ("/api/v1/users/\u{1f600}", "/api/v1/users/%F0%9F%98%80"),
+    ]);
+}
+
+#[test]
+fn what_is_encoded_is_judged_as_if_it_had_come_so() {
+    refused(["/api/v1/users/[/../x", "/api/v1/[/..;/x", "/api/v1/users/[%2f", "/api/v1/users/|//x", "/[%zz"]);
+    refused(["/api/v1/users/\u{85}", "/api/v1/users/\u{e9}%252f", "/api/v1/users/{\\"]);
+    let gateway = Gateway::builder().start();
+    for path in [&b"/api/v1/users/\xff"[..], b"/api/v1/users/\xc3", b"/api/v1/users/\xc0\xae"] {
+        let head = [b"GET ".as_slice(), path, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
+        gateway.refuses(head, 400, Some("path_not_utf8"), Then::Closes);
+    }
+    // Encoded, each would be three times as long as the request line may be.
+    for byte in ["[", "\u{e9}"] {
+        let target = format!("/api/v1/users/{}", byte.repeat(4_000 / byte.len()));
+        let request = Request::new("GET", &target).token("ann");
+        gateway.refuses(request.bytes(), 414, Some("request_line_too_long"), Then::Closes);
+    }
 }
 
 #[test]
@@ -86,11 +109,32 @@ fn refuses_a_fragment() {
 }
 
 #[test]
-fn refuses_double_encoding() {
+fn refuses_double_encoding_that_hides_something() {
     refused(
-        ["%252e%252e", "%252f", "%2500", "%2541", "%25%32%65"]
-            .map(|escape| format!("/api/v1/users/{escape}")),
+        [
+            "%252e%252e",
+            "%252f",
+            "%252F",
+            "%255c",
+            "%2500",
+            "%250a",
+            "%257f",
+            "%25%32%65",
+            "%25252f",
+            "%252%2566",
+            "%25c0%25af",
+            "%25C2%2585",
+            "..%253bx",
+        ]
+        .map(|escape| format!("/api/v1/users/{escape}")),
     );
+}
+
+#[test]
+fn an_encoded_percent_sign_passes() {
+    let paths =
+        ["/api/v1/users/100%2541.txt", "/api/v1/users/100%25", "/api/v1/users/%25ff", "/api/v1/users/5%2525"];
+    forwarded(paths.map(|path| (path, path)));
 }
 
 #[test]
@@ -147,8 +191,29 @@ fn keeps_what_is_not_ambiguous() {
 
 #[test]
 fn leaves_the_query_as_it_is() {
-    let targets = ["/api/v1/users/me?a=%2f&b=../..//&c=%61;d", "/api/v1/users/me?", "/api/v1/users/me?a?b"];
+    let targets = [
+        "/api/v1/users/me?a=%2f&b=../..//&c=%61;d",
+        "/api/v1/users/me?",
+        "/api/v1/users/me?a?b",
+        "/api/v1/users/me?a=50%",
+        "/api/v1/users/me?a=%zz&%u0041&\"<>\\^`{|}[]'%",
+    ];
     forwarded(targets.map(|target| (target, target)));
+}
+
+#[test]
+fn refuses_what_could_end_a_query() {
+    let gateway = Gateway::builder().start();
+    for (query, code) in [
+        ("a#b", "fragment"),
+        ("a\tb", "query_byte"),
+        ("a b", "invalid_request_line"),
+        ("a\0b", "control_byte"),
+        ("a\x7fb", "control_byte"),
+    ] {
+        let target = format!("/api/v1/users/me?{query}");
+        gateway.refuses(Request::new("GET", &target).bytes(), 400, Some(code), Then::Closes);
+    }
 }
 
 #[test]

@@ -129,7 +129,9 @@ proptest! {
     // --- Paths ---------------------------------------------------------------------------------------------
 
     #[test]
-    fn a_canonical_path_means_one_thing(path in "/(%[0-9a-fA-F]{2}|[a-z./%;2ef5]){0,12}") {
+    fn a_canonical_path_means_one_thing(
+        path in "/(%[0-9a-fA-F]{2}|%25([0-9a-fA-F]{2}|2[ef5])|%2[5ef]|[a-z./%;2ef5\"\\[\\]{|^\u{e9}\u{85}]){0,12}",
+    ) {
         let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes();
         let mut request = Request::default();
         if RequestHead::parse(&head, &HeadLimits::DEFAULT, &mut request).is_ok() {
@@ -150,6 +152,29 @@ proptest! {
             let again = format!("GET {canonical} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes();
             prop_assert!(RequestHead::parse(&again, &HeadLimits::DEFAULT, &mut request).is_ok());
             prop_assert_eq!(request.path(), canonical.as_bytes());
+            // What a client could have encoded itself means the same if it has.
+            let encoded = percent_encoded(&path);
+            let head = format!("GET {encoded} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes();
+            prop_assert!(RequestHead::parse(&head, &HeadLimits::DEFAULT, &mut request).is_ok(), "{}", encoded);
+            prop_assert_eq!(request.path(), canonical.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_query_passes_as_it_came(query in prop::collection::vec(any::<u8>(), 0..24)) {
+        let head = [b"GET /%61[?".as_slice(), &query, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
+        let mut request = Request::default();
+        let is_opaque = |byte: &u8| matches!(byte, b'!'..=b'~' | 0x80..) && *byte != b'#';
+        let parsed = RequestHead::parse(&head, &HeadLimits::DEFAULT, &mut request);
+        prop_assert_eq!(parsed.is_ok(), query.iter().all(is_opaque), "{:?}", query);
+        if parsed.is_ok() {
+            prop_assert_eq!(request.path(), b"/a%5B");
+            let raw = |byte: &u8| if byte.is_ascii() { vec![*byte] } else { format!("%{byte:02X}").into_bytes() };
+            let expected: Vec<u8> = std::iter::once(b'?').chain(query.iter().flat_map(raw)).collect();
+            prop_assert_eq!(request.query(), &expected);
+            let again = [b"GET /a?".as_slice(), &expected[1..], b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
+            prop_assert!(RequestHead::parse(&again, &HeadLimits::DEFAULT, &mut request).is_ok());
+            prop_assert_eq!(request.query(), &expected);
         }
     }
 
@@ -250,6 +275,15 @@ const PROTECTED: &[&str] = &[
     "sec-websocket-extensions",
     "access-control-allow-origin",
 ];
+
+/// The path as a client would send it that encodes what RFC 3986 asks it to.
+fn percent_encoded(path: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'"' | b'[' | b']' | b'{' | b'|' | b'^' | 0x80.. => format!("%{byte:02X}"),
+        _ => char::from(byte).to_string(),
+    };
+    path.bytes().map(encoded).collect()
+}
 
 /// Every percent escape replaced by its byte, as a careless server does it.
 fn decode_once(path: &str) -> String {

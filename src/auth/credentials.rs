@@ -9,6 +9,7 @@ use super::bearer::bearer;
 use super::error::{CredentialError, TokenFault};
 use crate::config::meaning::token_sources::{ACCESS_TOKEN, BEARER};
 use crate::config::{TokenEncoding, TokenPrefix, TokenSources};
+use crate::http::path::escape;
 use crate::http::{FieldKind, Request, tokens};
 use crate::limits::TOKEN_BYTES_MAX;
 
@@ -177,13 +178,19 @@ pub fn is_separator(byte: u8) -> bool {
 
 /// Whether a name is this one (`access_token`, RFC 6750 §2.3) as any service may read it: in any case, with some of it
 /// percent-encoded, with another byte for the `_` (PHP takes a space or a dot for it), behind spaces (PHP drops them),
-/// and as an element of an array (`access_token[]`).
+/// as an element of an array (`access_token[]`), and with broken escapes in it, of which decoders make what they like.
 fn is_parameter(name: &[u8], known: &[u8]) -> bool {
     let mut rest = name;
-    while let (b' ' | b'+', after) = next(rest) {
+    while let (b' ' | b'+' | b'%', after) = next(rest) {
         rest = after;
     }
     for &expected in known {
+        // A stray `%` is nothing, unless it is all that stands for the `_`.
+        while let (b'%', after) = next(rest)
+            && (expected.is_ascii_alphanumeric() || !next(after).0.is_ascii_alphanumeric())
+        {
+            rest = after;
+        }
         if rest.is_empty() {
             return false;
         }
@@ -197,21 +204,15 @@ fn is_parameter(name: &[u8], known: &[u8]) -> bool {
         }
         rest = after;
     }
-    rest.is_empty() || matches!(next(rest).0, b'[' | 0)
+    rest.is_empty() || matches!(next(rest).0, b'[' | b'%' | 0)
 }
 
-/// The first byte of a name, decoded, and the rest; 0 at its end.
+/// The first byte of a name, decoded, and the rest; 0 at its end. A `%` without two hex digits is itself.
 fn next(name: &[u8]) -> (u8, &[u8]) {
     match name {
-        [b'%', high, low, after @ ..] => (hex(*high) << 4 | hex(*low), after),
-        [byte, after @ ..] => (*byte, after),
+        [byte, after @ ..] => escape(name).map_or((*byte, after), |byte| (byte, &name[3..])),
         [] => (0, name),
     }
-}
-
-/// The value of a hex digit. The head's parser has seen to it that there is no other after a `%`.
-fn hex(digit: u8) -> u8 {
-    (digit as char).to_digit(16).unwrap_or(0) as u8
 }
 
 /// The values of the cookies that are tokens, in all fields.
@@ -420,6 +421,14 @@ mod tests {
             "access_token%5B0%5D",
             "access[token",
             "access_token%00x",
+            "access_token%",
+            "access_token%zz",
+            "%%61ccess_token",
+            "acc%%ess_token",
+            "access%_%token%5",
+            "access%token",
+            "access%token%",
+            "access_toke%n%2",
         ] {
             assert!(is_parameter(name.as_bytes(), b"access_token"), "{name}");
         }
@@ -432,6 +441,10 @@ mod tests {
             "accessxtoken",
             "xaccess_token",
             "access__token",
+            "%",
+            "%%%",
+            "access%",
+            "access_tok%65%6",
         ] {
             assert!(!is_parameter(name.as_bytes(), b"access_token"), "{name}");
         }

@@ -145,7 +145,7 @@ impl<'c> Exchange<'c> {
 
     /// The exchange is over: counted and logged.
     pub fn finish(mut self) {
-        self.record.bytes_in = self.request.bytes().len() as u64 + self.client.body_bytes();
+        self.record.bytes_in = self.request.received() as u64 + self.client.body_bytes();
         self.record.finish(self.core, self.request, self.client.tls());
     }
 }

@@ -132,7 +132,7 @@ impl<'c> Record<'c> {
             path: loggable(request.path()).into(),
             route: self.route.map(Into::into),
             user: self.user.as_ref().map(|user| user.as_str().into()),
-            head_bytes_in: request.bytes().len() as u64,
+            head_bytes_in: request.received() as u64,
             head_bytes_out: self.bytes_out,
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,

@@ -125,18 +125,16 @@ protocol_errors! {
     PathDotSegment 400 "path_dot_segment" "The path contains a dot segment.";
     /// `%` without two hex digits in the path.
     PathEscape 400 "path_escape" "The path contains a malformed percent escape.";
-    /// A byte in the path that no URI has.
-    PathByte 400 "path_byte" "The path contains a byte that must be percent-encoded.";
+    /// White space in the path. In between: another byte that must be percent-encoded first.
+    PathByte 400 "path_byte" "The path contains white space.";
     /// `//` in the path.
     PathEmptySegment 400 "path_empty_segment" "The path contains an empty segment.";
-    /// `%25` and two hex digits: decoded twice, it would mean something else.
+    /// Decoded twice, the path would have another `/`, `\`, `.`, NUL or control character.
     PathDoubleEncoding 400 "path_double_encoding" "The path is percent-encoded twice.";
     /// Percent-encoded bytes that are not UTF-8, overlong forms included.
     PathNotUtf8 400 "path_not_utf8" "The percent-encoded bytes of the path are not UTF-8.";
-    /// `%` without two hex digits in the query.
-    QueryEscape 400 "query_escape" "The query contains a malformed percent escape.";
-    /// A byte in the query that must be percent-encoded.
-    QueryByte 400 "query_byte" "The query contains a byte that must be percent-encoded.";
+    /// White space in the query.
+    QueryByte 400 "query_byte" "The query contains white space.";
     /// Not 1–16 hex digits, or over 2^63-1, or no CRLF after them.
     ChunkSize 400 "chunk_size" "A chunk size is invalid.";
     /// A chunk-size line over its bound.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::ProtocolError;
+use super::{ProtocolError, Scheme};
 use crate::limits::HOST_BYTES_MAX;
 
 /// Refuses what is not a host name, an IPv4 address or a bracketed IPv6 address, with an optional port.
@@ -38,6 +38,20 @@ pub fn host_name<'b>(authority: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> 
     name.copy_from_slice(host);
     name.make_ascii_lowercase();
     std::str::from_utf8(name).ok()
+}
+
+/// Whether two authorities that `check` has accepted are one: the default port of the scheme may be left out ("normally
+/// equivalent", RFC 3986 §6.2.3), and case does not matter (§6.2.2.1).
+pub(crate) fn is_same(one: &[u8], other: &[u8], scheme: Scheme) -> bool {
+    let default: &[u8] = match scheme {
+        Scheme::Http => b":80",
+        Scheme::Https => b":443",
+    };
+    let bare = |authority| match without_port(authority) {
+        host if authority[host.len()..] == *default => host,
+        _ => authority,
+    };
+    bare(one).eq_ignore_ascii_case(bare(other))
 }
 
 fn is_name(host: &[u8]) -> bool {
@@ -91,6 +105,30 @@ mod tests {
         let long = "a".repeat(HOST_BYTES_MAX + 1);
         assert_eq!(host_name(long.as_bytes(), &mut [0; HOST_BYTES_MAX]), None);
         assert_eq!(host_name(&long.as_bytes()[1..], &mut [0; HOST_BYTES_MAX]), Some(&long[1..]));
+    }
+
+    #[test]
+    fn the_default_port_of_the_scheme_is_no_difference() {
+        let same = |one: &str, other: &str, scheme| {
+            let (forth, back) = (is_same(one.as_bytes(), other.as_bytes(), scheme), (other, one));
+            assert_eq!(forth, is_same(back.0.as_bytes(), back.1.as_bytes(), scheme), "{one} {other}");
+            forth
+        };
+        let (http, https) = (Scheme::Http, Scheme::Https);
+        assert!(same("h:80", "H", http) && same("h:443", "h", https) && same("h", "h", http));
+        assert!(same("[::1]:80", "[::1]", http) && same("[::1]:443", "[::1]", https));
+        for (one, other, scheme) in [
+            ("h:80", "h", https),
+            ("h:443", "h", http),
+            ("h:443", "h:80", https),
+            ("h:8080", "h", http),
+            ("h:80", "h:8080", http),
+            ("h:80", "g", http),
+            ("[::80]", "[:", http),
+            ("[1::80]", "[1:", http),
+        ] {
+            assert!(!same(one, other, scheme), "{one} {other}");
+        }
     }
 
     #[test]

@@ -31,4 +31,5 @@ pub use request::Request;
 pub use response::Response;
 pub use scheme::Scheme;
 pub use span::Span;
+pub(crate) use target::Room;
 pub use target::Target;

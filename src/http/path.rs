@@ -7,12 +7,47 @@ use super::ProtocolError;
 /// is never more.
 ///
 /// # Errors
-/// Whatever a server behind us could read as another path is refused, each kind by its name.
+/// Whatever a server behind us could read as another path is refused, each kind by its name. `PathByte`: the path has
+/// a byte that must be percent-encoded, and has not been touched.
 pub fn canonicalise(path: &mut [u8]) -> Result<usize, ProtocolError> {
-    let length = if path.contains(&b'%') { decode(path)? } else { check_raw(path)? };
+    let length = match path.iter().position(|&byte| !is_path_byte(byte)) {
+        None => path.len(),
+        // What has to be encoded makes the path longer, so it cannot be done here.
+        Some(from) if path[from..].iter().any(|&byte| is_encoded(byte)) => {
+            return Err(ProtocolError::PathByte);
+        }
+        Some(from) => decode(path, from)?,
+    };
     // On the result, so that `.%2e` and `%25%32%66` are seen for what they are.
     check_segments(&path[..length])?;
     Ok(length)
+}
+
+/// Whether a raw byte of a path is percent-encoded before it goes on: what is visible and no URI has, which browsers
+/// send (the URL standard's path state leaves `[ ] | ^` as they are), and whatever is not ASCII. Nobody reads such a
+/// byte as anything but itself.
+pub(crate) fn is_encoded(byte: u8) -> bool {
+    match byte {
+        b'%' | b'#' | b'?' | b'\\' => false,
+        0x21..=0x7e => !is_path_byte(byte),
+        _ => byte >= 0x80,
+    }
+}
+
+/// Appends bytes to `out`, those that have to be as escapes.
+pub(crate) fn push_encoded(
+    out: &mut Vec<u8>,
+    range: std::ops::Range<usize>,
+    is_encoded: impl Fn(u8) -> bool,
+) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for at in range {
+        let byte = out[at];
+        match is_encoded(byte) {
+            true => out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+            false => out.push(byte),
+        }
+    }
 }
 
 /// Whether a path has `;parameters`, raw or encoded. On a canonical path only.
@@ -50,12 +85,12 @@ pub(crate) fn escape(bytes: &[u8]) -> Option<u8> {
     Some((digit(high)? * 16 + digit(low)?) as u8)
 }
 
-fn check_raw(path: &[u8]) -> Result<usize, ProtocolError> {
-    match path.iter().find(|&&byte| !is_path_byte(byte)) {
-        None => Ok(path.len()),
-        Some(b'#') => Err(ProtocolError::Fragment),
-        Some(b'\\') => Err(ProtocolError::PathBackslash),
-        Some(_) => Err(ProtocolError::PathByte),
+fn check_raw(byte: u8) -> Result<(), ProtocolError> {
+    match byte {
+        b'#' => Err(ProtocolError::Fragment),
+        b'\\' => Err(ProtocolError::PathBackslash),
+        _ if is_path_byte(byte) => Ok(()),
+        _ => Err(ProtocolError::PathByte),
     }
 }
 
@@ -63,11 +98,13 @@ fn check_raw(path: &[u8]) -> Result<usize, ProtocolError> {
 /// /a%2Db%c3%a9   read   >
 /// /a-b%C3%A9     write  >   never ahead of read
 /// ```
-fn decode(path: &mut [u8]) -> Result<usize, ProtocolError> {
-    let (mut read, mut write) = (0, 0);
+///
+/// Before `from` there is nothing to decode.
+fn decode(path: &mut [u8], from: usize) -> Result<usize, ProtocolError> {
+    let (mut read, mut write) = (from, from);
     while read < path.len() {
         if path[read] != b'%' {
-            check_raw(&path[read..=read])?;
+            check_raw(path[read])?;
             path[write] = path[read];
             (read, write) = (read + 1, write + 1);
             continue;
@@ -116,27 +153,77 @@ fn check_segments(path: &[u8]) -> Result<(), ProtocolError> {
     if !path.starts_with(b"/") {
         return Err(ProtocolError::InvalidTarget);
     }
-    let mut from = 0;
-    while let Some(at) = memchr::memchr(b'%', &path[from..]) {
-        from += at + 1;
-        // `%25` with two hex digits behind it: a service that decodes twice sees another path.
-        if let [b'2', b'5', high, low, ..] = &path[from..]
-            && high.is_ascii_hexdigit()
-            && low.is_ascii_hexdigit()
-        {
-            return Err(ProtocolError::PathDoubleEncoding);
-        }
-    }
     let mut segments = path[1..].split(|&byte| byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
             return Err(ProtocolError::PathEmptySegment);
         }
-        if matches!(name(segment), b"." | b"..") {
+        if is_dots(segment) {
             return Err(ProtocolError::PathDotSegment);
         }
     }
-    Ok(())
+    let is_double = |at: usize| matches!(&path[at..], [b'%', b'2', b'5', rest @ ..] if is_hex_pair(rest));
+    match memchr::memchr_iter(b'%', path).any(is_double) {
+        true => check_hidden(path),
+        false => Ok(()),
+    }
+}
+
+fn is_hex_pair(bytes: &[u8]) -> bool {
+    matches!(bytes, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+/// A percent sign that is correctly encoded may stand before two hex digits (`/100%2541.txt`). A service that decodes
+/// the path once more than it should must find no other segments in it: what then appears is no separator, no dot and
+/// no control character, in overlong UTF-8 either.
+#[cold]
+fn check_hidden(path: &[u8]) -> Result<(), ProtocolError> {
+    let structure = |text: &[u8]| text.iter().filter(|byte| matches!(byte, b'/' | b'.')).count();
+    let (mut text, expected) = (path.to_vec(), structure(path));
+    for _ in 0..PATH_DECODES_MAX {
+        let before = text.len();
+        decode_again(&mut text);
+        if text.len() == before {
+            return Ok(());
+        }
+        if structure(&text) != expected || has_control(&text) {
+            return Err(ProtocolError::PathDoubleEncoding);
+        }
+        if text.split(|&byte| byte == b'/').any(is_dots) {
+            return Err(ProtocolError::PathDotSegment);
+        }
+    }
+    Err(ProtocolError::PathDoubleEncoding)
+}
+
+/// Every escape becomes its byte, as a careless server does it.
+fn decode_again(text: &mut Vec<u8>) {
+    let (mut read, mut write) = (0, 0);
+    while read < text.len() {
+        let value = escape(&text[read..]);
+        text[write] = value.unwrap_or(text[read]);
+        read += if value.is_some() { 3 } else { 1 };
+        write += 1;
+    }
+    text.truncate(write);
+}
+
+/// A backslash, a control character, or a spelling in UTF-8 of either or of ASCII that only careless decoders read.
+fn has_control(text: &[u8]) -> bool {
+    let is_overlong = |pair: &[u8]| {
+        matches!(
+            pair,
+            [0xc0 | 0xc1, 0x80..=0xbf] | [0xc2, 0x80..=0x9f] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]
+        )
+    };
+    text.iter().any(|byte| matches!(byte, 0..=0x1f | 0x7f | b'\\')) || text.windows(2).any(is_overlong)
+}
+
+/// How often a path is decoded to find what it hides. Over it: it is refused as encoded twice.
+const PATH_DECODES_MAX: usize = 4;
+
+fn is_dots(segment: &[u8]) -> bool {
+    matches!(name(segment), b"." | b"..")
 }
 
 /// A segment without its parameters: some servers take `..;a` for `..`.
@@ -170,6 +257,11 @@ mod tests {
             ("/a%20b%3f", "/a%20b%3F"),
             ("/100%25", "/100%25"),
             ("/%25zz", "/%25zz"),
+            ("/f/100%2541.txt", "/f/100%2541.txt"),
+            ("/100%2525", "/100%2525"),
+            ("/100%25ff", "/100%25ff"),
+            ("/%25C3%25A9", "/%25C3%25A9"),
+            ("/50%2520off", "/50%2520off"),
             ("/%f0%9f%98%80/x", "/%F0%9F%98%80/x"),
             ("/a;b=c", "/a;b=c"),
             ("/a%2ejpg", "/a.jpg"),
@@ -213,12 +305,8 @@ mod tests {
             ("/%zz", ProtocolError::PathEscape),
             ("/%+1", ProtocolError::PathEscape),
             ("/%u0041", ProtocolError::PathEscape),
-            ("/a\"", ProtocolError::PathByte),
-            ("/a<b>", ProtocolError::PathByte),
-            ("/a|b", ProtocolError::PathByte),
-            ("/a\u{e9}", ProtocolError::PathByte),
-            ("/%20\u{e9}", ProtocolError::PathByte),
-            ("/a[b]", ProtocolError::PathByte),
+            ("/a\tb", ProtocolError::PathByte),
+            ("/a b", ProtocolError::PathByte),
             ("//", ProtocolError::PathEmptySegment),
             ("//evil.example/", ProtocolError::PathEmptySegment),
             ("/a//b", ProtocolError::PathEmptySegment),
@@ -226,6 +314,21 @@ mod tests {
             ("/a#b", ProtocolError::Fragment),
             ("/%20#", ProtocolError::Fragment),
             ("/%252f", ProtocolError::PathDoubleEncoding),
+            ("/%252F", ProtocolError::PathDoubleEncoding),
+            ("/a%255cb", ProtocolError::PathDoubleEncoding),
+            ("/a%252eb", ProtocolError::PathDoubleEncoding),
+            ("/a%2500b", ProtocolError::PathDoubleEncoding),
+            ("/a%250db", ProtocolError::PathDoubleEncoding),
+            ("/a%257F", ProtocolError::PathDoubleEncoding),
+            ("/a%25252fb", ProtocolError::PathDoubleEncoding),
+            ("/a%252%2566b", ProtocolError::PathDoubleEncoding),
+            ("/a%25%32%35%32%66", ProtocolError::PathDoubleEncoding),
+            ("/a%25C0%25AFb", ProtocolError::PathDoubleEncoding),
+            ("/a%25c0%2525afb", ProtocolError::PathDoubleEncoding),
+            ("/a%25E0%2580%25AFb", ProtocolError::PathDoubleEncoding),
+            ("/a%25C2%2585b", ProtocolError::PathDoubleEncoding),
+            ("/a%252525252541", ProtocolError::PathDoubleEncoding),
+            ("/a/..%253Bx/b", ProtocolError::PathDotSegment),
             ("/%252e%252e", ProtocolError::PathDoubleEncoding),
             ("/%25%32%66", ProtocolError::PathDoubleEncoding),
             ("/%252%66", ProtocolError::PathDoubleEncoding),

@@ -7,6 +7,8 @@ use super::{BodyLength, Field, FieldKind, Method, Span, Target};
 pub struct Request {
     /// What every span of this head is a range of.
     pub(crate) bytes: Vec<u8>,
+    /// How many of these bytes the client has sent; behind them stands what had to be percent-encoded.
+    pub(crate) received: usize,
     /// The method.
     pub method: Method,
     /// Its name as it came: of [`Method::Other`] the only name.
@@ -38,6 +40,11 @@ impl Request {
     /// The bytes that the parsed parts are ranges of.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// How many bytes of the head the client has sent.
+    pub fn received(&self) -> usize {
+        self.received
     }
 
     /// The method, as sent.

@@ -1,9 +1,11 @@
 //! Request targets (RFC 9112 §3.2).
 
-use super::path::{self, escape, is_path_byte};
-use super::{Method, ProtocolError, Span, host};
+use std::ops::Range;
 
-/// Where a request wants to go. The path is canonical; the query is as it came.
+use super::path::{self, is_encoded, push_encoded};
+use super::{Method, ProtocolError, Scheme, Span, host};
+
+/// Where a request wants to go. The path is canonical; the query is as it came, but for bytes outside of ASCII.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// The canonical path; empty in an absolute-form target without one. Use `path()`.
@@ -12,6 +14,8 @@ pub struct Target {
     pub query: Span,
     /// The authority of an absolute-form target, or nothing.
     pub authority: Span,
+    /// The scheme of an absolute-form target.
+    pub scheme: Option<Scheme>,
     /// The path has `;parameters`, raw or as `%3B`.
     pub has_parameters: bool,
     /// `OPTIONS *`: the server itself is meant, not a path.
@@ -29,8 +33,14 @@ impl Target {
     }
 
     /// Parses the target that stands at `span`, and makes its path canonical in place: bytes between its new
-    /// end and the query are left over.
-    pub(crate) fn parse(head: &mut [u8], span: Span, method: Method) -> Result<Self, ProtocolError> {
+    /// end and the query are left over. Where something of it has to be percent-encoded, path and query are written
+    /// anew behind the head.
+    pub(crate) fn parse(
+        head: &mut Vec<u8>,
+        span: Span,
+        method: Method,
+        room: &Room,
+    ) -> Result<Self, ProtocolError> {
         let range = span.range();
         match method {
             Method::Connect => return Err(ProtocolError::ConnectRefused),
@@ -39,80 +49,125 @@ impl Target {
         }
         match &head[range.clone()] {
             [] => Err(ProtocolError::InvalidTarget),
-            [b'/', ..] => Self::parse_path(head, range.start, range.end),
+            [b'/', ..] => Self::parse_path(head, range, room),
             b"*" if method == Method::Options => {
                 Ok(Self { path: span, is_asterisk: true, ..Self::default() })
             }
             b"*" => Err(ProtocolError::AsteriskForm),
             absolute => {
-                let start = range.start + scheme(absolute)?;
+                let (scheme, length) = scheme(absolute)?;
+                let start = range.start + length;
                 let rest = &head[start..range.end];
                 let length = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
                 host::check(&rest[..length])?;
                 let authority = Span::new(start, start + length);
-                let target = Self::parse_path(head, start + length, range.end)?;
+                let target = Self::parse_path(head, start + length..range.end, room)?;
                 // RFC 9112 §3.2.4: OPTIONS with neither path nor query becomes `*`.
                 let is_asterisk =
                     method == Method::Options && target.path.is_empty() && target.query.is_empty();
-                Ok(Self { authority, is_asterisk, ..target })
+                Ok(Self { authority, scheme: Some(scheme), is_asterisk, ..target })
             }
         }
     }
 
-    fn parse_path(head: &mut [u8], start: usize, end: usize) -> Result<Self, ProtocolError> {
-        let question = head[start..end].iter().position(|&byte| byte == b'?').map_or(end, |at| start + at);
-        check_query(&head[question..end])?;
-        if head[start..question].is_empty() {
-            return Ok(Self { query: Span::new(question, end), ..Self::default() });
+    fn parse_path(head: &mut Vec<u8>, range: Range<usize>, room: &Room) -> Result<Self, ProtocolError> {
+        let Range { start, end } = range;
+        let question = memchr::memchr(b'?', &head[start..end]).map_or(end, |at| start + at);
+        let is_query_encoded = check_query(&head[question..end])?;
+        let length = match start == question {
+            true => Ok(0),
+            false => path::canonicalise(&mut head[start..question]),
+        };
+        let (path, query) = match length {
+            Ok(length) if !is_query_encoded => (Span::new(start, start + length), Span::new(question, end)),
+            Ok(length) => Self::encode(head, start..start + length, question..end, room)?,
+            Err(_) if head[start..question].iter().any(|&byte| is_encoded(byte)) => {
+                Self::encode(head, start..question, question..end, room)?
+            }
+            Err(error) => return Err(error),
+        };
+        let has_parameters = path::has_parameters(path.of(head));
+        Ok(Self { path, query, has_parameters, ..Self::default() })
+    }
+
+    /// Writes path and query behind the head, with escapes for what has to be encoded, and makes the path canonical
+    /// there. It is as if the client had sent them so: the bounds are the same.
+    #[cold]
+    fn encode(
+        head: &mut Vec<u8>,
+        path: Range<usize>,
+        query: Range<usize>,
+        room: &Room,
+    ) -> Result<(Span, Span), ProtocolError> {
+        let encoded = head[path.clone()].iter().filter(|&&byte| is_encoded(byte)).count()
+            + head[query.clone()].iter().filter(|&&byte| is_query_encoded(byte)).count();
+        let (path_at, longer) = (head.len(), 2 * encoded);
+        if longer > room.line {
+            return Err(ProtocolError::RequestLineTooLong);
         }
-        let length = path::canonicalise(&mut head[start..question])?;
-        Ok(Self {
-            path: Span::new(start, start + length),
-            query: Span::new(question, end),
-            has_parameters: path::has_parameters(&head[start..start + length]),
-            ..Self::default()
-        })
+        if longer > room.head || path_at + path.len() + query.len() + longer > usize::from(u16::MAX) {
+            return Err(ProtocolError::HeadTooLarge);
+        }
+        let is_path = !path.is_empty();
+        push_encoded(head, path, is_encoded);
+        let query_at = head.len();
+        push_encoded(head, query, is_query_encoded);
+        let length = if is_path { path::canonicalise(&mut head[path_at..query_at])? } else { 0 };
+        Ok((Span::new(path_at, path_at + length), Span::new(query_at, head.len())))
     }
 }
 
+/// How much longer a target may become when it is percent-encoded, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Until its request line is too long.
+    pub line: usize,
+    /// Until its head is too large.
+    pub head: usize,
+}
+
 /// Bytes of `scheme://`, which must be one of ours.
-fn scheme(target: &[u8]) -> Result<usize, ProtocolError> {
+fn scheme(target: &[u8]) -> Result<(Scheme, usize), ProtocolError> {
     let is_scheme = |name: &[u8]| name.first().is_some_and(u8::is_ascii_alphabetic);
     match target.iter().position(|&byte| byte == b':') {
         Some(colon) if target[colon..].starts_with(b"://") && is_scheme(target) => {
-            let ours =
-                [b"http".as_slice(), b"https"].iter().any(|name| name.eq_ignore_ascii_case(&target[..colon]));
-            if ours { Ok(colon + 3) } else { Err(ProtocolError::SchemeRefused) }
+            let is = |scheme: &Scheme| scheme.name().as_bytes().eq_ignore_ascii_case(&target[..colon]);
+            let ours = [Scheme::Http, Scheme::Https].into_iter().find(is);
+            ours.map(|scheme| (scheme, colon + 3)).ok_or(ProtocolError::SchemeRefused)
         }
         Some(_) if host::check(target).is_ok() => Err(ProtocolError::AuthorityForm),
         _ => Err(ProtocolError::InvalidTarget),
     }
 }
 
-/// RFC 3986 §3.4, and `[ ] | { } ^`, which browsers send unencoded (the URL standard's query state leaves
-/// them) and no parser takes for a delimiter. Quotes, angle brackets and backslashes are encoded by every
-/// client that means well.
-fn check_query(query: &[u8]) -> Result<(), ProtocolError> {
-    let mut at = 0;
-    while at < query.len() {
-        at += match query[at] {
-            b'%' if escape(&query[at..]).is_some() => 3,
-            b'%' => return Err(ProtocolError::QueryEscape),
+/// A query is opaque: nothing here is chosen by it, so visible ASCII passes as it is, whether RFC 3986 §3.4 has it or
+/// not. What a recipient may take for the end of the target is refused. Whether a byte has to be percent-encoded.
+fn check_query(query: &[u8]) -> Result<bool, ProtocolError> {
+    let mut is_encoded = false;
+    for &byte in query {
+        match byte {
             b'#' => return Err(ProtocolError::Fragment),
-            byte if is_path_byte(byte) || b"?[]|{}^".contains(&byte) => 1,
-            _ => return Err(ProtocolError::QueryByte),
-        };
+            0..=b' ' | 0x7f => return Err(ProtocolError::QueryByte),
+            _ => is_encoded |= is_query_encoded(byte),
+        }
     }
-    Ok(())
+    Ok(is_encoded)
+}
+
+/// A browser encodes what is not ASCII (the URL standard's query state); whatever encoding a page is in, it is bytes.
+fn is_query_encoded(byte: u8) -> bool {
+    byte >= 0x80
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROOM: Room = Room { line: 64, head: 64 };
+
     fn parse(method: Method, text: &str) -> Result<(String, String, String, bool), ProtocolError> {
         let mut head = text.as_bytes().to_vec();
-        let target = Target::parse(&mut head, Span::new(0, text.len()), method)?;
+        let target = Target::parse(&mut head, Span::new(0, text.len()), method, &ROOM)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (query, authority) = (text(target.query.of(&head)), text(target.authority.of(&head)));
         Ok((text(target.path(&head)), query, authority, target.is_asterisk))
@@ -133,6 +188,14 @@ mod tests {
             ("/%61?b=%2f&c", parts("/a", "?b=%2f&c", "")),
             ("/?", parts("/", "?", "")),
             ("/a?b?c/../d//[x]{y}|^", parts("/a", "?b?c/../d//[x]{y}|^", "")),
+            ("/a?50%", parts("/a", "?50%", "")),
+            ("/a?%zz&%4&\"<>\\`'", parts("/a", "?%zz&%4&\"<>\\`'", "")),
+            ("/%61?\u{e9}=%", parts("/a", "?%C3%A9=%", "")),
+            ("/a[0]%2d?b[0]", parts("/a%5B0%5D-", "?b[0]", "")),
+            ("/\"<>[]^`{|}?", parts("/%22%3C%3E%5B%5D%5E%60%7B%7C%7D", "?", "")),
+            ("/caf\u{e9}/%c3%a9", parts("/caf%C3%A9/%C3%A9", "", "")),
+            ("http://h/\u{20ac}?\u{20ac}", parts("/%E2%82%AC", "?%E2%82%AC", "h")),
+            ("http://h?\u{20ac}", parts("/", "?%E2%82%AC", "h")),
             ("http://h", parts("/", "", "h")),
             ("HTTP://h:80/a%2Db?q", parts("/a-b", "?q", "h:80")),
             ("https://[::1]?q", parts("/", "?q", "[::1]")),
@@ -165,17 +228,59 @@ mod tests {
             ("http://h#/", ProtocolError::Fragment),
             ("/a?b#c", ProtocolError::Fragment),
             ("/a#?b", ProtocolError::Fragment),
-            ("/a?%", ProtocolError::QueryEscape),
-            ("/a?%4", ProtocolError::QueryEscape),
-            ("/a?%4g", ProtocolError::QueryEscape),
-            ("/a?\"", ProtocolError::QueryByte),
-            ("/a?<", ProtocolError::QueryByte),
-            ("/a?\\", ProtocolError::QueryByte),
-            ("/a?\u{e9}", ProtocolError::QueryByte),
+            ("/a?b\tc", ProtocolError::QueryByte),
+            ("/a?b c", ProtocolError::QueryByte),
+            ("/a?b\0", ProtocolError::QueryByte),
+            ("/a?b\x7f", ProtocolError::QueryByte),
+            ("/a\u{e9}\\?b", ProtocolError::PathBackslash),
+            ("/a\u{e9}/../b", ProtocolError::PathDotSegment),
+            ("/a\u{e9}#", ProtocolError::Fragment),
+            ("/a\u{e9}\t", ProtocolError::PathByte),
+            ("/a\u{85}b", ProtocolError::PathControl),
+            ("/[%2f]", ProtocolError::PathEncodedSlash),
+            ("/[%zz]", ProtocolError::PathEscape),
+            ("/[]//", ProtocolError::PathEmptySegment),
+            ("/[]%252f", ProtocolError::PathDoubleEncoding),
         ] {
             assert_eq!(parse(Method::Get, text), Err(error), "{text}");
         }
         assert_eq!(parse(Method::Connect, "h:443"), Err(ProtocolError::ConnectRefused));
         assert_eq!(parse(Method::Connect, "/"), Err(ProtocolError::ConnectRefused));
+    }
+
+    #[test]
+    fn bytes_outside_of_ascii_are_utf_8_in_a_path_and_anything_in_a_query() {
+        for (bytes, expected) in [
+            (&b"/\xc3\xa9"[..], Ok(&b"/%C3%A9"[..])),
+            (b"/\xff", Err(ProtocolError::PathNotUtf8)),
+            (b"/\xc3", Err(ProtocolError::PathNotUtf8)),
+            (b"/\xc0\xaf", Err(ProtocolError::PathNotUtf8)),
+            (b"/\xed\xa0\x80", Err(ProtocolError::PathNotUtf8)),
+            (b"/a?\xff\xc0", Ok(b"/a?%FF%C0")),
+        ] {
+            let mut head = bytes.to_vec();
+            let span = Span::new(0, head.len());
+            let target = Target::parse(&mut head, span, Method::Get, &ROOM);
+            let read = target.map(|target| [target.path(&head), target.query.of(&head)].concat());
+            assert_eq!(read, expected.map(<[u8]>::to_vec), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_stays_within_the_bounds_of_the_head() {
+        for (line, head, expected) in [
+            (4, 4, Ok(())),
+            (3, 4, Err(ProtocolError::RequestLineTooLong)),
+            (4, 3, Err(ProtocolError::HeadTooLarge)),
+        ] {
+            let mut bytes = b"/[]".to_vec();
+            let room = Room { line, head };
+            let parsed = Target::parse(&mut bytes, Span::new(0, 3), Method::Get, &room);
+            assert_eq!(parsed.map(|_| ()), expected);
+        }
+        let mut bytes = [&b"/["[..], &[b'a'; 65_530]].concat();
+        let (span, room) = (Span::new(0, 2), Room { line: 99, head: 99 });
+        let parsed = Target::parse(&mut bytes, span, Method::Get, &room);
+        assert_eq!(parsed, Err(ProtocolError::HeadTooLarge), "a span has 16 bits");
     }
 }

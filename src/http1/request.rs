@@ -3,7 +3,8 @@
 use super::connection::{self, offers_websocket};
 use super::scan::check_version;
 use super::{Framing, HeadLimits, Version, declared, section};
-use crate::http::{FieldKind, Method, ProtocolError, Request, Span, Target, host, is_token, tokens, values};
+use crate::http::{FieldKind, Method, ProtocolError, Request, Room, Scheme, Span, Target};
+use crate::http::{host, is_token, tokens, values};
 
 /// What a request's head says to this connection alone, beside the [`Request`] itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,7 @@ impl RequestHead {
             return Err(ProtocolError::HeadTooLarge);
         }
         request.bytes.extend_from_slice(head);
+        request.received = head.len();
         let start = if head.starts_with(b"\r\n") { 2 } else { 0 };
         let (version, target, fields_start) = parse_line(request, start, limits)?;
         let Request { bytes, fields, .. } = request;
@@ -46,7 +48,12 @@ impl RequestHead {
             && options.upgrade
             && offers_websocket(&request.bytes, &request.fields);
         let host = read_host(request, version)?;
-        request.target = Target::parse(&mut request.bytes, target, request.method)?;
+        let room = Room {
+            // Of the line all but the target is here: method, two spaces, `HTTP/1.1`.
+            line: limits.request_line_bytes.saturating_sub(target.range().end - start + " HTTP/1.1".len()),
+            head: limits.head_bytes.saturating_sub(head.len()),
+        };
+        request.target = Target::parse(&mut request.bytes, target, request.method, &room)?;
         request.host = effective_host(request, host)?;
         Ok(RequestHead { version, framing, keep_alive: options.persists(version) })
     }
@@ -109,8 +116,13 @@ fn effective_host(request: &Request, host: Span) -> Result<Span, ProtocolError> 
     match (authority.is_empty(), host.is_empty()) {
         (true, _) => Ok(host),
         (false, true) => Ok(authority),
-        (false, false) if authority.of(head).eq_ignore_ascii_case(host.of(head)) => Ok(host),
-        (false, false) => Err(ProtocolError::HostMismatch),
+        (false, false) => {
+            let scheme = request.target.scheme.unwrap_or(Scheme::Http);
+            match host::is_same(authority.of(head), host.of(head), scheme) {
+                true => Ok(host),
+                false => Err(ProtocolError::HostMismatch),
+            }
+        }
     }
 }
 
@@ -191,7 +203,7 @@ mod tests {
             ("GET /\0 HTTP/1.1", ProtocolError::ControlByte),
             ("GET /\r HTTP/1.1", ProtocolError::BareCr),
             ("GET /\tx HTTP/1.1", ProtocolError::PathByte),
-            ("GET /\u{a0} HTTP/1.1", ProtocolError::PathByte),
+            ("GET /\u{85} HTTP/1.1", ProtocolError::PathControl),
             ("CONNECT h:443 HTTP/1.1", ProtocolError::ConnectRefused),
             ("GET * HTTP/1.1", ProtocolError::AsteriskForm),
             ("GET h:443 HTTP/1.1", ProtocolError::AuthorityForm),
@@ -214,6 +226,11 @@ mod tests {
         assert_eq!(host("GET http://b/ HTTP/1.1\r\n\r\n"), Err(ProtocolError::MissingHost));
         assert_eq!(host("GET http://B/ HTTP/1.1\r\nHost: b\r\n\r\n"), Ok(b"b".to_vec()));
         assert_eq!(host("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n"), Err(ProtocolError::HostMismatch));
+        assert_eq!(host("GET http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(b"a".to_vec()));
+        assert_eq!(host("GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n"), Ok(b"a:80".to_vec()));
+        assert_eq!(host("GET https://a:443/ HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(b"a".to_vec()));
+        assert_eq!(host("GET http://a:443/ HTTP/1.1\r\nHost: a\r\n\r\n"), Err(ProtocolError::HostMismatch));
+        assert_eq!(host("GET https://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n"), Err(ProtocolError::HostMismatch));
         assert_eq!(host("GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n"), Err(ProtocolError::HostMismatch));
     }
 

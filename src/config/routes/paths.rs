@@ -145,7 +145,10 @@ pub(super) fn judge(text: &str) -> Parsed<()> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return wrong("has a byte outside of visible ASCII (percent-encode it)");
     }
-    if text.contains(['?', '#', '\\', ';', '"', '<', '>', '^', '`', '|']) {
+    if text.contains(['[', ']', '"', '<', '>', '^', '`', '|']) {
+        return wrong("has a character that is percent-encoded in a path (write it so)");
+    }
+    if text.contains(['?', '#', '\\', ';']) {
         return wrong("has a character that no path matches");
     }
     let count = rest.split('/').count();
@@ -199,7 +202,7 @@ mod tests {
         }
         for text in [
             "", "a", "//", "/a//b", "/./a", "/a/..", "/*/a", "/a*", "/{id", "/a{id}", "/{}", "/{a-b}",
-            "/a?b", "/a#b", "/a b", "/é", "/a\\b", "/a;b", "/{*rest}",
+            "/a?b", "/a#b", "/a b", "/a[0]", "/a|b", "/é", "/a\\b", "/a;b", "/{*rest}",
         ] {
             assert!(judge(text).is_err(), "{text}");
         }
