@@ -94,6 +94,10 @@ pub const DRAIN_IDLE_MS: u64 = 40;
 pub const HANDOVER_IDLE_MS: u64 = 3_000;
 /// How long a closing connection waits for the peer to read the answer, in milliseconds. Over it: it is closed.
 pub const LINGER_MS: u64 = 1_000;
+/// The longest method and target of a refused head in the access log, in bytes. Over it: a head without them, a target that is cut.
+pub const REFUSED_METHOD_BYTES_MAX: usize = 32;
+/// See [`REFUSED_METHOD_BYTES_MAX`].
+pub const REFUSED_TARGET_BYTES_MAX: usize = 1024;
 /// Bytes that a closing connection reads and discards while it lingers. Over it: it is closed.
 pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -112,10 +112,13 @@ fn our_own_answers_carry_their_code() {
 #[test]
 fn a_head_that_is_refused_is_recorded_too() {
     let gateway = Gateway::builder().env("ACCESS_LOG", "stdout").start();
-    for raw in [
-        "\x01\x02\r\n\r\n",
-        "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    for (raw, method, path) in [
+        ("\x01\x02\r\n\r\n", "", "/"),
+        ("GET /a\\\"b?access_token=hunter2 HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "/a\\\"b"),
+        ("POST /a#hunter2 HTTP/1.1\r\nHost: a\r\n\r\n", "POST", "/a"),
+        ("GET //a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET", "//a"),
+        ("G@T http://u:hunter2@h/b HTTP/1.1\r\nHost: a\r\n\r\n", "G@T", "http://h/b"),
+        ("AUTH hunter2\r\n", "", "/"),
     ] {
         let response = gateway.client().send(raw).read_response();
         let record = record_of(&gateway, &response);
@@ -125,7 +128,15 @@ fn a_head_that_is_refused_is_recorded_too() {
             "{raw:?}"
         );
         assert_eq!(record["code"], response.code());
+        assert_eq!((&record["method"], &record["path"]), (&method.into(), &path.into()), "{raw:?}");
     }
+    let long = format!("GET /long/{} HTTP/1.1\r\n", "a".repeat(20_000));
+    let response = gateway.client().send(long).read_response();
+    let record = record_of(&gateway, &response);
+    assert_eq!((&record["method"], &record["code"]), (&"GET".into(), &"request_line_too_long".into()));
+    let path = record["path"].as_str().unwrap_or_default();
+    assert!(path.starts_with("/long/aaa") && path.len() == 1024, "{path}");
+    assert!(!gateway.stdout().join("\n").contains("hunter2"));
 }
 
 #[test]

@@ -97,6 +97,33 @@ fn a_named_origin_may_read_every_answer_errors_too() {
 }
 
 #[test]
+fn a_named_origin_may_read_that_its_head_is_refused() {
+    let gateway = named(&Origin::echo());
+    let long = "a".repeat(40_000);
+    for (line, fields, status) in [
+        ("GET /a//b", String::new(), 400),
+        ("GET /%zz", String::new(), 400),
+        ("GET /a\\b", "Host: b\r\n".to_owned(), 400),
+        ("GET /", "Bad Name: x\r\n".to_owned(), 400),
+        ("TRACE /", String::new(), 405),
+        ("POST /", "Transfer-Encoding: gzip\r\n".to_owned(), 501),
+        ("GET /", "Expect: x\r\n".to_owned(), 417),
+        ("GET /", "X: y\r\n".repeat(120), 431),
+        ("GET /", format!("Cookie: {long}\r\n"), 431),
+        (&format!("GET /{}", &long[..10_000]), String::new(), 414),
+    ] {
+        for (origin, allowed) in [(CHAT, Some(CHAT)), ("https://evil.example", None)] {
+            let head = format!("{line} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{fields}\r\n");
+            let response = gateway.client().send(head).read_response();
+            assert_eq!(response.status, status, "{line:.20}");
+            assert_eq!(response.field("access-control-allow-origin"), allowed, "{line:.20} {response:?}");
+        }
+    }
+    let twice = format!("GET // HTTP/1.1\r\nHost: h\r\nOrigin: {CHAT}\r\nOrigin: {CHAT}\r\n\r\n");
+    says_nothing_about_origins(&gateway.client().send(twice).read_response());
+}
+
+#[test]
 fn a_stranger_gets_its_answer_and_no_permission() {
     let origin = Origin::echo();
     let gateway = named(&origin);

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use super::clients::{Presence, Waits};
 use super::settings::Settings;
 use crate::clock;
-use crate::http::{HeadPool, LentHeads, Method, ProtocolError};
-use crate::http1::{HeadScan, RequestHead};
+use crate::http::{HeadPool, LentHeads, ProtocolError};
+use crate::http1::{HeadScan, RequestHead, refused};
 use crate::limits::{
     DRAIN_FIRST_REQUEST_MS, LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN, TICK_MS, TURN_US_MAX,
 };
@@ -186,6 +186,13 @@ impl Connection {
                 Some(Err(RecvError::TimedOut)) => break HeadFailure::TimedOut,
             }
         };
+        // Over a bound: its `Origin` may be behind it, and be here already.
+        if let HeadFailure::Protocol(error) = failure
+            && matches!(error.status(), 414 | 431)
+            && let Ok(Some(n)) = self.transport.try_recv(self.buffer.room())
+        {
+            self.buffer.fill(n);
+        }
         self.refused(heads.take(), failure)
     }
 
@@ -201,10 +208,8 @@ impl Connection {
         received
     }
 
-    /// Of an invalid head only the method matters: whether the answer may have a body.
     fn refused(&self, mut heads: LentHeads, failure: HeadFailure) -> Received {
-        let method = if self.buffer.filled().starts_with(b"HEAD ") { Method::Head } else { Method::Get };
-        heads.request.clear(method);
+        refused::remember(self.buffer.filled(), &mut heads.request);
         Received::Refused(heads, failure)
     }
 

@@ -55,6 +55,24 @@ pub(crate) fn has_parameters(path: &[u8]) -> bool {
     memchr::memchr2_iter(b';', b'%', path).any(|at| path[at] == b';' || path[at..].starts_with(b"%3B"))
 }
 
+/// A path up to where some service would take what follows for parameters or a query, which may hold a token: raw or
+/// encoded, however often.
+pub(crate) fn before_parameters(path: &[u8]) -> &[u8] {
+    let is_end = |at: &usize| {
+        let mut rest = &path[at + 1..];
+        if path[*at] != b'%' {
+            return true;
+        }
+        while let Some(after) = rest.strip_prefix(b"25") {
+            rest = after;
+        }
+        matches!(rest, [b'3', b'b' | b'B' | b'f' | b'F', ..])
+    };
+    let stops = path.iter().enumerate().filter(|(_, byte)| matches!(byte, b'%' | b';' | b'?' | b'#'));
+    let end = stops.map(|(at, _)| at).find(is_end);
+    &path[..end.unwrap_or(path.len())]
+}
+
 /// `pchar` without its escapes (RFC 3986 §3.3), and the slash.
 pub(crate) fn is_path_byte(byte: u8) -> bool {
     PATH_BYTES[usize::from(byte)]
@@ -353,6 +371,26 @@ mod tests {
         for (path, has) in [("/a;b", true), ("/a%3bb", true), ("/a%3B", true), ("/a", false), ("/%3a", false)]
         {
             assert_eq!(has_parameters(canonical(path).unwrap().as_bytes()), has, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_parameters_is_behind_the_path() {
+        for (path, before) in [
+            ("/ws", "/ws"),
+            ("/a%20b%C3%A4/", "/a%20b%C3%A4/"),
+            ("/ws;access_token=x", "/ws"),
+            ("/ws%3Baccess_token=x", "/ws"),
+            ("/ws%3Faccess_token=x", "/ws"),
+            ("/ws%3faccess_token=x", "/ws"),
+            ("/ws%253Baccess_token=x", "/ws"),
+            ("/ws%252525253Faccess_token=x", "/ws"),
+            ("/%23room:h/100%2541", "/%23room:h/100%2541"),
+            ("/%", "/%"),
+            ("/%25", "/%25"),
+            ("/%25%3", "/%25%3"),
+        ] {
+            assert_eq!(before_parameters(path.as_bytes()), before.as_bytes());
         }
     }
 }

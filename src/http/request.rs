@@ -9,6 +9,8 @@ pub struct Request {
     pub(crate) bytes: Vec<u8>,
     /// How many of these bytes the client has sent; behind them stands what had to be percent-encoded.
     pub(crate) received: usize,
+    /// Of a refused head: its target as sent, without what may hold a secret. For the log alone.
+    pub(crate) refused_target: Span,
     /// The method.
     pub method: Method,
     /// Its name as it came: of [`Method::Other`] the only name.
@@ -50,6 +52,11 @@ impl Request {
     /// The method, as sent.
     pub fn method_name(&self) -> &[u8] {
         self.method_name.of(&self.bytes)
+    }
+
+    /// The target of a refused head, as sent, without what may hold a secret; nothing if it could not be read.
+    pub fn refused_target(&self) -> &[u8] {
+        self.refused_target.of(&self.bytes)
     }
 
     /// The canonical path.

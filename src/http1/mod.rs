@@ -9,6 +9,7 @@ mod declared;
 mod framing;
 mod limits;
 mod nominated;
+pub(crate) mod refused;
 mod request;
 mod response;
 mod scan;

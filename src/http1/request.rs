@@ -34,7 +34,7 @@ impl RequestHead {
             return Err(ProtocolError::HeadTooLarge);
         }
         request.bytes.extend_from_slice(head);
-        request.received = head.len();
+        (request.received, request.refused_target) = (head.len(), Span::default());
         let start = if head.starts_with(b"\r\n") { 2 } else { 0 };
         let (version, target, fields_start) = parse_line(request, start, limits)?;
         let Request { bytes, fields, .. } = request;
