@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::auth;
 use crate::clock;
 use crate::config::{
-    Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, show_destination,
-    show_hosts, show_required, show_spellings,
+    Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, Via,
+    show_destination, show_hosts, show_required, show_spellings,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -182,10 +182,11 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
         ClientHeaders::On => "X-Internal-Client-Verified, X-Internal-Client-Subject, X-Internal-Client-San, ",
         ClientHeaders::Off => "",
     };
+    let via = if config.via == Via::Off { "" } else { "Via, " };
     let _ = writeln!(
         text,
         "set             Host, {user}{claims}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
-         X-Forwarded-Host, Via, traceparent"
+         X-Forwarded-Host, {via}traceparent"
     );
 }
 

@@ -401,6 +401,8 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 /// Bytes of requested header names that the answer to a preflight repeats. Over it: the answer has a fixed list.
 pub const CORS_HEADERS_BYTES_MAX: usize = 1024;
+/// Names in `Access-Control-Expose-Headers` that a service adds to the gateway's. Over it: the others are left out.
+pub const CORS_EXPOSED_MAX: usize = 64;
 
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);

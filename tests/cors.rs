@@ -148,6 +148,55 @@ fn any_origin_means_no_credentials() {
 }
 
 #[test]
+fn what_a_service_exposes_is_exposed_beside_what_the_gateway_does() {
+    let origin = Origin::fixed(
+        "HTTP/1.1 201 Created\r\nAccess-Control-Expose-Headers: Upload-Offset, Location, retry-after\r\n\
+         access-control-expose-headers: Tus-Version, location\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let gateway = named(&origin);
+    let response = gateway.ask(Request::new("GET", "/api/v1/users/me").token("ann").field("Origin", CHAT));
+    let exposed = response.head.all("access-control-expose-headers");
+    assert_eq!(
+        exposed,
+        ["RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id, \
+             Upload-Offset, Location, Tus-Version"]
+    );
+}
+
+#[test]
+fn every_name_below_a_wildcard_may_call_and_open_websockets() {
+    let origin = Origin::echo();
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("CORS_ALLOWED_ORIGINS", "https://*.chat.example")
+        .env("WS_ALLOWED_ORIGINS", "https://*.chat.example")
+        .start();
+    let me = |page: &str| Request::new("GET", "/api/v1/users/me").token("ann").field("Origin", page);
+    let handshake = |page: &str| {
+        let key = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        gateway.ask(Request::new("GET", "/ws").raw(key).token("ann").field("Origin", page))
+    };
+    for page in ["https://a.chat.example", "https://b.a.chat.example"] {
+        let response = gateway.ask(me(page));
+        assert_eq!(response.field("access-control-allow-origin"), Some(page));
+        assert_eq!(response.field("access-control-allow-credentials"), Some("true"));
+        assert!(response.head.lists("vary", "Origin"));
+        assert_eq!(handshake(page).status, 200, "the echo switches no protocol");
+    }
+    for page in [
+        "https://chat.example",
+        "https://evil-chat.example",
+        "https://a.chat.example.evil",
+        "https://a.chat.example:8443",
+        "http://a.chat.example",
+    ] {
+        says_nothing_about_origins(&gateway.ask(me(page)));
+        assert_eq!(handshake(page).code(), "origin_not_allowed", "{page}");
+    }
+}
+
+#[test]
 fn what_an_upstream_says_about_origins_is_replaced() {
     let origin = Origin::fixed(
         "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n\
@@ -158,7 +207,6 @@ fn what_an_upstream_says_about_origins_is_replaced() {
     let me = || Request::new("GET", "/api/v1/users/me").token("ann");
     let response = gateway.ask(me().field("Origin", CHAT));
     assert_eq!(response.field("access-control-allow-origin"), Some(CHAT));
-    assert!(!response.head.lists("access-control-expose-headers", "X-Secret"));
     assert_eq!(response.field("access-control-max-age"), None);
     assert!(response.head.lists("vary", "Accept") && response.head.lists("vary", "Origin"));
     says_nothing_about_origins(&gateway.ask(me().field("Origin", "https://evil.example")));

@@ -246,6 +246,39 @@ fn believes_no_forwarding_field_of_a_stranger() {
 }
 
 #[test]
+fn a_trusted_proxy_s_scheme_is_never_turned_into_the_opposite() {
+    for (said, told) in [
+        ("wss", "https"),
+        ("HTTPS", "https"),
+        ("ws", "http"),
+        ("http", "http"),
+        ("wss, https", "https"),
+        ("https\r\nX-Forwarded-Proto: https", "https"),
+        ("https, http", "https, http"),
+        ("https\r\nX-Forwarded-Proto: http", "https, http"),
+        ("h2c", "h2c"),
+    ] {
+        let received = upstream_of_with(behind_a_proxy(), &format!("X-Forwarded-Proto: {said}\r\n"));
+        assert_eq!(received.all("x-forwarded-proto"), [told], "{said}");
+    }
+    for silent in ["", "X-Forwarded-Proto: \r\n", "X-Forwarded-Proto: ,\r\n"] {
+        let received = upstream_of_with(behind_a_proxy(), silent);
+        assert_eq!(received.all("x-forwarded-proto"), [scheme()], "{silent}");
+    }
+}
+
+#[test]
+fn the_gateway_has_the_name_in_via_that_it_is_given_or_none() {
+    let via = |setting: &str| {
+        let received = upstream_of_with(behind_a_proxy().env("VIA", setting), "Via: 1.0 edge\r\n");
+        received.all("via").join(" | ")
+    };
+    assert_eq!(via("on"), "1.0 edge, 1.1 realchat-gateway");
+    assert_eq!(via("edge-2"), "1.0 edge, 1.1 edge-2");
+    assert_eq!(via("off"), "");
+}
+
+#[test]
 fn the_client_is_the_first_untrusted_address_from_the_right() {
     let cases = [
         ("203.0.113.9", "203.0.113.9"),

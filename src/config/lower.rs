@@ -117,6 +117,7 @@ fn config(layers: &mut Layers) -> Config {
         token_sources,
         trusted_proxies,
         proxy_protocol,
+        via: layers.value(&upstreams::VIA),
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websocket),
         timeouts: timeouts(layers),

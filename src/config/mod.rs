@@ -39,6 +39,7 @@ pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
 pub use keys_url::named_by;
 pub use lower::{Lowered, load, load_over, lower};
+pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
     ClaimPath, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, HashOn, Health, HostPattern, Https,
@@ -46,7 +47,7 @@ pub use meaning::{
     Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, ProxyProtocol, Rate, RateLimit,
     ReadyRequires, Redis, RedisAddress, RequiredClaim, Route, RouteKind, RouteLimit, Secret, Share, Sizes,
     Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash,
-    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, WantedClaims, WebSocket,
+    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
     WeightedAddress,
 };
 pub use mistake::Mistakes;

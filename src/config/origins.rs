@@ -1,6 +1,8 @@
-//! Browser origins: `https://chat.example` or `http://localhost:3000`.
+//! Browser origins: `https://chat.example`, `http://localhost:3000`, or `https://*.chat.example`.
 
-use super::meaning::Cors;
+use std::net::IpAddr;
+
+use super::meaning::{Cors, origins};
 use super::value::{Parsed, host_and_port, items, quoted};
 
 /// A list of browser origins, `*`, or `none`.
@@ -30,8 +32,14 @@ fn origin(value: &str) -> Parsed<String> {
     if !scheme_ok {
         return wrong("is not an origin: its scheme is not valid");
     }
+    let (wildcard, authority) = match authority.strip_prefix(origins::WILDCARD) {
+        Some(below) => (origins::WILDCARD, below),
+        None => ("", authority),
+    };
     if authority.contains('*') {
-        return wrong("is not an origin: wildcards are not supported, name each origin");
+        return wrong(
+            "is not an origin: a wildcard stands for whole names below one (use https://*.chat.example)",
+        );
     }
     if authority.contains(['/', '?', '#', '@']) {
         return wrong("is not an origin: it is scheme://host or scheme://host:port, without anything behind");
@@ -39,11 +47,20 @@ fn origin(value: &str) -> Parsed<String> {
     let Some((host, port)) = host_and_port(authority) else {
         return wrong("is not an origin: its host or port is not valid");
     };
+    if !wildcard.is_empty() && !has_names_below(&host) {
+        return wrong("is not an origin: a wildcard needs a name of two parts behind it, or localhost");
+    }
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
     Ok(match (scheme, port) {
-        (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{bracketed}"),
-        (_, Some(port)) => format!("{scheme}://{bracketed}:{port}"),
+        (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{wildcard}{bracketed}"),
+        (_, Some(port)) => format!("{scheme}://{wildcard}{bracketed}:{port}"),
     })
+}
+
+/// Whether every name below this one is likely its owner's: below `com` there is everybody. An address has no names.
+fn has_names_below(host: &str) -> bool {
+    let is_address = host.parse::<IpAddr>().is_ok();
+    !is_address && (host == "localhost" || host.trim_end_matches('.').contains('.'))
 }
 
 #[cfg(test)]
@@ -62,7 +79,19 @@ mod tests {
         assert_eq!(one("HTTPS://chat.example:443"), "https://chat.example");
         assert_eq!(one("http://localhost:3000,http://[::1]:3000"), "http://[::1]:3000 http://localhost:3000");
         assert_eq!(one("capacitor://localhost"), "capacitor://localhost");
+        assert_eq!(one("https://*.Chat.Example:443"), "https://*.chat.example");
+        assert_eq!(one("http://*.localhost:3000"), "http://*.localhost:3000");
         for value in [
+            "https://*.com",
+            "https://*.10.0.0.1",
+            "https://*.[::1]",
+            "https://*.*.chat.example",
+            "https://*chat.example",
+            "https://a.*.chat.example",
+            "https://*",
+            "https://*.",
+            "*://chat.example",
+            "https://*.chat.example:*",
             "chat.example",
             "https://chat.example/",
             "https://chat.example/x",

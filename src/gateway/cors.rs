@@ -3,8 +3,10 @@
 //!
 //! The gateway answers preflights itself: a browser sends them without a token, so no protected route could.
 
-use crate::config::Cors;
-use crate::limits::CORS_HEADERS_BYTES_MAX;
+use crate::config::{Cors, listed_origins as origins};
+use crate::http::{is_token, tokens};
+use crate::limits::{CORS_EXPOSED_MAX, CORS_HEADERS_BYTES_MAX};
+use crate::message::HeadWriter;
 
 /// What the configuration says about origins, ready to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,15 +16,18 @@ pub struct CorsPolicy(Policy);
 enum Policy {
     Off,
     Any,
-    /// Ascending.
-    Origins(Vec<String>),
+    Origins {
+        /// Without wildcards, ascending.
+        exact: Vec<String>,
+        wildcards: Vec<String>,
+    },
 }
 
 /// An origin may read the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowed<'p> {
     /// The value of `Access-Control-Allow-Origin`.
-    pub origin: &'p str,
+    pub origin: &'p [u8],
     /// `Access-Control-Allow-Credentials: true` goes with it.
     pub credentials: bool,
 }
@@ -46,7 +51,8 @@ impl CorsPolicy {
                 // "null" is every sandboxed frame and every local file at once: nobody in particular.
                 let mut origins: Vec<_> = origins.iter().filter(|&o| o != "null").cloned().collect();
                 origins.sort_unstable();
-                Policy::Origins(origins)
+                let (wildcards, exact) = origins.into_iter().partition(|origin| origins::is_wildcard(origin));
+                Policy::Origins { exact, wildcards }
             }
         })
     }
@@ -55,14 +61,17 @@ impl CorsPolicy {
     ///
     /// `*` is said to requests without an origin too, so that a cached response serves a later one with
     /// ("CORS protocol and HTTP caches"); and never with credentials ("CORS protocol and credentials").
-    pub fn answer(&self, origin: Option<&[u8]>) -> Option<Allowed<'_>> {
+    pub fn answer<'a>(&self, origin: Option<&'a [u8]>) -> Option<Allowed<'a>> {
         match &self.0 {
             Policy::Off => None,
-            Policy::Any => Some(Allowed { origin: "*", credentials: false }),
-            Policy::Origins(origins) => {
+            Policy::Any => Some(Allowed { origin: b"*", credentials: false }),
+            Policy::Origins { exact, wildcards } => {
                 let origin = origin?;
-                let at = origins.binary_search_by(|known| known.as_bytes().cmp(origin)).ok()?;
-                Some(Allowed { origin: &origins[at], credentials: true })
+                let is_known = exact.binary_search_by(|known| known.as_bytes().cmp(origin)).is_ok()
+                    || wildcards.iter().any(|listed| {
+                        origins::means(listed, origin) && !origin.iter().any(u8::is_ascii_uppercase)
+                    });
+                is_known.then_some(Allowed { origin, credentials: true })
             }
         }
     }
@@ -78,13 +87,41 @@ impl CorsPolicy {
     /// ("CORS protocol and HTTP caches"). What an upstream says about these fields itself has to be taken out:
     /// they must not be there twice.
     pub fn response_fields(&self, origin: Option<&[u8]>, put: &mut impl FnMut(&'static str, &[u8])) {
-        if matches!(self.0, Policy::Origins(_)) {
+        if self.permission_fields(origin, put) {
+            put(EXPOSE_HEADERS, EXPOSED.as_bytes());
+        }
+    }
+
+    /// Writes the fields that the response of a service gets. What it exposes itself (`exposed`, the values of its
+    /// `Access-Control-Expose-Headers`) stands behind what the gateway does, without doubles.
+    pub fn compose_response<'v>(
+        &self,
+        head: &mut HeadWriter,
+        origin: Option<&[u8]>,
+        exposed: impl Iterator<Item = &'v [u8]>,
+    ) {
+        if !self.permission_fields(origin, &mut |name, value| head.field(name.as_bytes(), value)) {
+            return;
+        }
+        head.begin_field(EXPOSE_HEADERS.as_bytes());
+        head.put_value([EXPOSED.as_bytes()]);
+        let mut exposed = exposed.flat_map(tokens).peekable();
+        if exposed.peek().is_some() {
+            compose_exposed(head, exposed);
+        }
+        head.end_field();
+    }
+
+    /// Gives the fields that say who may read a response. False: nobody may.
+    fn permission_fields(&self, origin: Option<&[u8]>, put: &mut impl FnMut(&'static str, &[u8])) -> bool {
+        if matches!(self.0, Policy::Origins { .. }) {
             put("Vary", b"Origin");
         }
-        if let Some(allowed) = self.answer(origin) {
+        let allowed = self.answer(origin);
+        if let Some(allowed) = allowed {
             allowed.fields(put);
-            put("Access-Control-Expose-Headers", EXPOSED.as_bytes());
         }
+        allowed.is_some()
     }
 
     /// Is this request a preflight that the gateway answers? `OPTIONS` with `Origin` and
@@ -96,7 +133,7 @@ impl CorsPolicy {
     pub fn preflight<'a>(
         &'a self,
         method: &[u8],
-        origin: Option<&[u8]>,
+        origin: Option<&'a [u8]>,
         requested_method: Option<&[u8]>,
         requested_headers: Option<&'a [u8]>,
     ) -> Option<Preflight<'a>> {
@@ -111,7 +148,7 @@ impl CorsPolicy {
 
 impl Allowed<'_> {
     fn fields(&self, put: &mut impl FnMut(&'static str, &[u8])) {
-        put("Access-Control-Allow-Origin", self.origin.as_bytes());
+        put("Access-Control-Allow-Origin", self.origin);
         if self.credentials {
             put("Access-Control-Allow-Credentials", b"true");
         }
@@ -130,26 +167,37 @@ impl Preflight<'_> {
     }
 }
 
+/// Goes on with a list that begins with the gateway's own names: with those of a service that are not in it yet.
+fn compose_exposed<'v>(head: &mut HeadWriter, exposed: impl Iterator<Item = &'v [u8]>) {
+    let mut names: [&[u8]; CORS_EXPOSED_MAX] = [b""; CORS_EXPOSED_MAX];
+    let mut count = 0;
+    for name in exposed.filter(|name| is_token(name)) {
+        let is_same = |known: &[u8]| known.eq_ignore_ascii_case(name);
+        if tokens(EXPOSED.as_bytes()).any(is_same) || names[..count].iter().copied().any(is_same) {
+            continue;
+        }
+        let Some(place) = names.get_mut(count) else { break };
+        *place = name;
+        count += 1;
+        head.put_value([b", ", name]);
+    }
+}
+
 /// `1#field-name` (RFC 9110 §5.6.1), bounded; empty elements are not repeated.
 fn is_token_list(value: &[u8]) -> bool {
     value.len() <= CORS_HEADERS_BYTES_MAX
         && value.split(|&byte| byte == b',').all(|element| {
-            let name = element.trim_ascii();
-            !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
+            is_token(element.trim_ascii())
         })
         // `trim_ascii` knows more white space than HTTP does.
         && value.iter().all(|&byte| byte == b'\t' || (b' '..0x7f).contains(&byte))
-}
-
-/// `tchar` (RFC 9110 §5.6.2).
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const HEADERS: &str = "Authorization, Content-Type, X-Request-Id";
 /// What a page may read besides the safelisted fields: the gateway's own.
 const EXPOSED: &str = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id";
+const EXPOSE_HEADERS: &str = "Access-Control-Expose-Headers";
 /// Browsers cap it anyway (Chromium at two hours); a change of policy should not take longer to arrive.
 const MAX_AGE_S: &str = "600";
 
@@ -188,7 +236,7 @@ mod tests {
     #[test]
     fn any_origin_is_allowed_without_credentials() {
         let policy = CorsPolicy::new(&Cors::Any);
-        let expected = Some(Allowed { origin: "*", credentials: false });
+        let expected = Some(Allowed { origin: b"*", credentials: false });
         for origin in [None, Some(&b"https://evil.example"[..]), Some(b"null")] {
             assert_eq!(policy.answer(origin), expected);
         }
@@ -201,7 +249,10 @@ mod tests {
     fn named_origins_are_compared_byte_for_byte() {
         let policy = named();
         for origin in ["https://chat.example", "http://localhost:3000", "https://app.example"] {
-            assert_eq!(policy.answer(Some(origin.as_bytes())), Some(Allowed { origin, credentials: true }));
+            assert_eq!(
+                policy.answer(Some(origin.as_bytes())),
+                Some(Allowed { origin: origin.as_bytes(), credentials: true })
+            );
         }
         for origin in [
             "null",
@@ -218,6 +269,42 @@ mod tests {
             assert_eq!(policy.answer(Some(origin.as_bytes())), None, "{origin}");
         }
         assert_eq!(policy.answer(None), None);
+    }
+
+    #[test]
+    fn a_wildcard_is_answered_with_the_origin_that_asked() {
+        let listed = ["https://chat.example", "https://*.chat.example"];
+        let policy = CorsPolicy::new(&Cors::Origins(listed.map(String::from).to_vec()));
+        for origin in ["https://chat.example", "https://a.chat.example", "https://a.b.chat.example"] {
+            let origin = origin.as_bytes();
+            assert_eq!(policy.answer(Some(origin)), Some(Allowed { origin, credentials: true }));
+        }
+        for origin in ["https://evil-chat.example", "https://A.chat.example", "https://*.chat.example"] {
+            assert_eq!(policy.answer(Some(origin.as_bytes())), None, "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_a_service_exposes_stands_behind_what_the_gateway_does() {
+        let exposed = |policy: &CorsPolicy, values: &[&str]| {
+            let pool = crate::net::BufferPool::new();
+            let mut head = HeadWriter::H1(pool.buffer());
+            let values = values.iter().map(|value| value.as_bytes());
+            policy.compose_response(&mut head, Some(b"https://chat.example"), values);
+            let HeadWriter::H1(out) = head;
+            let text = String::from_utf8(out.filled().to_vec()).expect("text");
+            let line = text.lines().find_map(|line| line.strip_prefix("Access-Control-Expose-Headers: "));
+            line.map(|line| line.strip_prefix(EXPOSED).expect("ours first").to_owned())
+        };
+        let behind = |values: &[&str]| exposed(&named(), values).expect("a line");
+        assert_eq!(behind(&[]), "");
+        assert_eq!(behind(&["Upload-Offset, Location"]), ", Upload-Offset, Location");
+        assert_eq!(behind(&["A,,a , b", "B, x-request-ID", "c"]), ", A, b, c");
+        assert_eq!(behind(&["a b, *, c\0, \u{e9}"]), ", *");
+        let many: Vec<String> = (0..CORS_EXPOSED_MAX + 5).map(|nth| format!("x{nth}")).collect();
+        assert_eq!(behind(&[&many.join(",")]).matches(", ").count(), CORS_EXPOSED_MAX);
+        let strangers = CorsPolicy::new(&Cors::Origins(vec!["https://a".to_owned()]));
+        assert_eq!(exposed(&strangers, &["Location"]), None);
     }
 
     #[test]

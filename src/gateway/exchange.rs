@@ -12,7 +12,7 @@ use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::record::Record;
 use crate::gateway::websocket::tunnel::Handover;
-use crate::http::{FieldKind, Heads, Request, Response, Scheme, without_port};
+use crate::http::{ClaimedScheme, FieldKind, Heads, Request, Response, Scheme, claimed_scheme, without_port};
 use crate::http1::RequestHead;
 use crate::tls::client::Verified;
 
@@ -80,10 +80,8 @@ impl<'c> Exchange<'c> {
 
     /// How the client has come: as a trusted proxy says, or as this connection does.
     pub fn client_scheme(&self) -> Scheme {
-        let said = self.request.only(FieldKind::XForwardedProto).filter(|_| self.is_peer_trusted);
-        match said {
-            Some(b"https") => Scheme::Https,
-            Some(b"http") => Scheme::Http,
+        match claimed_scheme(self.request) {
+            ClaimedScheme::Known(claimed) if self.is_peer_trusted => claimed,
             _ => self.scheme(),
         }
     }

@@ -56,8 +56,10 @@ pub enum FieldKind {
     SecFetchSite,
     AccessControlRequestMethod,
     AccessControlRequestHeaders,
-    /// `Access-Control-Allow-*`, `-Expose-*` and `-Max-Age`.
+    /// `Access-Control-Allow-*` and `-Max-Age`.
     AccessControlResponse,
+    /// `Access-Control-Expose-*`.
+    AccessControlExposeHeaders,
     SecWebSocketKey,
     SecWebSocketVersion,
     SecWebSocketProtocol,
@@ -105,6 +107,11 @@ impl FieldKind {
                 | Self::TransferEncoding
                 | Self::Upgrade
         )
+    }
+
+    /// A service's word on which pages may read its response.
+    pub fn is_cors_permission(self) -> bool {
+        matches!(self, Self::AccessControlResponse | Self::AccessControlExposeHeaders)
     }
 
     /// Whether a nomination by `Connection` is ignored: nobody takes away what others rely on
@@ -237,11 +244,11 @@ impl FieldKind {
             }
             Some(b'a' | b'A')
                 if begins(name, b"access-control-allow-")
-                    || begins(name, b"access-control-expose-")
                     || name.eq_ignore_ascii_case(b"access-control-max-age") =>
             {
                 Self::AccessControlResponse
             }
+            Some(b'a' | b'A') if begins(name, b"access-control-expose-") => Self::AccessControlExposeHeaders,
             _ => Self::Other,
         }
     }
@@ -354,6 +361,7 @@ mod tests {
             ("X-Cluster-Client-IP", FieldKind::Forwarded),
             ("Access-Control-Allow-Origin", FieldKind::AccessControlResponse),
             ("Access-Control-Max-Age", FieldKind::AccessControlResponse),
+            ("Access-Control-Expose-Headers", FieldKind::AccessControlExposeHeaders),
             ("Access-Control-Request-Method", FieldKind::AccessControlRequestMethod),
             ("Access-Control-Request-Headers", FieldKind::AccessControlRequestHeaders),
             ("Sec-WebSocket-Extensions", FieldKind::SecWebSocketExtensions),

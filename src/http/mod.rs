@@ -5,6 +5,7 @@
 //! differently is refused.
 
 mod body_length;
+mod claimed_scheme;
 mod error;
 mod field;
 mod format;
@@ -19,6 +20,7 @@ mod span;
 mod target;
 
 pub use body_length::BodyLength;
+pub use claimed_scheme::{ClaimedScheme, claimed_scheme};
 pub use error::ProtocolError;
 pub use field::{Field, FieldKind, is_token, tokens, values};
 pub(crate) use field::{FoldedName, is_token_byte, same_name, trim};

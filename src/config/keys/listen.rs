@@ -122,7 +122,8 @@ pub const CORS_ALLOWED_ORIGINS: Key<Cors> = Key {
     bounds: "list of origins, up to 1024, or `*`",
     help: "Browser origins that may call, comma-separated; `*`: any, without credentials",
     more: "`*` stands alone. An origin is `scheme://host` or `scheme://host:port`, with nothing behind; \
-           case and the default port of the scheme do not matter.",
+           case and the default port of the scheme do not matter. `https://*.chat.example` is every name below \
+           `chat.example`, at any depth, and not that name itself; scheme and port are exact.",
     parse: origins::cors,
     shown: Shown::Value(|config| show_cors(&config.cors)),
     on_reload: OnReload::Takes,

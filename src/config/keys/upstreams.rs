@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::address::{self, UpstreamUrl};
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{ReadyRequires, Upstream};
+use crate::config::meaning::{ReadyRequires, Upstream, Via};
 use crate::config::value::{
     DAY, Parsed, SECOND, TICK, count, duration, items, quoted, show_duration, show_list,
 };
@@ -29,6 +29,7 @@ pub const SECTION: Section = Section {
         &UPSTREAM_CONNECTION_REQUESTS,
         &UPSTREAM_IDLE_CONNECTIONS,
         &UPSTREAM_MAX_IN_FLIGHT,
+        &VIA,
         &DNS_REFRESH,
         &DNS_SERVER,
         &READY_REQUIRES,
@@ -223,6 +224,24 @@ pub const UPSTREAM_MAX_IN_FLIGHT: Key<usize> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const VIA: Key<Via> = Key {
+    env: "VIA",
+    flag: "via",
+    value_name: "on|off|NAME",
+    in_file: InFile::Scalar,
+    default: "on",
+    bounds: "`on`, `off`, or a name of up to 64 letters, digits, `-`, `.` and `_`",
+    help: "Name of the gateway in `Via` of requests: `on` (`realchat-gateway`), another name, or `off`: no `Via` goes \
+           upstream",
+    more: "nginx compresses nothing for a request with `Via` unless its `gzip_proxied` says so.",
+    parse: via,
+    shown: Shown::Value(|config| match &config.via {
+        Via::Off => "off".to_owned(),
+        Via::Name(name) => name.clone(),
+    }),
+    on_reload: OnReload::Takes,
+};
+
 pub const DNS_REFRESH: Key<Duration> = Key {
     env: "DNS_REFRESH",
     flag: "dns-refresh",
@@ -277,6 +296,22 @@ pub(crate) fn ready_requires(layers: &mut Layers, upstreams: &[Upstream]) -> Rea
     required
 }
 
+/// A pseudonym (RFC 9110 §7.6.3), which is a token, so it needs no quotes.
+fn via(text: &str) -> Parsed<Via> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match text {
+        "on" => Ok(Via::Name("realchat-gateway".to_owned())),
+        "off" => Ok(Via::Off),
+        name if (1..=VIA_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_name) => {
+            Ok(Via::Name(name.to_owned()))
+        }
+        _ => Err(format!(
+            "{} is neither on, off, nor a name of letters, digits, '-', '.' and '_'",
+            quoted(text)
+        )),
+    }
+}
+
 fn required(text: &str) -> Parsed<ReadyRequires> {
     match text {
         "none" => Ok(ReadyRequires::Nothing),
@@ -293,6 +328,8 @@ fn show_required(required: &ReadyRequires) -> String {
     }
 }
 
+/// The longest name in `Via`, in bytes.
+const VIA_BYTES_MAX: usize = 64;
 /// Idle connections per upstream and core that an operator may set.
 const IDLE_MAX: usize = 65_536;
 /// Requests in flight per upstream and core that an operator may set.
@@ -321,6 +358,7 @@ mod tests {
                 (&UPSTREAM_CONNECTION_REQUESTS, "7", "UPSTREAM_CONNECTION_REQUESTS 7 per"),
                 (&UPSTREAM_IDLE_CONNECTIONS, "0", "UPSTREAM_IDLE_CONNECTIONS 0 per"),
                 (&UPSTREAM_MAX_IN_FLIGHT, "7", "UPSTREAM_MAX_IN_FLIGHT 7 per"),
+                (&VIA, "edge-1", "VIA edge-1"),
                 (&DNS_REFRESH, "7s", "DNS_REFRESH 7s"),
                 (&DNS_SERVER, "127.0.0.1:53", "DNS_SERVER 127.0.0.1:53"),
                 (&READY_REQUIRES, "auth,message", "READY_REQUIRES auth, message"),
@@ -344,6 +382,7 @@ mod tests {
             (&UPSTREAM_CONNECTION_REQUESTS, "-1"),
             (&UPSTREAM_IDLE_CONNECTIONS, "65537"),
             (&UPSTREAM_MAX_IN_FLIGHT, "0"),
+            (&VIA, "a b"),
             (&DNS_REFRESH, "500ms"),
             (&DNS_SERVER, "127.0.0.1"),
             (&READY_REQUIRES, "auth,nobody"),

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::bounds::{Sizes, Timeouts};
 use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
-use super::listen::{Cors, Listen, ProxyProtocol};
+use super::listen::{Cors, Listen, ProxyProtocol, Via};
 use super::members::ReadyRequires;
 use super::process::{AccessLog, CoreChoice, IoDriver};
 use super::routes::Route;
@@ -59,6 +59,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Which connections of the public listener begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// What the gateway says of itself in `Via` of requests.
+    pub via: Via,
     /// The browser origins that may call.
     pub cors: Cors,
     /// Rules for WebSocket handshakes and tunnels.

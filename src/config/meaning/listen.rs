@@ -36,6 +36,15 @@ impl Choice for ProxyProtocol {
     }
 }
 
+/// What the gateway says of itself in `Via` of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// Nothing, and no `Via` goes upstream.
+    Off,
+    /// This name.
+    Name(String),
+}
+
 /// The browser origins that may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
@@ -43,6 +52,7 @@ pub enum Cors {
     Off,
     /// Any origin, without credentials.
     Any,
-    /// These origins, with credentials. They are serialized (`https://chat.example`) and in lower case.
+    /// These origins, with credentials. They are serialized (`https://chat.example`) and in lower case; some may have a
+    /// wildcard.
     Origins(Vec<String>),
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::choice::Choice;
 use super::limits::Rate;
+use super::origins;
 
 /// Rules for handshakes and tunnels. A tunnel keeps the rules that it began with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct WebSocket {
 pub enum Origins {
     /// Any origin. Browsers do not send tokens on their own.
     Any,
-    /// These origins, serialized and in lower case.
+    /// These origins, serialized and in lower case; some may have a wildcard.
     Listed(Vec<String>),
 }
 
@@ -55,9 +56,7 @@ impl Origins {
     pub fn list(&self, origin: &[u8]) -> bool {
         match self {
             Origins::Any => false,
-            Origins::Listed(allowed) => {
-                allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
-            }
+            Origins::Listed(allowed) => allowed.iter().any(|allowed| origins::means(allowed, origin)),
         }
     }
 }

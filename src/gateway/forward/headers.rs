@@ -8,10 +8,13 @@ use std::net::IpAddr;
 use super::credentials;
 use crate::auth::Identity;
 use crate::clock;
-use crate::config::{self, ClaimField};
+use crate::config::{self, ClaimField, Via};
 use crate::gateway::core::request_id::{RequestId, RequestIds};
 use crate::gateway::cors::CorsPolicy;
-use crate::http::{AddressText, Field, FieldKind, Request, Response, Scheme, http_date, push_decimal};
+use crate::http::{
+    AddressText, ClaimedScheme, Field, FieldKind, Request, Response, Scheme, claimed_scheme, http_date,
+    push_decimal,
+};
 use crate::limit::Quota;
 use crate::message::HeadWriter;
 use crate::tls::client::Verified;
@@ -34,6 +37,8 @@ pub struct Context<'a> {
     pub scheme: Scheme,
     /// The peer is a trusted proxy: its forwarding fields are trusted.
     pub is_peer_trusted: bool,
+    /// Under which name the gateway stands in `Via`.
+    pub via: &'a Via,
 }
 
 /// Writes the fields of the request that goes upstream.
@@ -125,14 +130,41 @@ fn compose_certified(head: &mut HeadWriter, Verified { common_name, names }: &Ve
 fn compose_forwarding(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
     let believed = |kind| request.only(kind).filter(|_| context.is_peer_trusted);
     let peer = AddressText::new(context.peer);
-    compose_list(head, (b"X-Forwarded-For", FieldKind::XForwardedFor), peer.as_bytes(), request, context);
-    let proto = believed(FieldKind::XForwardedProto).filter(|proto| matches!(*proto, b"http" | b"https"));
-    head.field(b"X-Forwarded-Proto", proto.unwrap_or(context.scheme.name().as_bytes()));
-    let host = believed(FieldKind::XForwardedHost).unwrap_or(request.host());
+    compose_list(
+        head,
+        (b"X-Forwarded-For", FieldKind::XForwardedFor),
+        [peer.as_bytes(), b""],
+        request,
+        context,
+    );
+    compose_scheme(head, request, context);
+    let host = believed(FieldKind::XForwardedHost).filter(|host| !host.is_empty()).unwrap_or(request.host());
     if !host.is_empty() {
         head.field(b"X-Forwarded-Host", host);
     }
-    compose_list(head, (b"Via", FieldKind::Via), b"1.1 realchat-gateway", request, context);
+    if let Via::Name(name) = context.via {
+        compose_list(head, (b"Via", FieldKind::Via), [b"1.1 ", name.as_bytes()], request, context);
+    }
+}
+
+/// Writes `X-Forwarded-Proto`. What a trusted proxy says and nobody here understands goes on as it is: the gateway's
+/// own connection could say the opposite of what is meant.
+fn compose_scheme(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
+    let name = b"X-Forwarded-Proto";
+    let claimed = claimed_scheme(request);
+    match claimed {
+        ClaimedScheme::Known(claimed) if context.is_peer_trusted => {
+            head.field(name, claimed.name().as_bytes())
+        }
+        ClaimedScheme::Unknown if context.is_peer_trusted => {
+            let mut values = request.values(FieldKind::XForwardedProto).filter(|value| !value.is_empty());
+            head.begin_field(name);
+            head.put_value([values.next().unwrap_or_default()]);
+            values.for_each(|value| head.put_value([b", ", value]));
+            head.end_field();
+        }
+        _ => head.field(name, context.scheme.name().as_bytes()),
+    }
 }
 
 /// Writes a list that ends with `last`: a trusted proxy's own list, and its continuation.
@@ -140,18 +172,18 @@ fn compose_forwarding(head: &mut HeadWriter, request: &Request, context: &Contex
 fn compose_list(
     head: &mut HeadWriter,
     (name, kind): (&[u8], FieldKind),
-    last: &[u8],
+    last: [&[u8]; 2],
     request: &Request,
     context: &Context<'_>,
 ) {
     if !context.is_peer_trusted {
-        return head.field(name, last);
+        return head.field_of(name, last);
     }
     head.begin_field(name);
     for value in request.values(kind).filter(|value| !value.is_empty()) {
         head.put_value([value, b", "]);
     }
-    head.put_value([last]);
+    head.put_value(last);
     head.end_field();
 }
 
@@ -198,7 +230,7 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
     let mut has_date = false;
     for field in &response.fields {
         has_date |= field.kind == FieldKind::Date;
-        let is_overridden = (has_cors && field.kind == FieldKind::AccessControlResponse)
+        let is_overridden = (has_cors && field.kind.is_cors_permission())
             || (additions.quota.is_some() && is_quota(field.name.of(bytes)))
             || (additions.hsts.is_some() && field.name.of(bytes).eq_ignore_ascii_case(HSTS));
         if passes_downstream(field) && !is_overridden {
@@ -209,7 +241,8 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
         compose_date(head);
     }
     let origin = additions.request.only(FieldKind::Origin);
-    additions.cors.response_fields(origin, &mut |name, value| head.field(name.as_bytes(), value));
+    let exposed = response.fields.iter().filter(|field| field.kind == FieldKind::AccessControlExposeHeaders);
+    additions.cors.compose_response(head, origin, exposed.map(|field| field.value.of(bytes)));
     head.field(b"X-Request-Id", additions.id.as_bytes());
     if let Some(quota) = additions.quota {
         compose_quota(head, quota);

@@ -131,6 +131,7 @@ pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> 
         peer: exchange.peer(),
         scheme: exchange.scheme(),
         is_peer_trusted: exchange.is_peer_trusted,
+        via: &exchange.core.snapshot.config.via,
     }
 }
 
