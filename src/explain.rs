@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::auth;
 use crate::clock;
 use crate::config::{
-    Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, Via,
+    self, Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, Via,
     show_destination, show_hosts, show_required, show_spellings,
 };
 use crate::gateway::answer::failure::Failure;
@@ -21,7 +21,7 @@ use crate::http1::{HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
 use crate::limit::{Charge, Client, KeyBuf, Limit};
 use crate::limits::TOKEN_BYTES_MAX;
-use crate::route::{Match, RouteTable};
+use crate::route::{Match, RouteEntry, RouteTable};
 
 /// Describes how the gateway would handle a request: the plan of the pipeline and the header rules.
 ///
@@ -68,6 +68,9 @@ fn host(url: &str) -> Option<&str> {
 
 fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
     let _ = match plan.found {
+        Match::Route(RouteEntry { route: config::Route { name, reply: Some(reply), .. }, .. }) => {
+            writeln!(text, "route           {name} ({reply})")
+        }
         Match::Route(entry) => {
             let (route, upstream) = (&entry.route, &config.upstreams[entry.route.upstream]);
             let (name, service, authority) = (&route.name, &upstream.name, &upstream.authority);
@@ -157,8 +160,15 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     if matches!(plan.destination(), Err(Failure::PathParameters)) {
         text.push_str("parameters      refused: 400 path_parameters\n");
     }
+    if !route.prefixes.is_empty() {
+        let sent = route.prefixes.apply(request.path()).concat();
+        let _ = writeln!(text, "upstream path   {}", String::from_utf8_lossy(&sent));
+    }
     let bytes_max = Some(body_bytes_max(config, Some(route))).filter(|bytes_max| *bytes_max != u64::MAX);
     let _ = writeln!(text, "body            at most {} bytes (0: any)", bytes_max.unwrap_or(0));
+    if route.reply.is_some() {
+        return;
+    }
     let (passed, removed): (Vec<_>, Vec<_>) =
         request.fields.iter().partition(|field| headers::passes_upstream(field, route, false));
     let names = |fields: Vec<&Field>| {

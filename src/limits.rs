@@ -216,6 +216,14 @@ pub const CLIENT_WATCH_MS: u64 = 1_000;
 pub const ROUTES_MAX: usize = 1024;
 /// Hosts of one route. Over it: the configuration is refused.
 pub const ROUTE_HOSTS_MAX: usize = 64;
+/// Bytes of `strip_prefix` and of `add_prefix` of a route. Over it: the configuration is refused.
+pub const PREFIX_BYTES_MAX: usize = 256;
+/// Bytes of `to` of a redirect. Over it: the configuration is refused.
+pub const REDIRECT_BYTES_MAX: usize = 2048;
+/// Bytes of the body of a route's own answer. Over it: the configuration is refused.
+pub const RESPOND_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of its `content_type`. Over it: the configuration is refused.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Bytes of a host's name (RFC 1035 §2.3.4). A longer one in a configuration is refused; in a request, no route names
 /// it.
 pub const HOST_BYTES_MAX: usize = 253;
@@ -409,12 +417,17 @@ const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && 
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // Whom a certificate names fits beside the longest head.
 const _: () = assert!(HEAD_BYTES_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES);
-// So do the fields that are set from claims.
+// So do the fields that are set from claims, and what the path gets.
 const _: () = assert!(
     HEAD_BYTES_MAX
         + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8)
         + CLAIM_FIELDS_MAX * (NAME_BYTES_MAX + CLAIM_FIELD_BYTES_MAX + 4)
+        + PREFIX_BYTES_MAX
         < BUFFER_BYTES
+);
+// A redirect, which may repeat path and query, fits beside the gateway's own fields.
+const _: () = assert!(
+    REDIRECT_BYTES_MAX + PREFIX_BYTES_MAX + HEAD_BYTES_MAX + CORS_HEADERS_BYTES_MAX + 8 * 1024 < BUFFER_BYTES
 );
 // What is sealed at a time fits a block: each record grows by 29 bytes at most, and the protocol's own take little.
 const _: () = assert!(TLS_SEALED_BYTES_MAX + 5 * 29 + 2 * 1024 < BUFFER_BYTES);

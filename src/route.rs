@@ -1,20 +1,22 @@
 //! Routing: finds the route of a request from its host, method and canonical path.
 //!
-//! The routes of the request's own host come first, then those of `*.` above it, then those without hosts. The first of
-//! these with a pattern for the path decides alone. Of its patterns, only the most specific pattern that matches the path decides: static text before a `{parameter}`, and both before
-//! `/*`. If that pattern does not have the method, the answer is *method not allowed*, even if a wider pattern has it:
+//! The routes of the request's own host come first, then those of `*.` above it, then those without hosts. The first
+//! of these with a pattern for the path decides alone. Of its patterns, only the most specific one that matches the
+//! path decides: static text before a `{parameter}`, and both before `/*`. If that pattern does not have the method, the answer is *method not allowed*, even if a wider pattern has it:
 //! `GET /api/v1/auth/login` must not fall through to `/api/v1/auth/*` because only `POST` has a route of its own.
 
 mod any_case;
+mod entry;
 mod hosts;
 mod paths;
 mod pattern;
 mod translate;
 
 use crate::config::{Access, Route};
-use crate::http::Request;
 use hosts::Hosts;
 use paths::Paths;
+
+pub use entry::{Asked, RouteEntry};
 
 /// The table of all routes. It is immutable; a reload makes a new one.
 #[derive(Debug, Clone)]
@@ -24,32 +26,6 @@ pub struct RouteTable {
     hosts: Option<Box<Hosts>>,
     /// Those for every host.
     paths: Paths,
-}
-
-/// What is looked at of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'r> {
-    /// The method, as sent.
-    pub method: &'r [u8],
-    /// The authority, as sent.
-    pub host: &'r [u8],
-    /// The canonical path without its query: the bytes that are forwarded.
-    pub path: &'r [u8],
-}
-
-impl<'r> From<&'r Request> for Asked<'r> {
-    fn from(request: &'r Request) -> Asked<'r> {
-        Asked { method: request.method_name(), host: request.host(), path: request.path() }
-    }
-}
-
-/// One route and its index in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteEntry {
-    /// Index into [`crate::config::Config::routes`].
-    pub index: usize,
-    /// The route as configured.
-    pub route: Route,
 }
 
 /// The result of a lookup.
@@ -108,8 +84,8 @@ impl RouteTable {
         Ok(Self { entries, hosts, paths })
     }
 
-    /// Finds the route of a request. Method and path are compared byte by byte, so case matters, except for the paths of
-    /// a route that says otherwise.
+    /// Finds the route of a request. Method and path are compared byte by byte, so case matters, except for the paths
+    /// of a route that says otherwise.
     pub fn find<'t>(&'t self, asked: Asked<'_>) -> Match<'t> {
         let Ok(path) = std::str::from_utf8(asked.path) else { return Match::Unknown };
         let of_host = self.hosts.as_ref().and_then(|hosts| hosts.find(asked.host, path));

@@ -1,4 +1,4 @@
-//! What a route may say of itself beside paths and methods: hosts.
+//! What a route may say of itself beside paths and methods: hosts, prefixes, answers of its own.
 
 use crate::harness::*;
 
@@ -127,4 +127,188 @@ fn check_explain_and_a_reload_speak_of_hosts() {
     assert!(log.iter().any(|line| line.contains("hosts b.example")), "{log:?}");
     assert_eq!(told(&gateway, &to("b.example", "GET", "/x")).0, 200);
     assert_eq!(told(&gateway, &to("a.example", "GET", "/x")).0, 401);
+}
+
+// --- `strip_prefix` and `add_prefix`
+
+#[test]
+fn a_path_goes_upstream_without_and_with_prefixes_and_is_the_clients_everywhere_else() {
+    let origin = either();
+    let keys = "access = 'public'\nstrip_prefix = '/api'\nadd_prefix = '/v2/x'\n";
+    let limit = "[[route.limit]]\nrate = 0.001\nburst = 9\nper = 'ip'\n";
+    let routes = [
+        route("both", "['/api', '/api/*']", &format!("{keys}{limit}")),
+        route(
+            "strip",
+            "['/shop', '/shop/*']",
+            "access = 'public'\nstrip_prefix = '/shop'\npath_case = 'exact'",
+        ),
+        route("live", "['/live/ws']", "kind = 'websocket'\nstrip_prefix = '/live'"),
+        route(
+            "any",
+            "['/Case/a']",
+            "access = 'public'\nstrip_prefix = '/Case'\npath_case = 'any'\ntrailing_slash = 'either'",
+        ),
+    ]
+    .concat();
+    let gateway = before(&origin, &routes).env("RATE_LIMIT_STORE", "memory").start();
+    for (target, sent) in [
+        ("/api", "/v2/x"),
+        ("/api/", "/v2/x/"),
+        ("/api?a=/../b", "/v2/x?a=/../b"),
+        ("/api/a%2db/%c3%a9", "/v2/x/a-b/%C3%A9"),
+        ("/shop", "/"),
+        ("/shop/", "/"),
+        ("/shop?q", "/?q"),
+        ("/shop/shop/1", "/shop/1"),
+        ("/cASE/A", "/A"),
+        ("/case/a/", "/a/"),
+    ] {
+        let response = gateway.ask(Request::new("GET", target));
+        assert_eq!(response.status, 200, "{target}");
+        assert_eq!(origin.last().head.word(1), sent, "{target}");
+        let line = gateway.wait_stdout(response.field("x-request-id").expect("an id"));
+        let record: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let path = record["path"].as_str().expect("a path").to_lowercase();
+        assert!(target.to_lowercase().starts_with(&path) || path.contains("a-b"), "{target}: {line}");
+    }
+    for target in ["/shop/../api", "/shop//evil", "/shop/%2e%2e/x", "/shop%2f..", "/shop/;/x"] {
+        assert_eq!(gateway.ask(Request::new("GET", target)).status, 400, "{target}");
+    }
+    let upgrade = String::from_utf8(handshake().token("ann").bytes()).expect("text");
+    let upgrade = upgrade.replacen("GET /ws", "GET /live/ws", 1);
+    assert!(upgrade.starts_with("GET /live/ws HTTP/1.1"), "{upgrade}");
+    assert_eq!(gateway.client().send(upgrade).read_head().word(1), "101");
+    assert_eq!(origin.last().head.word(1), "/ws");
+    let (_, stdout, _) = before(&origin, &routes).run(&["explain", "GET", "/api/x"]);
+    assert!(
+        stdout.contains("path            /api/x\n") && stdout.contains("upstream path   /v2/x/x\n"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = before(&origin, &routes).run(&["check"]);
+    assert!(stdout.contains("path without /api, below /v2/x"), "{stdout}");
+}
+
+// --- `redirect` and `respond`
+
+/// A route without an upstream.
+fn own(name: &str, paths: &str, keys: &str) -> String {
+    format!("[[route]]\nname = '{name}'\npaths = {paths}\naccess = 'public'\n{keys}\n")
+}
+
+#[test]
+fn a_redirect_keeps_path_and_query_and_never_the_host_of_another() {
+    let origin = Origin::echo();
+    let routes = [
+        own(
+            "old",
+            "['/old', '/old/*']",
+            "strip_prefix = '/old'\nredirect = { status = 308, to = '/new{path}{query}' }",
+        ),
+        own("out", "['/out/*']", "redirect = { status = 302, to = 'https://a.example{path}' }"),
+        own(
+            "fixed",
+            "['/fixed']",
+            "methods = ['GET']\nredirect = { status = 301, to = 'https://b.example/x?y' }",
+        ),
+    ]
+    .concat();
+    let gateway = before(&origin, &routes).start();
+    for (target, status, location) in [
+        ("/old/a%2db?x=1&y", 308, "/new/a-b?x=1&y"),
+        ("/old", 308, "/new/"),
+        ("/old?next=//evil", 308, "/new/?next=//evil"),
+        ("/out/@evil.example", 302, "https://a.example/out/@evil.example"),
+        ("/out/x%0d", 400, ""),
+        ("/old//evil", 400, ""),
+        ("/old/%2fevil", 400, ""),
+        ("/old/\\evil", 400, ""),
+        ("/fixed?z", 301, "https://b.example/x?y"),
+    ] {
+        let response = gateway.ask(Request::new("GET", target));
+        assert_eq!(
+            (response.status, response.field("location").unwrap_or_default()),
+            (status, location),
+            "{target}"
+        );
+        assert!(status == 400 || response.body.is_empty(), "{target}");
+    }
+    let other = gateway.ask(Request::new("POST", "/fixed"));
+    assert_eq!((other.status, other.field("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(origin.heads(), 0);
+}
+
+#[test]
+fn an_answer_of_a_route_is_a_whole_message_whatever_comes_with_the_request() {
+    let file = TempFile::new("robots.txt", "User-agent: *\nDisallow: /\n");
+    let keys = format!("respond = {{ body_file = '{}' }}", file.path());
+    let large = "x".repeat(65_536);
+    let routes = [
+        own("robots", "['/robots.txt']", &keys),
+        own(
+            "closed",
+            "['/*']",
+            "respond = { status = 503, body = '<p>back soon', content_type = 'text/html' }",
+        ),
+        own("none", "['/none']", "respond = { status = 204 }"),
+        own("large", "['/large']", &format!("respond = {{ body = '{large}' }}")),
+        "[[route]]\nname = 'mine'\npaths = ['/mine']\nrespond = { body = 'mine' }\n".to_owned(),
+    ]
+    .concat();
+    let gateway = Gateway::builder().config(&routes).env("ACCESS_LOG", "stdout").start();
+    let mut client = gateway.client();
+    for round in 0..2 {
+        let robots = client.send(Request::new("GET", "/robots.txt").bytes()).read_response();
+        assert_eq!((robots.status, robots.text().as_str()), (200, "User-agent: *\nDisallow: /\n"), "{round}");
+        assert_eq!(robots.field("content-type"), Some("text/plain; charset=utf-8"));
+        // A body is not the next request.
+        let inner = "GET /robots.txt HTTP/1.1\r\nHost: chat.test\r\n\r\n";
+        let closed = client.send(Request::new("POST", "/any/where").body(inner).bytes()).read_response();
+        assert_eq!((closed.status, closed.text().as_str()), (503, "<p>back soon"));
+        assert_eq!(closed.field("content-type"), Some("text/html"));
+        let none = client.send(Request::new("DELETE", "/none").bytes()).read_response();
+        assert_eq!(
+            (none.status, none.field("content-length"), none.field("content-type")),
+            (204, None, None)
+        );
+        assert_eq!(
+            client.send(Request::new("GET", "/large").bytes()).read_response().body.len(),
+            large.len()
+        );
+    }
+    client.send("HEAD /robots.txt HTTP/1.1\r\nHost: h\r\n\r\nHEAD /any HTTP/1.1\r\nHost: h\r\n\r\n");
+    let (first, second) = (client.read_head(), client.read_head());
+    assert_eq!((first.word(1), first.field("content-length")), ("200", Some("26")));
+    assert_eq!((second.word(1), second.field("content-length")), ("503", Some("12")));
+    let chunked =
+        Request::new("POST", "/x").field("Transfer-Encoding", "chunked").raw_body("2\r\nab\r\n0\r\n\r\n");
+    assert_eq!(gateway.ask(chunked).status, 503);
+    let waiting = Request::new("PUT", "/x").field("Expect", "100-continue").field("Content-Length", "5");
+    let answer = gateway.ask(waiting);
+    assert_eq!((answer.status, answer.interim.len()), (503, 0));
+    assert_eq!(gateway.ask(Request::new("GET", "/mine")).code(), "token_missing");
+    assert_eq!(gateway.get("/mine", "ann").text(), "mine");
+    let (code, stdout, _) = Gateway::builder().config(&routes).run(&["check"]);
+    assert!(code == Some(0) && stdout.contains("respond 503 with 12 bytes of text/html, sum "), "{stdout}");
+    let (_, stdout, _) = Gateway::builder().config(&routes).run(&["explain", "GET", "/any"]);
+    assert!(stdout.contains("route           closed (respond 503 with 12 bytes"), "{stdout}");
+    // The file is read at a reload, and only then.
+    std::fs::write(&file.0, "new\n").expect("our file");
+    assert_eq!(gateway.ask(Request::new("GET", "/robots.txt")).body.len(), 26);
+    let log = gateway.reload();
+    assert!(log.iter().any(|line| line.contains("route robots: from")), "{log:?}");
+    assert_eq!(gateway.ask(Request::new("GET", "/robots.txt")).text(), "new\n");
+    std::fs::write(&file.0, "x".repeat(65_537)).expect("our file");
+    let log = gateway.reload();
+    assert!(log.iter().any(|line| line.contains("over 65536")), "{log:?}");
+    assert_eq!(gateway.ask(Request::new("GET", "/robots.txt")).text(), "new\n");
+}
+
+#[test]
+fn an_answer_of_a_route_is_limited() {
+    let limit = "respond = { body = 'x' }\n[[route.limit]]\nrate = 0.001\nburst = 2\n";
+    let gateway =
+        Gateway::builder().config(&own("r", "['/r']", limit)).env("RATE_LIMIT_STORE", "memory").start();
+    let statuses: Vec<u16> = (0..4).map(|_| gateway.ask(Request::new("GET", "/r")).status).collect();
+    assert_eq!(statuses, [200, 200, 429, 429]);
 }

@@ -6,8 +6,8 @@ use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
 use super::meaning::{
-    Choice, ClaimField, Config, Issuer, KeySetSource, PathCase, Per, RequiredClaim, Route, RouteKind,
-    RouteLimit, TokenSources, TrailingSlash,
+    Choice, ClaimField, Config, Issuer, KeySetSource, PathCase, Per, Prefixes, RequiredClaim, Route,
+    RouteKind, RouteLimit, TokenSources, TrailingSlash,
 };
 use super::upstream_text;
 use super::value::{show_bytes, show_duration};
@@ -102,6 +102,7 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
     let mut besides = Vec::new();
     besides.extend(show_hosts(route));
     besides.extend(show_spellings(route));
+    besides.extend(show_prefixes(route));
     if !route.authorization_forwarded {
         besides.push("Authorization stays here".to_owned());
     }
@@ -135,9 +136,12 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
     besides
 }
 
-/// The upstream of a route: `parcels`, or with shares `parcels 95, trial 5`.
+/// The answer of a route, or its upstream: `parcels`, or with shares `parcels 95, trial 5`.
 pub fn show_destination(config: &Config, route: &Route) -> String {
     let name = |index: usize| config.upstreams.get(index).map_or("?", |upstream| upstream.name.as_str());
+    if let Some(reply) = &route.reply {
+        return reply.to_string();
+    }
     if route.shares.is_empty() {
         return name(route.upstream).to_owned();
     }
@@ -149,6 +153,17 @@ pub fn show_destination(config: &Config, route: &Route) -> String {
 pub fn show_hosts(route: &Route) -> Option<String> {
     let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
     (!hosts.is_empty()).then(|| format!("hosts {}", hosts.join(" ")))
+}
+
+/// How the path goes upstream: `without /api, below /v2`.
+fn show_prefixes(route: &Route) -> Option<String> {
+    let Prefixes { strip, add } = &route.prefixes;
+    match (strip.as_str(), add.as_str()) {
+        ("", "") => None,
+        (strip, "") => Some(format!("path without {strip}")),
+        ("", add) => Some(format!("path below {add}")),
+        (strip, add) => Some(format!("path without {strip}, below {add}")),
+    }
 }
 
 /// In which other spellings a route takes its paths: `any case, with and without trailing slash`.

@@ -44,11 +44,11 @@ pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
     ClaimPath, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, HashOn, Health, HostPattern, Https,
     HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen,
-    Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, ProxyProtocol, Rate, RateLimit,
-    ReadyRequires, Redis, RedisAddress, RequiredClaim, Route, RouteKind, RouteLimit, Secret, Share, Sizes,
-    Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash,
-    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
-    WeightedAddress,
+    Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol,
+    Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route,
+    RouteKind, RouteLimit, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry,
+    TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds,
+    UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

@@ -206,6 +206,16 @@ pub struct WrittenRoute {
     pub upstream: Option<String>,
     /// Several upstreams, and the parts of the requests that they get.
     pub upstreams: Option<Vec<WrittenShare>>,
+    /// A redirect in place of an upstream.
+    pub redirect: Option<WrittenRedirect>,
+    /// An answer in place of an upstream.
+    pub respond: Option<WrittenRespond>,
+    /// What the path loses on its way upstream.
+    #[serde(default, deserialize_with = "scalar")]
+    pub strip_prefix: Option<String>,
+    /// What it gets.
+    #[serde(default, deserialize_with = "scalar")]
+    pub add_prefix: Option<String>,
     /// `public`, `protected` or `optional`.
     #[serde(default, deserialize_with = "scalar")]
     pub access: Option<String>,
@@ -252,6 +262,32 @@ pub struct WrittenShare {
     /// Its part, relative to the others.
     #[serde(default, deserialize_with = "scalar")]
     pub weight: Option<String>,
+}
+
+/// `redirect` of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenRedirect {
+    /// Its status.
+    #[serde(deserialize_with = "scalar")]
+    pub status: Option<String>,
+    /// Its target.
+    pub to: Option<String>,
+}
+
+/// `respond` of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WrittenRespond {
+    /// Its status.
+    #[serde(deserialize_with = "scalar")]
+    pub status: Option<String>,
+    /// Its body.
+    pub body: Option<String>,
+    /// The file with its body.
+    pub body_file: Option<String>,
+    /// The media type of the body.
+    pub content_type: Option<String>,
 }
 
 /// One `[[route.limit]]` of a file.

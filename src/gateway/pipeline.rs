@@ -2,7 +2,7 @@
 
 use crate::config::RouteKind;
 use crate::gateway::answer::failure::Failure;
-use crate::gateway::answer::{local, reply};
+use crate::gateway::answer::{local, reply, routed};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::forward::forward;
 use crate::gateway::plan::Plan;
@@ -30,6 +30,9 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
     exchange.check_host()?;
     exchange.record.route = plan.found.name();
     let admission = exchange.admit(plan).await?;
+    if let Some(reply) = &admission.route().reply {
+        return Ok(routed::answer(exchange, &admission, reply).await);
+    }
     match admission.route().kind {
         RouteKind::WebSocket => upgrade(exchange, &admission).await,
         RouteKind::Both if exchange.request.is_websocket => upgrade(exchange, &admission).await,

@@ -10,10 +10,10 @@ pub enum HeadWriter {
 }
 
 impl HeadWriter {
-    /// Begins the head of an HTTP/1.1 request. `target`: method, path and query.
-    pub fn h1_request(mut out: Buffer, target: [&[u8]; 3], authority: &[u8]) -> HeadWriter {
-        let [method, path, query] = target;
-        out.put_all([method, b" ", path, query]);
+    /// Begins the head of an HTTP/1.1 request. `target`: method, path in two pieces, query.
+    pub fn h1_request(mut out: Buffer, target: [&[u8]; 4], authority: &[u8]) -> HeadWriter {
+        let [method, prefix, path, query] = target;
+        out.put_all([method, b" ", prefix, path, query]);
         HeadWriter::h1_request_line(out, authority)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::config::{Access, Route};
 
-use super::{Asked, RouteEntry};
+use super::entry::{Asked, RouteEntry};
 
 /// The routes of one pattern.
 #[derive(Debug, Clone)]

@@ -16,8 +16,8 @@ pub enum ResponseReader<'r> {
 }
 
 impl Lease<'_> {
-    /// Begins the head of a request on this connection. `target`: method, path and query.
-    pub fn head(&self, io: &Io, target: [&[u8]; 3], authority: &[u8]) -> HeadWriter {
+    /// Begins the head of a request on this connection. `target`: method, path in two pieces, query.
+    pub fn head(&self, io: &Io, target: [&[u8]; 4], authority: &[u8]) -> HeadWriter {
         HeadWriter::h1_request(io.buffers.buffer(), target, authority)
     }
 

@@ -4,6 +4,8 @@ use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
 use super::hosts::HostPattern;
 use super::limits::Rate;
+use super::prefixes::Prefixes;
+use super::replies::Reply;
 use super::token_sources::TokenSources;
 use super::tokens::IssuerSet;
 
@@ -24,6 +26,10 @@ pub struct Route {
     pub trailing_slash: TrailingSlash,
     /// Whether the paths are matched in any case. If so, they have neither `{parameter}` nor `*`.
     pub path_case: PathCase,
+    /// How the path that goes upstream differs from the client's.
+    pub prefixes: Prefixes,
+    /// What it answers itself. `None`: its requests go to an upstream.
+    pub reply: Option<Reply>,
     /// Index into [`super::config::Config::upstreams`]; the first one of `shares`, if there are any.
     pub upstream: usize,
     /// The upstreams among which the requests are divided. Empty: all go to `upstream`.
@@ -65,6 +71,8 @@ impl Route {
             paths: paths.iter().map(ToString::to_string).collect(),
             trailing_slash: TrailingSlash::Exact,
             path_case: PathCase::Exact,
+            prefixes: Prefixes::default(),
+            reply: None,
             upstream: 0,
             shares: Vec::new(),
             access: Access::Protected,
@@ -105,10 +113,10 @@ impl Route {
         self.hosts.is_empty() || other.hosts.is_empty() || self.hosts.iter().any(overlap)
     }
 
-    /// Every upstream that it leads to.
+    /// Every upstream that it leads to: none, if it answers itself.
     pub fn upstreams(&self) -> impl Iterator<Item = usize> {
         let shares = self.shares.iter().map(|share| share.upstream);
-        std::iter::once(self.upstream).chain(shares)
+        std::iter::once(self.upstream).filter(|_| self.reply.is_none()).chain(shares)
     }
 
     /// The upstream of a request with this key. `key`: the same for everything that should go to the same upstream, and

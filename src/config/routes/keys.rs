@@ -2,11 +2,12 @@
 
 use super::key::RouteKey;
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, shares, tokens_from,
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, prefixes, replies,
+    shares, tokens_from,
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 20] = [
+pub const ROUTE_KEYS: [RouteKey; 24] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
@@ -14,6 +15,10 @@ pub const ROUTE_KEYS: [RouteKey; 20] = [
     paths::PATH_CASE,
     shares::UPSTREAM,
     shares::UPSTREAMS,
+    replies::REDIRECT,
+    replies::RESPOND,
+    prefixes::STRIP_PREFIX,
+    prefixes::ADD_PREFIX,
     methods::METHODS,
     access::ACCESS,
     access::KIND,

@@ -19,7 +19,9 @@ mod methods;
 mod name;
 mod of_file;
 mod paths;
+mod prefixes;
 mod realchat;
+mod replies;
 mod report;
 mod shares;
 #[cfg(test)]

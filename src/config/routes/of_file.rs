@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, realchat, shares,
-    tokens_from,
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, prefixes, realchat,
+    replies, shares, tokens_from,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
@@ -86,6 +86,8 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         paths: paths::paths(written, report),
         trailing_slash: paths::trailing_slash(written, report),
         path_case: paths::path_case(written, report),
+        reply: replies::reply(written, kind, report),
+        prefixes: prefixes::prefixes(written, report),
         authorization_forwarded: forwarding::authorization(written, report),
         method_override_forwarded: forwarding::method_override(written, report),
         trailers_forwarded: forwarding::trailers(written, report),

@@ -1,6 +1,7 @@
 //! The upstream of a route, or the upstreams among which its requests are divided.
 
 use super::key::RouteKey;
+use super::replies;
 use super::report::Report;
 use super::upstreams::Upstreams;
 use crate::config::meaning::Share;
@@ -11,7 +12,7 @@ use crate::limits::{ROUTE_UPSTREAMS_MAX, SHARE_WEIGHT_MAX};
 /// The upstream of a route.
 pub(super) const UPSTREAM: RouteKey = RouteKey {
     name: "upstream",
-    default: "required, unless there is `upstreams`",
+    default: "required, unless there is one of the next three",
     help: "The name of an upstream.",
 };
 
@@ -35,6 +36,12 @@ pub(super) fn upstream(
     upstreams: &Upstreams,
     report: &mut Report<'_>,
 ) -> (usize, Vec<Share>) {
+    if replies::is_written(written) {
+        if written.upstream.is_some() || written.upstreams.is_some() {
+            report.add("has an upstream and an answer of its own; it can have one of them");
+        }
+        return (0, Vec::new());
+    }
     let shares = match (&written.upstream, &written.upstreams) {
         (Some(name), None) => return (index(name, upstreams, report), Vec::new()),
         (None, Some(shares)) => shares,

@@ -144,7 +144,10 @@ fn the_manual_lists_the_keys_that_a_file_may_have() {
             // No value of any key: neither a text nor a list of them, and no table of those.
             let told =
                 lowered_toml(&format!("[[route]]\n{prefix}{} = {{ a = {{}} }}\n", key.name)).unwrap_err();
-            assert!(told.to_string().contains("invalid type: map"), "{}: {told}", key.name);
+            let told = told.to_string();
+            // Where a table is expected, it is one with other keys.
+            let is_known = ["invalid type: map", "`a` is not a key"].iter().any(|why| told.contains(why));
+            assert!(is_known, "{}: {told}", key.name);
         }
     }
     let written = serde_keys(&format!("{:?}", WrittenRoute::default()));

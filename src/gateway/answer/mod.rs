@@ -3,4 +3,6 @@
 
 pub mod failure;
 pub mod local;
+mod reason;
 pub mod reply;
+pub mod routed;

@@ -13,24 +13,24 @@ use crate::message::{HeadWriter, Trailers};
 use crate::net::Buffer;
 
 /// An answer of the gateway's own.
-pub struct Answer {
+pub struct Answer<'a> {
     /// Its status.
     pub status: u16,
     /// The body's media type.
-    pub content_type: &'static [u8],
+    pub content_type: &'a [u8],
     /// The body.
-    pub body: AnswerBody,
+    pub body: AnswerBody<'a>,
 }
 
 /// The body of an answer.
-pub enum AnswerBody {
+pub enum AnswerBody<'a> {
     /// Always the same.
-    Fixed(&'static [u8]),
+    Fixed(&'a [u8]),
     /// Made for this answer.
     Made(Buffer),
 }
 
-impl AnswerBody {
+impl AnswerBody<'_> {
     fn bytes(&self) -> &[u8] {
         match self {
             AnswerBody::Fixed(bytes) => bytes,
@@ -39,7 +39,7 @@ impl AnswerBody {
     }
 }
 
-impl Answer {
+impl Answer<'_> {
     /// What the answer's head says of its body.
     fn response_body(&self, method: Method) -> ResponseBody {
         let length = self.body.bytes().len() as u64;
@@ -101,7 +101,7 @@ fn count(core: &Core, failure: &Failure) {
 /// Sends an answer. `extra` writes fields of its own.
 pub async fn send<U>(
     exchange: &mut Exchange<'_>,
-    answer: Answer,
+    answer: Answer<'_>,
     after: AfterAnswer,
     extra: impl FnOnce(&mut HeadWriter),
 ) -> Outcome<U> {

@@ -107,7 +107,8 @@ async fn attempt<U>(
 fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
     let (core, request, route) = (exchange.core, exchange.request, admission.route());
     let authority = &lease.terms().authority;
-    let target = |query| [request.method_name(), request.path(), query];
+    let [prefix, path] = route.prefixes.apply(request.path());
+    let target = |query| [request.method_name(), prefix, path, query];
     let names = &route.token_sources.queries;
     let mut head = if credentials::is_in_query(request, names) {
         let mut query = core.resources.io.buffers.buffer();

@@ -58,7 +58,8 @@ pub fn compose(
 ) -> HeadWriter {
     // On a public route the tokens are the service's.
     let sources = Some(&route.token_sources).filter(|_| route.access != Access::Public);
-    out.put_all([b"GET ", request.path()]);
+    let [prefix, path] = route.prefixes.apply(request.path());
+    out.put_all([b"GET ", prefix, path]);
     match sources {
         Some(sources) => put_query(&mut out, request.query(), |piece| {
             is_access_token(piece) || is_token_parameter(piece, &sources.queries)
