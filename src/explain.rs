@@ -9,7 +9,7 @@ use crate::auth;
 use crate::clock;
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, Via,
-    show_destination, show_hosts, show_required, show_spellings,
+    show_destination, show_hosts, show_networks, show_required, show_spellings,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -134,6 +134,9 @@ fn authentication(text: &mut String, config: &Config, plan: &Plan<'_>) {
         true => format!("Bearer token of {issuers}"),
         false => format!("token of {issuers}, from {sources}"),
     };
+    if let Some(networks) = plan.route().and_then(show_networks) {
+        let _ = writeln!(text, "clients         {networks}; others 403 address_not_allowed");
+    }
     let _ = match plan.access() {
         Access::Public => writeln!(text, "authentication  none: a public route"),
         Access::Protected => writeln!(text, "authentication  {token}; without a valid one 401"),

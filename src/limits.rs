@@ -218,6 +218,8 @@ pub const ROUTES_MAX: usize = 1024;
 pub const ROUTE_HOSTS_MAX: usize = 64;
 /// Bytes of `strip_prefix` and of `add_prefix` of a route. Over it: the configuration is refused.
 pub const PREFIX_BYTES_MAX: usize = 256;
+/// Networks in `allow` and in `deny` of a route. Over it: the configuration is refused.
+pub const ROUTE_NETWORKS_MAX: usize = 64;
 /// Bytes of `to` of a redirect. Over it: the configuration is refused.
 pub const REDIRECT_BYTES_MAX: usize = 2048;
 /// Bytes of the body of a route's own answer. Over it: the configuration is refused.

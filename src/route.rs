@@ -2,8 +2,9 @@
 //!
 //! The routes of the request's own host come first, then those of `*.` above it, then those without hosts. The first
 //! of these with a pattern for the path decides alone. Of its patterns, only the most specific one that matches the
-//! path decides: static text before a `{parameter}`, and both before `/*`. If that pattern does not have the method, the answer is *method not allowed*, even if a wider pattern has it:
-//! `GET /api/v1/auth/login` must not fall through to `/api/v1/auth/*` because only `POST` has a route of its own.
+//! path decides: static text before a `{parameter}`, and both before `/*`. If that pattern does not have the method,
+//! the answer is *method not allowed*, even if a wider pattern has it: `GET /api/v1/auth/login` must not fall through
+//! to `/api/v1/auth/*` because only `POST` has a route of its own.
 
 mod any_case;
 mod entry;

@@ -1,4 +1,4 @@
-//! What a route may say of itself beside paths and methods: hosts, prefixes, answers of its own.
+//! What a route may say of itself beside paths and methods: hosts, prefixes, answers of its own, networks.
 
 use crate::harness::*;
 
@@ -311,4 +311,50 @@ fn an_answer_of_a_route_is_limited() {
         Gateway::builder().config(&own("r", "['/r']", limit)).env("RATE_LIMIT_STORE", "memory").start();
     let statuses: Vec<u16> = (0..4).map(|_| gateway.ask(Request::new("GET", "/r")).status).collect();
     assert_eq!(statuses, [200, 200, 429, 429]);
+}
+
+// --- `allow` and `deny`
+
+#[test]
+fn a_route_takes_clients_of_its_networks_alone_and_probing_is_limited() {
+    let origin = Origin::echo();
+    let routes = [
+        route("office", "['/office']", "access = 'public'\nallow = ['192.0.2.0/24']\ndeny = ['192.0.2.66']"),
+        route("mine", "['/mine']", "deny = ['192.0.2.66']"),
+    ]
+    .concat();
+    let gateway = before(&origin, &routes)
+        .env("TRUSTED_PROXIES", "127.0.0.0/8")
+        .env("RATE_LIMIT_STORE", "memory")
+        .env("RATE_LIMIT_RPS", "0.001")
+        .env("RATE_LIMIT_BURST", "3")
+        .start();
+    let ask = |address: &str, path: &str| {
+        let response = gateway.ask(Request::new("GET", path).field("X-Forwarded-For", address).token("ann"));
+        let code = if response.status < 400 { String::new() } else { response.code() };
+        (response.status, code)
+    };
+    let (refused, limited) = ((403, "address_not_allowed".to_owned()), (429, "rate_limited".to_owned()));
+    assert_eq!(ask("192.0.2.1", "/office").0, 200);
+    assert_eq!(ask("::ffff:192.0.2.1", "/office").0, 200);
+    // What stands further left is the client's own word.
+    assert_eq!(ask("192.0.2.1, 192.0.2.66", "/office"), refused);
+    assert_eq!(ask("192.0.2.66", "/mine"), refused);
+    assert_eq!(ask("::ffff:192.0.2.66", "/mine"), refused);
+    assert_eq!(ask("192.0.2.66", "/office"), limited);
+    assert_eq!(ask("192.0.2.66", "/mine"), limited, "a valid token pays for nothing");
+    assert_eq!(ask("198.51.100.1", "/office"), refused);
+    assert_eq!(ask("198.51.100.1", "/mine").0, 200, "the user's bucket is full");
+    assert_eq!(origin.heads(), 3);
+    assert_eq!(gateway.metric("requests_forbidden_total"), 4);
+    let (_, stdout, _) = before(&origin, &routes).run(&["explain", "GET", "/office"]);
+    assert!(
+        stdout.contains("clients         allow 192.0.2.0/24, deny 192.0.2.66/32; others 403"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = before(&origin, &routes).run(&["check"]);
+    assert!(stdout.contains("deny 192.0.2.66/32"), "{stdout}");
+    gateway.rewrite_config(&file(&origin, &route("mine", "['/mine']", "allow = ['192.0.2.66']")));
+    gateway.reload();
+    assert_eq!(ask("198.51.100.2", "/mine"), refused);
 }

@@ -6,8 +6,8 @@ use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
 use super::keys::sections;
 use super::meaning::{
-    Choice, ClaimField, Config, Issuer, KeySetSource, PathCase, Per, Prefixes, RequiredClaim, Route,
-    RouteKind, RouteLimit, TokenSources, TrailingSlash,
+    Choice, ClaimField, ClientNetworks, Config, Issuer, KeySetSource, PathCase, Per, Prefixes, RequiredClaim,
+    Route, RouteKind, RouteLimit, TokenSources, TrailingSlash,
 };
 use super::upstream_text;
 use super::value::{show_bytes, show_duration};
@@ -101,6 +101,7 @@ pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
 fn besides(config: &Config, route: &Route) -> Vec<String> {
     let mut besides = Vec::new();
     besides.extend(show_hosts(route));
+    besides.extend(show_networks(route));
     besides.extend(show_spellings(route));
     besides.extend(show_prefixes(route));
     if !route.authorization_forwarded {
@@ -164,6 +165,19 @@ fn show_prefixes(route: &Route) -> Option<String> {
         ("", add) => Some(format!("path below {add}")),
         (strip, add) => Some(format!("path without {strip}, below {add}")),
     }
+}
+
+/// The networks of a route: `allow 10.0.0.0/8, deny 10.1.0.0/16`.
+pub fn show_networks(route: &Route) -> Option<String> {
+    let ClientNetworks { allow, deny } = &route.networks;
+    let shown = |word: &str, networks: &Vec<ipnet::IpNet>| {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        format!("{word} {}", networks.join(" "))
+    };
+    let allow = allow.as_ref().map(|networks| shown("allow", networks));
+    let deny = Some(deny).filter(|networks| !networks.is_empty()).map(|networks| shown("deny", networks));
+    let both: Vec<String> = allow.into_iter().chain(deny).collect();
+    (!both.is_empty()).then(|| both.join(", "))
 }
 
 /// In which other spellings a route takes its paths: `any case, with and without trailing slash`.

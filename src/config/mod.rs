@@ -34,7 +34,7 @@ pub mod value;
 mod written;
 mod written_url;
 
-pub use describe::{describe, show_destination, show_hosts, show_required, show_spellings};
+pub use describe::{describe, show_destination, show_hosts, show_networks, show_required, show_spellings};
 pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
 pub use keys_url::named_by;
@@ -42,13 +42,13 @@ pub use lower::{Lowered, load, load_over, lower};
 pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
-    ClaimPath, ClientAuth, ClientHeaders, Config, CoreChoice, Cors, HashOn, Health, HostPattern, Https,
-    HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen,
-    Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol,
-    Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route,
-    RouteKind, RouteLimit, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry,
-    TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds,
-    UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
+    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, HashOn, Health,
+    HostPattern, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders,
+    LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece,
+    Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply,
+    RequiredClaim, Respond, Route, RouteKind, RouteLimit, Secret, Share, Sizes, Timeouts, Tls, TlsVersion,
+    TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
+    UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

@@ -222,6 +222,10 @@ pub struct WrittenRoute {
     /// `http`, `websocket` or `both`.
     #[serde(default, deserialize_with = "scalar")]
     pub kind: Option<String>,
+    /// The networks whose clients may use it.
+    pub allow: Option<Vec<String>>,
+    /// The networks whose clients may not.
+    pub deny: Option<Vec<String>>,
     /// Names of the issuers whose tokens it takes.
     pub issuers: Option<Vec<String>>,
     /// Where a request may carry its token: `header`, `cookie:NAME`, `query:NAME`, `subprotocol:PREFIX`.

@@ -29,6 +29,11 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
     }
     exchange.check_host()?;
     exchange.record.route = plan.found.name();
+    if !plan.takes_client(exchange.record.client) {
+        // Charged like a bad credential: whoever probes is limited.
+        exchange.charge_stranger().await.map_err(|limited| Failure::Limit(Denied::Limited(limited)))?;
+        return Err(Failure::AddressNotAllowed);
+    }
     let admission = exchange.admit(plan).await?;
     if let Some(reply) = &admission.route().reply {
         return Ok(routed::answer(exchange, &admission, reply).await);

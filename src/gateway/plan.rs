@@ -65,6 +65,11 @@ impl<'c> Plan<'c> {
         }
     }
 
+    /// Whether the route, if there is one, takes clients of this address.
+    pub fn takes_client(&self, address: IpAddr) -> bool {
+        self.route().is_none_or(|route| route.networks.contain(address))
+    }
+
     /// The issuers whose tokens count. A path without a route takes those of all.
     pub fn issuers(&self) -> IssuerSet {
         self.route().map_or(IssuerSet::ALL, |route| route.issuers)

@@ -199,7 +199,7 @@ fn host_names(value: &str) -> Parsed<Vec<String>> {
 
 /// Reads networks and single addresses; `none` for none. A network with host bits is read as the network around
 /// them, with a note.
-fn networks(value: &str) -> Parsed<Networks> {
+pub(crate) fn networks(value: &str) -> Parsed<Networks> {
     let (mut networks, mut notes) = (Vec::new(), Vec::new());
     for item in items(value)? {
         let parsed = item.parse::<IpNet>().ok().or_else(|| item.parse::<IpAddr>().ok().map(IpNet::from));

@@ -2,6 +2,7 @@
 
 use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
+use super::client_networks::ClientNetworks;
 use super::hosts::HostPattern;
 use super::limits::Rate;
 use super::prefixes::Prefixes;
@@ -36,6 +37,8 @@ pub struct Route {
     pub shares: Vec<Share>,
     /// Who may use it.
     pub access: Access,
+    /// From where.
+    pub networks: ClientNetworks,
     /// The protocol that it carries.
     pub kind: RouteKind,
     /// The issuers whose tokens it takes.
@@ -76,6 +79,7 @@ impl Route {
             upstream: 0,
             shares: Vec::new(),
             access: Access::Protected,
+            networks: ClientNetworks::default(),
             kind: RouteKind::Http,
             issuers: IssuerSet::ALL,
             token_sources: TokenSources::header(),

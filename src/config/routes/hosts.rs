@@ -86,7 +86,8 @@ fn hides(open: &Route, strict: &Route) -> Option<String> {
         strict.hosts.is_empty() || strict.hosts.iter().any(|wide| wide != *host && wide.covers(host))
     };
     let is_open = openness(open.access) > openness(strict.access)
-        || (open.limits.is_empty() && !strict.limits.is_empty());
+        || (open.limits.is_empty() && !strict.limits.is_empty())
+        || (open.networks.is_every() && !strict.networks.is_every());
     let is_same_service = || strict.upstreams().any(|one| open.upstreams().any(|another| one == another));
     if open.name == strict.name || !is_open || !is_same_service() {
         return None;

@@ -2,12 +2,12 @@
 
 use super::key::RouteKey;
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, prefixes, replies,
-    shares, tokens_from,
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes,
+    replies, shares, tokens_from,
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 24] = [
+pub const ROUTE_KEYS: [RouteKey; 26] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
@@ -22,6 +22,8 @@ pub const ROUTE_KEYS: [RouteKey; 24] = [
     methods::METHODS,
     access::ACCESS,
     access::KIND,
+    networks::ALLOW,
+    networks::DENY,
     issuers::ISSUERS,
     tokens_from::TOKENS_FROM,
     claims::REQUIRE,

@@ -17,6 +17,7 @@ mod limits;
 pub(super) mod members;
 mod methods;
 mod name;
+mod networks;
 mod of_file;
 mod paths;
 mod prefixes;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, paths, prefixes, realchat,
-    replies, shares, tokens_from,
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes,
+    realchat, replies, shares, tokens_from,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
@@ -77,6 +77,7 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         upstream,
         shares,
         access,
+        networks: networks::networks(written, report),
         kind,
         issuers: issuers::issuers(written, access, issuers, report),
         token_sources: tokens_from::token_sources(written, (access, kind), origins, report),

@@ -34,6 +34,8 @@ pub enum Failure {
     Credential(CredentialError),
     /// Another site's page may have sent a request that its cookie identifies.
     CrossSite,
+    /// The route is not for clients of this network.
+    AddressNotAllowed,
     /// The user lacks a claim that the route requires. The record has the cause.
     Forbidden,
     /// The rate limiter denied the request.
@@ -190,6 +192,7 @@ impl Failure {
             Failure::Credential(CredentialError::KeysUnavailable) => (503, "keys_unavailable"),
             Failure::Credential(error) => (401, error.code()),
             Failure::CrossSite => (403, "cross_site"),
+            Failure::AddressNotAllowed => (403, "address_not_allowed"),
             Failure::Forbidden => (403, "forbidden"),
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => (429, "rate_limited"),
             Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
@@ -254,6 +257,7 @@ impl Failure {
             }
             Failure::Credential(_) => "The bearer token is not valid.",
             Failure::CrossSite => "A page of another site may not do this.",
+            Failure::AddressNotAllowed => "Clients of this network may not do this.",
             Failure::Forbidden => "The user may not do this.",
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => "Too many requests.",
             Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",

@@ -90,7 +90,9 @@ fn count(core: &Core, failure: &Failure) {
                 metrics.requests.unauthorized.add(1);
             }
         }
-        Failure::Forbidden | Failure::CrossSite => metrics.requests.forbidden.add(1),
+        Failure::Forbidden | Failure::CrossSite | Failure::AddressNotAllowed => {
+            metrics.requests.forbidden.add(1)
+        }
         Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
         Failure::UpstreamProtocol(_) => metrics.upstream.protocol_errors.add(1),
