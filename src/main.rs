@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use realchat_gateway::cli::{self, Command, Invocation};
 use realchat_gateway::config::keys::process::PID_FILE;
-use realchat_gateway::config::{self, Lowered, Mistakes, Written};
+use realchat_gateway::config::{self, Judged, Lowered, Mistakes, Written};
 use realchat_gateway::control::inherit::Inherited;
 use realchat_gateway::control::reload::Load;
 use realchat_gateway::control::shutdown::ShutdownOutcome;
@@ -55,7 +55,12 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             Ok(if report.is_ready { printed } else { ExitCode::FAILURE })
         }
         Command::Check => {
-            let Lowered { config, warnings } = load_config(written)?;
+            let Judged { lowered: Lowered { config, warnings }, mistakes } =
+                config::judge(written, |_| Written::default(), launch::check);
+            if mistakes.count() > 0 {
+                print(&config::describe_judged(&config, &mistakes));
+                return Err(Failure::Operator(mistakes.to_string()));
+            }
             for warning in warnings {
                 eprintln!("warning: {warning}");
             }

@@ -13,7 +13,9 @@ use crate::harness::*;
 #[track_caller]
 fn refuses(builder: Builder, arguments: &[&str], expected: &[&str]) -> String {
     let (code, stdout, stderr) = builder.run(arguments);
-    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");
+    // `check` shows what is right all the same.
+    assert!(code == Some(2) && (stdout.is_empty() || arguments == ["check"]), "{arguments:?}: {stderr}");
+    assert!(!stdout.contains(SECRET));
     assert_eq!(stderr.lines().count(), expected.len(), "{stderr}");
     for part in expected {
         assert!(stderr.lines().any(|line| line.contains(part)), "no {part:?} in:\n{stderr}");
@@ -131,6 +133,29 @@ fn check_prints_what_is_in_force_and_starts_nothing() {
 
     let (code, _, stderr) = Gateway::builder().env("JWT_SECRET", "short").run(&["check"]);
     assert!(code == Some(0) && stderr.starts_with("warning: JWT_SECRET: is shorter"), "{stderr}");
+}
+
+#[test]
+fn check_prints_what_it_can_judge_beside_every_mistake() {
+    let config = "[upstreams.a]\nurl = 'http://a'\n[upstreams.b]\nuri = 'http://b'\nstreems = 1\n\
+                  [[route]]\nname = 'fine'\npaths = ['/fine']\nupstream = 'a'\n\
+                  [[route]]\nname = 'torn'\npaths = ['/torn']\nupstream = 'b'\nkindd = 'http'\naccess = 'all'\n";
+    let builder = Gateway::builder().without("JWT_SECRET").env("PORT", "abc").config(config);
+    let (code, stdout, stderr) = builder.run(&["check"]);
+    let told: Vec<&str> = stderr.lines().collect();
+    assert_eq!((code, told.len()), (Some(2), 6), "{stderr}");
+    for part in [
+        "is `url` meant?",
+        "is `streams` meant?",
+        "is `kind` meant?",
+        "access \"all\"",
+        "JWT_SECRET: is missing",
+        "PORT: ",
+    ] {
+        assert!(told.iter().any(|line| line.contains(part)), "{part}: {stderr}");
+    }
+    assert!(stdout.contains("/fine") && stdout.contains("http://a:80"), "{stdout}");
+    assert!(!stdout.contains("/torn") && !stdout.contains("\n  PORT "), "{stdout}");
 }
 
 #[test]

@@ -17,16 +17,17 @@ pub(super) fn of_file(layers: &mut Layers) -> Vec<Certificate> {
     let mut all = Vec::new();
     for one in written {
         let subject = format!("certificate ({})", one.place);
+        let wrong = one.wrong.clone();
         match certificate(one) {
             Ok(certificate) => all.push(certificate),
-            Err(why) => layers.mistakes.add(&subject, &why),
+            Err(why) => layers.mistakes.add_beside(&wrong, &subject, &why),
         }
     }
     all
 }
 
 fn certificate(written: WrittenCertificate) -> Parsed<Certificate> {
-    let WrittenCertificate { cert, key, names, place } = written;
+    let WrittenCertificate { cert, key, names, place, wrong: _ } = written;
     if cert.is_empty() || key.is_empty() {
         return Err("`cert` and `key` are paths of files".to_owned());
     }
@@ -76,8 +77,8 @@ mod tests {
                         *.chat.example)";
         assert_eq!(told, expected);
         let told = lowered_toml("[[certificate]]\ncert = 'c'\nname = 'a'\n").map(|_| ()).unwrap_err();
-        assert!(told.to_string().starts_with("certificate (gateway.toml:3): `name` is not a key"), "{told}");
+        assert!(told.to_string().contains("certificate (gateway.toml:3): `name` is not a key"), "{told}");
         let told = lowered_toml("certificate = 'c'\n").map(|_| ()).unwrap_err();
-        assert!(told.to_string().starts_with("certificate (gateway.toml:1): invalid type: string"), "{told}");
+        assert!(told.to_string().starts_with("certificate (gateway.toml:1): is of type string"), "{told}");
     }
 }

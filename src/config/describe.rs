@@ -9,24 +9,35 @@ use super::meaning::{
     Choice, ClaimField, ClientNetworks, Config, Issuer, KeySetSource, PathCase, Per, Prefixes, RequiredClaim,
     Route, RouteKind, RouteLimit, TokenSources, TrailingSlash,
 };
+use super::mistake::Mistakes;
 use super::upstream_text;
 use super::value::{show_bytes, show_duration};
 
 /// Every setting in force, in columns, with units. Of secrets it prints the number and whether they are long enough.
 #[must_use]
 pub fn describe(config: &Config) -> String {
+    describe_judged(config, &Mistakes::default())
+}
+
+/// The same of a configuration with mistakes: it leaves out what they are about.
+#[must_use]
+pub fn describe_judged(config: &Config, mistakes: &Mistakes) -> String {
     let mut text = String::new();
     for section in sections::ALL {
-        let shown = section.keys.iter().filter_map(|key| show(*key, config));
+        let right = section.keys.iter().filter(|key| !mistakes.concern(key.about().env));
+        let shown = right.filter_map(|key| show(*key, config));
         let rows = shown.map(|(env, value)| vec![env.to_owned(), value]).collect();
         table(&mut text, section.heading_in_check, rows);
     }
-    let issuers: Vec<_> = written_issuers(config).map(issuer_row).collect();
+    let issuers: Vec<_> = written_issuers(config)
+        .filter(|issuer| !mistakes.are_of("issuer", &issuer.name))
+        .map(issuer_row)
+        .collect();
     if !issuers.is_empty() {
         let heads = ["NAME", "ISS", "AUD", "KEYS", "ALGORITHMS", "BESIDES"].map(str::to_owned).to_vec();
         table(&mut text, "Issuers", std::iter::once(heads).chain(issuers).collect());
     }
-    let upstreams = config.upstreams.iter();
+    let upstreams = config.upstreams.iter().filter(|upstream| !mistakes.are_of("upstream", &upstream.name));
     let upstreams = upstreams.map(|upstream| vec![upstream.name.clone(), upstream_text::show(upstream)]);
     table(&mut text, "Upstreams", upstreams.collect());
     let heads =

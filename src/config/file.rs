@@ -1,18 +1,18 @@
 //! Reads a configuration file, entry by entry, so that one mistake does not hide the next.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::Error as _;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 use super::file_value::{self, Text};
 use super::key::InFile;
 use super::keys::process::CONFIG_FILE;
 use super::keys::sections;
-use super::mistake::Mistakes;
+use super::mend::{self, Told, in_our_words};
+use super::mistake::{Mistakes, subject};
+use super::near;
 use super::regular_file;
 use super::written::{Written, WrittenCertificate, WrittenIssuer, WrittenRoute, WrittenUpstream};
 
@@ -48,65 +48,92 @@ impl Written {
         };
         let mut written = Self::default();
         // `message()` and never the whole error: the error shows the source line, which may hold a secret.
-        let table = match DeTable::parse(text) {
-            Ok(table) => table.into_inner(),
-            Err(error) => {
-                let place = place(error.span().map_or(0, |span| span.start));
-                mistakes.add(&format!("{} ({place})", CONFIG_FILE.env), &one_line(error.message()));
-                return written;
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut lines = BTreeSet::new();
+        for error in &errors {
+            let place = place(error.span().map_or(0, |span| span.start));
+            // What follows on the same line is mostly the same mistake.
+            if lines.len() < SYNTAX_MISTAKES_MAX && lines.insert(place.clone()) {
+                mistakes.add(&format!("{} ({place})", CONFIG_FILE.env), &in_our_words(error.message()));
             }
-        };
-        for Entry { offset, subject, content } in entries(table) {
-            let Err(error) = written.take(content, place(offset)) else { continue };
-            // The span of a missing key is that of the whole table; its first line is what helps.
-            let start = error.span().map_or(offset, |span| span.start).max(offset);
-            let subject = format!("{} ({})", one_line(&subject), place(start));
-            mistakes.add(&subject, &one_line(&in_our_words(error.message())));
+        }
+        if !errors.is_empty() {
+            return written;
+        }
+        for Entry { offset, subject, content } in entries(table.into_inner()) {
+            let mut told = Vec::new();
+            written.take(content, (offset, place(offset)), mistakes, &mut told);
+            for (start, what) in told {
+                // The span of a missing key is that of the whole table; its first line is what helps.
+                let place = place(start.max(offset));
+                mistakes.add(&format!("{} ({place})", in_our_words(&subject)), &what);
+            }
         }
         written
     }
 
-    /// Takes one entry of a file.
-    fn take(&mut self, content: Content<'_>, place: String) -> Result<(), Error> {
+    /// Takes one entry of a file. What is wrong with its form goes to `told`.
+    fn take(
+        &mut self,
+        content: Content<'_>,
+        (offset, place): (usize, String),
+        mistakes: &mut Mistakes,
+        told: &mut Vec<Told>,
+    ) {
         match content {
             Content::Setting(env, form, value) => {
-                let text = file_value::text(ValueDeserializer::from(value), form)?;
-                self.write(env, text, Some(place));
+                match file_value::text(ValueDeserializer::from(value), form) {
+                    Ok(text) => self.write(env, text, Some(place)),
+                    Err(error) => told.push((
+                        error.span().map_or(offset, |span| span.start),
+                        in_our_words(error.message()),
+                    )),
+                }
             }
             Content::Route(value) => {
-                let route = WrittenRoute::deserialize(ValueDeserializer::from(value))?;
-                self.routes.push(WrittenRoute { place, ..route });
+                let (route, wrong) = mend::read::<WrittenRoute>(value, told);
+                match wrong.is_whole() {
+                    true => mistakes.mark("route"),
+                    false => self.routes.push(WrittenRoute { place, wrong, ..route }),
+                }
             }
             Content::Certificate(value) => {
-                let certificate = WrittenCertificate::deserialize(ValueDeserializer::from(value))?;
-                self.certificates.push(WrittenCertificate { place, ..certificate });
+                let (certificate, wrong) = mend::read::<WrittenCertificate>(value, told);
+                self.certificates.push(WrittenCertificate { place, wrong, ..certificate });
             }
             Content::Issuer(value) => {
-                let issuer = WrittenIssuer::deserialize(ValueDeserializer::from(value))?;
-                self.issuers.push(WrittenIssuer { place, ..issuer });
+                let (issuer, wrong) = mend::read::<WrittenIssuer>(value, told);
+                // An issuer without a name may be the one that a route names.
+                if wrong.has("name") {
+                    mistakes.mark("issuer");
+                }
+                self.issuers.push(WrittenIssuer { place, wrong, ..issuer });
             }
             Content::Upstream(name, value) => {
-                let upstream = WrittenUpstream::deserialize(ValueDeserializer::from(value))?;
-                self.upstreams.insert(name, WrittenUpstream { place, ..upstream });
+                let (upstream, wrong) = mend::read::<WrittenUpstream>(value, told);
+                self.upstreams.insert(name, WrittenUpstream { place, wrong, ..upstream });
             }
-            Content::Routes(value) => {
-                self.routes.extend(Vec::<WrittenRoute>::deserialize(ValueDeserializer::from(value))?);
-            }
-            Content::Certificates(value) => {
-                self.certificates
-                    .extend(Vec::<WrittenCertificate>::deserialize(ValueDeserializer::from(value))?);
-            }
-            Content::Issuers(value) => {
-                self.issuers.extend(Vec::<WrittenIssuer>::deserialize(ValueDeserializer::from(value))?);
-            }
-            Content::Upstreams(value) => {
-                self.upstreams.extend(WrittenUpstreams::deserialize(ValueDeserializer::from(value))?);
-            }
-            Content::Unknown(name) => {
-                return Err(Error::custom(format!("`{name}` is not a key of a configuration file")));
+            Content::Unknown(name, value) => {
+                let form = match name.as_str() {
+                    "upstreams" => "a table",
+                    _ => "an array",
+                };
+                mistakes.mark(&name);
+                if TABLES.contains(&name.as_str()) {
+                    let found = value.get_ref().type_str();
+                    told.push((value.span().start, format!("is of type {found}, expected {form}")));
+                    return;
+                }
+                let settings = sections::all().filter(|key| key.about().in_file != InFile::Nothing);
+                let settings: Vec<String> =
+                    settings.map(|key| key.about().env.to_ascii_lowercase()).collect();
+                let names = settings.iter().map(String::as_str).chain(TABLES);
+                let meant = near::meant(&name, names);
+                meant.iter().for_each(|meant| mistakes.mark(meant));
+                let meant = meant.map_or_else(String::new, |meant| format!("; is `{meant}` meant?"));
+                told.push((offset, format!("`{name}` is not a key of a configuration file{meant}")));
             }
         }
-        Ok(())
     }
 }
 
@@ -127,16 +154,8 @@ enum Content<'a> {
     Certificate(Spanned<DeValue<'a>>),
     Issuer(Spanned<DeValue<'a>>),
     Upstream(String, Spanned<DeValue<'a>>),
-    /// Something else than an array of routes: serde words the mistake.
-    Routes(Spanned<DeValue<'a>>),
-    /// Something else than an array of certificates: serde words the mistake.
-    Certificates(Spanned<DeValue<'a>>),
-    /// Something else than an array of issuers: serde words the mistake.
-    Issuers(Spanned<DeValue<'a>>),
-    /// Something else than a table of upstreams: serde words the mistake.
-    Upstreams(Spanned<DeValue<'a>>),
-    /// A key that no file may have.
-    Unknown(String),
+    /// A key that no file may have, or one of [`TABLES`] that holds something else.
+    Unknown(String, Spanned<DeValue<'a>>),
 }
 
 /// The entries of a file, in its order. Every route and every upstream is an entry of its own.
@@ -146,27 +165,15 @@ fn entries(table: DeTable<'_>) -> Vec<Entry<'_>> {
         let (offset, span) = (key.span().start, value.span());
         let name = key.into_inner().into_owned();
         match (name.as_str(), value.into_inner()) {
-            ("route", DeValue::Array(routes)) => entries.extend(routes.into_iter().map(|route| Entry {
-                offset: route.span().start,
-                subject: name.clone(),
-                content: Content::Route(route),
-            })),
-            ("certificate", DeValue::Array(certificates)) => {
-                entries.extend(certificates.into_iter().map(|certificate| Entry {
-                    offset: certificate.span().start,
-                    subject: name.clone(),
-                    content: Content::Certificate(certificate),
-                }));
+            ("route", DeValue::Array(items)) => entries.extend(list(items, "route", Content::Route)),
+            ("issuer", DeValue::Array(items)) => entries.extend(list(items, "issuer", Content::Issuer)),
+            ("certificate", DeValue::Array(items)) => {
+                entries.extend(list(items, "certificate", Content::Certificate));
             }
-            ("issuer", DeValue::Array(issuers)) => entries.extend(issuers.into_iter().map(|issuer| Entry {
-                offset: issuer.span().start,
-                subject: name.clone(),
-                content: Content::Issuer(issuer),
-            })),
             ("upstreams", DeValue::Table(upstreams)) => {
                 entries.extend(upstreams.into_iter().map(|(upstream, value)| Entry {
                     offset: upstream.span().start,
-                    subject: format!("{name}.{}", upstream.get_ref()),
+                    subject: subject("upstream", Some(upstream.get_ref()), ""),
                     content: Content::Upstream(upstream.into_inner().into_owned(), value),
                 }));
             }
@@ -184,32 +191,30 @@ fn single(offset: usize, name: String, value: Spanned<DeValue<'_>>) -> Entry<'_>
     let content = match (setting, name.as_str()) {
         (Some(about), _) if about.in_file == InFile::List => Content::Setting(about.env, Text::List, value),
         (Some(about), _) => Content::Setting(about.env, Text::Scalar, value),
-        (None, "route") => Content::Routes(value),
-        (None, "certificate") => Content::Certificates(value),
-        (None, "issuer") => Content::Issuers(value),
-        (None, "upstreams") => Content::Upstreams(value),
-        (None, _) => Content::Unknown(name),
+        (None, _) => Content::Unknown(name, value),
     };
     Entry { offset, subject, content }
 }
 
-/// Shortens the message of serde about an unknown key: it lists every key there is.
-fn in_our_words(message: &str) -> String {
-    match message.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", expected")) {
-        Some((field, _)) => format!("{field} is not a key of a configuration file"),
-        None => {
-            message.replace("missing field", "has no key").replace("expected a sequence", "expected an array")
-        }
-    }
+/// The entries of an array of tables; the subject of a mistake has the name of its table.
+fn list<'a>(
+    items: DeArray<'a>,
+    noun: &'static str,
+    content: fn(Spanned<DeValue<'a>>) -> Content<'a>,
+) -> impl Iterator<Item = Entry<'a>> {
+    items.into_iter().map(move |item| {
+        let name = match item.get_ref().get("name") {
+            Some(name) if noun != "certificate" => name.get_ref().as_str(),
+            _ => None,
+        };
+        Entry { offset: item.span().start, subject: subject(noun, name, ""), content: content(item) }
+    })
 }
 
-/// Replaces every run of white space, line breaks included, with one space.
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// `[upstreams]` as a whole.
-type WrittenUpstreams = BTreeMap<String, WrittenUpstream>;
+/// What a file has besides settings.
+const TABLES: [&str; 4] = ["route", "upstreams", "issuer", "certificate"];
+/// The mistakes of syntax that are told. What comes after them is often one of theirs.
+const SYNTAX_MISTAKES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -258,12 +263,12 @@ mod tests {
              [[route]]\nname = 'a'\nupstream = 'a'\n[[route]]\nname = 'b'\npaths = '/b'\nupstream = 'a'\n",
         );
         let expected = [
-            "prot (gateway.toml:1): `prot` is not a key of a configuration file",
-            "PORT (gateway.toml:2): invalid type: sequence, expected a string, number or boolean",
+            "prot (gateway.toml:1): `prot` is not a key of a configuration file; is `port` meant?",
+            "PORT (gateway.toml:2): invalid type: array, expected a string, number or boolean",
             "config_file (gateway.toml:4): `config_file` is not a key of a configuration file",
-            "upstreams.a (gateway.toml:6): `uri` is not a key of a configuration file",
-            "route (gateway.toml:7): has no key `paths`",
-            "route (gateway.toml:12): invalid type: string \"/b\", expected an array",
+            "upstream \"a\" (gateway.toml:6): `uri` is not a key here; is `url` meant?",
+            "route \"a\" (gateway.toml:7): has no key `paths`",
+            "route \"b\" (gateway.toml:12): invalid type: string \"/b\", expected an array",
         ];
         assert_eq!(mistakes.lines().collect::<Vec<_>>(), expected);
         assert_eq!(written.get(&BIND), Some("::1"));
@@ -273,8 +278,8 @@ mod tests {
     fn routes_are_an_array_and_upstreams_a_table() {
         let (written, mistakes) = read("route = 5\nupstreams = 'a'\n");
         let expected = [
-            "route (gateway.toml:1): invalid type: integer `5`, expected an array",
-            "upstreams (gateway.toml:2): invalid type: string \"a\", expected a map",
+            "route (gateway.toml:1): is of type integer, expected an array",
+            "upstreams (gateway.toml:2): is of type string, expected a table",
         ];
         assert_eq!(mistakes.lines().collect::<Vec<_>>(), expected);
         assert_eq!(written, Written::default());

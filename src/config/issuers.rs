@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::keys_url::{self, PlainHttp};
 use super::layers::Layers;
 use super::meaning::{Algorithm, AlgorithmSet, ClaimPath, Issuer, KeySetSource, PemFile, Secret};
-use super::mistake::Mistakes;
+use super::mistake::{Mistakes, subject};
 use super::regular_file;
 use super::routes::judge_name;
 use super::secret::{judge_signing_secret, without_line_break};
 use super::value::{self, HOUR, Parsed, choice, duration, quoted};
 use super::written::WrittenIssuer;
+use super::wrong::Wrong;
 use crate::limits::ISSUERS_MAX;
 
 /// The name of the issuer that the single settings describe.
@@ -28,7 +29,8 @@ pub(super) fn of_file(layers: &mut Layers) -> Vec<Issuer> {
     let mut all: Vec<Issuer> = Vec::new();
     for one in &written {
         let mut judged = Judged {
-            subject: format!("issuer {} ({})", quoted(&one.name), one.place),
+            subject: subject("issuer", Some(&one.name), &one.place),
+            wrong: &one.wrong,
             mistakes: &mut layers.mistakes,
             warnings: &mut layers.warnings,
         };
@@ -43,6 +45,7 @@ pub(super) fn of_file(layers: &mut Layers) -> Vec<Issuer> {
 /// An issuer while it is lowered. A harmless value takes the place of a wrong one.
 struct Judged<'a> {
     subject: String,
+    wrong: &'a Wrong,
     mistakes: &'a mut Mistakes,
     warnings: &'a mut Vec<String>,
 }
@@ -190,7 +193,7 @@ impl Judged<'_> {
     }
 
     fn wrong(&mut self, why: &str) {
-        self.mistakes.add(&self.subject, why);
+        self.mistakes.add_beside(self.wrong, &self.subject, why);
     }
 }
 
@@ -338,10 +341,7 @@ mod tests {
         let two =
             "[[issuer]]\nname = 'default'\njwks_file = '/k'\n[[issuer]]\nname = 'a b'\njwks_file = '/k'\n";
         assert_eq!(told(two).lines().count(), 2, "{}", told(two));
-        assert!(
-            told("[[issuer]]\nname = 'a'\nkeys = 1\n")
-                .contains("`keys` is not a key of a configuration file")
-        );
+        assert!(told("[[issuer]]\nname = 'a'\nkeys = 1\n").contains("`keys` is not a key here"));
         let many: String =
             (0..16).map(|n| format!("[[issuer]]\nname = 'n{n}'\njwks_file = '/k'\n")).collect();
         assert_eq!(told(&many), "issuer: there are over 15");

@@ -42,6 +42,25 @@ pub fn load_over(
     defaults: impl FnOnce(&Written) -> Written,
     check: impl FnOnce(&Config) -> Vec<String>,
 ) -> Result<Lowered, Mistakes> {
+    let Judged { lowered, mistakes } = judge(args, defaults, check);
+    mistakes.none_or(lowered)
+}
+
+/// What was written, as far as it can be judged.
+pub struct Judged {
+    /// Without mistakes, the configuration. With mistakes, what is right of it, and defaults for the settings that are
+    /// wrong; routes, upstreams and issuers that are wrong are left out.
+    pub lowered: Lowered,
+    /// Every mistake.
+    pub mistakes: Mistakes,
+}
+
+/// Like [`load_over`], for what judges a configuration in spite of its mistakes.
+pub fn judge(
+    args: Written,
+    defaults: impl FnOnce(&Written) -> Written,
+    check: impl FnOnce(&Config) -> Vec<String>,
+) -> Judged {
     let (mut mistakes, mut warnings) = (Mistakes::default(), Vec::new());
     let file = match args.get(&process::CONFIG_FILE).map(|text| process::CONFIG_FILE.read(text)) {
         None => Written::default(),
@@ -56,7 +75,9 @@ pub fn load_over(
     let strays = stray_names(names);
     warnings.extend(strays.iter().cloned());
     let mut layers = Layers { written: [args, file, defaults], mistakes, warnings };
-    let config = config(&mut layers);
+    let mut config = config(&mut layers);
+    // What is judged of several routes together would be untrue with a harmless value in place of a wrong one.
+    config.routes.retain(|route| !layers.mistakes.are_of("route", &route.name));
     for mistake in check(&config) {
         let (subject, what) = mistake.split_once(": ").unwrap_or(("routes", &mistake));
         layers.mistakes.add(subject, what);
@@ -66,7 +87,7 @@ pub fn load_over(
         let strays = strays.iter().filter_map(|warning| warning.split_once(": "));
         strays.for_each(|(name, what)| layers.mistakes.add(name, what));
     }
-    layers.mistakes.none_or(Lowered { config, warnings: layers.warnings })
+    Judged { lowered: Lowered { config, warnings: layers.warnings }, mistakes: layers.mistakes }
 }
 
 /// The meaning of `args` (flags and environment) over `file`, over the defaults. It reads the files that hold
@@ -75,8 +96,13 @@ pub fn load_over(
 /// # Errors
 /// All mistakes at once.
 pub fn lower(args: Written, file: Written) -> Result<Lowered, Mistakes> {
+    lower_beside(Mistakes::default(), args, file)
+}
+
+/// The same beside mistakes that are known.
+pub(super) fn lower_beside(mistakes: Mistakes, args: Written, file: Written) -> Result<Lowered, Mistakes> {
     let written = [args, file, Written::default()];
-    let mut layers = Layers { written, mistakes: Mistakes::default(), warnings: Vec::new() };
+    let mut layers = Layers { written, mistakes, warnings: Vec::new() };
     let config = config(&mut layers);
     layers.mistakes.none_or(Lowered { config, warnings: layers.warnings })
 }

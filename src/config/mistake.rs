@@ -2,9 +2,16 @@
 
 use std::fmt;
 
+use super::value::quoted;
+use super::wrong::Wrong;
+
 /// All mistakes. Printed, each is one line that begins with its key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Mistakes {
+    all: Vec<Mistake>,
+    /// The keys of the file that are wrong, or meant by a wrong one.
+    wrong: Wrong,
+}
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +33,25 @@ impl Mistakes {
 
     /// Adds a mistake.
     pub fn add(&mut self, subject: &str, what: &str) {
-        self.0.push(Mistake { subject: subject.to_owned(), what: what.to_owned() });
+        self.all.push(Mistake { subject: subject.to_owned(), what: what.to_owned() });
+    }
+
+    /// Adds a mistake about a table, unless it involves what of the table or of the file is wrong by its form: then it
+    /// may be untrue, and the first mistake has been told.
+    pub(super) fn add_beside(&mut self, wrong: &Wrong, subject: &str, what: &str) {
+        if !wrong.is_in(what) && !self.wrong.is_in(what) {
+            self.add(subject, what);
+        }
+    }
+
+    /// Marks a key of the file as wrong, or as probably meant by what is wrong. No mistake that involves it is told.
+    pub(super) fn mark(&mut self, key: &str) {
+        self.wrong.add(key);
     }
 
     /// Adds the mistakes of another list.
     pub fn extend(&mut self, others: Self) {
-        self.0.extend(others.0);
+        self.all.extend(others.all);
     }
 
     /// Whether one of the mistakes is about this key, in any file or in none. Rules that involve a wrong key are not
@@ -40,13 +60,19 @@ impl Mistakes {
     pub fn concern(&self, key: &str) -> bool {
         let same =
             |subject: &str| subject == key || subject.strip_prefix(key).is_some_and(|s| s.starts_with(" ("));
-        self.0.iter().any(|mistake| same(&mistake.subject))
+        self.wrong.has(key) || self.all.iter().any(|mistake| same(&mistake.subject))
+    }
+
+    /// Whether one of the mistakes is about the route, upstream or issuer of this name.
+    #[must_use]
+    pub fn are_of(&self, noun: &str, name: &str) -> bool {
+        self.concern(&subject(noun, Some(name), ""))
     }
 
     /// The number of mistakes.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// The value, if there are no mistakes.
@@ -54,13 +80,13 @@ impl Mistakes {
     /// # Errors
     /// The mistakes, if there are any.
     pub fn none_or<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.all.is_empty() { Ok(value) } else { Err(self) }
     }
 }
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Mistake { subject, what }) in self.0.iter().enumerate() {
+        for (index, Mistake { subject, what }) in self.all.iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{subject}: {what}")?;
         }
@@ -69,6 +95,14 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
+
+/// What a mistake is about: `route "orders" (gateway.toml:12)`; `place` is file and line, or empty.
+pub(super) fn subject(noun: &str, name: Option<&str>, place: &str) -> String {
+    let name =
+        name.filter(|name| !name.is_empty()).map_or_else(String::new, |name| format!(" {}", quoted(name)));
+    let place = if place.is_empty() { String::new() } else { format!(" ({place})") };
+    format!("{noun}{name}{place}")
+}
 
 #[cfg(test)]
 mod tests {

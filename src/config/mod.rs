@@ -19,7 +19,9 @@ mod layers;
 mod lower;
 pub mod meaning;
 pub mod members_file;
+mod mend;
 mod mistake;
+mod near;
 mod origins;
 mod regular_file;
 pub mod routes;
@@ -33,12 +35,15 @@ mod upstream_text;
 pub mod value;
 mod written;
 mod written_url;
+mod wrong;
 
-pub use describe::{describe, show_destination, show_hosts, show_networks, show_required, show_spellings};
+pub use describe::{
+    describe, describe_judged, show_destination, show_hosts, show_networks, show_required, show_spellings,
+};
 pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
 pub use keys_url::named_by;
-pub use lower::{Lowered, load, load_over, lower};
+pub use lower::{Judged, Lowered, judge, load, load_over, lower};
 pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
@@ -58,3 +63,4 @@ pub use written::{
     WrittenUpstream, WrittenUpstreamTls,
 };
 pub use written_url::WrittenUrl;
+pub use wrong::Wrong;

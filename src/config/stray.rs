@@ -1,6 +1,7 @@
 //! Finds environment variables that are probably misspelt settings.
 
 use super::keys::sections;
+use super::near::{NAME_BYTES_MAX, distance};
 
 /// A warning for each name that is probably a misspelt setting: it differs from one by a letter or two, or by case, or
 /// it begins as only settings of the gateway do.
@@ -32,21 +33,6 @@ fn variables() -> impl Iterator<Item = &'static str> {
     sections::all().map(|key| key.about().env)
 }
 
-/// The edit distance: letters that are inserted, deleted or replaced to turn `a` into `b` (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// Beginnings of names that only settings of the gateway have. `REDIS_` is not among them: container platforms set
 /// `REDIS_PORT` and the like.
 const PREFIXES: [&str; 6] = ["JWT_", "UPSTREAM_", "RATE_LIMIT_", "CORS_", "SHUTDOWN_", "TRUSTED_PROX"];
@@ -54,8 +40,6 @@ const PREFIXES: [&str; 6] = ["JWT_", "UPSTREAM_", "RATE_LIMIT_", "CORS_", "SHUTD
 const LETTERS_MAX: usize = 2;
 /// The shortest name that is compared by its edit distance, in bytes.
 const NAME_BYTES_MIN: usize = 8;
-/// The longest name that is compared, in bytes.
-const NAME_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

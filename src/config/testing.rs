@@ -8,7 +8,7 @@ use super::keys::tls::{
     TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_HEADERS, TLS_KEY_FILE, TLS_PORT, TLS_PROXY_PROTOCOL,
 };
 use super::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
-use super::lower::{Lowered, lower};
+use super::lower::{Lowered, lower, lower_beside};
 use super::meaning::Config;
 use super::mistake::Mistakes;
 use super::written::Written;
@@ -25,8 +25,7 @@ pub(crate) fn config(toml: &str) -> Config {
 pub(crate) fn lowered_toml(toml: &str) -> Result<Lowered, Mistakes> {
     let mut mistakes = Mistakes::default();
     let file = Written::from_toml(toml, "gateway.toml", &mut mistakes);
-    mistakes.none_or(())?;
-    lower(Written::default().with(&JWT_SECRET, GOOD_SECRET), file)
+    lower_beside(mistakes, Written::default().with(&JWT_SECRET, GOOD_SECRET), file)
 }
 
 /// Lowers these flags, with a good secret if there is none among them.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::file_value::{Texts, list, scalar};
 use super::key::{DefaultText, Key};
 use super::written_url::WrittenUrl;
+use super::wrong::Wrong;
 
 /// What was written in one place: settings as text, and the upstreams and routes of a file.
 ///
@@ -85,6 +86,9 @@ pub struct WrittenUpstream {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+    /// What of it has a mistake of form.
+    #[serde(skip)]
+    pub wrong: Wrong,
 }
 
 /// `health` of an upstream. [`super::routes`] gives the keys their meaning.
@@ -123,6 +127,9 @@ pub struct WrittenCertificate {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+    /// What of it has a mistake of form.
+    #[serde(skip)]
+    pub wrong: Wrong,
 }
 
 /// One `[[issuer]]` of a file.
@@ -168,6 +175,9 @@ pub struct WrittenIssuer {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+    /// What of it has a mistake of form.
+    #[serde(skip)]
+    pub wrong: Wrong,
 }
 
 /// `tls` of an upstream.
@@ -255,6 +265,9 @@ pub struct WrittenRoute {
     /// File and line (`gateway.toml:12`).
     #[serde(skip)]
     pub place: String,
+    /// What of it has a mistake of form.
+    #[serde(skip)]
+    pub wrong: Wrong,
 }
 
 /// An item of `upstreams` of a route.

@@ -151,6 +151,6 @@ mod tests {
             assert_eq!(told.lines().count(), 1, "{told}");
         }
         let told = lowered_toml(&file("path = '/h', method = 'HEAD'")).map(|_| ()).unwrap_err().to_string();
-        assert!(told.contains("`method` is not a key of a configuration file"), "{told}");
+        assert!(told.contains("`method` is not a key here"), "{told}");
     }
 }

@@ -122,6 +122,6 @@ mod tests {
             assert_eq!(mistake(&text), format!("route \"shop\" (gateway.toml:3): {told}"));
         }
         let unknown = mistake(&limit("rate = 1\nburst = 1\nkey = 'x'"));
-        assert!(unknown.contains("`key` is not a key of a configuration file"), "{unknown}");
+        assert!(unknown.contains("`key` is not a key here"), "{unknown}");
     }
 }

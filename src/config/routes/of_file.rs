@@ -12,6 +12,7 @@ use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
 use crate::config::mistake::Mistakes;
 use crate::config::written::WrittenRoute;
+use crate::config::wrong::Wrong;
 use crate::limits::ROUTES_MAX;
 
 /// The upstreams and routes of the nearest layer that has any, or else those of RealChat. `origins`: the pages that may
@@ -27,7 +28,8 @@ pub(crate) fn upstreams_and_routes(
     };
     let (written, written_upstreams) = (file.routes.clone(), file.upstreams.clone());
     if written.is_empty() {
-        layers.mistakes.add("upstreams", "are given without any [[route]] that uses them");
+        let why = "are given without any [[route]] that uses them";
+        layers.mistakes.add_beside(&Wrong::default(), "upstreams", why);
     }
     let wanted: BTreeSet<&str> = written.iter().flat_map(shares::names).collect();
     let upstreams = upstreams::of_file(layers, written_upstreams, &wanted);
@@ -54,7 +56,7 @@ fn routes(written: &[WrittenRoute], known: Known<'_>, mistakes: &mut Mistakes) -
     let mut names = BTreeSet::new();
     let mut routes = Vec::new();
     for written in written {
-        let mut report = Report::new("route", &written.name, &written.place, mistakes);
+        let mut report = Report::new("route", &written.name, (&written.place, &written.wrong), mistakes);
         if !names.insert(written.name.as_str()) {
             report.add("another route has this name");
         }

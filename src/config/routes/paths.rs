@@ -253,7 +253,10 @@ mod tests {
             [("/a", true), ("/a/*", false), ("/{a}", false), (&format!("/{}", "a".repeat(256)), false)]
         {
             let mut mistakes = crate::config::mistake::Mistakes::default();
-            path_case(&route(path), &mut Report::new("route", "x", "", &mut mistakes));
+            path_case(
+                &route(path),
+                &mut Report::new("route", "x", ("", &crate::config::Wrong::default()), &mut mistakes),
+            );
             assert_eq!(mistakes.count() == 0, is_fit, "{path}");
         }
     }

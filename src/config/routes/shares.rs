@@ -77,12 +77,12 @@ pub(super) fn upstream(
     (lowered.first().map_or(0, |share| share.upstream), lowered)
 }
 
-/// The index of an upstream. One with a wrong URL has a mistake of its own.
+/// The index of an upstream, or one that none has. One with a wrong URL has a mistake of its own.
 fn index(name: &str, upstreams: &Upstreams, report: &mut Report<'_>) -> usize {
     if !upstreams.names.contains(name) {
         report.add(&format!("upstream {} is not defined (add [upstreams.NAME])", quoted(name)));
     }
-    upstreams.valid.iter().position(|upstream| upstream.name == name).unwrap_or_default()
+    upstreams.valid.iter().position(|upstream| upstream.name == name).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

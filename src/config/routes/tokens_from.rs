@@ -40,7 +40,7 @@ pub(super) fn token_sources(
         report.add("tokens_from is for routes that look at tokens, and a public route does not");
     }
     if kind == RouteKind::Http && !sources.subprotocols.is_empty() {
-        report.add("tokens_from names a subprotocol, and an http route takes no handshakes");
+        report.add("tokens_from names a subprotocol, and a route of kind http takes no handshakes");
     }
     // A browser sends cookies with every handshake, whichever page begins it.
     if kind != RouteKind::Http && !sources.cookies.is_empty() && *origins == Origins::Any {
@@ -205,7 +205,7 @@ mod tests {
             ),
             (
                 "tokens_from = ['header', 'subprotocol']",
-                "tokens_from names a subprotocol, and an http route takes no handshakes",
+                "tokens_from names a subprotocol, and a route of kind http takes no handshakes",
             ),
             (
                 "kind = 'websocket'\ntokens_from = ['cookie:a']",

@@ -144,7 +144,7 @@ mod tests {
             assert_eq!(told.lines().count(), 1, "{told}");
         }
         let told = told("url = 'https://a'\ntls.verify = false");
-        assert!(told.contains("`verify` is not a key of a configuration file"), "{told}");
+        assert!(told.contains("`verify` is not a key here"), "{told}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) fn of_file(
     written.retain(|name, _| moved.contains_key(name.as_str()));
     for mut upstream in moved.into_values().flatten() {
         if let Some(written) = written.get(&upstream.name) {
-            let place = &written.place;
+            let place = (written.place.as_str(), &written.wrong);
             let mut report = Report::new("upstream", &upstream.name, place, &mut layers.mistakes);
             upstream.connection_reuse = connection_reuse(written, &mut report);
             upstream.balancing = balancing::balancing(written, &mut report);
@@ -91,7 +91,7 @@ fn valid(written: &WrittenUpstreams, moved: &Moved, mistakes: &mut Mistakes) -> 
     }
     let mut upstreams = Vec::new();
     for (name, written) in written.iter().filter(|(name, _)| !moved.contains_key(name.as_str())) {
-        let mut report = Report::new("upstream", name, &written.place, mistakes);
+        let mut report = Report::new("upstream", name, (&written.place, &written.wrong), mistakes);
         name::check(name, &mut report);
         let connection_reuse = connection_reuse(written, &mut report);
         let balancing = balancing::balancing(written, &mut report);
