@@ -94,9 +94,9 @@ pub const DRAIN_IDLE_MS: u64 = 40;
 pub const HANDOVER_IDLE_MS: u64 = 3_000;
 /// How long a closing connection waits for the peer to read the answer, in milliseconds. Over it: it is closed.
 pub const LINGER_MS: u64 = 1_000;
-/// The longest method and target of a refused head in the access log, in bytes. Over it: a head without them, a target that is cut.
+/// The longest method of a refused head in the access log, in bytes. Over it: neither method nor target are logged.
 pub const REFUSED_METHOD_BYTES_MAX: usize = 32;
-/// See [`REFUSED_METHOD_BYTES_MAX`].
+/// The longest target of a refused head in the access log, in bytes. Over it: it is cut.
 pub const REFUSED_TARGET_BYTES_MAX: usize = 1024;
 /// Bytes that a closing connection reads and discards while it lingers. Over it: it is closed.
 pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
@@ -373,6 +373,9 @@ pub const TICK_MS: u64 = 50;
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 64 * 1024;
 /// Access-log buffers that wait for the writer. Over it: lines are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 64;
+/// Lines about failed exchanges that a core logs in a second with `RUST_LOG=debug`. Over it: they are skipped and
+/// counted.
+pub const DEBUG_LINES_PER_SECOND: u32 = 100;
 /// How long a line may wait in a core's buffer, in milliseconds. Over it: the buffer goes to the writer.
 pub const ACCESS_LOG_FLUSH_MS: u64 = 100;
 /// Room for one line in a core's buffer, in bytes. With less left, the buffer goes to the writer.

@@ -13,7 +13,7 @@ use realchat_gateway::control::shutdown::ShutdownOutcome;
 use realchat_gateway::control::signals::Signals;
 use realchat_gateway::control::upgrade::{self, Predecessor, Program};
 use realchat_gateway::launch::{self, LaunchError};
-use realchat_gateway::telemetry::log::Log;
+use realchat_gateway::telemetry::log::{Log, LogError};
 use realchat_gateway::tls::Termination;
 use realchat_gateway::{auth, clock, demo, explain, health};
 
@@ -111,7 +111,10 @@ fn run(
     let machine = |what: &str, error: std::io::Error| Failure::Machine(format!("{what}: {error}"));
     let program = Program::of_this_process()
         .map_err(|error| machine("cannot determine the path of this program", error))?;
-    let log = Log::install().map_err(|error| machine("cannot install the log", error))?;
+    let log = Log::install().map_err(|error| match error {
+        LogError::Filter(mistake) => Failure::Operator(mistake),
+        LogError::Thread(error) => machine("cannot install the log", error),
+    })?;
     log.abort_on_panic();
     for warning in &lowered.warnings {
         tracing::warn!("{warning}");

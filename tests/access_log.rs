@@ -140,6 +140,34 @@ fn a_head_that_is_refused_is_recorded_too() {
 }
 
 #[test]
+fn with_debug_the_log_says_why_and_without_it_nothing() {
+    let why = |level: &str| {
+        let gateway = Gateway::builder().env("RUST_LOG", level).start();
+        let malformed = gateway.client().send("GET /a\\hunter2 HTTP/1.1\r\nHost: a\r\n\r\n").read_response();
+        let refused = gateway.ask(Request::new("GET", "/api/v1/users/me").bearer("hunter2"));
+        assert_eq!((malformed.status, refused.status), (400, 401));
+        (gateway, [malformed, refused].map(|answer| answer.field("x-request-id").expect("an id").to_owned()))
+    };
+    let (gateway, [malformed, refused]) = why("debug");
+    assert!(gateway.wait_log(&malformed).contains("path_backslash"));
+    let line = gateway.wait_log(&refused);
+    assert!(line.contains("token_invalid") && line.contains("malformed"), "{line}");
+    assert!(!gateway.log().join("\n").contains("hunter2"));
+    let (gateway, [malformed, refused]) = why("info");
+    let log = gateway.log().join("\n");
+    assert!(!log.contains(&malformed) && !log.contains(&refused), "{log}");
+}
+
+#[test]
+fn a_filter_that_is_none_is_a_mistake_of_one_line() {
+    for filter in ["debgu", "info,loud", "realchat_gateway=loud"] {
+        let (code, _, stderr) = Gateway::builder().env("RUST_LOG", filter).run(&["run"]);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.starts_with("RUST_LOG: ") && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
 fn a_client_that_vanishes_leaves_a_line() {
     let origin = Origin::new(|exchange| {
         exchange.read_request();

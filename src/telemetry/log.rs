@@ -9,9 +9,9 @@ use std::{panic, process, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::error;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::log_filter;
 use crate::limits::LOG_LINES_QUEUED_MAX;
 
 /// A handle of the program's log.
@@ -19,6 +19,15 @@ use crate::limits::LOG_LINES_QUEUED_MAX;
 pub struct Log {
     lines: Sender<Message>,
     dropped: Arc<AtomicU64>,
+}
+
+/// Why there is no log.
+#[derive(Debug)]
+pub enum LogError {
+    /// `RUST_LOG` is no filter: a line for the operator.
+    Filter(String),
+    /// There is no thread for it.
+    Thread(io::Error),
 }
 
 enum Message {
@@ -30,13 +39,16 @@ impl Log {
     /// Installs the program's log. `RUST_LOG` filters it; the default is `info`.
     ///
     /// # Errors
-    /// If no thread can be started.
-    pub fn install() -> io::Result<Log> {
+    /// `RUST_LOG` is no filter, or no thread can be started.
+    pub fn install() -> Result<Log, LogError> {
+        let filter = log_filter::from_environment().map_err(LogError::Filter)?;
         let (lines, queue) = bounded(LOG_LINES_QUEUED_MAX);
         let log = Log { lines, dropped: Arc::default() };
         let dropped = log.dropped.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&queue, &dropped))?;
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&queue, &dropped))
+            .map_err(LogError::Thread)?;
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(log.clone())
@@ -118,7 +130,3 @@ fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
 }
 
 const FLUSH_MAX: Duration = Duration::from_secs(1);
-
-/// What is logged unless `RUST_LOG` says otherwise. The resolver of names says more about what a server sends than what
-/// comes of it, which our own lines tell.
-const FILTER: &str = "info,hickory_net=off,hickory_proto=off,hickory_resolver=off";

@@ -2,6 +2,7 @@
 
 use super::failure::{self, Failure, HandshakeError};
 use crate::auth::CredentialError;
+use crate::clock;
 use crate::downstream::{AfterAnswer, Outcome, ResponseBody};
 use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
@@ -57,6 +58,9 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
     let (status, code) = failure.answer();
     exchange.record.failed(code, failure.cause());
     count(exchange.core, &failure);
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        tell(exchange, &failure);
+    }
     match failure {
         Failure::Cut(_) => return exchange.record.aborted(),
         Failure::ClientGone(_) => {
@@ -78,6 +82,18 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
         _ => AfterAnswer::Continue,
     };
     send(exchange, answer, after, |head| compose_extra(head, &failure)).await
+}
+
+/// The reason of a failure for the program's log. Nothing of the request goes there but its id.
+#[cold]
+fn tell(exchange: &Exchange<'_>, failure: &Failure) {
+    let Exchange { core, record, .. } = exchange;
+    let Some(skipped) = core.resources.debug_lines.take(clock::now_ms()) else { return };
+    let (status, code) = failure.answer();
+    let cause = failure.cause().or(record.refused_for).unwrap_or("-");
+    let (request_id, route) = (String::from_utf8_lossy(record.id.as_bytes()), record.route.unwrap_or("-"));
+    let client = record.client;
+    tracing::debug!(%request_id, %client, route, status, code, cause, skipped, "no response of a service");
 }
 
 fn count(core: &Core, failure: &Failure) {

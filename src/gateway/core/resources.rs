@@ -16,7 +16,7 @@ use crate::gateway::websocket::{DrainSchedule, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
 use crate::net::Io;
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, DebugLines};
 use crate::upstream::{self, CoreNumber};
 
 /// The half of a core that no reload replaces. It lives on the core's thread; other threads read the metrics and the
@@ -40,6 +40,8 @@ pub struct Resources {
     pub metrics: Metrics,
     /// This core's access-log buffer; `None`: no log.
     pub access_log: Option<RefCell<AccessLog>>,
+    /// The debug lines that it may log.
+    pub debug_lines: DebugLines,
     /// The readiness of the process.
     pub readiness: Arc<Readiness>,
     /// The tunnels of all cores: where one more may run.
@@ -99,6 +101,7 @@ impl Resources {
             ids: RequestIds::new(),
             metrics: prepared.metrics,
             access_log: prepared.access_log.map(RefCell::new),
+            debug_lines: DebugLines::default(),
             readiness: prepared.readiness,
             tunnels: prepared.tunnels,
             drain_schedule: DrainSchedule::default(),
