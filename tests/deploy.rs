@@ -331,3 +331,30 @@ const PASSWORD: &str = "a password of the tests";
 
 /// `printf %s PASSWORD | sha256sum`
 const PASSWORD_SHA256: &str = "9762bc33a4476302177e965d51ebf563e1957ca50c1019c407373a0dfafe5979";
+
+#[test]
+fn scripts_tell_what_they_do_and_take_no_option_that_they_do_not_know() {
+    for name in ["bench", "soak", "test", "under-seccomp"] {
+        let run = |option: &str| {
+            let script = format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR"));
+            let command = Command::new(script)
+                .arg(option)
+                .env("PATH", "/usr/bin:/bin")
+                .env("SKIP_INSTALL", "1")
+                .output();
+            command.expect("the script starts")
+        };
+        let help = run("--help");
+        assert!(help.status.success() && !help.stdout.is_empty(), "{name}: {help:?}");
+        let refused = run("--nonsense");
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{name}: {refused:?}");
+    }
+}
+
+#[test]
+fn the_probes_of_kubernetes_ask_the_admin_port() {
+    let text = include_str!("../deploy/kubernetes.yaml");
+    let probes: Vec<&str> = text.lines().filter(|line| line.contains("httpGet:")).collect();
+    assert_eq!(probes.len(), 3, "{probes:?}");
+    assert!(probes.iter().all(|line| line.contains("port: admin")), "{probes:?}");
+}
