@@ -17,16 +17,21 @@ pub(super) fn from_environment() -> Result<EnvFilter, String> {
 fn of(written: Option<OsString>) -> Result<EnvFilter, String> {
     let Some(text) = written.filter(|text| !text.is_empty()) else { return Ok(EnvFilter::new(DEFAULT)) };
     let text = text.into_string().map_err(|_| "RUST_LOG: is not UTF-8".to_owned())?;
-    match text
-        .split(',')
-        .map(str::trim)
-        .filter(|directive| !directive.is_empty())
-        .find(|one| !is_directive(one))
-    {
+    let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    let directives: Vec<String> = directives.map(without_spaces).collect();
+    match directives.iter().find(|one| !is_directive(one)) {
         Some(wrong) => {
             Err(format!("RUST_LOG: \"{}\" is neither {LEVELS} nor MODULE=LEVEL", wrong.escape_debug()))
         }
-        None => EnvFilter::try_new(&text).map_err(|error| format!("RUST_LOG: {error}")),
+        None => EnvFilter::try_new(directives.join(",")).map_err(|error| format!("RUST_LOG: {error}")),
+    }
+}
+
+/// The filter of the library takes no spaces, around `=` either.
+fn without_spaces(directive: &str) -> String {
+    match directive.split_once('=') {
+        Some((module, level)) => format!("{}={}", module.trim(), level.trim()),
+        None => directive.to_owned(),
     }
 }
 
@@ -37,7 +42,7 @@ fn is_directive(text: &str) -> bool {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-'))
     };
     match text.split_once('=') {
-        Some((module, level)) => is_module(module.trim()) && is_level(level.trim()),
+        Some((module, level)) => is_module(module) && is_level(level),
         None => is_level(text) || text.split("::").next() == Some("realchat_gateway") && is_module(text),
     }
 }
