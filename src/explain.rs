@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::auth;
 use crate::clock;
 use crate::config::{
-    self, Access, ClaimField, ClientHeaders, Config, LimitStore, Rate, RouteKind, TokenSources, Via,
-    show_destination, show_hosts, show_networks, show_required, show_spellings,
+    self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
+    Via, show_destination, show_hosts, show_networks, show_required, show_spellings,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -195,10 +195,16 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
         ClientHeaders::On => "X-Internal-Client-Verified, X-Internal-Client-Subject, X-Internal-Client-San, ",
         ClientHeaders::Off => "",
     };
+    let own = &config.upstreams[route.upstream].host_sent;
+    let host = match route.host_sent.as_ref().unwrap_or(own) {
+        HostSent::Upstream => "",
+        HostSent::Client => " (the client's)",
+        HostSent::Name(name) => &format!(" ({name})"),
+    };
     let via = if config.via == Via::Off { "" } else { "Via, " };
     let _ = writeln!(
         text,
-        "set             Host, {user}{claims}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
+        "set             Host{host}, {user}{claims}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
          X-Forwarded-Host, {via}traceparent"
     );
 }

@@ -193,6 +193,66 @@ fn a_route_may_keep_method_overrides() {
     assert_eq!((received.field("x_http_method_override"), received.field("proxy")), (None, None));
 }
 
+// --- Host
+
+/// A gateway with three routes to the origin, whose upstream has these keys; `/client` and `/named` have a `host`.
+fn with_hosts(origin: &Origin, keys: &str) -> Gateway {
+    let route = |path: &str, keys: &str| {
+        format!(
+            "[[route]]\nname = '{path}'\npaths = ['/{path}']\nupstream = 'a'\naccess = 'public'\n\
+             kind = 'both'\n{keys}\n"
+        )
+    };
+    let config = format!(
+        "[upstreams.a]\nurl = 'http://{}'\n{keys}\n{}{}{}{}",
+        origin.address,
+        route("plain", ""),
+        route("client", "host = 'client'"),
+        route("own", "host = 'upstream'"),
+        route("named", "host = 'Shop.example:81'"),
+    );
+    let builder = SERVICES.iter().fold(Gateway::builder(), |builder, service| {
+        builder.without(&format!("UPSTREAM_{}_URL", service.to_uppercase()))
+    });
+    builder.config(&config).start()
+}
+
+#[test]
+fn host_is_the_upstream_s_the_client_s_or_another() {
+    let origin = Origin::echo();
+    let own = origin.address.to_string();
+    for (keys, plain) in [("", own.as_str()), ("host = 'upstream'", &own), ("host = 'client'", "chat.test")] {
+        let gateway = with_hosts(&origin, keys);
+        for (path, expected) in
+            [("/plain", plain), ("/client", "chat.test"), ("/own", &own), ("/named", "shop.example:81")]
+        {
+            assert_eq!(gateway.ask(Request::new("GET", path)).status, 200, "{keys} {path}");
+            assert_eq!(origin.last().all("host"), [expected], "{keys} {path}");
+            let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                           Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://chat.test\r\n";
+            assert_eq!(gateway.ask(Request::new("GET", path).raw(upgrade)).status, 200, "{keys} {path}");
+            assert_eq!(origin.last().all("host"), [expected], "a handshake: {keys} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_client_s_host_is_the_one_of_its_target_and_never_empty() {
+    let origin = Origin::echo();
+    let gateway = with_hosts(&origin, "host = 'client'");
+    let ask = |head: &str| {
+        let response = gateway.client().send(head.as_bytes()).read_response();
+        assert_eq!(response.status, 200, "{head}");
+        origin.last().all("host").join(" | ")
+    };
+    assert_eq!(ask("GET http://chat.test/plain HTTP/1.1\r\nHost: chat.test\r\n\r\n"), "chat.test");
+    assert_eq!(
+        ask("GET /plain HTTP/1.1\r\nHost: chat.test:8443\r\nX-Forwarded-Host: b\r\n\r\n"),
+        "chat.test:8443"
+    );
+    assert_eq!(ask("GET /plain HTTP/1.0\r\n\r\n"), origin.address.to_string());
+}
+
 // --- Forwarding fields
 
 #[test]

@@ -21,6 +21,7 @@ mod held;
 mod issuers;
 mod key_sets;
 mod limits_of_machine;
+mod locations;
 mod members;
 mod over_tls;
 mod overload;

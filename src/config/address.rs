@@ -4,7 +4,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::meaning::{
-    Balancing, Members, Redis, RedisAddress, Secret, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls,
+    Balancing, HostSent, Members, Redis, RedisAddress, Secret, Upstream, UpstreamAddress, UpstreamBounds,
+    UpstreamTls,
 };
 use super::value::{Parsed, count, host_and_port, quoted};
 
@@ -27,6 +28,8 @@ impl UpstreamUrl {
             name: name.to_owned(),
             members: Members::one(address),
             authority,
+            host_sent: HostSent::Upstream,
+            rewrite_location: true,
             connection_reuse: true,
             tls,
             balancing: Balancing::default(),

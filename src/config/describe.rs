@@ -124,6 +124,9 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
     if route.trailers_forwarded {
         besides.push("trailers pass".to_owned());
     }
+    if let Some(host) = &route.host_sent {
+        besides.push(format!("host {}", host.text()));
+    }
     if let Some(bytes) = route.body_bytes_max {
         besides.push(format!("body {}", show_bytes(bytes, "without bound")));
     }
@@ -259,11 +262,13 @@ mod tests {
         let shown = describe(&config(
             "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'shop'\npaths = ['/shop']\nupstream = 'a'\n\
              forward_authorization = false\nforward_method_override = true\nforward_trailers = true\n\
-             body_max_bytes = 0\nlimit_global = false\nrequire = { role = ['editor', 'admin'], scope = 'a b' }\n\
+             body_max_bytes = 0\nhost = 'Shop.example:1'\nlimit_global = false\n\
+             require = { role = ['editor', 'admin'], scope = 'a b' }\n\
              claims_to_headers = { X-Internal-Tenant = 'org.id' }\n\
              [[route.limit]]\nrate = 0.5\nburst = 5\ncost = 2\n",
         ));
-        let besides = "Authorization stays here, method overrides pass, trailers pass, body without bound, \
+        let besides = "Authorization stays here, method overrides pass, trailers pass, \
+                       host shop.example:1, body without bound, \
                        requires role = admin or editor, requires scope = a b, X-Internal-Tenant from org.id, \
                        0.5/s burst 5 per user cost 2, no global limit";
         assert!(shown.contains(besides), "{shown}");

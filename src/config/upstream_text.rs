@@ -1,7 +1,7 @@
 //! An upstream as text, for `check` and the log of a reload.
 
 use super::address::show_url;
-use super::meaning::{Members, Upstream, UpstreamAddress, WeightedAddress};
+use super::meaning::{HostSent, Members, Upstream, UpstreamAddress, WeightedAddress};
 use super::routes::show_health;
 use super::value::host_and_port;
 
@@ -12,12 +12,18 @@ pub(super) fn show(upstream: &Upstream) -> String {
     if !is_default_name(upstream) {
         shown.push_str(&format!(", host = {authority}"));
     }
+    if upstream.host_sent != HostSent::Upstream {
+        shown.push_str(&format!(", host = {}", upstream.host_sent.text()));
+    }
     if let Some(tls) = tls {
         let host = host_and_port(authority).map(|(host, _)| host);
         shown.push_str(&tls.show(&host.unwrap_or_default()));
     }
     if !connection_reuse {
         shown.push_str(", connection_reuse = false");
+    }
+    if !upstream.rewrite_location {
+        shown.push_str(", rewrite_location = false");
     }
     shown.push_str(&upstream.balancing.show());
     shown.push_str(&upstream.bounds.show());

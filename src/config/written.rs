@@ -47,8 +47,11 @@ pub struct WrittenUpstream {
     pub srv: Option<String>,
     /// The file that lists its members.
     pub members_file: Option<String>,
-    /// `Host` of requests to it, and the name that its certificate has to prove.
+    /// `client`, `upstream`, or the `Host` of requests to it and the name that its certificate has to prove.
     pub host: Option<String>,
+    /// Whether its own authority in `Location` becomes the client's.
+    #[serde(default, deserialize_with = "scalar")]
+    pub rewrite_location: Option<String>,
     /// How its members are probed.
     pub health: Option<WrittenHealth>,
     /// Whether its connections carry more than one request.
@@ -253,6 +256,8 @@ pub struct WrittenRoute {
     /// Whether trailer fields pass.
     #[serde(default, deserialize_with = "scalar")]
     pub forward_trailers: Option<String>,
+    /// `client`, `upstream` or a name: the `Host` that the upstream gets.
+    pub host: Option<String>,
     /// The largest request body.
     #[serde(default, deserialize_with = "scalar")]
     pub body_max_bytes: Option<String>,

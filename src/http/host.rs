@@ -20,6 +20,11 @@ pub(crate) fn check(authority: &[u8]) -> Result<(), ProtocolError> {
     if host_is_valid && is_port(port) { Ok(()) } else { Err(ProtocolError::InvalidHost) }
 }
 
+/// Whether these bytes are a host with an optional port.
+pub fn is_host(authority: &[u8]) -> bool {
+    check(authority).is_ok()
+}
+
 /// The host of an authority that `check` has accepted.
 pub fn without_port(authority: &[u8]) -> &[u8] {
     let last = authority.iter().rposition(|&byte| byte == b':' || byte == b']');

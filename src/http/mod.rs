@@ -26,7 +26,7 @@ pub use field::{Field, FieldKind, is_token, tokens, values};
 pub(crate) use field::{FoldedName, is_token_byte, same_name, trim};
 pub use format::{AddressText, http_date, push_decimal};
 pub use heads::{HeadPool, Heads, LentHeads};
-pub use host::{host_name, without_port};
+pub use host::{host_name, is_host, without_port};
 pub use method::Method;
 pub use path::canonicalise;
 pub use request::Request;

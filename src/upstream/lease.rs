@@ -5,10 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use super::announced::announced_ms;
 use super::member::{Member, MemberRequest};
 use super::pool::Connection;
 use super::slot::UpstreamSlot;
 use super::terms::Terms;
+use crate::http::Field;
 use crate::net::{DetachedTransport, Endpoint, Transport};
 
 /// Evidence that there is a connection, good for one exchange, and a slot among the requests in flight. Dropped, it
@@ -126,6 +128,13 @@ impl<'u> Lease<'u> {
         self.slot.replace(Some(stream));
         self.request.become_stream();
         Ok(())
+    }
+
+    /// Takes note of how long the service keeps the connection open, if the head of its response says so.
+    pub fn note_keep_alive(&self, head: &[u8], fields: &[Field]) {
+        if let Some(idle_ms) = announced_ms(head, fields) {
+            self.connection.announce(idle_ms);
+        }
     }
 
     /// The upstream has sent more than the response.

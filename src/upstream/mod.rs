@@ -1,5 +1,6 @@
 //! Upstreams: the internal services, their members, and the connections that one core keeps to them.
 
+mod announced;
 mod balance;
 mod choice;
 mod context;

@@ -22,6 +22,8 @@ pub(super) struct Connection {
     exchanges: u32,
     /// When it has been open for long enough.
     ends_ms: u64,
+    /// For how long it may be idle, as the service has said, in milliseconds.
+    announced_ms: Cell<u64>,
     _opened: Opened,
 }
 
@@ -63,9 +65,17 @@ struct Idle {
     since_ms: u64,
 }
 
+impl Connection {
+    /// The service has said how long it keeps the connection open. The last word counts.
+    pub(super) fn announce(&self, idle_ms: u64) {
+        self.announced_ms.set(idle_ms);
+    }
+}
+
 impl Idle {
     fn is_usable(&self, now_ms: u64, bounds: &PoolBounds) -> bool {
-        now_ms.saturating_sub(self.since_ms) < bounds.keep_alive_ms && now_ms < self.connection.ends_ms
+        let keep_alive_ms = bounds.keep_alive_ms.min(self.connection.announced_ms.get());
+        now_ms.saturating_sub(self.since_ms) < keep_alive_ms && now_ms < self.connection.ends_ms
     }
 
     /// Whether the connection is open, and nothing has arrived: bytes on an idle connection answer nothing that was
@@ -127,7 +137,14 @@ impl Pool {
             // Connections that were opened together should not end together.
             _ => clock::now_ms() + age_ms - age_ms / 10 + self.random.below(age_ms / 5 + 1),
         };
-        Box::new(Connection { transport, member, exchanges: 0, ends_ms, _opened: opened })
+        Box::new(Connection {
+            transport,
+            member,
+            exchanges: 0,
+            ends_ms,
+            announced_ms: Cell::new(NEVER),
+            _opened: opened,
+        })
     }
 
     /// The connection to a member used last that is still open and has said nothing since.
@@ -167,8 +184,9 @@ impl Pool {
     pub(super) fn put(&self, mut connection: Box<Connection>) {
         let bounds = self.bounds.get();
         connection.exchanges = connection.exchanges.saturating_add(1);
+        let is_ending = connection.announced_ms.get() == 0;
         let is_spent = bounds.exchanges > 0 && connection.exchanges >= bounds.exchanges;
-        if bounds.idle == 0 || is_spent || connection.member.is_withdrawn() {
+        if bounds.idle == 0 || is_spent || is_ending || connection.member.is_withdrawn() {
             return;
         }
         connection.transport.park();

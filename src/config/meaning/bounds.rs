@@ -14,10 +14,10 @@ pub struct Timeouts {
     pub body: Duration,
     /// Connecting to an upstream. `UPSTREAM_CONNECT_TIMEOUT`, 2 s.
     pub upstream_connect: Duration,
-    /// From the end of the request to the response head. `UPSTREAM_HEAD_TIMEOUT`, 30 s.
+    /// From the end of the request to the response head. `UPSTREAM_HEAD_TIMEOUT`, 60 s.
     pub upstream_head: Duration,
     /// Between bytes of a response body, and of a request that an upstream does not read.
-    /// `UPSTREAM_IDLE_TIMEOUT`, 30 s.
+    /// `UPSTREAM_IDLE_TIMEOUT`, 60 s.
     pub upstream_idle: Duration,
     /// How long a pooled upstream connection may be idle. `UPSTREAM_KEEP_ALIVE`, 60 s.
     pub upstream_keep_alive: Duration,

@@ -3,6 +3,7 @@
 use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
 use super::client_networks::ClientNetworks;
+use super::host_sent::HostSent;
 use super::hosts::HostPattern;
 use super::limits::Rate;
 use super::prefixes::Prefixes;
@@ -55,6 +56,8 @@ pub struct Route {
     pub method_override_forwarded: bool,
     /// Whether trailer fields pass, in both directions.
     pub trailers_forwarded: bool,
+    /// Which `Host` its upstream gets. `None`: as [`super::upstreams::Upstream::host_sent`].
+    pub host_sent: Option<HostSent>,
     /// The largest request body of this route, in bytes. `None`: as [`super::bounds::Sizes::body_bytes`].
     pub body_bytes_max: Option<u64>,
     /// Whether its requests also draw from the client's global bucket.
@@ -88,6 +91,7 @@ impl Route {
             authorization_forwarded: true,
             method_override_forwarded: false,
             trailers_forwarded: false,
+            host_sent: None,
             body_bytes_max: None,
             is_limited_globally: true,
             limits: Vec::new(),

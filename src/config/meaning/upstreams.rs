@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::balancing::{Balancing, UpstreamBounds};
 use super::health::Health;
+use super::host_sent::HostSent;
 use super::members::{Members, UpstreamAddress};
 
 /// One internal service.
@@ -13,8 +14,12 @@ pub struct Upstream {
     pub name: String,
     /// Where its members come from.
     pub members: Members,
-    /// The value of `Host` in requests to it.
+    /// The value of `Host` in requests to it, unless `host_sent` says otherwise; and in probes.
     pub authority: String,
+    /// Which `Host` requests have: the upstream's own or the client's.
+    pub host_sent: HostSent,
+    /// Whether its own authority in `Location` and its kin becomes the client's.
+    pub rewrite_location: bool,
     /// Whether a connection to it carries more than one request.
     pub connection_reuse: bool,
     /// TLS to it; `None`: plain TCP, or a Unix socket.
@@ -48,11 +53,18 @@ pub struct OwnCertificate {
 }
 
 impl Upstream {
-    /// Whether it is the same service, reached in the same way. Its bounds, the choice among its members and their
-    /// probes may differ.
+    /// Whether it is the same service, reached in the same way. Its bounds, the choice among its members, their probes
+    /// and what of the client it is told may differ.
     pub fn is_same_service(&self, other: &Upstream) -> bool {
-        let (balancing, bounds) = (self.balancing.clone(), self.bounds.clone());
-        *self == Upstream { balancing, bounds, health: self.health.clone(), ..other.clone() }
+        let like = Upstream {
+            balancing: self.balancing.clone(),
+            bounds: self.bounds.clone(),
+            health: self.health.clone(),
+            host_sent: self.host_sent.clone(),
+            rewrite_location: self.rewrite_location,
+            ..other.clone()
+        };
+        *self == like
     }
 }
 

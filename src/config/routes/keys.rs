@@ -7,7 +7,7 @@ use super::{
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 26] = [
+pub const ROUTE_KEYS: [RouteKey; 27] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
@@ -31,6 +31,7 @@ pub const ROUTE_KEYS: [RouteKey; 26] = [
     forwarding::FORWARD_AUTHORIZATION,
     forwarding::FORWARD_METHOD_OVERRIDE,
     forwarding::FORWARD_TRAILERS,
+    forwarding::HOST,
     body::BODY_MAX_BYTES,
     limits::LIMIT_GLOBAL,
     limits::LIMIT,

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::forwarding;
 use super::report::Report;
 use crate::config::address::{self, UpstreamUrl};
-use crate::config::meaning::{Members, Upstream, UpstreamAddress, UpstreamTls, WeightedAddress};
+use crate::config::meaning::{HostSent, Members, Upstream, UpstreamAddress, UpstreamTls, WeightedAddress};
 use crate::config::value::{Parsed, count, host_and_port, quoted};
 use crate::config::written::WrittenUpstream;
 use crate::config::written_url::WrittenUrl;
@@ -37,17 +38,19 @@ pub(super) fn upstream(name: &str, written: &WrittenUpstream, report: &mut Repor
     Some(upstream)
 }
 
-/// Takes over `host`. Requests name it, and a certificate has to be for it.
+/// Takes over `host`. A name is named by requests, and a certificate has to be for it; `client` changes nothing about
+/// certificates.
 pub(super) fn name_it(upstream: &mut Upstream, written: &WrittenUpstream, report: &mut Report<'_>) {
     let Some(host) = &written.host else { return };
-    match host_and_port(host) {
-        Some((name, _)) => {
-            upstream.authority = host.to_ascii_lowercase();
-            if let Some(tls) = &mut upstream.tls {
+    match forwarding::host_sent(host) {
+        Ok(HostSent::Name(authority)) => {
+            if let (Some(tls), Some((name, _))) = (&mut upstream.tls, host_and_port(&authority)) {
                 tls.server_name = name;
             }
+            upstream.authority = authority;
         }
-        None => report.add(&format!("host {} is neither a host nor a host and a port", quoted(host))),
+        Ok(host_sent) => upstream.host_sent = host_sent,
+        Err(why) => report.add(&format!("host {why}")),
     }
 }
 
@@ -209,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn the_client_s_host_is_no_name_of_the_service() {
+        let upstream = upstream("url = 'https://a:1'\nhost = 'client'");
+        assert_eq!((upstream.authority.as_str(), &upstream.host_sent), ("a:1", &HostSent::Client));
+        assert_eq!(upstream.tls.map(|tls| tls.server_name).as_deref(), Some("a"));
+        assert_eq!(shown("url = 'https://a:1'\nhost = 'client'"), "https://a:1, host = client");
+        assert_eq!(shown("url = 'http://a'\nhost = 'upstream'\nrewrite_location = true"), "http://a:80");
+        assert_eq!(
+            shown("url = 'http://a'\nrewrite_location = false"),
+            "http://a:80, rewrite_location = false"
+        );
+    }
+
+    #[test]
     fn check_shows_where_members_come_from() {
         assert_eq!(shown("srv = '_chat._tcp.example'"), "srv _chat._tcp.example");
         assert_eq!(shown("srv = '_chat._tcp.example'\ntls = {}"), "srv _chat._tcp.example over TLS");
@@ -236,7 +252,10 @@ mod tests {
             ("srv = '_chat._tcp.a b'", "srv \"_chat._tcp.a b\" is not"),
             ("srv = '_chat._tcp.a:1'", "srv \"_chat._tcp.a:1\" is not"),
             ("members_file = ''", "members_file is empty"),
-            ("url = 'http://a'\nhost = 'a/b'", "host \"a/b\" is neither a host nor a host and a port"),
+            (
+                "url = 'http://a'\nhost = 'a/b'",
+                "host \"a/b\" is neither client, upstream, a host nor a host and a port",
+            ),
         ] {
             let told = lowered_toml(&file(text)).map(|_| ()).unwrap_err().to_string();
             assert!(told.starts_with(&format!("upstream \"chat\" (gateway.toml:1): {why}")), "{told}");

@@ -94,6 +94,7 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         authorization_forwarded: forwarding::authorization(written, report),
         method_override_forwarded: forwarding::method_override(written, report),
         trailers_forwarded: forwarding::trailers(written, report),
+        host_sent: forwarding::host(written, report),
         is_limited_globally: limits::is_limited_globally(written, report),
         limits: limits::limits(written, access, report),
         body_bytes_max: body::bytes_max(written, report),

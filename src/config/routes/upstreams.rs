@@ -50,6 +50,7 @@ pub(super) fn of_file(
             let place = (written.place.as_str(), &written.wrong);
             let mut report = Report::new("upstream", &upstream.name, place, &mut layers.mistakes);
             upstream.connection_reuse = connection_reuse(written, &mut report);
+            upstream.rewrite_location = rewrite_location(written, &mut report);
             upstream.balancing = balancing::balancing(written, &mut report);
             upstream.bounds = balancing::bounds(written, &mut report);
             upstream.health = health::health(written.health.as_ref(), &mut report);
@@ -94,16 +95,25 @@ fn valid(written: &WrittenUpstreams, moved: &Moved, mistakes: &mut Mistakes) -> 
         let mut report = Report::new("upstream", name, (&written.place, &written.wrong), mistakes);
         name::check(name, &mut report);
         let connection_reuse = connection_reuse(written, &mut report);
+        let rewrite_location = rewrite_location(written, &mut report);
         let balancing = balancing::balancing(written, &mut report);
         let bounds = balancing::bounds(written, &mut report);
         let health = health::health(written.health.as_ref(), &mut report);
         if let Some(found) = members::upstream(name, written, &mut report) {
-            let mut upstream = Upstream { connection_reuse, balancing, bounds, health, ..found };
+            let mut upstream =
+                Upstream { connection_reuse, rewrite_location, balancing, bounds, health, ..found };
             upstream_tls::complete(&mut upstream, written.tls.as_ref(), &mut report);
             upstreams.push(upstream);
         }
     }
     upstreams
+}
+
+fn rewrite_location(written: &WrittenUpstream, report: &mut Report<'_>) -> bool {
+    written.rewrite_location.as_deref().map_or(Ok(true), choice).unwrap_or_else(|why| {
+        report.add(&format!("rewrite_location {why}"));
+        true
+    })
 }
 
 fn connection_reuse(written: &WrittenUpstream, report: &mut Report<'_>) -> bool {

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::headers::{self, Additions};
+use super::locations::Locations;
 use super::upload::Upload;
 use crate::clock;
 use crate::downstream::{Responder, ResponseBody};
@@ -36,6 +37,8 @@ pub struct Delivery<'d, 'c> {
     pub reader: ResponseReader<'d>,
     /// Whether trailer fields pass.
     pub trailers: Trailers,
+    /// The service's own names in where it sends the client.
+    pub locations: Option<Locations<'d>>,
     /// When the request began to leave, in µs.
     pub begun_us: u64,
 }
@@ -111,10 +114,12 @@ impl Delivery<'_, '_> {
             self.lease.succeeded();
         }
         let bytes = self.reader.head_bytes();
+        self.lease.note_keep_alive(bytes, &self.response.fields);
         let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
         let (id, quota) = (&self.record.id, self.record.quota.as_ref());
         let (cors, hsts) = (&self.core.snapshot.cors, self.record.hsts);
-        let additions = Additions { request: self.request, id, quota, cors, hsts };
+        let locations = self.locations.as_ref();
+        let additions = Additions { request: self.request, id, quota, cors, hsts, locations };
         headers::compose_response(&mut head, self.response, bytes, &additions);
         self.reader.consume_head();
         let Response { body: length, announced, .. } = *self.response;

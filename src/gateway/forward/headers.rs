@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::credentials;
+use super::locations::Locations;
 use crate::auth::Identity;
 use crate::clock;
 use crate::config::{self, ClaimField, Via};
@@ -16,6 +17,7 @@ use crate::http::{
     push_decimal,
 };
 use crate::limit::Quota;
+use crate::limits::LOCATIONS_MAX;
 use crate::message::HeadWriter;
 use crate::tls::client::Verified;
 
@@ -222,19 +224,27 @@ pub struct Additions<'a> {
     pub cors: &'a CorsPolicy,
     /// `Strict-Transport-Security`.
     pub hsts: Option<&'a str>,
+    /// The service's own names in where it sends the client.
+    pub locations: Option<&'a Locations<'a>>,
 }
 
 /// Writes the fields of the response that goes to the client. `bytes`: what the spans of `response` are ranges of.
 pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8], additions: &Additions<'_>) {
     let has_cors = additions.cors.is_on();
-    let mut has_date = false;
+    let (mut has_date, mut corrected) = (false, 0);
     for field in &response.fields {
         has_date |= field.kind == FieldKind::Date;
         let is_overridden = (has_cors && field.kind.is_cors_permission())
             || (additions.quota.is_some() && is_quota(field.name.of(bytes)))
             || (additions.hsts.is_some() && field.name.of(bytes).eq_ignore_ascii_case(HSTS));
-        if passes_downstream(field) && !is_overridden {
-            head.passing(field, bytes);
+        if !passes_downstream(field) || is_overridden {
+            continue;
+        }
+        let locations =
+            additions.locations.filter(|_| field.kind == FieldKind::Other && corrected < LOCATIONS_MAX);
+        match locations.is_some_and(|locations| locations.compose(head, field, bytes)) {
+            true => corrected += 1,
+            false => head.passing(field, bytes),
         }
     }
     if !has_date {

@@ -3,6 +3,7 @@
 pub mod credentials;
 mod delivery;
 pub mod headers;
+mod locations;
 pub mod share;
 pub mod sticky;
 mod upload;
@@ -10,17 +11,20 @@ mod upload;
 use std::pin::pin;
 
 use crate::auth::credentials::is_token_parameter;
+use crate::config::HostSent;
 use crate::downstream::Outcome;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::Exchange;
-use crate::http::BodyLength;
+use crate::http::{BodyLength, FieldKind, is_host};
+use crate::limits::HOST_AND_PORT_BYTES_MAX;
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers, pump};
 use crate::upstream::{Expected, Lease};
 
 use headers::Context;
 
 pub use delivery::{Delivered, Delivery};
+pub use locations::Locations;
 pub use upload::{Sent, Upload};
 
 /// Sends an admitted request to the upstream of its route and brings the response to the client. The request goes out
@@ -106,7 +110,7 @@ async fn attempt<U>(
 /// The head that goes upstream.
 fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
     let (core, request, route) = (exchange.core, exchange.request, admission.route());
-    let authority = &lease.terms().authority;
+    let authority = authority(exchange, admission, lease);
     let [prefix, path] = route.prefixes.apply(request.path());
     let target = |query| [request.method_name(), prefix, path, query];
     let names = &route.token_sources.queries;
@@ -119,6 +123,36 @@ fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>
     };
     headers::compose_request(&mut head, request, route, &context(exchange, admission));
     head
+}
+
+/// The `Host` that the upstream gets. It decides neither where the connection leads nor whom a certificate has to name.
+pub fn authority<'a>(
+    exchange: &'a Exchange<'_>,
+    admission: &'a Admission<'_>,
+    lease: &Lease<'a>,
+) -> &'a [u8] {
+    let own: &[u8] = &lease.terms().authority;
+    match admission.host_sent() {
+        HostSent::Upstream => own,
+        HostSent::Name(name) => name.as_bytes(),
+        // HTTP/1.0 may name none; and what is too long for a host stands in the head twice then.
+        HostSent::Client if !(1..=HOST_AND_PORT_BYTES_MAX).contains(&exchange.request.host().len()) => own,
+        HostSent::Client => exchange.request.host(),
+    }
+}
+
+/// The service's own names in where it sends the client. `None`: it was told the client's, or is to be believed.
+pub fn locations<'a>(exchange: &Exchange<'a>, admission: &Admission<'_>) -> Option<Locations<'a>> {
+    let (snapshot, request) = (&exchange.core.snapshot, exchange.request);
+    let written = &snapshot.config.upstreams[admission.upstream()];
+    if *admission.host_sent() != HostSent::Upstream || !written.rewrite_location {
+        return None;
+    }
+    let claimed = request.only(FieldKind::XForwardedHost).filter(|_| exchange.is_peer_trusted);
+    let authority = claimed.filter(|host| is_host(host)).unwrap_or(request.host());
+    let authority = if authority.len() <= HOST_AND_PORT_BYTES_MAX { authority } else { b"" };
+    let upstream = &*snapshot.upstreams[admission.upstream()];
+    Some(Locations { written, upstream, scheme: exchange.client_scheme(), authority })
 }
 
 /// What the upstream learns beside the request's own head.
@@ -144,6 +178,7 @@ async fn transmit(
     head: HeadWriter,
     has_another: bool,
 ) -> (Result<Delivered, Failure>, u64) {
+    let locations = locations(exchange, admission);
     let Exchange { core, client, request, response, record, .. } = exchange;
     let trailers = match admission.route().trailers_forwarded {
         true => Trailers::Forward,
@@ -161,6 +196,7 @@ async fn transmit(
         reader: lease.response_reader(&context, Expected::Response),
         responder,
         trailers,
+        locations,
         begun_us: core.resources.stopwatch_us(),
     };
     let may_fail_over = lease.is_reused() || has_another;

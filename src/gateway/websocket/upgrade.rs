@@ -13,7 +13,7 @@ use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{self, Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
-use crate::gateway::forward::{Delivered, Delivery, Sent, Upload, context, sticky};
+use crate::gateway::forward::{Delivered, Delivery, Sent, Upload, authority, context, locations, sticky};
 use crate::message::{BodyError, HeadWriter, Trailers};
 use crate::upstream::{Choice, Expected, Lease};
 
@@ -65,7 +65,7 @@ async fn attempt<'c>(
     exchange.record.leased(&lease);
     let head = compose(exchange, admission, &lease);
     let marker = handshake::marker(exchange.request, admission.route());
-    match ask(exchange, &lease, head, marker, slots).await {
+    match ask(exchange, &lease, head, (admission, marker), slots).await {
         Ok(answered) => Ok((lease, answered)),
         Err(failure) => {
             if failure.is_members() {
@@ -122,7 +122,7 @@ fn take_slots<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Slots<
 fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
     let (core, route) = (exchange.core, admission.route());
     let out = core.resources.io.buffers.buffer();
-    let authority = &lease.terms().authority;
+    let authority = authority(exchange, admission, lease);
     handshake::compose(out, exchange.request, route, authority, &context(exchange, admission))
 }
 
@@ -150,9 +150,10 @@ async fn ask(
     exchange: &mut Exchange<'_>,
     lease: &Lease<'_>,
     head: HeadWriter,
-    marker: Option<&[u8]>,
+    (admission, marker): (&Admission<'_>, Option<&[u8]>),
     slots: &mut Option<Slots<'_>>,
 ) -> Result<Answered, Failure> {
+    let locations = locations(exchange, admission);
     let Exchange { core, client, request, response, record, .. } = exchange;
     let (mut body, responder) = client.split();
     body.park();
@@ -166,6 +167,7 @@ async fn ask(
         reader: lease.response_reader(&context, Expected::Switch),
         responder,
         trailers: Trailers::Drop,
+        locations,
         begun_us: core.resources.stopwatch_us(),
     };
     let sent = lease.finish_handshake(&context, head).flush().await;
