@@ -8,7 +8,7 @@ use crate::auth::{
     self, CredentialError, Identity, Refusal, Standing, UnknownKey, User, Verified, credentials, cross_site,
 };
 use crate::clock;
-use crate::config::{Access, HostSent, IssuerSet, LimitHeaders, Route};
+use crate::config::{Access, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::share;
@@ -23,7 +23,6 @@ pub struct Admission<'c> {
     route: &'c Route,
     /// Index into the upstreams of the configuration.
     upstream: usize,
-    host_sent: &'c HostSent,
     identity: Identity,
     _permit: Permit,
 }
@@ -50,11 +49,6 @@ impl<'c> Admission<'c> {
     /// The index of the upstream that the request goes to.
     pub fn upstream(&self) -> usize {
         self.upstream
-    }
-
-    /// Which `Host` the upstream gets.
-    pub fn host_sent(&self) -> &'c HostSent {
-        self.host_sent
     }
 
     /// The identity that the route was authorized for.
@@ -115,9 +109,7 @@ impl<'c> Exchange<'c> {
         self.client.set_body_bytes_max(destination.body_bytes_max);
         let route = destination.route;
         let upstream = route.upstream_of(|| share::key(self, &identity));
-        let own = &self.core.snapshot.config.upstreams[upstream].host_sent;
-        let host_sent = route.host_sent.as_ref().unwrap_or(own);
-        Ok(Admission { route, upstream, host_sent, identity, _permit: permit })
+        Ok(Admission { route, upstream, identity, _permit: permit })
     }
 
     fn refused(&mut self, refusal: Refusal<'c>) -> Failure {

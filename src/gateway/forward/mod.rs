@@ -132,7 +132,7 @@ pub fn authority<'a>(
     lease: &Lease<'a>,
 ) -> &'a [u8] {
     let own: &[u8] = &lease.terms().authority;
-    match admission.host_sent() {
+    match host_sent(exchange, admission) {
         HostSent::Upstream => own,
         HostSent::Name(name) => name.as_bytes(),
         // HTTP/1.0 may name none; and what is too long for a host stands in the head twice then.
@@ -141,11 +141,17 @@ pub fn authority<'a>(
     }
 }
 
+/// Which `Host` the upstream gets: as its route says, or as the upstream itself does.
+fn host_sent<'a>(exchange: &'a Exchange<'_>, admission: &'a Admission<'_>) -> &'a HostSent {
+    let own = &exchange.core.snapshot.config.upstreams[admission.upstream()].host_sent;
+    admission.route().host_sent.as_ref().unwrap_or(own)
+}
+
 /// The service's own names in where it sends the client. `None`: it was told the client's, or is to be believed.
 pub fn locations<'a>(exchange: &Exchange<'a>, admission: &Admission<'_>) -> Option<Locations<'a>> {
     let (snapshot, request) = (&exchange.core.snapshot, exchange.request);
     let written = &snapshot.config.upstreams[admission.upstream()];
-    if *admission.host_sent() != HostSent::Upstream || !written.rewrite_location {
+    if *host_sent(exchange, admission) != HostSent::Upstream || !written.rewrite_location {
         return None;
     }
     let claimed = request.only(FieldKind::XForwardedHost).filter(|_| exchange.is_peer_trusted);
