@@ -37,10 +37,12 @@ pub const OUTLIER_WINDOW_MS: u64 = 10_000;
 pub const OUTLIER_REQUESTS_MIN: u64 = 100;
 /// Members with a rate without which there is nothing to compare.
 pub const OUTLIER_MEMBERS_MIN: usize = 5;
-/// For how long an upstream has to be well before the log says that its failure is over, in milliseconds.
-pub const UPSTREAM_FAILING_WINDOW_MS: u64 = 1_000;
-/// From one line in the log about an upstream that fails to the next, in milliseconds.
-pub const UPSTREAM_FAILING_LOG_MS: u64 = 10_000;
+/// For how long a member has to be well before the log says that its failure is over, in milliseconds.
+pub const MEMBER_FAILING_WINDOW_MS: u64 = 1_000;
+/// From one line in the log about a member that fails, or a name that does not resolve, to the next, in milliseconds.
+pub const MEMBER_FAILING_LOG_MS: u64 = 10_000;
+/// Members of one upstream that the log names while they fail. Over it: it only says that there are more.
+pub const MEMBERS_FAILING_NAMED_MAX: usize = 8;
 /// The shortest time from one question for a name or its failure to the next, in milliseconds.
 pub const ASK_AGAIN_MS: u64 = 1_000;
 /// Questions for names and files that are under way at one time. Over it: the next ones wait for an answer.

@@ -52,17 +52,6 @@ impl ConnectError {
         matches!(self, ConnectError::NoAddress) || self.errno().is_some_and(|errno| own.contains(&errno))
     }
 
-    /// The error number, or the one that says the same; 0: there is none.
-    pub fn errno_number(&self) -> u64 {
-        let errno = match self {
-            ConnectError::NoAddress => return 0,
-            ConnectError::Failed(_) => self.errno(),
-            ConnectError::TimedOut => Some(Errno::TIMEDOUT),
-            ConnectError::Tls(_) => Some(Errno::PROTO),
-        };
-        errno.map_or(0, |errno| errno.raw_os_error() as u64)
-    }
-
     fn errno(&self) -> Option<Errno> {
         match self {
             ConnectError::Failed(error) => Errno::from_io_error(error),

@@ -114,9 +114,9 @@ impl<'u> Lease<'u> {
         self.request.succeeded();
     }
 
-    /// The request has failed in a way that is the member's.
-    pub fn failed(&self) {
-        self.request.failed();
+    /// The request has failed in a way that is the member's, for this cause.
+    pub fn failed(&self, cause: &'static str) {
+        self.request.failed(cause);
     }
 
     /// The response goes on for long: it moves from the requests in flight to the streams.

@@ -130,9 +130,10 @@ impl MemberRequest {
         }
     }
 
-    /// It has failed, in a way that is the member's.
-    pub(super) fn failed(&self) {
+    /// It has failed, in a way that is the member's, for this cause.
+    pub(super) fn failed(&self, cause: &'static str) {
         self.member.seen().failures.add(1);
+        self.member.record.note_cause(cause);
         self.member.seat.failed(self.take_elapsed_us().unwrap_or(0), clock::now_ms());
     }
 
@@ -174,7 +175,7 @@ impl Candidate for Rc<Member> {
         self.seat.connect_failed(clock::now_ms());
         self.seen().failures.add(1);
         self.seen().connect_failures.add(1);
-        self.seen().last_errno.set(error.errno_number());
+        self.record.note_cause(error.cause());
     }
 }
 
@@ -212,6 +213,7 @@ mod tests {
         let member = member();
         (0..3).for_each(|_| member.failed(&failed(Errno::CONNREFUSED)));
         assert_eq!((member.failures(), member.seen().connect_failures.get()), (3, 3));
+        assert_eq!(member.record.last_cause(), Some("ECONNREFUSED"));
         let request = member.begin();
         request.answered();
         assert_eq!(member.failures(), 3, "the response may still break off");

@@ -6,7 +6,7 @@
 //!                ◀─MemberRecord── every core   numbers with one writer each, which the control thread only reads
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crate::net::Endpoint;
 use crate::telemetry::metrics::{Counter, Gauge};
@@ -41,6 +41,8 @@ pub enum Standing {
 pub struct MemberRecord {
     endpoint: Endpoint,
     cores: Box<[CoreRecord]>,
+    /// Why the last exchange or connection has failed, on any core; empty: none has. Only failures come here.
+    last_cause: Mutex<&'static str>,
 }
 
 /// What one core has seen of one member. The core alone writes to it. A cache line of its own, so that cores which
@@ -54,8 +56,6 @@ pub struct CoreRecord {
     pub failures: Counter,
     /// Those failures that were connections which could not be opened.
     pub connect_failures: Counter,
-    /// The error number of the last of those; 0: there was none, or it had no number.
-    pub last_errno: Gauge,
     /// Requests in flight.
     pub in_flight: Gauge,
     /// Idle connections.
@@ -79,7 +79,23 @@ impl CoreNumber {
 impl MemberRecord {
     /// A member that no core has seen anything of.
     pub fn new(endpoint: Endpoint, cores: usize) -> MemberRecord {
-        MemberRecord { endpoint, cores: (0..cores).map(|_| CoreRecord::default()).collect() }
+        let cores = (0..cores).map(|_| CoreRecord::default()).collect();
+        MemberRecord { endpoint, cores, last_cause: Mutex::default() }
+    }
+
+    /// Notes why something has failed, as a stable word. Nobody waits: of two causes at the same moment one is kept.
+    pub fn note_cause(&self, cause: &'static str) {
+        match self.last_cause.try_lock() {
+            Ok(mut last) => *last = cause,
+            Err(TryLockError::Poisoned(last)) => *last.into_inner() = cause,
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    /// Why the last exchange or connection has failed.
+    pub fn last_cause(&self) -> Option<&'static str> {
+        let cause = *self.last_cause.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(cause).filter(|cause| !cause.is_empty())
     }
 
     /// Its address.

@@ -197,7 +197,7 @@ fn a_member_that_refuses_connections_is_ejected_for_all_cores_but_never_the_last
     for _ in 0..20 {
         assert_eq!(ask(&alone).0, 502);
     }
-    let line = alone.wait_log("the upstream fails");
+    let line = alone.wait_log("a member fails");
     assert!(line.contains("WARN") && line.contains("127.0.0.9:1"), "{line}");
     assert_eq!(states(&alone), ["usable"]);
 }

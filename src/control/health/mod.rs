@@ -7,6 +7,6 @@ mod outlier;
 mod verdict;
 
 pub use active::Active;
-pub use failing::{Failing, Word};
+pub use failing::{Failing, Outage, Word};
 pub use outlier::Seen;
 pub use verdict::{Change, MemberHealth, Reason, UpstreamHealth};

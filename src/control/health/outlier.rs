@@ -78,16 +78,6 @@ impl Outlier {
         (self.until_ms.is_none() && are_too_many).then_some(self.row)
     }
 
-    /// Whether a connection is among the failures in a row.
-    pub(super) fn has_failed_connections(&self) -> bool {
-        self.connections > 0
-    }
-
-    /// Failures in a row, and in the current window.
-    pub(super) fn failures_of_late(&self) -> (u64, u64) {
-        (self.row, self.window.1)
-    }
-
     /// Successes and failures of the window that ends with this call. A good one makes the next ejection shorter.
     pub(super) fn end_window(&mut self) -> (u64, u64) {
         let window = std::mem::take(&mut self.window);

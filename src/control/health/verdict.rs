@@ -58,7 +58,8 @@ impl UpstreamHealth {
         &self.members
     }
 
-    /// Takes what the cores have seen of each member, and the time. `jitter` gives numbers from -0.1 to 0.1.
+    /// Takes what the cores have seen of each member, and the time. Returns what was new of each, and who is out or
+    /// back. `jitter` gives numbers from -0.1 to 0.1.
     ///
     /// A member is ejected only while at most half of all are out together with it, so the last one never is. Its
     /// probes may take it out all the same.
@@ -67,14 +68,11 @@ impl UpstreamHealth {
         seen: &[Seen],
         now_ms: u64,
         jitter: &mut dyn FnMut() -> f64,
-    ) -> (Seen, Vec<Change>) {
-        let mut all = Seen::default();
+    ) -> (Vec<Seen>, Vec<Change>) {
+        let mut all = Vec::with_capacity(seen.len());
         let mut changes = Vec::new();
         for (index, (member, seen)) in self.members.iter_mut().zip(seen).enumerate() {
-            let new = member.outlier.look(*seen);
-            all.successes += new.successes;
-            all.failures += new.failures;
-            all.connect_failures += new.connect_failures;
+            all.push(member.outlier.look(*seen));
             if member.outlier.returns(now_ms) && !member.active.is_out() {
                 member.reason = None;
                 changes.push(Change { index, reason: None });
@@ -131,11 +129,6 @@ impl UpstreamHealth {
         changes
     }
 
-    /// The member with the most failures of late.
-    pub fn worst(&self) -> Option<usize> {
-        (0..self.members.len()).max_by_key(|index| self.members[*index].outlier.failures_of_late())
-    }
-
     /// Ejects a member, if it is not out and at most half of all are then.
     fn eject(&mut self, index: usize, reason: Reason, now_ms: u64, jitter: f64) -> Option<Change> {
         let out = self.members.iter().filter(|member| member.is_out()).count();
@@ -181,11 +174,6 @@ impl MemberHealth {
     /// Why it is out.
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
-    }
-
-    /// Whether a connection to it has failed, and nothing has succeeded since.
-    pub fn has_failed_connections(&self) -> bool {
-        self.outlier.has_failed_connections()
     }
 
     /// What its probes say.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::service::Service;
 use crate::config::{Members, UpstreamAddress, WeightedAddress};
 use crate::limits::{
-    ADDRESSES_MAX, ASK_AGAIN_MS, MEMBERS_FILE_LOOK_MS, MEMBERS_MAX, QUESTIONS_AT_ONCE_MAX, SRV_TARGETS_MAX,
+    ADDRESSES_MAX, ASK_AGAIN_MS, MEMBER_FAILING_LOG_MS, MEMBERS_FILE_LOOK_MS, MEMBERS_MAX,
+    QUESTIONS_AT_ONCE_MAX, SRV_TARGETS_MAX,
 };
 use crate::net::Endpoint;
 
@@ -57,8 +58,10 @@ pub struct ListedMember {
 pub(super) enum Turn {
     /// It went wrong, and had not before.
     Failed(String),
-    /// It goes well again.
-    Recovered,
+    /// It goes wrong for so many milliseconds by now.
+    StillFailed(String, u64),
+    /// It goes well again, after so many milliseconds.
+    Recovered(u64),
     /// There is nothing to say.
     None,
 }
@@ -83,7 +86,14 @@ struct Known {
     is_in_flight: bool,
     /// Answers in a row that were none.
     failures: u32,
-    said: Option<String>,
+    said: Option<Said>,
+}
+
+/// What was said of a question without an answer.
+struct Said {
+    why: String,
+    begun_ms: u64,
+    said_ms: u64,
 }
 
 impl Directory {
@@ -152,7 +162,8 @@ impl Directory {
         });
         let (turn, wait_ms) = match answer {
             Ok((found, ttl)) => {
-                let turn = if known.said.take().is_some() { Turn::Recovered } else { Turn::None };
+                let recovered = |said: Said| Turn::Recovered(now_ms.saturating_sub(said.begun_ms));
+                let turn = known.said.take().map_or(Turn::None, recovered);
                 known.failures = 0;
                 known.found = Some(found.bounded());
                 let ttl_ms = ttl.map_or(refresh_ms, |ttl| ttl.as_millis() as u64);
@@ -160,7 +171,7 @@ impl Directory {
             }
             Err(why) => {
                 known.failures = known.failures.saturating_add(1);
-                (question.turn(known, why), (ASK_AGAIN_MS << known.failures.min(16)) / 2)
+                (question.turn(known, why, now_ms), (ASK_AGAIN_MS << known.failures.min(16)) / 2)
             }
         };
         let wait_ms = if matches!(question, Question::File(..)) { MEMBERS_FILE_LOOK_MS } else { wait_ms };
@@ -316,16 +327,25 @@ impl Question {
 
     /// What is said of a failure. A file that is being written is broken for a moment, so only the second look at it
     /// is believed, and each mistake in it is said.
-    fn turn(&self, known: &mut Known, why: String) -> Turn {
-        let is_new = match self {
-            Question::File(..) => known.failures >= 2 && known.said.as_ref() != Some(&why),
-            _ => known.said.is_none(),
+    fn turn(&self, known: &mut Known, why: String, now_ms: u64) -> Turn {
+        let is_new = match (self, &known.said) {
+            (Question::File(..), said) => {
+                known.failures >= 2 && said.as_ref().is_none_or(|said| said.why != why)
+            }
+            (_, said) => said.is_none(),
         };
-        if !is_new {
-            return Turn::None;
+        let begun_ms = known.said.as_ref().map_or(now_ms, |said| said.begun_ms);
+        match &mut known.said {
+            Some(said) if !is_new && now_ms.saturating_sub(said.said_ms) >= MEMBER_FAILING_LOG_MS => {
+                (said.why, said.said_ms) = (why.clone(), now_ms);
+                Turn::StillFailed(why, now_ms.saturating_sub(begun_ms))
+            }
+            _ if is_new => {
+                known.said = Some(Said { why: why.clone(), begun_ms, said_ms: now_ms });
+                Turn::Failed(why)
+            }
+            _ => Turn::None,
         }
-        known.said = Some(why.clone());
-        Turn::Failed(why)
     }
 }
 

@@ -1,6 +1,5 @@
 //! One service: its roster, the health of its members, and what the log says when that changes.
 
-use std::io;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -8,8 +7,9 @@ use tracing::{info, warn};
 use super::directory::ListedMember;
 use super::service::Service;
 use crate::control::Target;
-use crate::control::health::{Change, Failing, MemberHealth, Reason, Seen, UpstreamHealth, Word};
-use crate::net::{Endpoint, errno_name};
+use crate::control::health::{Change, Failing, Outage, Reason, Seen, UpstreamHealth, Word};
+use crate::limits::{MEMBER_FAILING_LOG_MS, MEMBERS_FAILING_NAMED_MAX};
+use crate::net::Endpoint;
 use crate::upstream::{MemberRecord, Roster, RosterMember, Standing};
 
 /// A service of the configuration.
@@ -23,7 +23,8 @@ pub(super) struct Enrolled {
     health: UpstreamHealth,
     /// In the order of the roster.
     notes: Vec<Note>,
-    failing: Failing,
+    /// When it was said last that more members fail than are named.
+    crowd_said_ms: Option<u64>,
     pub(super) ejections: u64,
     pub(super) connect_failures: u64,
 }
@@ -35,6 +36,9 @@ struct Note {
     since_ms: u64,
     /// Why it was out, or is.
     last_error: Option<String>,
+    failing: Failing,
+    /// The log has named it as one that fails.
+    is_named: bool,
 }
 
 /// A member, as an operator sees it.
@@ -64,7 +68,7 @@ impl Enrolled {
             joined: Vec::new(),
             health: UpstreamHealth::default(),
             notes: Vec::new(),
-            failing: Failing::default(),
+            crowd_said_ms: None,
             ejections: 0,
             connect_failures: 0,
         }
@@ -93,13 +97,14 @@ impl Enrolled {
                 ..index.map_or_else(new, |index| before[index].clone())
             });
             kept.push(index.ok_or(Seen::default()));
-            let new = Note { since_ms: now_ms, last_error: None };
+            let new = Note { since_ms: now_ms, ..Note::default() };
             notes.push(index.map_or(new, |index| self.notes[index].clone()));
         }
         let roster: Roster = members.into();
         if self.roster.as_ref() == Some(&roster) {
             return false;
         }
+        self.say_gone(&kept, now_ms);
         self.roster = Some(roster);
         self.health.replace(kept);
         self.notes = notes;
@@ -112,13 +117,17 @@ impl Enrolled {
         let seen: Vec<Seen> = roster.iter().map(|member| Seen::of(&member.record)).collect();
         let (new, changes) = self.health.look(&seen, now_ms, jitter);
         self.ejections += changes.iter().filter(|change| change.reason.is_some()).count() as u64;
-        self.connect_failures += new.connect_failures;
-        let word = self.failing.look(new, now_ms);
-        self.say(word);
+        let failed = new.iter().map(|new| new.connect_failures).sum::<u64>();
+        self.connect_failures += failed;
+        for (index, new) in new.into_iter().enumerate() {
+            if let Some(word) = self.notes[index].failing.look(new, now_ms) {
+                self.say(index, word, now_ms);
+            }
+        }
         for change in &changes {
             self.note(change, now_ms);
         }
-        (!changes.is_empty() && self.update_standings(), new.connect_failures > 0)
+        (!changes.is_empty() && self.update_standings(), failed > 0)
     }
 
     /// Takes the result of a probe. Returns whether that changes the roster.
@@ -186,52 +195,61 @@ impl Enrolled {
         note.since_ms = now_ms;
         match &change.reason {
             Some(reason) => {
-                let errno = errno(member, self.health.members().get(change.index));
-                note.last_error = Some(match (reason, errno) {
-                    (Reason::Row(_), Some(errno)) => format!("{reason}, the last with {errno}"),
+                let cause = member.record.last_cause().filter(|_| !matches!(reason, Reason::Probe(_)));
+                note.last_error = Some(match (reason, cause) {
+                    (Reason::Row(_), Some(cause)) => format!("{reason}, the last with {cause}"),
                     _ => reason.to_string(),
                 });
-                warn!(upstream, address, %reason, errno, "a member is out, requests go to others");
+                warn!(upstream, address, %reason, cause, "a member is out, requests go to others");
             }
             None => info!(upstream, address, for_ms, "a member is back"),
         }
     }
 
-    fn say(&self, word: Option<Word>) {
-        let upstream = &self.name;
+    /// Tells that a member fails, that it still does, or that it is well again. Of many that fail, some are named.
+    fn say(&mut self, index: usize, word: Word, now_ms: u64) {
+        let Some(member) = self.roster.as_deref().and_then(|roster| roster.get(index)) else { return };
+        let (upstream, address, cause) =
+            (&self.name, member.record.endpoint().text(), member.record.last_cause());
+        let named = self.notes.iter().filter(|note| note.is_named).count();
+        if word == Word::Begun && named >= MEMBERS_FAILING_NAMED_MAX {
+            if self.crowd_said_ms.is_none_or(|said_ms| now_ms - said_ms >= MEMBER_FAILING_LOG_MS) {
+                self.crowd_said_ms = Some(now_ms);
+                let failing = self.notes.iter().filter(|note| note.failing.outage(now_ms).is_some()).count();
+                warn!(upstream, failing, named, "more members fail than are named here: see /upstreams");
+            }
+            return;
+        }
+        let note = &mut self.notes[index];
         match word {
-            None => {}
-            Some(Word::Begun) => {
-                let (address, errno) = self.latest_failure();
-                warn!(upstream, address, errno, "the upstream fails");
+            Word::Begun => {
+                note.is_named = true;
+                warn!(upstream, address, cause, "a member fails");
             }
-            Some(Word::Lasts { ms, failures }) => {
-                let (address, errno) = self.latest_failure();
-                warn!(upstream, address, errno, for_ms = ms, failures, "the upstream still fails");
+            Word::Lasts(Outage { ms, failures }) if note.is_named => {
+                warn!(upstream, address, cause, for_ms = ms, failures, "a member still fails");
             }
-            Some(Word::Over { ms, failures }) => {
-                info!(upstream, for_ms = ms, failures, "the upstream is well again");
+            Word::Over(Outage { ms, failures }) if note.is_named => {
+                note.is_named = false;
+                info!(upstream, address, for_ms = ms, failures, "a member is well again");
             }
+            Word::Lasts(_) | Word::Over(_) => {}
         }
     }
 
-    /// The address of the member with the most failures of late, and the last error of a connection to it.
-    fn latest_failure(&self) -> (&str, Option<&'static str>) {
-        let worst = self.health.worst().and_then(|index| {
-            let member = self.roster.as_deref()?.get(index)?;
-            Some((member.record.endpoint().text(), errno(member, self.health.members().get(index))))
-        });
-        worst.unwrap_or_default()
+    /// Tells that members which failed belong to the upstream no longer: nothing else would say that it is over.
+    fn say_gone(&self, kept: &[Result<usize, Seen>], now_ms: u64) {
+        let members = self.roster.as_deref().unwrap_or_default();
+        for (index, (member, note)) in members.iter().zip(&self.notes).enumerate() {
+            let (true, Some(Outage { ms, failures })) = (note.is_named, note.failing.outage(now_ms)) else {
+                continue;
+            };
+            if !kept.contains(&Ok(index)) {
+                let (upstream, address) = (&self.name, member.record.endpoint().text());
+                info!(upstream, address, for_ms = ms, failures, "a member that failed is gone");
+            }
+        }
     }
-}
-
-/// The name of the last error of a connection to a member, on any core, if a connection is among its latest failures.
-fn errno(member: &RosterMember, health: Option<&MemberHealth>) -> Option<&'static str> {
-    if !health?.has_failed_connections() {
-        return None;
-    }
-    let number = member.record.cores().iter().map(|core| core.last_errno.get()).find(|number| *number > 0)?;
-    Some(errno_name(&io::Error::from_raw_os_error(i32::try_from(number).ok()?)))
 }
 
 #[cfg(test)]
@@ -313,22 +331,38 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_connection_is_told_if_a_connection_is_among_the_failures() {
+    fn the_cause_of_the_last_failure_is_told() {
         let mut known = enrolled();
         known.set_members(&listed(&[1, 2]), 1, 0);
         let record = roster(&known)[0].record.clone();
-        let told = |known: &Enrolled| {
-            known.sights().next().and_then(|sight| sight.last_error.map(str::to_owned)).unwrap_or_default()
-        };
-        record.core(0).last_errno.set(111);
+        record.note_cause("ECONNREFUSED");
         record.core(0).failures.add(5);
         known.look(1_000, &mut || 0.0);
-        assert_eq!(told(&known), "5 failures in a row");
-        known.look(1_000 + EJECT_MS_FIRST, &mut || 0.0);
-        record.core(0).failures.add(5);
-        record.core(0).connect_failures.add(1);
-        known.look(1_250 + EJECT_MS_FIRST, &mut || 0.0);
-        assert_eq!(told(&known), "5 failures in a row, the last with ECONNREFUSED");
+        let told = known.sights().next().and_then(|sight| sight.last_error);
+        assert_eq!(told, Some("5 failures in a row, the last with ECONNREFUSED"));
+    }
+
+    #[test]
+    fn of_many_members_that_fail_some_are_named_and_one_that_goes_makes_room() {
+        let mut known = enrolled();
+        let all: Vec<u8> = (1..=20).collect();
+        known.set_members(&listed(&all), 1, 0);
+        let named = |known: &Enrolled| known.notes.iter().filter(|note| note.is_named).count();
+        let fail = |known: &mut Enrolled, now_ms: u64| {
+            roster(known).iter().for_each(|member| member.record.core(0).failures.add(1));
+            known.look(now_ms, &mut || 0.0);
+        };
+        fail(&mut known, 1_000);
+        assert_eq!((named(&known), known.crowd_said_ms), (MEMBERS_FAILING_NAMED_MAX, Some(1_000)));
+        fail(&mut known, 1_250);
+        known.set_members(&listed(&all[4..]), 1, 2_000);
+        assert_eq!(named(&known), MEMBERS_FAILING_NAMED_MAX - 4);
+        for member in roster(&known).iter() {
+            member.record.core(0).successes.add(50);
+        }
+        known.look(3_000, &mut || 0.0);
+        known.look(4_250, &mut || 0.0);
+        assert_eq!(named(&known), 0, "they are well");
     }
 
     #[test]

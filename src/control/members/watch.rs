@@ -197,10 +197,16 @@ fn log(directory: &Directory, question: &Question, turn: Turn) {
                 error!(service, %error, "the file of the service's members is not usable, those before stay");
             }
             (Turn::Failed(error), _) => error!(service, %error, "the service's name does not resolve"),
-            (Turn::Recovered, Question::File(..)) => {
-                info!(service, "the file of the service's members is usable")
+            (Turn::StillFailed(error, for_ms), Question::File(..)) => {
+                warn!(service, %error, for_ms, "the file of the service's members is still not usable");
             }
-            (Turn::Recovered, _) => info!(service, "the service's name resolves again"),
+            (Turn::StillFailed(error, for_ms), _) => {
+                warn!(service, %error, for_ms, "the service's name still does not resolve");
+            }
+            (Turn::Recovered(for_ms), Question::File(..)) => {
+                info!(service, for_ms, "the file of the service's members is usable")
+            }
+            (Turn::Recovered(for_ms), _) => info!(service, for_ms, "the service's name resolves again"),
         }
     }
 }

@@ -235,6 +235,11 @@ impl Failure {
         }
     }
 
+    /// One stable word: the cause, or else the code.
+    pub fn word(&self) -> &'static str {
+        self.cause().unwrap_or(self.answer().1)
+    }
+
     /// The upstream's member has failed, on a connection that was open.
     pub fn is_members(&self) -> bool {
         matches!(self, Failure::Stale | Failure::UpstreamProtocol(_) | Failure::UpstreamTimeout(_))

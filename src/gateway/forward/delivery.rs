@@ -158,14 +158,14 @@ impl Delivery<'_, '_> {
         }
         self.record.status = self.response.status;
         match failure.is_members() {
-            true => self.lease.failed(),
+            true => self.lease.failed(failure.word()),
             false => self.lease.succeeded(),
         }
         self.responder.cut();
         // Which side broke matters more than how: both can be a reset.
         Failure::Cut(match failure {
             Failure::ClientGone(_) => failure.answer().1,
-            _ => failure.cause().unwrap_or(failure.answer().1),
+            _ => failure.word(),
         })
     }
 }

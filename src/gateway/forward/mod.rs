@@ -86,9 +86,8 @@ async fn attempt<U>(
         Ok(Delivered::Surplus) => lease.distrust(),
         Err(failure) => {
             // That an idle connection was closed says nothing about the member.
-            if failure.is_members() && !(lease.is_reused() && matches!(failure, Failure::Stale)) {
-                lease.failed();
-            }
+            let is_members =
+                failure.is_members() && !(lease.is_reused() && matches!(failure, Failure::Stale));
             let is_silent = match failure {
                 Failure::Stale => lease.is_reused() || has_another,
                 Failure::UpstreamTimeout(UpstreamWait::Head) => has_another,
@@ -101,6 +100,9 @@ async fn attempt<U>(
                 Failure::Stale => Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport())),
                 failure => failure,
             };
+            if is_members {
+                lease.failed(failure.word());
+            }
             return Err(if may_repeat { Broken::Repeatable(failure) } else { Broken::Final(failure) });
         }
     }

@@ -68,13 +68,14 @@ async fn attempt<'c>(
     match ask(exchange, &lease, head, (admission, marker), slots).await {
         Ok(answered) => Ok((lease, answered)),
         Err(failure) => {
-            if failure.is_members() {
-                lease.failed();
-            }
-            Err(match failure {
+            let failure = match failure {
                 Failure::Stale => Failure::UpstreamProtocol(UpstreamFault::closed(lease.transport())),
                 failure => failure,
-            })
+            };
+            if failure.is_members() {
+                lease.failed(failure.word());
+            }
+            Err(failure)
         }
     }
 }

@@ -87,7 +87,7 @@ fn an_answer_holds_for_its_time_but_not_below_a_second_and_not_over_the_refresh(
 }
 
 #[test]
-fn an_empty_or_failed_answer_keeps_the_members_and_is_said_once() {
+fn an_empty_or_failed_answer_keeps_the_members_and_is_said_when_it_begins_and_at_times() {
     let mut directory = directory("[upstreams.a]\nurl = 'http://n:1'", false);
     let mut now_ms = 0;
     let mut ask = |answer: Result<Found, &str>| {
@@ -102,11 +102,15 @@ fn an_empty_or_failed_answer_keeps_the_members_and_is_said_once() {
     assert_eq!(ask(Ok(addresses(&[]))), (failed("n has no address"), 2, 1_000));
     assert_eq!(ask(Err("no such name")), (Turn::None, 2, 2_000));
     assert_eq!(ask(Err("no such name")), (Turn::None, 2, 4_000));
+    assert_eq!(ask(Err("no such name")), (Turn::None, 2, 8_000));
+    let still = |for_ms| Turn::StillFailed("no such name".to_owned(), for_ms);
+    assert_eq!(ask(Err("no such name")), (still(15_000), 2, 16_000));
     for _ in 0..100 {
         assert_eq!(ask(Err("no such name")).1, 2);
     }
-    assert_eq!(ask(Err("no such name")), (Turn::None, 2, 30_000), "it gives up never");
-    assert_eq!(ask(Ok(addresses(&[3]))), (Turn::Recovered, 1, 30_000));
+    assert!(matches!(ask(Err("no such name")), (Turn::StillFailed(..), 2, 30_000)), "it gives up never");
+    let (turn, 1, 30_000) = ask(Ok(addresses(&[3]))) else { panic!("one address") };
+    assert!(matches!(turn, Turn::Recovered(3_000_000..)), "{turn:?}");
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn a_file_lists_addresses_and_names_and_each_of_its_mistakes_is_said() {
         (Err("/m:3: no URL".to_owned()), Turn::None),
         (Err("/m:4: no URL".to_owned()), failed("/m:4: no URL")),
         (listed(&[]), failed("/m lists no member")),
-        (listed(&["127.0.0.1"]), Turn::Recovered),
+        (listed(&["127.0.0.1"]), Turn::Recovered(4_000)),
     ];
     for (nth, (answer, turn)) in answers.into_iter().enumerate() {
         let now_ms = 1_000 * (nth as u64 + 1);
