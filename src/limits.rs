@@ -296,6 +296,16 @@ pub const ACCESS_LOG_LINE_BYTES: usize = 4 * 1024;
 /// How long the end of the process waits for the last lines of the access log, in milliseconds. Over it: they are lost.
 pub const ACCESS_LOG_FINISH_MS: u64 = 1_000;
 
+/// How often a draining process tells what is still open, in milliseconds.
+pub const DRAIN_TOLD_MS: u64 = 5_000;
+/// How many of what is still open a draining process names: the oldest ones.
+pub const DRAIN_TOLD_MAX: usize = 5;
+/// How long a draining core waits for everything that it serves to say what it is, in milliseconds. What is not woken
+/// in that time is not named.
+pub const ROLL_CALL_MS: u64 = 100;
+/// How long a core waits at the end of a drain until everything is cut off and in the access log, in milliseconds. Over
+/// it: the rest has no line.
+pub const CUT_MS: u64 = 200;
 /// How often a draining process checks its deadlines and whether it is done, in milliseconds.
 pub const DRAIN_LOOK_MS: u64 = 5;
 /// Bytes of a successor's report about its start (hot upgrade). Over it: the rest is ignored.
@@ -326,6 +336,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// The longest `Retry-After` of a denied request, in seconds. It is sent if the rate is 0.
 pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 
+const _: () = assert!(2 * ROLL_CALL_MS < DRAIN_TOLD_MS);
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);

@@ -54,6 +54,14 @@ impl<'t> Match<'t> {
         }
     }
 
+    /// The route's place among those that the table was made of.
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Match::Route(entry) => Some(entry.index),
+            Match::MethodNotAllowed { .. } | Match::Unknown => None,
+        }
+    }
+
     /// Who may see the result. An unknown path is protected too, so that strangers cannot explore the API.
     pub fn access(&self) -> Access {
         match self {

@@ -16,7 +16,8 @@ use realchat_gateway::telemetry::metrics::MetricGroup;
 use realchat_gateway::telemetry::{AccessRecord, TunnelEnd, TunnelRecord};
 
 /// Where the gateway's own answers get their codes, besides `http1` and `auth`.
-const ANSWERS: [&str; 2] = ["src/gateway/answer/failure.rs", "src/gateway/answer/reply.rs"];
+const ANSWERS: [&str; 3] =
+    ["src/gateway/answer/failure.rs", "src/gateway/answer/reply.rs", "src/gateway/record.rs"];
 
 /// What a reader takes in before trying it; the rest is in `docs/`.
 const README_BYTES_MAX: usize = 10_000;

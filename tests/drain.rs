@@ -111,6 +111,111 @@ fn a_stuck_request_is_cut_off_when_the_time_is_over() {
     assert!(gateway.log().iter().any(|line| line.contains("WARN") && line.contains("cut off")));
 }
 
+/// The one line of the access log for this path.
+#[track_caller]
+fn record_of(gateway: &Gateway, path: &str) -> serde_json::Value {
+    let is_it = |record: &serde_json::Value| record["path"] == path;
+    let lines = gateway.stdout();
+    let records = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).filter(is_it);
+    let records: Vec<_> = records.collect();
+    assert_eq!(records.len(), 1, "{path}: {lines:#?}");
+    records.into_iter().next().expect("one")
+}
+
+#[test]
+fn whatever_the_end_of_a_drain_cuts_off_is_in_the_access_log() {
+    let origin = Origin::new(move |exchange: &mut Exchange| {
+        let Some(request) = exchange.read_request() else { return };
+        if request.target().ends_with("stream") {
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+        }
+        exchange.wait_closed();
+    });
+    let mut gateway = Gateway::builder()
+        .cores("2")
+        .everywhere(&origin)
+        .env("ACCESS_LOG", "stdout")
+        .env("SHUTDOWN_TIMEOUT", "400ms")
+        .start();
+    let (mut waiting, mut streaming, mut uploading) = (gateway.client(), gateway.client(), gateway.client());
+    waiting.send(Request::new("GET", "/api/v1/users/waiting?secret=hunter2").token("ann").bytes());
+    let token = token("ann");
+    uploading.send(format!(
+        "POST /api/v1/messages/upload HTTP/1.1\r\nHost: chat.test\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 1000\r\n\r\nonly the beginning"
+    ));
+    streaming.send(Request::new("GET", "/api/v1/users/stream").token("ann").bytes());
+    assert_eq!(streaming.read_head().word(1), "200");
+    eventually("all three have come", || origin.heads() == 3);
+    assert_eq!(gateway.metric("requests_in_flight"), 3);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().code(), Some(0));
+    for (target, status) in [("users/waiting", 0), ("messages/upload", 0), ("users/stream", 200)] {
+        let record = record_of(&gateway, &format!("/api/v1/{target}"));
+        assert_eq!((&record["code"], &record["status"]), (&"drain_cut".into(), &status.into()), "{record}");
+        assert!(record["route"].is_string() && record["user"] == "ann", "{record}");
+        assert!(record["total_us"].as_u64().is_some_and(|us| us >= 400_000), "{record}");
+    }
+    // What has no end cannot look complete.
+    assert!(!streaming.read_until_gone().ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn a_tunnel_that_does_not_take_its_goodbye_is_cut_off_in_the_access_log_and_others_are_not() {
+    let origin = echoing();
+    let mut gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("ACCESS_LOG", "stdout")
+        .env("SHUTDOWN_TIMEOUT", "1s")
+        .start();
+    let (mut polite, mut stubborn) = (Socket::open(&gateway, "ann"), Socket::open(&gateway, "ben"));
+    polite.expect_echo("hello");
+    stubborn.expect_echo("hello");
+    gateway.signal(Signal::TERM);
+    polite.expect_goodbye(1012);
+    drop(polite);
+    assert_eq!(gateway.wait().code(), Some(0));
+    let lines = gateway.stdout();
+    let record = |user: &str| -> serde_json::Value {
+        let line = lines.iter().find(|line| line.contains(user)).unwrap_or_else(|| panic!("{lines:#?}"));
+        serde_json::from_str(line).expect("JSON")
+    };
+    let (polite, stubborn) = (record("\"ann\""), record("\"ben\""));
+    assert_eq!((&stubborn["code"], &stubborn["status"]), (&"drain_cut".into(), &101.into()), "{stubborn}");
+    assert!(polite["code"].is_null(), "{polite}");
+}
+
+#[test]
+fn a_drain_that_lasts_says_what_is_still_open_and_for_how_long() {
+    let (echo, silent) = (echoing(), silent());
+    let gateway = Gateway::builder()
+        .cores("2")
+        .everywhere(&silent)
+        .upstream_url("delivery", &format!("http://{}", echo.address))
+        .env("ACCESS_LOG", "stdout")
+        .env("SHUTDOWN_TIMEOUT", "300s")
+        .start();
+    let mut tunnel = Socket::open(&gateway, "bertha");
+    tunnel.expect_echo("hello");
+    let mut busy: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
+    for (nth, client) in busy.iter_mut().enumerate() {
+        let target = format!("/api/v1/users/me?secret=hunter{nth}");
+        client.send(Request::new("GET", &target).token("ann").bytes());
+    }
+    eventually("all are in flight", || gateway.metric("requests_in_flight") == 6);
+    gateway.signal(Signal::TERM);
+    let line = gateway.wait_log("draining: still open");
+    for part in ["WARN", "requests=6", "tunnels=1", "open=7", "of route ", " for "] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(line.matches(" of route ").count(), 5, "{line}");
+    assert!(!line.contains(" for 9") && line.contains(" for 5s"), "what has just begun is not old: {line}");
+    assert_eq!(line.matches("tunnel ").count(), 1, "the oldest one: {line}");
+    for secret in ["hunter", "ann", "bertha", "127.0.0.1"] {
+        assert!(!line.contains(secret), "{secret}: {line}");
+    }
+}
+
 #[test]
 fn a_second_signal_ends_at_once() {
     for delay in ["0s", "300s"] {

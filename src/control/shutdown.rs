@@ -15,9 +15,9 @@ use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
 use crate::control::{Cores, Drain, ListenerDrain, Phase, manager};
-use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::{Readiness, Status};
-use crate::limits::DRAIN_LOOK_MS;
+use crate::gateway::core::{Metrics, Present};
+use crate::limits::{DRAIN_LOOK_MS, DRAIN_TOLD_MAX, DRAIN_TOLD_MS};
 use crate::net::{NEVER, Timers};
 
 /// How the shutdown ended.
@@ -122,12 +122,17 @@ impl Shutdown {
         // A core that still listens has not begun with the drain yet, or still accepts the connections in the accept
         // queue.
         let mut idle_checks = 0;
+        let mut told_ms = drain.begun_ms;
         while idle_checks < IDLE_CHECKS {
             if self.signal.wait(&self.timers, clock::now_ms() + DRAIN_LOOK_MS).await {
                 if signals_left == 0 {
                     return ShutdownOutcome::Immediate;
                 }
                 signals_left -= 1;
+            }
+            if clock::now_ms() >= told_ms + DRAIN_TOLD_MS && self.open() > 0 {
+                told_ms += DRAIN_TOLD_MS;
+                self.tell_what_is_left(clock::now_ms(), deadline);
             }
             idle_checks = if !self.listening() && self.open() == 0 { idle_checks + 1 } else { 0 };
             if idle_checks == 0 && clock::now_ms() >= deadline {
@@ -138,6 +143,19 @@ impl Shutdown {
         ShutdownOutcome::Drained
     }
 
+    /// Tells the operator whom the drain waits for.
+    fn tell_what_is_left(&self, now_ms: u64, deadline_ms: u64) {
+        let sum = |count: fn(&Metrics) -> u64| self.metrics.iter().map(count).sum::<u64>();
+        let requests = sum(|core| core.requests.in_flight.get());
+        let tunnels = sum(|core| core.tunnels.open.get());
+        let mut oldest: Vec<Present> = self.metrics.iter().flat_map(|core| core.presences.get()).collect();
+        oldest.sort_by_key(|present| present.begun_ms);
+        oldest.truncate(DRAIN_TOLD_MAX);
+        let oldest = oldest.iter().map(|present| shown(present, now_ms)).collect::<Vec<_>>().join("; ");
+        let left_ms = deadline_ms.saturating_sub(now_ms);
+        warn!(open = self.open(), requests, tunnels, left_ms, oldest, "draining: still open");
+    }
+
     fn listening(&self) -> bool {
         self.metrics.iter().any(|core| core.connections.listening.get() > 0)
     }
@@ -145,6 +163,15 @@ impl Shutdown {
     fn open(&self) -> u64 {
         self.metrics.iter().map(|core| core.connections.open.get()).sum()
     }
+}
+
+/// What is still open, in words: nothing of its user, its address or its query.
+fn shown(present: &Present, now_ms: u64) -> String {
+    let Present { begun_ms, is_tunnel, route, id } = present;
+    let what = if *is_tunnel { "tunnel" } else { "request" };
+    let age_s = now_ms.saturating_sub(*begun_ms) / 1_000;
+    let (route, id) = (route.as_deref().unwrap_or("-"), String::from_utf8_lossy(id));
+    format!("{what} {id} of route {route} for {age_s}s")
 }
 
 /// Ticks the timers of the control thread more often during the drain, so that the process ends soon after the last

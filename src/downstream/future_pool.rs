@@ -5,7 +5,7 @@
 //! idle connection: a small task     busy connection: the same task + a slot (some 3 KiB)
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,25 +17,36 @@ use crate::spare::Spare;
 /// The free slots of one core, for the futures that one function makes.
 pub struct FuturePool<T, F> {
     make: T,
+    is_cut: Cell<bool>,
     free: RefCell<Spare<Pin<Box<Option<F>>>>>,
 }
 
 /// A pool whose type has no name.
-pub trait Tidy {
+pub trait Pool {
     /// Frees the slots that nobody needed since the last call. Called at intervals.
     fn tidy(&self);
+    /// From now on each future ends where it is as soon as it is polled.
+    fn cut(&self);
 }
 
-impl<T, F> Tidy for FuturePool<T, F> {
+impl<T, F> Pool for FuturePool<T, F> {
     fn tidy(&self) {
         self.free.borrow_mut().tidy(FUTURES_KEPT_MIN);
+    }
+
+    fn cut(&self) {
+        self.is_cut.set(true);
     }
 }
 
 impl<T, F: Future> FuturePool<T, F> {
     /// An empty pool. `make` makes the futures, because their type has no name.
     pub fn new(make: T) -> Rc<FuturePool<T, F>> {
-        Rc::new(FuturePool { make, free: RefCell::new(Spare::new(FUTURES_POOLED_MAX)) })
+        Rc::new(FuturePool {
+            make,
+            is_cut: Cell::new(false),
+            free: RefCell::new(Spare::new(FUTURES_POOLED_MAX)),
+        })
     }
 
     /// Makes a future in a slot of the pool.
@@ -55,10 +66,18 @@ pub struct PooledFuture<T, F> {
     pool: Rc<FuturePool<T, F>>,
 }
 
-impl<T, F: Future> Future for PooledFuture<T, F> {
+impl<T, F: Future> Future for PooledFuture<T, F>
+where
+    F::Output: Default,
+{
     type Output = F::Output;
 
+    /// What is cut is dropped in its slot, and has the default output.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        if self.pool.is_cut.get() {
+            self.slot.iter_mut().for_each(|slot| slot.as_mut().set(None));
+            return Poll::Ready(F::Output::default());
+        }
         let future = self.slot.as_mut().and_then(|slot| slot.as_mut().as_pin_mut());
         future.expect("the future stays in its slot until the drop").poll(context)
     }
@@ -85,7 +104,10 @@ mod tests {
         Rc::strong_count(&shared)
     }
 
-    fn poll<T, F: Future>(future: &mut Pin<&mut PooledFuture<T, F>>) -> Poll<F::Output> {
+    fn poll<T, F: Future>(future: &mut Pin<&mut PooledFuture<T, F>>) -> Poll<F::Output>
+    where
+        F::Output: Default,
+    {
         future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -108,6 +130,15 @@ mod tests {
             assert!(poll(&mut future).is_pending() && Rc::strong_count(&shared) == 2);
         }
         assert_eq!((Rc::strong_count(&shared), pool.free.borrow().len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_cut_ends_where_it_is_and_lets_go_of_what_it_holds() {
+        let (pool, shared) = (FuturePool::new(turn), Rc::new(()));
+        let mut future = pin!(pool.run(shared.clone(), false));
+        assert!(poll(&mut future).is_pending());
+        pool.cut();
+        assert_eq!((poll(&mut future), Rc::strong_count(&shared)), (Poll::Ready(0), 1));
     }
 
     #[test]

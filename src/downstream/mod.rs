@@ -12,7 +12,7 @@ mod responder;
 mod settings;
 mod stream;
 
-pub use future_pool::{FuturePool, Tidy};
+pub use future_pool::{FuturePool, Pool};
 pub use handshake::HandshakeFailure;
 pub use outcome::{Next, Outcome};
 pub use responder::{Responder, ResponseBody};

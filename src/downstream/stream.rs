@@ -9,7 +9,7 @@ use super::h1::Connection;
 use super::outcome::{Next, Outcome};
 use super::responder::{H1Responder, Responder};
 use super::settings::Settings;
-use crate::http1::{Framing, RequestHead};
+use crate::http1::{Framing, RequestHead, Version};
 use crate::limits::REFUSED_BODY_BYTES_MAX;
 use crate::message::BodySource;
 use crate::message::h1::{H1Body, H1Source};
@@ -70,6 +70,16 @@ impl<'c> ClientStream<'c> {
     ) -> ClientStream<'c> {
         let body = H1Body::new(head.framing, body_bytes_max);
         ClientStream::H1(H1Stream { io, settings, connection, head, body, keeps_alive: false })
+    }
+
+    /// The exchange ends here, whatever is missing. Where the end of the connection would look like that of a response,
+    /// the client sees a reset.
+    pub fn cut(&self) {
+        let ClientStream::H1(stream) = self;
+        stream.connection.transport.cut();
+        if stream.head.version == Version::Http10 {
+            stream.connection.transport.reset_on_close();
+        }
     }
 
     /// The other end of the connection: a client, or a proxy.

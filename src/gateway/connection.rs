@@ -1,6 +1,6 @@
 //! The life of a client connection: one exchange after another, and an orderly end.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::downstream::{FuturePool, HandshakeFailure, Next, Outcome, Settings, p
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::{local, reply};
 use crate::gateway::core::{ActiveCore, Beginning, Core, Resources};
-use crate::gateway::exchange::{Exchange, ExchangeOutcome};
+use crate::gateway::exchange::{About, Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
 use crate::http::{ProtocolError, Scheme};
@@ -136,7 +136,8 @@ pub async fn turn_away(
         return None;
     };
     // The default head is one of a connection that closes.
-    let mut exchange = Exchange::h1(core, &mut connection, RequestHead::default(), &mut heads);
+    let about = About::default();
+    let mut exchange = Exchange::h1(core, &about, &mut connection, RequestHead::default(), &mut heads);
     let outcome: ExchangeOutcome = match local::probe(exchange.request) {
         Some(probe) => local::answer(&mut exchange, &probe).await,
         None => reply::refuse(&mut exchange, refusal).await,
@@ -184,12 +185,13 @@ async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option
     let received = head(&active, &mut connection).await;
     // A reload may have come while the head was awaited.
     let core = active.core();
+    let about = About::default();
     let (outcome, next) = match received {
         Received::Request(mut heads, head) => {
-            exchange(Exchange::h1(&core, &mut connection, head, &mut heads), None).await
+            exchange(Exchange::h1(&core, &about, &mut connection, head, &mut heads), None).await
         }
         Received::Refused(mut heads, failure) => {
-            let headless = Exchange::h1(&core, &mut connection, RequestHead::default(), &mut heads);
+            let headless = Exchange::h1(&core, &about, &mut connection, RequestHead::default(), &mut heads);
             exchange(headless, Some(failure)).await
         }
         Received::Nothing => return None,
@@ -215,7 +217,8 @@ async fn secure(core: &Core, mut connection: Box<Connection>) -> Option<Box<Conn
     }
     if secured == Err(HandshakeFailure::Fault(Fault::PlainHttp)) && connection.speak_plainly().is_ok() {
         let mut heads = core.resources.heads.take();
-        let mut exchange = Exchange::h1(core, &mut connection, RequestHead::default(), &mut heads);
+        let about = About::default();
+        let mut exchange = Exchange::h1(core, &about, &mut connection, RequestHead::default(), &mut heads);
         let outcome: ExchangeOutcome = reply::refuse(&mut exchange, Failure::PlainHttp).await;
         exchange.finish();
         if matches!(outcome, Outcome::Complete) {
@@ -243,13 +246,27 @@ async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {
 /// One exchange from its head to its record. `refused`: the head is not one.
 async fn exchange(mut exchange: Exchange<'_>, refused: Option<HeadFailure>) -> (ExchangeOutcome, Next) {
     let outcome = match refused {
-        None => pipeline::serve(&mut exchange).await,
+        None => serve_and_answer(&mut exchange).await,
         Some(HeadFailure::Protocol(error)) => malformed(&mut exchange, error).await,
         Some(HeadFailure::TimedOut) => reply::refuse(&mut exchange, Failure::HeadTimeout).await,
     };
     let next = exchange.client.conclude(&outcome).await;
     exchange.finish();
     (outcome, next)
+}
+
+/// Serves a request. While it waits, it answers the roll call of a core that drains.
+async fn serve_and_answer(exchange: &mut Exchange<'_>) -> ExchangeOutcome {
+    let (core, about) = (exchange.core, exchange.about());
+    let mut serving = pin!(pipeline::serve(exchange));
+    poll_fn(|context| {
+        let polled = serving.as_mut().poll(context);
+        if polled.is_pending() && core.resources.roll_call.is_open() {
+            about.answer(core);
+        }
+        polled
+    })
+    .await
 }
 
 /// Answers a head that breaks HTTP. Its address pays for it as for a bad credential; well-formed requests pay nothing

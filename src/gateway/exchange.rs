@@ -1,5 +1,6 @@
 //! One exchange: a request, its response, and everything that belongs to them while they are served.
 
+use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 
 use crate::config::ClientHeaders;
@@ -14,6 +15,7 @@ use crate::gateway::record::Record;
 use crate::gateway::websocket::tunnel::Handover;
 use crate::http::{ClaimedScheme, FieldKind, Heads, Request, Response, Scheme, claimed_scheme, without_port};
 use crate::http1::RequestHead;
+use crate::route::Match;
 use crate::tls::client::Verified;
 
 /// How an exchange ends: complete, aborted, or as a tunnel.
@@ -23,6 +25,7 @@ pub type ExchangeOutcome = Outcome<Box<Handover>>;
 pub struct Exchange<'c> {
     /// The core that serves it.
     pub core: &'c Core,
+    about: &'c About,
     /// The client's side.
     pub client: ClientStream<'c>,
     /// What was asked.
@@ -35,10 +38,31 @@ pub struct Exchange<'c> {
     pub is_peer_trusted: bool,
 }
 
+/// What is known of an exchange while it is served, for those who look at it from outside.
+#[derive(Default)]
+pub struct About {
+    begun_ms: Cell<u64>,
+    id: OnceCell<RequestId>,
+    /// The route's place among those of the configuration.
+    route: Cell<Option<usize>>,
+}
+
+impl About {
+    /// Answers the roll call of a core that drains.
+    pub fn answer(&self, core: &Core) {
+        let routes = &core.snapshot.config.routes;
+        let route = self.route.get().and_then(|index| routes.get(index)).map(|route| &*route.name);
+        if let Some(id) = self.id.get() {
+            core.resources.roll_call.answer(self.begun_ms.get(), false, route, id.as_bytes());
+        }
+    }
+}
+
 impl<'c> Exchange<'c> {
     /// Begins with a request whose head was read from an HTTP/1 connection.
     pub fn h1(
         core: &'c Core,
+        about: &'c About,
         connection: &'c mut Connection,
         head: RequestHead,
         heads: &'c mut Heads,
@@ -46,19 +70,26 @@ impl<'c> Exchange<'c> {
         let body_bytes_max = core.snapshot.body_bytes_max(None);
         let settings = &core.snapshot.downstream;
         let client = ClientStream::h1(&core.resources.io, settings, connection, head, body_bytes_max);
-        Exchange::begin(core, client, heads)
+        Exchange::begin(core, about, client, heads)
     }
 
-    fn begin(core: &'c Core, client: ClientStream<'c>, heads: &'c mut Heads) -> Exchange<'c> {
+    fn begin(
+        core: &'c Core,
+        about: &'c About,
+        client: ClientStream<'c>,
+        heads: &'c mut Heads,
+    ) -> Exchange<'c> {
         let Heads { request, response } = heads;
         let trusted = &core.snapshot.config.trusted_proxies;
         let forwarded_for = request.values(FieldKind::XForwardedFor);
         let found = client_address(client.peer().ip(), trusted, forwarded_for);
         let is_peer_trusted = found.is_peer_trusted;
         let given = request.only(FieldKind::XRequestId).filter(|_| is_peer_trusted);
-        let id = given.and_then(RequestId::adopt).unwrap_or_else(|| core.resources.ids.next_id());
+        let adopted = given.and_then(RequestId::adopt);
+        let id = about.id.get_or_init(|| adopted.unwrap_or_else(|| core.resources.ids.next_id()));
+        about.begun_ms.set(core.resources.io.timers.ticked_ms());
         let record = Record::begin(core, found.address, id);
-        let mut exchange = Exchange { core, client, request, response, record, is_peer_trusted };
+        let mut exchange = Exchange { core, about, client, request, response, record, is_peer_trusted };
         let hsts = core.snapshot.config.https.hsts.as_deref();
         // RFC 6797 §7.2: never over HTTP.
         exchange.record.hsts = hsts.filter(|_| exchange.client_scheme() == Scheme::Https);
@@ -141,9 +172,35 @@ impl<'c> Exchange<'c> {
         }
     }
 
+    /// What is known of it to those outside.
+    pub fn about(&self) -> &'c About {
+        self.about
+    }
+
+    /// The request has this route.
+    pub fn found(&mut self, found: &Match<'c>) {
+        self.record.route = found.name();
+        self.about.route.set(found.index());
+    }
+
     /// The exchange is over: counted and logged.
     pub fn finish(mut self) {
+        self.record_end();
+    }
+
+    fn record_end(&mut self) {
         self.record.bytes_in = self.request.received() as u64 + self.client.body_bytes();
         self.record.finish(self.core, self.request, self.client.tls());
+    }
+}
+
+/// An exchange that is dropped before it is over was cut off, at the end of a drain.
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if !self.record.is_finished() {
+            self.client.cut();
+            self.record.cut();
+            self.record_end();
+        }
     }
 }

@@ -28,7 +28,7 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
         return Ok(local::answer(exchange, local).await);
     }
     exchange.check_host()?;
-    exchange.record.route = plan.found.name();
+    exchange.found(&plan.found);
     if !plan.takes_client(exchange.record.client) {
         // Charged like a bad credential: whoever probes is limited.
         exchange.charge_stranger().await.map_err(|limited| Failure::Limit(Denied::Limited(limited)))?;

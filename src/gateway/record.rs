@@ -23,7 +23,7 @@ pub struct Record<'c> {
     /// The client's address, after `X-Forwarded-For` of trusted proxies.
     pub client: IpAddr,
     /// The request's id.
-    pub id: RequestId,
+    pub id: &'c RequestId,
     /// The route's name.
     pub route: Option<&'c str>,
     /// Who asked.
@@ -50,6 +50,7 @@ pub struct Record<'c> {
     endpoint: Option<Endpoint>,
     /// Whether it went on a connection used before.
     is_reused: Option<bool>,
+    is_finished: bool,
 }
 
 /// Why an exchange failed.
@@ -72,7 +73,7 @@ enum Conclusion {
 
 impl<'c> Record<'c> {
     /// The exchange begins: its head is here.
-    pub fn begin(core: &Core, client: IpAddr, id: RequestId) -> Record<'c> {
+    pub fn begin(core: &Core, client: IpAddr, id: &'c RequestId) -> Record<'c> {
         let requests = &core.resources.metrics.requests;
         requests.received.add(1);
         requests.in_flight.add(1);
@@ -94,6 +95,7 @@ impl<'c> Record<'c> {
             upstream_head_us: None,
             endpoint: None,
             is_reused: None,
+            is_finished: false,
         }
     }
 
@@ -144,9 +146,21 @@ impl<'c> Record<'c> {
         }))
     }
 
+    /// The exchange is cut off where it is.
+    pub fn cut(&mut self) {
+        self.failure = Some(Failed { code: DRAIN_CUT.1, cause: None });
+        self.conclusion = Conclusion::Aborted;
+    }
+
+    /// Whether it was counted and written.
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
     /// The exchange is over: counted, and written into the core's log buffer.
-    pub fn finish(self, core: &Core, request: &Request, tls: Option<&TlsStream>) {
+    pub fn finish(&mut self, core: &Core, request: &Request, tls: Option<&TlsStream>) {
         let requests = &core.resources.metrics.requests;
+        self.is_finished = true;
         requests.in_flight.subtract(1);
         match (self.conclusion, self.status) {
             (Conclusion::Response | Conclusion::Tunnel, 100..=599) => {
@@ -185,6 +199,9 @@ impl<'c> Record<'c> {
         log.borrow_mut().record(&line);
     }
 }
+
+/// The code of what the end of a drain cuts off. The status is that of a response that had begun, or 0.
+pub const DRAIN_CUT: (u16, &str) = (0, "drain_cut");
 
 /// The path without what may hold a token; of a refused head its target.
 fn loggable(request: &Request) -> &[u8] {

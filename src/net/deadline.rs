@@ -104,6 +104,14 @@ impl Timers {
         self.earliest_ms.set(earliest);
     }
 
+    /// When the last tick was due, by the coarse clock: a time without a look at a clock, for what may be so imprecise.
+    pub fn ticked_ms(&self) -> u64 {
+        match self.due_ms.get() {
+            0 => clock::now_ms(),
+            due_ms => due_ms - TICK_MS,
+        }
+    }
+
     /// How late the core is: how long the next tick is overdue, because the tasks of this turn take so long.
     pub fn late_by_ms(&self, now_ms: u64) -> u64 {
         match self.due_ms.get() {

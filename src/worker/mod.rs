@@ -100,7 +100,11 @@ impl Worker {
                 let grace_ms = idle_grace_ms(&drain);
                 self.active.core().drain(drain.begun_ms, drain.timeout_ms, grace_ms);
             }
-            Step::Stop => return Ok(Next::Stop),
+            Step::Stop => {
+                let resources = self.active.core().resources.clone();
+                resources.cut().await;
+                return Ok(Next::Stop);
+            }
         }
         Ok(Next::GoOn)
     }

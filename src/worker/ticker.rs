@@ -18,6 +18,9 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         monoio::time::sleep(Duration::from_millis(tick_ms)).await;
         let (core, now_ms) = (active.core(), clock::now_ms());
         core.resources.io.timers.tick(now_ms);
+        if core.resources.roll_call.tick(now_ms) {
+            core.resources.io.timers.wake_all();
+        }
         let metrics = &core.resources.metrics.core;
         metrics.ticks.add(1);
         metrics.held_bytes.set(core.resources.io.buffers.held() as u64);

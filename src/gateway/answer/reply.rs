@@ -70,7 +70,7 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
         _ => {}
     }
     let mut body = exchange.core.resources.io.buffers.buffer();
-    put_problem(&mut body, &failure, &exchange.record.id);
+    put_problem(&mut body, &failure, exchange.record.id);
     let answer = Answer { status, content_type: PROBLEM, body: AnswerBody::Made(body) };
     let after = match failure {
         Failure::Request(_)

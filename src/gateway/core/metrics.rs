@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::roll_call::Presences;
 use crate::auth::AuthMetrics;
 use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::TunnelMetrics;
@@ -109,6 +110,8 @@ pub struct Metrics {
     pub access_log: Arc<AccessLogMetrics>,
     /// The core itself.
     pub core: Arc<CoreMetrics>,
+    /// What is still open, while the core drains.
+    pub presences: Arc<Presences>,
 }
 
 impl MetricGroup for Metrics {
@@ -125,6 +128,7 @@ impl MetricGroup for Metrics {
             tunnels,
             access_log,
             core,
+            presences: _,
         } = self;
         let groups: [&dyn MetricGroup; 11] = [
             &**connections,

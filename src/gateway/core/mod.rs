@@ -11,11 +11,13 @@ pub mod metrics;
 pub mod readiness;
 pub mod request_id;
 mod resources;
+mod roll_call;
 mod snapshot;
 mod state;
 
 pub use active::ActiveCore;
 pub use metrics::Metrics;
 pub use resources::{Prepared, Resources, Room};
+pub use roll_call::{Presences, Present, RollCall};
 pub use snapshot::{Replacement, Snapshot, body_bytes_max, head_limits};
 pub use state::{Beginning, Core};

@@ -3,18 +3,21 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
+use super::roll_call::RollCall;
 use crate::auth::KeyRequests;
 use crate::clock;
 
-use crate::downstream::Tidy;
+use crate::downstream::Pool;
 use crate::downstream::clients::Clients;
 use crate::gateway::websocket::{DrainSchedule, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
+use crate::limits::CUT_MS;
 use crate::net::Io;
 use crate::telemetry::{AccessLog, DebugLines};
 use crate::upstream::{self, CoreNumber};
@@ -30,8 +33,8 @@ pub struct Resources {
     pub io: Rc<Io>,
     /// Free parsed heads.
     pub heads: Rc<HeadPool>,
-    /// Free memory for futures, to be tidied.
-    pub future_pools: RefCell<Vec<Rc<dyn Tidy>>>,
+    /// The futures of exchanges, to be tidied and at last cut off.
+    pub future_pools: RefCell<Vec<Rc<dyn Pool>>>,
     /// What each client holds at once.
     pub clients: Rc<Clients>,
     /// Request ids.
@@ -48,6 +51,8 @@ pub struct Resources {
     pub tunnels: Tunnels,
     /// When the drain comes to which tunnel.
     pub drain_schedule: DrainSchedule,
+    /// What is still open, for those who wait for the end of a drain.
+    pub roll_call: RollCall,
     /// Who keeps the limiter's buckets.
     pub store: Store,
     /// What the core may hold.
@@ -99,6 +104,7 @@ impl Resources {
             future_pools: RefCell::default(),
             clients: Rc::default(),
             ids: RequestIds::new(),
+            roll_call: RollCall::new(prepared.metrics.presences.clone()),
             metrics: prepared.metrics,
             access_log: prepared.access_log.map(RefCell::new),
             debug_lines: DebugLines::default(),
@@ -121,6 +127,16 @@ impl Resources {
         self.io.buffers.tidy();
         self.heads.tidy();
         self.future_pools.borrow().iter().for_each(|pool| pool.tidy());
+    }
+
+    /// The time of a drain is over: every exchange that is left ends here, and has its line in the access log.
+    pub async fn cut(&self) {
+        self.future_pools.borrow().iter().for_each(|pool| pool.cut());
+        self.io.timers.wake_all();
+        let deadline_ms = clock::now_ms() + CUT_MS;
+        while self.metrics.requests.in_flight.get() > 0 && clock::now_ms() < deadline_ms {
+            monoio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Hands the access-log lines of this core to their writer.

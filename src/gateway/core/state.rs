@@ -98,7 +98,8 @@ impl Core {
     /// comes to it late. A client that sends a request in the moment in which its idle connection is closed sees it
     /// fail; where there is time, it has `idle_grace_ms` for one more.
     pub fn drain(&self, begun_ms: u64, timeout_ms: u64, idle_grace_ms: u64) {
-        let Resources { io, metrics, drain_schedule, .. } = &*self.resources;
+        let Resources { io, metrics, drain_schedule, roll_call, .. } = &*self.resources;
+        roll_call.begin(begun_ms);
         drain_schedule.begin(begun_ms, metrics.tunnels.open.get(), timeout_ms);
         self.snapshot.upstreams.iter().for_each(|upstream| upstream.close_idle());
         io.drain(idle_grace_ms);

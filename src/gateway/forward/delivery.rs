@@ -116,7 +116,7 @@ impl Delivery<'_, '_> {
         let bytes = self.reader.head_bytes();
         self.lease.note_keep_alive(bytes, &self.response.fields);
         let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
-        let (id, quota) = (&self.record.id, self.record.quota.as_ref());
+        let (id, quota) = (self.record.id, self.record.quota.as_ref());
         let (cors, hsts) = (&self.core.snapshot.cors, self.record.hsts);
         let locations = self.locations.as_ref();
         let additions = Additions { request: self.request, id, quota, cors, hsts, locations };
@@ -130,7 +130,11 @@ impl Delivery<'_, '_> {
             let mut pumping = pin!(pump(&mut source, &mut sink));
             match now_or_not(pumping.as_mut()).await {
                 Some(pumped) => Ok(pumped),
-                None => go_on(self.lease, &self.core.resources.io.timers, upload, pumping).await,
+                None => {
+                    // If the drain cuts it off, this is what the client has got.
+                    self.record.status = self.response.status;
+                    go_on(self.lease, &self.core.resources.io.timers, upload, pumping).await
+                }
             }
         };
         let sent = sink.sent();

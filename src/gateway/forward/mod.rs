@@ -167,7 +167,7 @@ pub fn locations<'a>(exchange: &Exchange<'a>, admission: &Admission<'_>) -> Opti
 pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> Context<'e> {
     Context {
         ids: &exchange.core.resources.ids,
-        id: &exchange.record.id,
+        id: exchange.record.id,
         identity: admission.identity(),
         claim_fields: &admission.route().claim_fields,
         certified: exchange.certified(),

@@ -9,6 +9,7 @@ use super::event::{Actions, Judged};
 use super::state::TunnelState;
 use crate::clock;
 use crate::gateway::core::Resources;
+use crate::gateway::record::DRAIN_CUT;
 use crate::gateway::websocket::TunnelMetrics;
 use crate::limits::TUNNEL_CLOSE_MS;
 use crate::net::{Buffer, Pipe, Timers, Transport};
@@ -180,7 +181,11 @@ impl Sockets {
         let tally = state.tally();
         let (messages_in, messages_out) = (tally.messages_in, tally.messages_out);
         let tunnel = TunnelRecord { messages_in, messages_out, end, close_code };
-        let record = context.record(clock::unix_us(), clock::now_us(), tally, tunnel);
+        let mut record = context.record(clock::unix_us(), clock::now_us(), tally, tunnel);
+        let Resources { io, drain_schedule, .. } = &*self.resources;
+        // What ends now and not before is cut off by the drain, however far its goodbye has come.
+        let is_cut = io.is_draining() && clock::now_ms() >= drain_schedule.cut_ms();
+        record.code = is_cut.then_some(DRAIN_CUT.1);
         log.borrow_mut().record(&record);
     }
 }

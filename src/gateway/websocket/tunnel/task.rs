@@ -180,10 +180,15 @@ where
     F: Future<Output = ()>,
     M: Fn(u64) -> F,
 {
-    let Resources { io, drain_schedule, .. } = &*turn.sockets.resources;
+    let Resources { io, drain_schedule, roll_call, .. } = &*turn.sockets.resources;
     if io.is_draining() && !turn.state.is_draining() {
         let (departs_ms, cut_ms) = (drain_schedule.next_ms(), drain_schedule.cut_ms());
         turn.tell(Event::Drain(Drain { departs_ms, cut_ms }));
+    }
+    if roll_call.is_open()
+        && let Some(context) = turn.state.context()
+    {
+        roll_call.answer(context.begun_us / 1_000, true, context.route.as_deref(), &context.id);
     }
     let deadline_ms = turn.state.next_deadline_ms().unwrap_or(NEVER);
     if deadline_ms <= turn.now_ms {
