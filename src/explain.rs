@@ -9,7 +9,7 @@ use crate::auth;
 use crate::clock;
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
-    Via, show_destination, show_hosts, show_networks, show_required, show_spellings,
+    Via, show_destination, show_hosts, show_networks, show_required, show_spellings, show_timeouts,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -171,6 +171,9 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     let _ = writeln!(text, "body            at most {} bytes (0: any)", bytes_max.unwrap_or(0));
     if route.reply.is_some() {
         return;
+    }
+    if let Some(timeouts) = show_timeouts(route) {
+        let _ = writeln!(text, "timeouts        {timeouts}");
     }
     let (passed, removed): (Vec<_>, Vec<_>) =
         request.fields.iter().partition(|field| headers::passes_upstream(field, route, false));

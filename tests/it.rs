@@ -22,6 +22,7 @@ mod issuers;
 mod key_sets;
 mod limits_of_machine;
 mod locations;
+mod long_waits;
 mod members;
 mod over_tls;
 mod overload;

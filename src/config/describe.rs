@@ -1,6 +1,7 @@
 //! Prints a configuration for `check`.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::issuers::SINGLE;
 use super::key::{AnyKey, Shown};
@@ -127,6 +128,7 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
     if let Some(host) = &route.host_sent {
         besides.push(format!("host {}", host.text()));
     }
+    besides.extend(show_timeouts(route));
     if let Some(bytes) = route.body_bytes_max {
         besides.push(format!("body {}", show_bytes(bytes, "without bound")));
     }
@@ -202,6 +204,15 @@ pub fn show_spellings(route: &Route) -> Option<String> {
     (!spellings.is_empty()).then(|| spellings.join(", "))
 }
 
+/// The timeouts of a route: `head_timeout 2m, idle_timeout none`.
+pub fn show_timeouts(route: &Route) -> Option<String> {
+    let shown =
+        |timeout: Duration| if timeout.is_zero() { "none".to_owned() } else { show_duration(timeout) };
+    let written: Vec<_> =
+        route.timeouts.written().map(|(key, timeout)| format!("{key} {}", shown(timeout))).collect();
+    (!written.is_empty()).then(|| written.join(", "))
+}
+
 /// `role = admin or editor`.
 pub fn show_required(wanted: &RequiredClaim) -> String {
     format!("{} = {}", wanted.claim.text, wanted.any_of.join(" or "))
@@ -262,13 +273,13 @@ mod tests {
         let shown = describe(&config(
             "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'shop'\npaths = ['/shop']\nupstream = 'a'\n\
              forward_authorization = false\nforward_method_override = true\nforward_trailers = true\n\
-             body_max_bytes = 0\nhost = 'Shop.example:1'\nlimit_global = false\n\
+             body_max_bytes = 0\nhost = 'Shop.example:1'\nidle_timeout = '0'\nlimit_global = false\n\
              require = { role = ['editor', 'admin'], scope = 'a b' }\n\
              claims_to_headers = { X-Internal-Tenant = 'org.id' }\n\
              [[route.limit]]\nrate = 0.5\nburst = 5\ncost = 2\n",
         ));
         let besides = "Authorization stays here, method overrides pass, trailers pass, \
-                       host shop.example:1, body without bound, \
+                       host shop.example:1, idle_timeout none, body without bound, \
                        requires role = admin or editor, requires scope = a b, X-Internal-Tenant from org.id, \
                        0.5/s burst 5 per user cost 2, no global limit";
         assert!(shown.contains(besides), "{shown}");

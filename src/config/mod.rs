@@ -39,6 +39,7 @@ mod wrong;
 
 pub use describe::{
     describe, describe_judged, show_destination, show_hosts, show_networks, show_required, show_spellings,
+    show_timeouts,
 };
 pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
@@ -51,9 +52,10 @@ pub use meaning::{
     HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl,
     LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile,
     Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress,
-    Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, Secret, Share, Sizes, Timeouts, Tls,
-    TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
-    UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
+    Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes,
+    Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash,
+    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
+    WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

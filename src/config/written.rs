@@ -258,6 +258,15 @@ pub struct WrittenRoute {
     pub forward_trailers: Option<String>,
     /// `client`, `upstream` or a name: the `Host` that the upstream gets.
     pub host: Option<String>,
+    /// From the end of a request to the head of its response.
+    #[serde(default, deserialize_with = "scalar")]
+    pub head_timeout: Option<String>,
+    /// Between bytes of a response.
+    #[serde(default, deserialize_with = "scalar")]
+    pub idle_timeout: Option<String>,
+    /// How long the client's side may make no progress.
+    #[serde(default, deserialize_with = "scalar")]
+    pub body_timeout: Option<String>,
     /// The largest request body.
     #[serde(default, deserialize_with = "scalar")]
     pub body_max_bytes: Option<String>,

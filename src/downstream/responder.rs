@@ -1,11 +1,10 @@
 //! The response on its way to a client.
 
-use super::settings::Settings;
 use crate::http::{BodyLength, push_decimal};
 use crate::http1::{RequestHead, Version};
 use crate::message::h1::{Encoding, H1Sink};
 use crate::message::{BodySink, HeadWriter, Trailers};
-use crate::net::{Buffer, Io, SendError, Sink, Transport};
+use crate::net::{Buffer, Io, Pace, SendError, Sink, Transport};
 
 /// Writes responses to one request: interim ones, then the final one.
 pub enum Responder<'r> {
@@ -27,7 +26,7 @@ pub struct ResponseBody {
 /// On an HTTP/1 connection.
 pub struct H1Responder<'r> {
     io: &'r Io,
-    settings: &'r Settings,
+    pace: Pace,
     transport: &'r Transport,
     head: RequestHead,
     keeps_alive: &'r mut bool,
@@ -114,16 +113,16 @@ impl<'r> H1Responder<'r> {
     /// The way for the responses to one request. `keeps_alive` is set by the final response.
     pub(super) fn new(
         io: &'r Io,
-        settings: &'r Settings,
+        pace: Pace,
         transport: &'r Transport,
         head: RequestHead,
         keeps_alive: &'r mut bool,
     ) -> H1Responder<'r> {
-        H1Responder { io, settings, transport, head, keeps_alive, end: End::Framed }
+        H1Responder { io, pace, transport, head, keeps_alive, end: End::Framed }
     }
 
     async fn send(&self, out: Buffer) -> Result<(), SendError> {
-        Sink::new(self.transport, &self.io.timers, out, self.settings.pace()).flush().await
+        Sink::new(self.transport, &self.io.timers, out, self.pace.clone()).flush().await
     }
 
     fn respond(&mut self, mut out: Buffer, body: ResponseBody) -> H1Sink<'r> {
@@ -147,7 +146,7 @@ impl<'r> H1Responder<'r> {
         }
         out.put(b"\r\n");
         let encoding = if is_unknown && is_11 { Encoding::Chunked } else { Encoding::Raw };
-        let sink = Sink::new(self.transport, &self.io.timers, out, self.settings.pace());
+        let sink = Sink::new(self.transport, &self.io.timers, out, self.pace.clone());
         H1Sink::new(sink, encoding, body.trailers)
     }
 }

@@ -21,6 +21,11 @@ pub struct Settings {
 impl Settings {
     /// The slowest pace that is accepted of a client that sends or receives a body.
     pub fn pace(&self) -> Pace {
-        Pace::new(self.body_ms, self.body_rate_min)
+        self.pace_of(self.body_ms)
+    }
+
+    /// The same with another time to move a body in, in milliseconds.
+    pub fn pace_of(&self, body_ms: u64) -> Pace {
+        Pace::new(body_ms, self.body_rate_min)
     }
 }

@@ -30,6 +30,8 @@ pub struct H1Stream<'c> {
     connection: &'c mut Connection,
     head: RequestHead,
     body: H1Body,
+    /// For the client to move its body, or to take the response, in milliseconds.
+    body_ms: u64,
     /// The response's head has said that the connection goes on.
     keeps_alive: bool,
 }
@@ -69,7 +71,8 @@ impl<'c> ClientStream<'c> {
         body_bytes_max: u64,
     ) -> ClientStream<'c> {
         let body = H1Body::new(head.framing, body_bytes_max);
-        ClientStream::H1(H1Stream { io, settings, connection, head, body, keeps_alive: false })
+        let body_ms = settings.body_ms;
+        ClientStream::H1(H1Stream { io, settings, connection, head, body, body_ms, keeps_alive: false })
     }
 
     /// The exchange ends here, whatever is missing. Where the end of the connection would look like that of a response,
@@ -112,13 +115,19 @@ impl<'c> ClientStream<'c> {
         stream.body.set_bytes_max(bytes_max);
     }
 
+    /// How long the client may take to move its body, or to take the response, in milliseconds.
+    pub fn set_body_timeout_ms(&mut self, body_ms: u64) {
+        let ClientStream::H1(stream) = self;
+        stream.body_ms = body_ms;
+    }
+
     /// Both directions at once: the request's body, and the response.
     pub fn split(&mut self) -> (BodySource<'_>, Responder<'_>) {
-        let ClientStream::H1(H1Stream { io, settings, connection, head, body, keeps_alive }) = self;
+        let ClientStream::H1(H1Stream { io, settings, connection, head, body, body_ms, keeps_alive }) = self;
         let Connection { transport, buffer, .. } = &mut **connection;
-        let (transport, timers, pace) = (&*transport, &*io.timers, settings.pace());
-        let source = H1Source { transport, timers, buffer, body, pace, client: None };
-        let responder = H1Responder::new(io, settings, transport, *head, keeps_alive);
+        let (transport, timers, pace) = (&*transport, &*io.timers, settings.pace_of(*body_ms));
+        let source = H1Source { transport, timers, buffer, body, pace: pace.clone(), client: None };
+        let responder = H1Responder::new(io, pace, transport, *head, keeps_alive);
         (BodySource::H1(source), Responder::H1(responder))
     }
 
@@ -130,7 +139,7 @@ impl<'c> ClientStream<'c> {
         // A client that does not read its answer makes the core hold no more than what it has sent.
         connection.buffer.park();
         let head = RequestHead { keep_alive: head.keep_alive && may_continue, ..*head };
-        Responder::H1(H1Responder::new(io, settings, &connection.transport, head, keeps_alive))
+        Responder::H1(H1Responder::new(io, settings.pace(), &connection.transport, head, keeps_alive))
     }
 
     /// Remembers where the request's body stands.

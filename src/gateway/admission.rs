@@ -108,6 +108,7 @@ impl<'c> Exchange<'c> {
         let destination = plan.destination()?;
         self.client.set_body_bytes_max(destination.body_bytes_max);
         let route = destination.route;
+        self.client.set_body_timeout_ms(route.timeouts.body_ms(self.core.snapshot.downstream.body_ms));
         let upstream = route.upstream_of(|| share::key(self, &identity));
         Ok(Admission { route, upstream, identity, _permit: permit })
     }

@@ -206,6 +206,14 @@ impl StreamSocket {
     /// Makes the kernel detect a peer that has vanished, after at most `patience` with unacknowledged bytes or a closed
     /// window (tcp(7), `TCP_USER_TIMEOUT`).
     pub fn watch_peer(&self, patience: Duration) {
+        self.probe_peer(patience);
+        let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+        let _ = sockopt::set_tcp_user_timeout(fd_of(&self.inner), patience_ms);
+    }
+
+    /// Makes the kernel detect a peer that has vanished while nothing is sent, after some `patience`: it is probed
+    /// (tcp(7), `SO_KEEPALIVE`).
+    pub fn probe_peer(&self, patience: Duration) {
         let fd = fd_of(&self.inner);
         // The kernel accepts at most 32,767 s here (tcp(7)).
         let probe = (patience / 4).clamp(Duration::from_secs(1), Duration::from_secs(32_767));
@@ -214,7 +222,6 @@ impl StreamSocket {
         let _ = sockopt::set_tcp_keepidle(fd, probe);
         let _ = sockopt::set_tcp_keepintvl(fd, probe);
         let _ = sockopt::set_tcp_keepcnt(fd, 3);
-        let _ = sockopt::set_tcp_user_timeout(fd, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     }
 
     /// Acknowledges what has come, at once (tcp(7), `TCP_QUICKACK`). A peer that writes a message in several small

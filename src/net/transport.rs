@@ -349,6 +349,11 @@ impl Transport {
         self.socket().watch_peer(patience);
     }
 
+    /// Makes the kernel detect a peer that has vanished while nothing is sent; see [`StreamSocket::probe_peer`].
+    pub fn probe_peer(&self, patience: Duration) {
+        self.socket().probe_peer(patience);
+    }
+
     /// Makes the close a reset, so that a message that was cut short does not look complete.
     pub fn reset_on_close(&self) {
         self.cut();

@@ -10,7 +10,6 @@ use super::pool::{Pool, PoolBounds};
 use super::slot::{UpstreamSlot, UpstreamSlots};
 use crate::config::{self, Config};
 use crate::limits::STREAMS_PER_IN_FLIGHT;
-use crate::net::Pace;
 
 /// The terms of one upstream.
 pub struct Terms {
@@ -112,9 +111,9 @@ impl Terms {
         self.head_timeout_ms.get()
     }
 
-    /// The slowest pace that is accepted of it.
-    pub fn pace(&self) -> Pace {
-        Pace::new(self.idle_timeout_ms.get(), 0)
+    /// Between bytes of a response, in milliseconds.
+    pub fn idle_timeout_ms(&self) -> u64 {
+        self.idle_timeout_ms.get()
     }
 
     /// Whether there is more than one member to choose from.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::NO_TIMEOUT_MS;
+
 /// The upper bound of every wait, with its key and default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -56,4 +58,68 @@ pub struct Sizes {
     pub upstream_connection_requests: u32,
     /// Requests in flight per upstream and core. `UPSTREAM_MAX_IN_FLIGHT`, 1024.
     pub upstream_in_flight: usize,
+}
+
+/// What one route has instead of the timeouts of its upstream and of the gateway. `None`: those. 0: no timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteTimeouts {
+    /// As [`Timeouts::upstream_head`].
+    pub head: Option<Duration>,
+    /// As [`Timeouts::upstream_idle`].
+    pub idle: Option<Duration>,
+    /// As [`Timeouts::body`].
+    pub body: Option<Duration>,
+}
+
+impl RouteTimeouts {
+    /// From the end of a request to the head of its response, in milliseconds; `upstream_ms`: what the upstream has.
+    pub fn head_ms(&self, upstream_ms: u64) -> u64 {
+        in_force_ms(self.head, upstream_ms)
+    }
+
+    /// Between bytes of a response, in milliseconds; `upstream_ms`: what the upstream has.
+    pub fn idle_ms(&self, upstream_ms: u64) -> u64 {
+        in_force_ms(self.idle, upstream_ms)
+    }
+
+    /// How long the client's side may make no progress, in milliseconds; `gateway_ms`: what the gateway has.
+    pub fn body_ms(&self, gateway_ms: u64) -> u64 {
+        in_force_ms(self.body, gateway_ms)
+    }
+
+    /// Whether a request may wait for its upstream for ever: then only the kernel can tell that a peer has vanished.
+    pub fn are_endless(&self) -> bool {
+        [self.head, self.idle].contains(&Some(Duration::ZERO))
+    }
+
+    /// The keys that are written, with their values.
+    pub fn written(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let all = [("head_timeout", self.head), ("idle_timeout", self.idle), ("body_timeout", self.body)];
+        all.into_iter().filter_map(|(key, timeout)| Some((key, timeout?)))
+    }
+}
+
+/// The timeout in force. None has a deadline too, a far one: [`crate::limits::NO_TIMEOUT_MS`].
+fn in_force_ms(own: Option<Duration>, otherwise_ms: u64) -> u64 {
+    match own {
+        None => otherwise_ms,
+        Some(Duration::ZERO) => NO_TIMEOUT_MS,
+        Some(own) => own.as_millis() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_its_own_timeouts_or_none_or_those_of_its_upstream() {
+        let own = Some(Duration::from_millis(70));
+        let timeouts = RouteTimeouts { head: own, idle: Some(Duration::ZERO), body: None };
+        assert_eq!((timeouts.head_ms(5), timeouts.idle_ms(5), timeouts.body_ms(5)), (70, NO_TIMEOUT_MS, 5));
+        assert_eq!(timeouts.written().count(), 2);
+        let is_endless = |head, idle| RouteTimeouts { head, idle, body: None }.are_endless();
+        assert!(timeouts.are_endless() && is_endless(Some(Duration::ZERO), None));
+        assert!(!is_endless(own, own) && !is_endless(None, None));
+    }
 }

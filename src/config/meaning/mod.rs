@@ -27,7 +27,7 @@ pub mod websockets;
 
 pub use algorithms::{Algorithm, AlgorithmSet};
 pub use balancing::{BalancePolicy, Balancing, HashOn, UpstreamBounds};
-pub use bounds::{Sizes, Timeouts};
+pub use bounds::{RouteTimeouts, Sizes, Timeouts};
 pub use choice::Choice;
 pub use claims::{ClaimField, ClaimPath, RequiredClaim, WantedClaims};
 pub use client_networks::ClientNetworks;

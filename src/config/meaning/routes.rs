@@ -1,5 +1,6 @@
 //! The routes: which requests go to which upstream, on which conditions.
 
+use super::bounds::RouteTimeouts;
 use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
 use super::client_networks::ClientNetworks;
@@ -58,6 +59,8 @@ pub struct Route {
     pub trailers_forwarded: bool,
     /// Which `Host` its upstream gets. `None`: as [`super::upstreams::Upstream::host_sent`].
     pub host_sent: Option<HostSent>,
+    /// Its own timeouts.
+    pub timeouts: RouteTimeouts,
     /// The largest request body of this route, in bytes. `None`: as [`super::bounds::Sizes::body_bytes`].
     pub body_bytes_max: Option<u64>,
     /// Whether its requests also draw from the client's global bucket.
@@ -92,6 +95,7 @@ impl Route {
             method_override_forwarded: false,
             trailers_forwarded: false,
             host_sent: None,
+            timeouts: RouteTimeouts::default(),
             body_bytes_max: None,
             is_limited_globally: true,
             limits: Vec::new(),

@@ -3,11 +3,11 @@
 use super::key::RouteKey;
 use super::{
     access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes,
-    replies, shares, tokens_from,
+    replies, shares, timeouts, tokens_from,
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 27] = [
+pub const ROUTE_KEYS: [RouteKey; 30] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
@@ -32,6 +32,9 @@ pub const ROUTE_KEYS: [RouteKey; 27] = [
     forwarding::FORWARD_METHOD_OVERRIDE,
     forwarding::FORWARD_TRAILERS,
     forwarding::HOST,
+    timeouts::HEAD_TIMEOUT,
+    timeouts::IDLE_TIMEOUT,
+    timeouts::BODY_TIMEOUT,
     body::BODY_MAX_BYTES,
     limits::LIMIT_GLOBAL,
     limits::LIMIT,

@@ -29,6 +29,7 @@ mod shares;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod tokens_from;
 mod upstream_tls;
 mod upstreams;

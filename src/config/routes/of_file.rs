@@ -6,7 +6,7 @@ use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
     access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes,
-    realchat, replies, shares, tokens_from,
+    realchat, replies, shares, timeouts, tokens_from,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
@@ -97,6 +97,7 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         host_sent: forwarding::host(written, report),
         is_limited_globally: limits::is_limited_globally(written, report),
         limits: limits::limits(written, access, report),
+        timeouts: timeouts::timeouts(written, report),
         body_bytes_max: body::bytes_max(written, report),
     }
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::resources::Resources;
 use super::snapshot::{Replacement, Snapshot};
-use crate::config::ProxyProtocol;
+use crate::config::{ProxyProtocol, Route};
 use crate::http::Scheme;
 use crate::limit;
-use crate::net::Transport;
+use crate::net::{Pace, Transport};
 use crate::redis::{self, Redis};
 use crate::upstream::{ExchangeContext, Terms};
 
@@ -52,10 +52,15 @@ impl Core {
         connect_redis(&self.resources, settings)
     }
 
-    /// What an exchange with an upstream is bound to, for a client that `client` leads to.
-    pub fn exchange_context<'t>(&'t self, client: &'t Transport, terms: &Terms) -> ExchangeContext<'t> {
+    /// What an exchange with an upstream is bound to, on this route and for a client that `client` leads to.
+    pub fn exchange_context<'t>(
+        &'t self,
+        client: &'t Transport,
+        terms: &Terms,
+        route: &Route,
+    ) -> ExchangeContext<'t> {
         let Snapshot { downstream, .. } = &self.snapshot;
-        let pace = terms.pace();
+        let pace = Pace::new(route.timeouts.idle_ms(terms.idle_timeout_ms()), 0);
         ExchangeContext { io: &self.resources.io, head_limits: &downstream.head_limits, pace, client }
     }
 

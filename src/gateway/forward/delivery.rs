@@ -39,6 +39,8 @@ pub struct Delivery<'d, 'c> {
     pub trailers: Trailers,
     /// The service's own names in where it sends the client.
     pub locations: Option<Locations<'d>>,
+    /// A response head is due this long after the end of the request, in milliseconds.
+    pub head_timeout_ms: u64,
     /// When the request began to leave, in µs.
     pub begun_us: u64,
 }

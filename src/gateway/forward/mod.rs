@@ -9,16 +9,18 @@ pub mod sticky;
 mod upload;
 
 use std::pin::pin;
+use std::time::Duration;
 
 use crate::auth::credentials::is_token_parameter;
-use crate::config::HostSent;
+use crate::config::{HostSent, Route};
 use crate::downstream::Outcome;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::Exchange;
 use crate::http::{BodyLength, FieldKind, is_host};
-use crate::limits::HOST_AND_PORT_BYTES_MAX;
+use crate::limits::{HOST_AND_PORT_BYTES_MAX, PROBED_MS};
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers, pump};
+use crate::net::Transport;
 use crate::upstream::{Expected, Lease};
 
 use headers::Context;
@@ -193,7 +195,9 @@ async fn transmit(
         false => Trailers::Drop,
     };
     let (mut body, responder) = client.split();
-    let context = core.exchange_context(responder.client(), lease.terms());
+    let route = admission.route();
+    watch_peers(route, responder.client(), lease);
+    let context = core.exchange_context(responder.client(), lease.terms(), route);
     let mut sink = lease.finish_request_head(&context, head, request, trailers);
     let delivery = Delivery {
         core,
@@ -205,6 +209,7 @@ async fn transmit(
         responder,
         trailers,
         locations,
+        head_timeout_ms: route.timeouts.head_ms(lease.terms().head_timeout_ms()),
         begun_us: core.resources.stopwatch_us(),
     };
     let may_fail_over = lease.is_reused() || has_another;
@@ -212,6 +217,16 @@ async fn transmit(
     let repeats = if may_repeat { Repeats::Perhaps } else { Repeats::No };
     let delivered = deliver(delivery, &mut body, &mut sink, repeats).await;
     (delivered, sink.sent())
+}
+
+/// Where no timeout ends a wait, the kernel has to tell of a peer that has vanished: one that has lost its network says
+/// nothing at all.
+pub fn watch_peers(route: &Route, client: &Transport, lease: &Lease<'_>) {
+    if route.timeouts.are_endless() {
+        let patience = Duration::from_millis(PROBED_MS);
+        client.probe_peer(patience);
+        lease.transport().probe_peer(patience);
+    }
 }
 
 /// Whether a request's body may have to go out once more.
@@ -240,9 +255,8 @@ async fn deliver(
     if sent == Sent::Whole {
         delivery.lease.sent();
     }
-    let head_timeout_ms = delivery.lease.terms().head_timeout_ms();
     let rest = pin!(pump(body, sink));
-    let mut upload = Upload::new(rest, sent, head_timeout_ms);
+    let mut upload = Upload::new(rest, sent, delivery.head_timeout_ms);
     delivery.await_head(&mut upload).await?;
     delivery.respond(&mut upload).await
 }

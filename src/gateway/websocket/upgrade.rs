@@ -13,7 +13,9 @@ use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{self, Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
-use crate::gateway::forward::{Delivered, Delivery, Sent, Upload, authority, context, locations, sticky};
+use crate::gateway::forward::{
+    Delivered, Delivery, Sent, Upload, authority, context, locations, sticky, watch_peers,
+};
 use crate::message::{BodyError, HeadWriter, Trailers};
 use crate::upstream::{Choice, Expected, Lease};
 
@@ -158,7 +160,11 @@ async fn ask(
     let Exchange { core, client, request, response, record, .. } = exchange;
     let (mut body, responder) = client.split();
     body.park();
-    let context = core.exchange_context(responder.client(), lease.terms());
+    let route = admission.route();
+    watch_peers(route, responder.client(), lease);
+    let context = core.exchange_context(responder.client(), lease.terms(), route);
+    let timeout_ms = core.snapshot.config.websocket.handshake.as_millis() as u64;
+    let timeout_ms = timeout_ms.min(route.timeouts.head_ms(lease.terms().head_timeout_ms()));
     let mut delivery = Delivery {
         core,
         lease,
@@ -169,12 +175,11 @@ async fn ask(
         responder,
         trailers: Trailers::Drop,
         locations,
+        head_timeout_ms: timeout_ms,
         begun_us: core.resources.stopwatch_us(),
     };
     let sent = lease.finish_handshake(&context, head).flush().await;
     sent.map_err(|error| Failure::of_upload(error.into()))?;
-    let timeout_ms = core.snapshot.config.websocket.handshake.as_millis() as u64;
-    let timeout_ms = timeout_ms.min(lease.terms().head_timeout_ms());
     let rest = pin!(pending::<Result<(), BodyError>>());
     let mut upload = Upload::new(rest, Sent::Whole, timeout_ms);
     lease.sent();
