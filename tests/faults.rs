@@ -413,7 +413,11 @@ fn a_client_that_resets_takes_its_upstream_connection_along() {
 #[test]
 fn a_client_that_closes_takes_its_upstream_connection_along() {
     let origin = endless_origin();
-    let gateway = Gateway::builder().everywhere(&origin).env("REQUEST_HEAD_TIMEOUT", "60s").start();
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("REQUEST_HEAD_TIMEOUT", "60s")
+        .env("CLIENT_HALF_CLOSE", "abort")
+        .start();
     let fds = gateway.fd_count();
     // A close with the rest of a body still on its way cannot be told from a half-close: that is a matter of
     // `UPSTREAM_IDLE_TIMEOUT`.
@@ -462,7 +466,9 @@ fn abort(gateway: &Arc<Gateway>, count: usize) {
 fn ten_thousand_aborted_requests_leave_nothing_behind() {
     open_many_files();
     let origin = endless_origin();
-    let gateway = Arc::new(Gateway::before(&origin));
+    // Half of them close, and would otherwise be served while their upstream says nothing.
+    let gateway = Gateway::builder().everywhere(&origin).env("CLIENT_HALF_CLOSE", "abort").start();
+    let gateway = Arc::new(gateway);
     let settle = |fds: usize| {
         eventually("every connection is closed", || gateway.fd_count() <= fds && origin.open() == 0);
     };

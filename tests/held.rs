@@ -106,7 +106,7 @@ fn a_reader_that_stalls_leaves_little_in_the_kernel() {
 #[test]
 fn a_client_that_says_one_more_byte_and_goes_is_noticed() {
     let (origin, _release) = Origin::held();
-    let gateway = Gateway::before(&origin);
+    let gateway = Gateway::builder().everywhere(&origin).env("CLIENT_HALF_CLOSE", "abort").start();
     let mut client = gateway.client();
     client.send(Request::new("GET", ME).token("ann").bytes());
     eventually("the request is in flight", || origin.heads() == 1);

@@ -131,3 +131,122 @@ fn a_reload_changes_how_long_a_route_waits() {
     drop(release);
     assert_eq!(poll.read_response().text(), "done", "a reload with a mistake changes nothing");
 }
+
+// --- Clients that half-close
+
+/// Longer than the gateway looks away from a client that waits for its response.
+const A_WHILE_MS: u64 = 3_000;
+
+#[test]
+fn a_client_that_half_closes_gets_its_whole_response_however_long_it_takes() {
+    let origin = Origin::new(|exchange| {
+        while let Some(request) = exchange.read_request() {
+            exchange.sleep_ms(A_WHILE_MS);
+            if request.target() == "/stream" {
+                exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo");
+                exchange.sleep_ms(A_WHILE_MS);
+                exchange.write("ne");
+            } else {
+                exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+            }
+        }
+    });
+    let gateway =
+        Gateway::builder().config(&file(&origin, &[route("slow", ""), route("stream", "")])).start();
+    let asked = |bytes: Vec<u8>| {
+        let mut client = gateway.client();
+        client.send(bytes).half_close();
+        client
+    };
+    let post = Request::new("POST", "/slow").body("a body").bytes();
+    let mut clients = [get("/slow"), get("/stream"), post].map(asked);
+    for client in &mut clients {
+        assert_eq!(client.read_response().text(), "done");
+        client.expect_closed();
+    }
+    // Two requests, and then nothing more: each of them is served.
+    let mut pipelined = asked([get("/slow"), get("/slow")].concat());
+    assert_eq!([pipelined.read_response().text(), pipelined.read_response().text()], ["done", "done"]);
+    pipelined.expect_closed();
+}
+
+#[test]
+fn a_client_that_half_closes_has_left_if_the_operator_says_so() {
+    let (origin, _release) = Origin::held();
+    let routes = [route("slow", "head_timeout = 0")];
+    let gateway =
+        Gateway::builder().config(&file(&origin, &routes)).env("CLIENT_HALF_CLOSE", "abort").start();
+    let mut client = gateway.client();
+    client.send(get("/slow"));
+    eventually("the request is with its service", || origin.heads() == 1);
+    client.half_close();
+    eventually("the exchange is over", || gateway.metric("requests_in_flight") == 0);
+    client.expect_gone();
+    assert_eq!(gateway.metric("exchanges_aborted_total"), 1);
+}
+
+#[test]
+fn a_reset_ends_a_request_also_after_a_half_close() {
+    let (origin, _release) = Origin::held();
+    let gateway = Gateway::builder().config(&file(&origin, &[route("slow", "head_timeout = 0")])).start();
+    for requests in 1..=2 {
+        let mut client = gateway.client();
+        // Of two, the second one waits to be read when the reset comes.
+        client.send(get("/slow").repeat(requests));
+        eventually("the request is with its service", || origin.heads() == requests);
+        client.half_close();
+        client.reset();
+        eventually("the exchange is over", || gateway.metric("requests_in_flight") == 0);
+    }
+}
+
+#[test]
+fn half_a_body_is_no_request() {
+    let origin = Origin::fixed(OK);
+    let gateway =
+        Gateway::builder().config(&file(&origin, &[route("slow", "")])).env("ACCESS_LOG", "stdout").start();
+    let mut client = gateway.client();
+    client.send(Request::new("POST", "/slow").field("Content-Length", "10").raw_body("half").bytes());
+    eventually("the request is with its service", || origin.heads() == 1);
+    client.half_close();
+    client.expect_gone();
+    let line = gateway.wait_stdout("client_gone");
+    assert!(line.contains("body_incomplete"), "{line}");
+    assert!(origin.requests().is_empty());
+}
+
+#[test]
+fn requests_of_clients_that_half_close_count_as_those_of_their_address() {
+    let (origin, release) = Origin::held();
+    let gateway = Gateway::builder()
+        .config(&file(&origin, &[route("slow", "head_timeout = 0")]))
+        .env("MAX_REQUESTS_PER_ADDRESS", "2")
+        .start();
+    let held: Vec<Client> = std::iter::repeat_with(|| gateway.client()).take(2).collect();
+    for mut client in held {
+        // Closed when it is dropped, which looks the same: nothing of it is left but its request.
+        client.send(get("/slow"));
+    }
+    eventually("both are with their service", || origin.heads() == 2);
+    assert_eq!(gateway.ask(Request::new("GET", "/slow")).code(), "too_many_requests_in_flight");
+    drop(release);
+    eventually("their places are free", || gateway.metric("requests_in_flight") == 0);
+}
+
+#[test]
+fn a_client_may_half_close_behind_its_handshake() {
+    let origin = Origin::new(|exchange| {
+        if exchange.read_head().is_none() {
+            return;
+        }
+        exchange.sleep_ms(A_WHILE_MS);
+        exchange.write(switching(""));
+        exchange.write(Frame::text("late").plain());
+        exchange.wait_closed();
+    });
+    let gateway = Gateway::before(&origin);
+    let mut client = gateway.client();
+    client.send(handshake().token("ann").bytes()).half_close();
+    assert_eq!(client.read_head().word(1), "101");
+    assert_eq!(client.read_some(), Frame::text("late").plain());
+}

@@ -4,6 +4,8 @@
 mod cors;
 #[path = "headers.rs"]
 mod headers;
+#[path = "long_waits.rs"]
+mod long_waits;
 #[path = "paths.rs"]
 mod paths;
 #[path = "rate.rs"]

@@ -143,6 +143,7 @@ fn config(layers: &mut Layers) -> Config {
         token_sources,
         trusted_proxies,
         proxy_protocol,
+        client_half_close: layers.value(&clients::CLIENT_HALF_CLOSE),
         via: layers.value(&upstreams::VIA),
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websocket),

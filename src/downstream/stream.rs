@@ -126,7 +126,7 @@ impl<'c> ClientStream<'c> {
         let ClientStream::H1(H1Stream { io, settings, connection, head, body, body_ms, keeps_alive }) = self;
         let Connection { transport, buffer, .. } = &mut **connection;
         let (transport, timers, pace) = (&*transport, &*io.timers, settings.pace_of(*body_ms));
-        let source = H1Source { transport, timers, buffer, body, pace: pace.clone(), client: None };
+        let source = H1Source { transport, timers, buffer, body, pace: pace.clone(), recipient: None };
         let responder = H1Responder::new(io, pace, transport, *head, keeps_alive);
         (BodySource::H1(source), Responder::H1(responder))
     }
@@ -217,7 +217,7 @@ impl H1Stream<'_> {
         }
         let Connection { transport, buffer, .. } = &mut *self.connection;
         let (timers, pace) = (&*self.io.timers, self.settings.pace());
-        let mut source = H1Source { transport, timers, buffer, body: &mut self.body, pace, client: None };
+        let mut source = H1Source { transport, timers, buffer, body: &mut self.body, pace, recipient: None };
         match source.discard(REFUSED_BODY_BYTES_MAX).await {
             Ok(true) => Next::KeepAlive,
             Ok(false) | Err(_) => Next::Linger,

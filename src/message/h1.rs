@@ -7,12 +7,13 @@
 
 use super::error::{BodyError, FinishError};
 use super::piece::Piece;
+use super::recipient::{Owes, Recipient};
 use super::trailers::Trailers;
 use crate::clock;
 use crate::http::{Field, ProtocolError};
 use crate::http1::{BodyDecoder, Framing, LAST_CHUNK, Step, encode_size, parse_trailers};
 use crate::limits::CLIENT_WATCH_MS;
-use crate::net::{Buffer, Liveness, NEVER, Pace, RecvError, SendError, Sink, Timers, Transport};
+use crate::net::{Buffer, NEVER, Pace, RecvError, SendError, Sink, Timers, Transport};
 
 /// One body and how far it has come.
 #[derive(Clone, Debug)]
@@ -78,8 +79,8 @@ pub struct H1Source<'s> {
     pub body: &'s mut H1Body,
     /// The slowest pace that is accepted of the sender.
     pub pace: Pace,
-    /// The client, where it is not the sender: a body whose receiver has gone is not awaited.
-    pub client: Option<&'s Transport>,
+    /// Whom the body is for, if that is a client: a body whose recipient has left is not awaited.
+    pub recipient: Option<Recipient<'s>>,
 }
 
 impl H1Source<'_> {
@@ -142,7 +143,7 @@ impl H1Source<'_> {
     pub(super) async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {
         let since = clock::now_ms();
         let deadline_ms = self.pace.deadline(since);
-        let received = receive(self.transport, self.timers, self.buffer, self.client, deadline_ms).await;
+        let received = receive(self.transport, self.timers, self.buffer, self.recipient, deadline_ms).await;
         self.pace.waited_since(since);
         self.pace.moved(*received.as_ref().unwrap_or(&0));
         if received? > 0 {
@@ -179,22 +180,23 @@ impl H1Source<'_> {
     }
 }
 
-/// Waits for bytes until a deadline, and looks after the client from time to time. 0: the sender has sent its last. A
-/// client that has sent its last byte is gone; but not while bytes of it wait to be read that belong to this request:
-/// these are awaited without a deadline.
+/// Waits for bytes until a deadline, and looks after their recipient from time to time. 0: the sender has sent its last.
+/// Without a deadline the recipient still owes a part of its request.
 ///
 /// # Errors
-/// The sender is gone or too slow, or the client is gone.
+/// The sender is gone or too slow, or the recipient has left.
 pub async fn receive(
     transport: &Transport,
     timers: &Timers,
     buffer: &mut Buffer,
-    client: Option<&Transport>,
+    recipient: Option<Recipient<'_>>,
     deadline_ms: u64,
 ) -> Result<usize, BodyError> {
-    let bytes_max = client.map_or(usize::MAX, Transport::takes_at_once);
+    let bytes_max = recipient.as_ref().map_or(usize::MAX, Recipient::takes_at_once);
+    let owes = if deadline_ms == NEVER { Owes::Body } else { Owes::Nothing };
+    let mut is_probed = false;
     loop {
-        let wait_ms = match client {
+        let wait_ms = match recipient {
             Some(_) => deadline_ms.min(clock::now_ms() + CLIENT_WATCH_MS),
             None => deadline_ms,
         };
@@ -204,10 +206,8 @@ pub async fn receive(
             Err(RecvError::TimedOut) if wait_ms >= deadline_ms => return Err(BodyError::SourceTimedOut),
             Err(RecvError::TimedOut) => {}
         }
-        match client.map(Transport::liveness) {
-            Some(Liveness::Closed) => return Err(BodyError::ClientGone),
-            Some(Liveness::Ended) if deadline_ms != NEVER => return Err(BodyError::ClientGone),
-            _ => {}
+        if recipient.is_some_and(|recipient| recipient.has_left(owes, &mut is_probed)) {
+            return Err(BodyError::ClientGone);
         }
     }
 }

@@ -54,7 +54,10 @@ pub enum Liveness {
     Bytes,
     /// The peer has sent its last byte, and bytes before that are waiting to be read.
     Ended,
-    /// The peer has closed or reset it.
+    /// The peer has sent its last byte, and everything was read. It may have closed the connection as well: both look
+    /// the same.
+    HalfClosed,
+    /// It is over: the peer has reset it, or is known to have closed it.
     Closed,
 }
 
@@ -246,20 +249,21 @@ impl StreamSocket {
             return match rustix::net::recv(fd_of(&self.inner), &mut byte[..], flags) {
                 Err(Errno::AGAIN) => Liveness::Quiet,
                 Err(Errno::INTR) => continue,
-                Ok((_, 1)) => self.behind_bytes(),
-                Ok(_) | Err(_) => Liveness::Closed,
+                Ok((_, 1)) => self.end_or(Liveness::Bytes, Liveness::Ended),
+                Ok(_) => self.end_or(Liveness::Closed, Liveness::HalfClosed),
+                Err(_) => Liveness::Closed,
             };
         }
     }
 
-    /// Whether the connection has ended, while bytes wait to be read.
-    fn behind_bytes(&self) -> Liveness {
+    /// Whether the connection is over, or else whether the peer has sent its last byte (`ended`).
+    fn end_or(&self, open: Liveness, ended: Liveness) -> Liveness {
         let fd = fd_of(&self.inner);
         let mut look = [PollFd::new(&fd, PollFlags::RDHUP)];
         match poll(&mut look, Some(&Timespec::default())).map(|_| look[0].revents()) {
             Ok(seen) if seen.intersects(PollFlags::HUP | PollFlags::ERR) => Liveness::Closed,
-            Ok(seen) if seen.contains(PollFlags::RDHUP) => Liveness::Ended,
-            _ => Liveness::Bytes,
+            Ok(seen) if seen.contains(PollFlags::RDHUP) => ended,
+            _ => open,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The context of one exchange with an upstream.
 
 use crate::http1::HeadLimits;
-use crate::net::{Io, Pace, Transport};
+use crate::message::Recipient;
+use crate::net::{Io, Pace};
 
 /// What an exchange with an upstream is bound to.
 pub struct ExchangeContext<'t> {
@@ -11,6 +12,6 @@ pub struct ExchangeContext<'t> {
     pub head_limits: &'t HeadLimits,
     /// The slowest pace that is accepted of the upstream.
     pub pace: Pace,
-    /// The client's connection: when the client has gone, the wait for its response ends.
-    pub client: &'t Transport,
+    /// Whom the response is for: when the client has left, the wait ends.
+    pub recipient: Recipient<'t>,
 }

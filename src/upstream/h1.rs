@@ -5,8 +5,8 @@ use super::response::{Arrived, Expected, ResponseError};
 use crate::http::{Method, ProtocolError, Response};
 use crate::http1::{Framing, HeadLimits, HeadScan, ResponseHead};
 use crate::limits::INTERIM_RESPONSES_MAX;
-use crate::message::BodyError;
 use crate::message::h1::{self, H1Body, H1Source};
+use crate::message::{BodyError, Recipient};
 use crate::net::{Buffer, Io, Pace, Transport};
 
 /// The receiving side of a connection during one exchange. What is known stays here and not in the futures, so that a
@@ -16,7 +16,7 @@ pub struct H1ResponseReader<'r> {
     io: &'r Io,
     head_limits: &'r HeadLimits,
     pace: Pace,
-    client: &'r Transport,
+    recipient: Recipient<'r>,
     expected: Expected,
     /// What has arrived.
     buffer: Buffer,
@@ -40,7 +40,7 @@ impl<'r> H1ResponseReader<'r> {
             io: context.io,
             head_limits: context.head_limits,
             pace: context.pace.clone(),
-            client: context.client,
+            recipient: context.recipient,
             expected,
             buffer: context.io.buffers.buffer(),
             scan: HeadScan::response(),
@@ -77,8 +77,8 @@ impl<'r> H1ResponseReader<'r> {
 
     /// Waits for bytes of a head.
     async fn receive(&mut self, deadline_ms: u64) -> Result<(), ResponseError> {
-        let (timers, client) = (&self.io.timers, Some(self.client));
-        let received = h1::receive(self.transport, timers, &mut self.buffer, client, deadline_ms).await;
+        let (timers, recipient) = (&self.io.timers, Some(self.recipient));
+        let received = h1::receive(self.transport, timers, &mut self.buffer, recipient, deadline_ms).await;
         let is_untouched = self.buffer.is_empty() && self.interim == 0;
         match received {
             Ok(1..) => Ok(()),
@@ -117,7 +117,7 @@ impl<'r> H1ResponseReader<'r> {
             buffer: &mut self.buffer,
             body: &mut self.body,
             pace: self.pace.clone(),
-            client: Some(self.client),
+            recipient: Some(self.recipient),
         }
     }
 

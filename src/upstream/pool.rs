@@ -158,7 +158,7 @@ impl Pool {
                 }
                 Liveness::Bytes => self.distrust(),
                 // Some servers say 408 before they close an idle connection.
-                Liveness::Quiet | Liveness::Ended | Liveness::Closed => {}
+                Liveness::Quiet | Liveness::Ended | Liveness::HalfClosed | Liveness::Closed => {}
             }
         }
     }

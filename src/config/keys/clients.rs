@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
+use crate::config::meaning::{Choice, HalfClose};
 use crate::config::value::{
-    DAY, TICK, buffer_size, count, duration, show_bytes, show_duration, show_size, size,
+    DAY, TICK, buffer_size, choice, count, duration, show_bytes, show_duration, show_size, size,
 };
 use crate::limits;
 
@@ -22,6 +23,7 @@ pub const SECTION: Section = Section {
         &HEAD_MAX_BYTES,
         &HEAD_MAX_FIELDS,
         &REQUEST_LINE_MAX_BYTES,
+        &CLIENT_HALF_CLOSE,
         &MAX_CONNECTIONS_PER_ADDRESS,
         &MAX_REQUESTS_PER_ADDRESS,
     ],
@@ -139,6 +141,20 @@ pub const REQUEST_LINE_MAX_BYTES: Key<usize> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const CLIENT_HALF_CLOSE: Key<HalfClose> = Key {
+    env: "CLIENT_HALF_CLOSE",
+    flag: "client-half-close",
+    value_name: "WHAT",
+    in_file: InFile::Scalar,
+    default: "serve",
+    bounds: "`serve` or `abort`",
+    help: "A client that has sent its request and half-closes gets its response (`serve`), or has left (`abort`)",
+    more: "A reset ends the request in either case ([requests.md](requests.md#when-things-go-wrong)).",
+    parse: choice,
+    shown: Shown::Value(|config| config.client_half_close.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
 pub const MAX_CONNECTIONS_PER_ADDRESS: Key<usize, NoDefault> = Key {
     env: "MAX_CONNECTIONS_PER_ADDRESS",
     flag: "max-connections-per-address",
@@ -228,6 +244,7 @@ mod tests {
                 (&HEAD_MAX_BYTES, "16KiB", "HEAD_MAX_BYTES 16KiB"),
                 (&HEAD_MAX_FIELDS, "50", "HEAD_MAX_FIELDS 50 fields"),
                 (&REQUEST_LINE_MAX_BYTES, "4000", "REQUEST_LINE_MAX_BYTES 4000 bytes"),
+                (&CLIENT_HALF_CLOSE, "abort", "CLIENT_HALF_CLOSE abort"),
                 (&MAX_CONNECTIONS_PER_ADDRESS, "7", "MAX_CONNECTIONS_PER_ADDRESS 7 per core"),
                 (&MAX_REQUESTS_PER_ADDRESS, "0", "MAX_REQUESTS_PER_ADDRESS no bound"),
             ],
@@ -245,6 +262,7 @@ mod tests {
             (&HEAD_MAX_BYTES, "33KiB"),
             (&HEAD_MAX_FIELDS, "101"),
             (&REQUEST_LINE_MAX_BYTES, "32KiB"),
+            (&CLIENT_HALF_CLOSE, "wait"),
             (&MAX_CONNECTIONS_PER_ADDRESS, "-1"),
             (&MAX_REQUESTS_PER_ADDRESS, "many"),
         ]);

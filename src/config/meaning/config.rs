@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::bounds::{Sizes, Timeouts};
+use super::half_close::HalfClose;
 use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
 use super::listen::{Cors, Listen, ProxyProtocol, Via};
@@ -59,6 +60,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Which connections of the public listener begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// What becomes of a request whose client half-closes.
+    pub client_half_close: HalfClose,
     /// What the gateway says of itself in `Via` of requests.
     pub via: Via,
     /// The browser origins that may call.

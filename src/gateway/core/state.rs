@@ -8,6 +8,7 @@ use super::snapshot::{Replacement, Snapshot};
 use crate::config::{ProxyProtocol, Route};
 use crate::http::Scheme;
 use crate::limit;
+use crate::message::Recipient;
 use crate::net::{Pace, Transport};
 use crate::redis::{self, Redis};
 use crate::upstream::{ExchangeContext, Terms};
@@ -61,7 +62,8 @@ impl Core {
     ) -> ExchangeContext<'t> {
         let Snapshot { downstream, .. } = &self.snapshot;
         let pace = Pace::new(route.timeouts.idle_ms(terms.idle_timeout_ms()), 0);
-        ExchangeContext { io: &self.resources.io, head_limits: &downstream.head_limits, pace, client }
+        let recipient = Recipient::new(client, self.snapshot.config.client_half_close);
+        ExchangeContext { io: &self.resources.io, head_limits: &downstream.head_limits, pace, recipient }
     }
 
     /// Client connections that may be open at one time.

@@ -28,6 +28,13 @@ impl Agreed {
     }
 }
 
+/// Whether a close_notify ends one direction alone: "This does not have any effect on its write side" (RFC 8446 §6.1).
+/// Before TLS 1.3 the other party "MUST respond with a close_notify alert of its own and close down the connection
+/// immediately, discarding any pending writes" (RFC 5246 §7.2.1).
+pub(super) fn may_half_close(state: &CommonState) -> bool {
+    state.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+}
+
 /// The registered name: those of TLS 1.3 have no version in it.
 fn cipher(name: &'static str) -> &'static str {
     match name {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::agreed::Agreed;
+use super::agreed::{Agreed, may_half_close};
 use super::fault::Fault;
 use super::gate::InFlight;
 use super::hello;
@@ -360,16 +360,24 @@ impl TlsStream {
             records_left -= 1;
         }
         session.park();
-        // Ended: a second look, because what stood before the end may have been received.
-        let is_over = session.fault().is_some() || session.has_ended() || seen == Liveness::Closed;
+        let has_ended = session.has_ended();
+        let is_half_closed = has_ended && session.agreed().is_some_and(may_half_close);
+        // Without a close_notify, an end may be anybody's work.
+        let is_over = session.fault().is_some()
+            || seen == Liveness::Closed
+            || (seen == Liveness::HalfClosed && !has_ended)
+            || (has_ended && !is_half_closed);
         match (session.has_plain(), is_over) {
             (true, true) => Liveness::Ended,
-            (true, false) if seen == Liveness::Ended => Liveness::Ended,
+            (true, false) if is_half_closed || seen == Liveness::Ended => Liveness::Ended,
             (true, false) => Liveness::Bytes,
             (false, true) => Liveness::Closed,
+            (false, false) if is_half_closed => Liveness::HalfClosed,
+            // A second look, because what stood before the end may have been received.
             (false, false) => match self.socket.peek() {
                 Liveness::Bytes if session.is_readable() => Liveness::Bytes,
                 Liveness::Bytes => Liveness::Quiet,
+                Liveness::HalfClosed => Liveness::Closed,
                 looked => looked,
             },
         }

@@ -318,8 +318,18 @@ fn what_the_protocol_itself_sends_is_no_sign_of_life_and_no_bytes() {
         assert_eq!((stream.liveness(), stream.liveness()), (Liveness::Bytes, Liveness::Bytes));
         client.send_close_notify();
         far.write_all(&records(&mut client)).expect("room");
+        assert_eq!(stream.liveness(), Liveness::Ended);
         assert_eq!(stream.try_recv(&mut [0; 10]).expect("words"), Some(5));
+        assert_eq!((stream.liveness(), stream.liveness()), (Liveness::HalfClosed, Liveness::HalfClosed));
+        far.shutdown(std::net::Shutdown::Write).expect("a half-close");
+        assert_eq!(stream.liveness(), Liveness::HalfClosed, "the end of the socket says no more");
+        drop(far);
         assert_eq!(stream.liveness(), Liveness::Closed);
+        let (stream, mut far) = pair(&BufferPool::new());
+        let mut client = super::testing::client();
+        handshake(&stream, &mut far, &mut client);
+        far.shutdown(std::net::Shutdown::Write).expect("a half-close");
+        assert_eq!(stream.liveness(), Liveness::Closed, "without a close_notify it may be anybody's work");
         let (stream, mut far) = pair(&BufferPool::new());
         let mut client = super::testing::client();
         handshake(&stream, &mut far, &mut client);

@@ -219,7 +219,7 @@ fn tickets_and_new_keys_leave_an_idle_connection_as_it_was_and_bytes_do_not() {
 
         server.send_close_notify();
         far.write_all(&records(&mut server)).expect("room");
-        assert_eq!(stream.liveness(), Liveness::Closed);
+        assert_eq!(stream.liveness(), Liveness::HalfClosed);
     });
 }
 
