@@ -24,6 +24,7 @@ mod limits_of_machine;
 mod locations;
 mod long_waits;
 mod members;
+mod metrics;
 mod over_tls;
 mod overload;
 mod paths;

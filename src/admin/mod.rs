@@ -4,11 +4,15 @@
 mod guests;
 mod hosts;
 mod issuers;
+mod last_reload;
 mod listener;
+mod metrics;
 mod pages;
+mod process;
 mod upstreams;
 
 pub use issuers::IssuerRow;
+pub use last_reload::LastReload;
 pub use listener::serve;
 pub use pages::Admin;
 pub use upstreams::{MemberRow, UpstreamRow};

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use super::hosts::Stranger;
 use super::issuers::{self, IssuerRow};
+use super::last_reload::LastReload;
+use super::metrics;
 use super::upstreams::{self, UpstreamRow};
 use crate::config::Config;
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::Readiness;
-use crate::http::{Method, ProtocolError, Request};
+use crate::http::{Field, Method, ProtocolError, Request};
 use crate::net::Io;
 use crate::net::runtime::Driver;
-use crate::telemetry::metrics::prometheus::{self, Extra};
-use crate::telemetry::metrics::{Counter, Gauge};
+use crate::telemetry::metrics::{Counter, Format, Gauge};
 use crate::tls::Termination;
 
 /// The state of the admin listener.
@@ -32,6 +33,8 @@ pub struct Admin {
     pub io: Rc<Io>,
     /// Set when the listener is handed over to the successor process.
     pub is_handed_over: Rc<Cell<bool>>,
+    /// What came of the last reload.
+    pub last_reload: Arc<LastReload>,
     /// The version of the configuration that every core should have applied.
     pub config_version: Arc<Gauge>,
     /// Returns the current configuration.
@@ -91,7 +94,9 @@ impl Admin {
             b"/readyz" if self.readiness.get().is_ready() => Page::text(200, "OK", self.readiness_text()),
             b"/readyz" => Page::text(503, "Service Unavailable", self.readiness_text()),
             b"/metrics" => {
-                Page { status: 200, reason: "OK", content_type: PROMETHEUS, body: self.metrics_text() }
+                let format = wanted_format(request);
+                let body = metrics::exposition(self).text(format);
+                Page { status: 200, reason: "OK", content_type: content_type(format), body }
             }
             b"/issuers" => Page::text(200, "OK", issuers::text(&(self.issuers)())),
             b"/upstreams" => {
@@ -121,138 +126,37 @@ impl Admin {
         let _ = writeln!(text, "control: {}", self.control);
         text
     }
-
-    fn metrics_text(&self) -> String {
-        let cores = self.cores.iter().map(|(cpu, driver, metrics)| prometheus::Core {
-            cpu: *cpu,
-            driver: driver.text(),
-            metrics,
-        });
-        let cores: Vec<_> = cores.collect();
-        let control = [("driver", self.control.text())];
-        let mut extra = vec![Extra {
-            name: "control_driver",
-            kind: "gauge",
-            help: "The I/O driver of the control thread.",
-            labels: &control,
-            value: 1,
-        }];
-        extra.push(Extra {
-            name: "config_version_wanted",
-            kind: "gauge",
-            help: "The version of the configuration that every core should apply.",
-            labels: &[],
-            value: self.config_version.get(),
-        });
-        extra.extend(self.access_log_refused.as_ref().map(|refused| Extra {
-            name: "access_log_lines_refused",
-            kind: "counter",
-            help: "Access-log lines that could not be written: a full disk, a closed pipe.",
-            labels: &[],
-            value: refused.get(),
-        }));
-        let tls = (self.tls)();
-        let certificates = tls.iter().flat_map(|tls| tls.certificates());
-        let certificates: Vec<_> = certificates.map(|one| (one, one.facts.names())).collect();
-        let labels: Vec<_> = certificates
-            .iter()
-            .map(|(one, names)| [("certificate", one.subject.as_str()), ("names", names.as_str())])
-            .collect();
-        extra.extend(certificates.iter().zip(&labels).map(|((one, _), labels)| Extra {
-            name: "certificate_expiry_timestamp_seconds",
-            kind: "gauge",
-            help: "When a certificate expires, in seconds since 1970.",
-            labels,
-            value: one.facts.expires_unix_s,
-        }));
-        let rows = (self.upstreams)();
-        let states = rows.iter().flat_map(|row| row.states().map(|(state, count)| (row, state, count)));
-        let states: Vec<_> = states.collect();
-        let labels: Vec<_> = states
-            .iter()
-            .map(|(row, state, _)| [("upstream", row.name.as_str()), ("state", *state)])
-            .collect();
-        extra.extend(states.iter().zip(&labels).map(|((_, _, count), labels)| Extra {
-            name: "upstream_members",
-            kind: "gauge",
-            help: "Members of an upstream, by state: usable, or out.",
-            labels,
-            value: *count,
-        }));
-        let names: Vec<_> = rows.iter().map(|row| [("upstream", row.name.as_str())]).collect();
-        extra.extend(rows.iter().zip(&names).map(|(row, labels)| Extra {
-            name: "upstream_ejections",
-            kind: "counter",
-            help: "How often a member of an upstream was ejected for what the cores saw of it.",
-            labels,
-            value: row.ejections,
-        }));
-        extra.extend(rows.iter().zip(&names).map(|(row, labels)| Extra {
-            name: "upstream_member_connect_failures",
-            kind: "counter",
-            help: "Connections to the members of an upstream that could not be opened.",
-            labels,
-            value: row.connect_failures,
-        }));
-        let issuers = (self.issuers)();
-        let names: Vec<_> = issuers.iter().map(|row| [("issuer", row.name.as_str())]).collect();
-        extra.extend(issuers.iter().zip(&names).map(|(row, labels)| Extra {
-            name: "issuer_keys",
-            kind: "gauge",
-            help: "Keys in the key set of an issuer that are in force.",
-            labels,
-            value: row.key_count,
-        }));
-        extra.extend(issuers.iter().zip(&names).map(|(row, labels)| Extra {
-            name: "issuer_keys_stale",
-            kind: "gauge",
-            help: "1: the key set of an issuer could not be had the last time.",
-            labels,
-            value: u64::from(row.error.is_some()),
-        }));
-        let aged = || issuers.iter().zip(&names).filter_map(|(row, labels)| Some((row.age_s?, labels)));
-        extra.extend(aged().map(|(age_s, labels)| Extra {
-            name: "issuer_keys_age_seconds",
-            kind: "gauge",
-            help: "Seconds since the key set of an issuer was had.",
-            labels,
-            value: age_s,
-        }));
-        let outcomes = issuers.iter().flat_map(|row| {
-            let name = ("issuer", row.name.as_str());
-            [([name, ("outcome", "success")], row.successes), ([name, ("outcome", "failure")], row.failures)]
-        });
-        let outcomes: Vec<_> = outcomes.collect();
-        extra.extend(outcomes.iter().map(|(labels, value)| Extra {
-            name: "issuer_key_fetches",
-            kind: "counter",
-            help: "How often the key set of an issuer was asked for, by outcome.",
-            labels,
-            value: *value,
-        }));
-        let mut text = String::new();
-        prometheus::render(&cores, &Metrics::default(), &extra, &mut text);
-        text
-    }
 }
 
 /// Whether the page should be JSON: `?format=json`, or an `Accept` that names it.
 fn wants_json(request: &Request) -> bool {
-    let accepts =
-        |value: &[u8]| value.to_ascii_lowercase().windows(JSON.len()).any(|part| part == JSON.as_bytes());
     match request.query() {
         b"?format=json" => true,
         b"?format=text" => false,
-        _ => {
-            let fields = request
-                .fields
-                .iter()
-                .filter(|field| field.name.of(request.bytes()).eq_ignore_ascii_case(b"accept"));
-            fields.map(|field| field.value.of(request.bytes())).any(accepts)
-        }
+        _ => accepts(request, JSON),
     }
+}
+
+/// Prometheus asks for OpenMetrics by name, among others that it would take as well.
+fn wanted_format(request: &Request) -> Format {
+    if accepts(request, "application/openmetrics-text") { Format::OpenMetrics } else { Format::Prometheus }
+}
+
+fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    }
+}
+
+/// Whether an `Accept` names this type.
+fn accepts(request: &Request, media_type: &str) -> bool {
+    let names = |value: &[u8]| {
+        value.to_ascii_lowercase().windows(media_type.len()).any(|part| part == media_type.as_bytes())
+    };
+    let is_accept = |field: &&Field| field.name.of(request.bytes()).eq_ignore_ascii_case(b"accept");
+    request.fields.iter().filter(is_accept).any(|field| names(field.value.of(request.bytes())))
 }
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

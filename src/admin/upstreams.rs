@@ -45,9 +45,19 @@ impl UpstreamRow {
         let out = self.members.iter().filter(|member| member.reason.is_some()).count() as u64;
         [("usable", self.members.len() as u64 - out), ("out", out)]
     }
+
+    /// Requests that are in flight to its members.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.members.iter().map(MemberRow::in_flight).sum()
+    }
 }
 
 impl MemberRow {
+    /// Requests that are in flight to it.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.record.cores().iter().map(|core| core.in_flight.get()).sum()
+    }
+
     fn state(&self) -> &'static str {
         if self.reason.is_some() { "out" } else { "usable" }
     }

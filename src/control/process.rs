@@ -177,6 +177,7 @@ impl Process {
                 access_log_refused: self.access_log.as_ref().map(AccessLogWriter::refused),
                 io,
                 is_handed_over,
+                last_reload: self.reload.last.clone(),
                 config_version: self.wanted.version(),
                 config: {
                     let running = self.running.clone();

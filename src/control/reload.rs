@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info, warn};
 
+use crate::admin::LastReload;
 use crate::auth::{KeyRequests, KeySetState, KeySets, Keys};
 use crate::clock;
 use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls};
@@ -56,6 +57,8 @@ pub struct Reload {
     pub reopen_log: Box<dyn Fn() + Send + Sync>,
     /// Held while a configuration is read and published: by a reload, or by the watch over the certificates.
     pub turn: Mutex<()>,
+    /// What came of the last reload.
+    pub last: Arc<LastReload>,
 }
 
 /// The result of a reload.
@@ -147,6 +150,12 @@ pub async fn reopen_log_on_signal(reload: Arc<Reload>, signal: OpenSignal, timer
 impl Reload {
     /// Reloads the configuration. Blocks the calling thread.
     pub fn run(self: &Arc<Self>) -> ReloadOutcome {
+        let outcome = self.attempt();
+        self.last.note(matches!(outcome, ReloadOutcome::Applied | ReloadOutcome::Unchanged));
+        outcome
+    }
+
+    fn attempt(self: &Arc<Self>) -> ReloadOutcome {
         (self.reopen_log)();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let Lowered { config: wanted, warnings } = match (self.load)() {

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::{CORE_LATE_LOG_MS, CORE_LATE_MS, CORE_STALL_MS, RELOAD_TAKEN_MS};
-use crate::telemetry::metrics::{Gauge, MetricGroup, Value};
+use crate::telemetry::metrics::{Gauge, Metric, Value};
 
 /// Looks at the metrics of the cores and sets the readiness of the process.
 pub struct CoreMonitor {
@@ -115,7 +115,7 @@ impl Watched {
 
     fn look_at_the_clock(&mut self, index: usize, now_ms: u64) {
         let standing_ms = now_ms.saturating_sub(self.ticked_ms);
-        let late_ms = standing_ms.max(self.metrics.core.tick_delay.get());
+        let late_ms = standing_ms.max(self.metrics.core.lag.get() / 1_000);
         let may_log = self.late_logged_ms.is_none_or(|logged_ms| now_ms - logged_ms >= CORE_LATE_LOG_MS);
         if late_ms > CORE_LATE_MS && may_log {
             self.late_logged_ms = Some(now_ms);
@@ -144,16 +144,18 @@ impl Watched {
 /// A number that changes with everything that a core counts.
 fn progress(metrics: &Metrics) -> u64 {
     let mut sum = 0_u64;
-    metrics.each(&mut |metric| {
+    let mut add = |metric: Metric<'_>| {
         let value = match metric.value {
-            Value::Counter(count) => count,
+            Value::Counter(count) | Value::Time(count) => count,
             // A gauge may come back to where it was, but what moves it is counted as well.
-            Value::Gauge(_) => 0,
+            Value::Gauge(_) | Value::Span(_) => 0,
             Value::Histogram(histogram) => histogram.cumulative().last().map_or(0, |(_, count)| count),
             Value::Labelled(family) => family.each().map(|(_, count)| count).sum(),
+            Value::Codes(codes) => codes.each().map(|(_, count)| count).sum(),
         };
         sum = sum.wrapping_add(value);
-    });
+    };
+    metrics.each_group("", &mut |_, group| group.each(&mut add));
     sum
 }
 
@@ -188,7 +190,7 @@ mod tests {
         let works: [&dyn Fn(); 5] = [
             &|| metrics.requests.received.add(1),
             &|| metrics.connections.accepted.add(1),
-            &|| metrics.requests.responses.at(0).add(1),
+            &|| metrics.routes.of("a").responses.at(0).add(1),
             &|| metrics.redis.latency.observe(1),
             &|| metrics.auth.cache_misses.add(1),
         ];
@@ -210,7 +212,7 @@ mod tests {
         let mut logged = Vec::new();
         for now_ms in (0..=2 * CORE_LATE_LOG_MS + 1_000).step_by(500) {
             metrics.core.ticks.add(1);
-            metrics.core.tick_delay.set(if now_ms == 0 { 0 } else { CORE_LATE_MS + 1 });
+            metrics.core.lag.set(if now_ms == 0 { 0 } else { (CORE_LATE_MS + 1) * 1_000 });
             monitor.check(now_ms);
             logged.extend(monitor.cores[0].late_logged_ms);
         }

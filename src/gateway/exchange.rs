@@ -179,7 +179,7 @@ impl<'c> Exchange<'c> {
 
     /// The request has this route.
     pub fn found(&mut self, found: &Match<'c>) {
-        self.record.route = found.name();
+        self.record.found(found);
         self.about.route.set(found.index());
     }
 

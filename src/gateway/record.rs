@@ -13,8 +13,9 @@ use crate::http::path::before_parameters;
 use crate::limit::Quota;
 use crate::net::Endpoint;
 use crate::net::tls::TlsStream;
+use crate::route::Match;
 use crate::telemetry::AccessRecord;
-use crate::upstream::Lease;
+use crate::upstream::{Lease, Upstream};
 
 /// What is remembered of one exchange while it runs.
 pub struct Record<'c> {
@@ -26,6 +27,8 @@ pub struct Record<'c> {
     pub id: &'c RequestId,
     /// The route's name.
     pub route: Option<&'c str>,
+    /// Its index among the routes.
+    route_index: Option<usize>,
     /// Who asked.
     pub user: Option<User>,
     /// What the client may know of its limit; `None`: nothing.
@@ -48,6 +51,8 @@ pub struct Record<'c> {
     pub upstream_head_us: Option<u64>,
     /// Where the request went.
     endpoint: Option<Endpoint>,
+    /// The index of the upstream that it went to.
+    upstream_index: Option<usize>,
     /// Whether it went on a connection used before.
     is_reused: Option<bool>,
     is_finished: bool,
@@ -78,10 +83,11 @@ impl<'c> Record<'c> {
         requests.received.add(1);
         requests.in_flight.add(1);
         Record {
-            begun_us: core.resources.stopwatch_us(),
+            begun_us: clock::now_us(),
             client,
             id,
             route: None,
+            route_index: None,
             user: None,
             quota: None,
             hsts: None,
@@ -94,16 +100,31 @@ impl<'c> Record<'c> {
             connect_us: None,
             upstream_head_us: None,
             endpoint: None,
+            upstream_index: None,
             is_reused: None,
             is_finished: false,
         }
     }
 
-    /// The request goes out on this connection.
-    pub fn leased(&mut self, lease: &Lease<'_>) {
+    /// What the route table says.
+    pub fn found(&mut self, found: &Match<'c>) {
+        if let Match::Route(entry) = found {
+            self.route = Some(&entry.route.name);
+            self.route_index = Some(entry.index);
+        }
+    }
+
+    /// The request goes out on this connection, to the upstream with this index.
+    pub fn leased(&mut self, lease: &Lease<'_>, upstream_index: usize) {
+        self.upstream_index = Some(upstream_index);
         self.endpoint = Some(lease.endpoint().clone());
         self.connect_us = lease.connect_us();
         self.is_reused = Some(lease.is_reused());
+    }
+
+    /// The upstream that the request went to.
+    pub fn upstream<'u>(&self, core: &'u Core) -> Option<&'u Upstream> {
+        self.upstream_index.map(|index| &*core.snapshot.upstreams[index])
     }
 
     /// The exchange failed with this code, for this cause.
@@ -162,9 +183,12 @@ impl<'c> Record<'c> {
         let requests = &core.resources.metrics.requests;
         self.is_finished = true;
         requests.in_flight.subtract(1);
+        let now_us = clock::now_us();
         match (self.conclusion, self.status) {
             (Conclusion::Response | Conclusion::Tunnel, 100..=599) => {
-                requests.responses.at(usize::from(self.status / 100) - 1).add(1);
+                let route = core.snapshot.route_metrics(self.route_index);
+                route.responses.at(usize::from(self.status / 100) - 1).add(1);
+                route.duration.observe(now_us.saturating_sub(self.begun_us));
             }
             _ => requests.aborted.add(1),
         }
@@ -186,7 +210,7 @@ impl<'c> Record<'c> {
             cause: self.failure.and_then(|failure| failure.cause.or(self.refused_for)),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
-            total_us: clock::now_us() - self.begun_us,
+            total_us: now_us.saturating_sub(self.begun_us),
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
             tunnel: None,

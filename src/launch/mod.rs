@@ -96,6 +96,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         redis: redis_service,
         reopen_log: reopener(access_log.as_ref()),
         turn: Mutex::default(),
+        last: Arc::default(),
     });
     reload.keep_keys();
     reload.wait_for_keys();

@@ -13,7 +13,7 @@ crate::metric_group! {
         counter unsent = "redis_unsent";
         /// Calls that were not made because too many waited already.
         counter queue_full = "redis_queue_full";
-        /// 1 while Redis is not asked, because it is out of reach or answers with errors.
+        /// Cores that do not ask Redis now, because it is out of reach or answers with errors.
         gauge breaker_open = "redis_breaker_open";
         /// Attempts to connect to Redis, the first one included.
         counter reconnects = "redis_reconnects";

@@ -15,5 +15,10 @@ pub use access_record::{AccessRecord, TunnelRecord};
 pub use debug_lines::DebugLines;
 pub use tunnel_end::TunnelEnd;
 
+/// The upper ends of the buckets in which requests are counted by how long they took, in µs.
+pub const DURATIONS_US: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000,
+];
 /// The classes of HTTP status codes (RFC 9110 §15), from 1xx to 5xx.
 pub const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];

@@ -97,16 +97,16 @@ impl<'u> Lease<'u> {
         }
     }
 
-    /// The whole request has left. With several members the time to its answer is measured.
+    /// The whole request has left. The time to its answer is measured.
     pub fn sent(&self) {
-        if self.terms.has_choice() {
-            self.request.sent();
-        }
+        self.request.sent();
     }
 
     /// The head of its response has arrived.
     pub fn answered(&self) {
-        self.request.answered();
+        if let Some(us) = self.request.answered() {
+            self.terms.metrics().response.observe(us);
+        }
     }
 
     /// Its response has come whole, or goes on for long.

@@ -108,11 +108,10 @@ impl MemberRequest {
         self.sent_us.set(clock::now_us());
     }
 
-    /// The head of its response has arrived.
-    pub(super) fn answered(&self) {
-        if let Some(us) = self.take_elapsed_us() {
-            self.member.seat.observe(us, clock::now_ms());
-        }
+    /// The head of its response has arrived: how long it took, in µs. `None`: the request has not left whole.
+    pub(super) fn answered(&self) -> Option<u64> {
+        let us = self.take_elapsed_us();
+        us.inspect(|us| self.member.seat.observe(*us, clock::now_ms()))
     }
 
     /// Its response has come whole, or goes on for long.

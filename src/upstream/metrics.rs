@@ -1,12 +1,14 @@
 //! Metrics of upstreams.
 
+use crate::telemetry::DURATIONS_US;
+
 crate::metric_group! {
-    /// Metrics of one core's upstreams, all of them together.
+    /// Metrics of one upstream on one core.
     pub struct UpstreamMetrics {
         /// Connections opened to upstreams.
         counter connects = "upstream_connects";
-        /// Connections to upstreams that could not be opened.
-        counter connect_failures = "upstream_connect_failures";
+        /// Requests that got no connection to the upstream, by cause.
+        codes connect_failures("reason") = "upstream_connect_failures";
         /// TLS handshakes with upstreams that succeeded.
         counter handshakes = "upstream_tls_handshakes";
         /// Those of them that went on with the keys of an earlier connection.
@@ -27,5 +29,7 @@ crate::metric_group! {
         counter overloads = "upstream_overloads";
         /// Idle connections in the upstream pools now.
         gauge idle = "upstream_idle";
+        /// Time from the last byte of a request to the head of its response.
+        histogram response(&DURATIONS_US) = "upstream_response_seconds";
     }
 }

@@ -49,7 +49,7 @@ impl Upstream {
                 Ok(Lease::new(self.terms(), slot, connection, Use::Reused))
             }
             Err(error) => {
-                self.metrics().connect_failures.add(1);
+                self.metrics().connect_failures.add(error.cause());
                 Err(LeaseError::Connect(error))
             }
         }

@@ -59,6 +59,7 @@ impl Upstream {
         home: Rc<Home>,
     ) -> Upstream {
         let seed = hash_of(written.name.as_bytes()) ^ home.seed ^ home.core.index as u64;
+        let (retries, terms) = (RetryBudget::new(home.core.count), Terms::new(written, config, home));
         let upstream = Upstream {
             members: RefCell::new(Rc::new([])),
             chosen_from: RefCell::new(Rc::new([])),
@@ -66,9 +67,9 @@ impl Upstream {
             balancer: Balancer::new(Random::new(seed)),
             hash_on: RefCell::default(),
             policy: Cell::default(),
-            retries: RetryBudget::new(home.core.count),
-            tls: tls.map(|tls| Box::new(TlsClient::new(tls, home.metrics.clone()))),
-            terms: Terms::new(written, config, home),
+            retries,
+            tls: tls.map(|tls| Box::new(TlsClient::new(tls, terms.metrics().clone()))),
+            terms,
         };
         upstream.adjust_choice(written);
         upstream
@@ -233,8 +234,9 @@ impl Upstream {
         self.tls.as_deref()
     }
 
-    pub(super) fn metrics(&self) -> &UpstreamMetrics {
-        &self.terms.home().metrics
+    /// What is counted of it on this core.
+    pub fn metrics(&self) -> &UpstreamMetrics {
+        self.terms.metrics()
     }
 
     /// Closes idle connections that are too old or that the upstream has closed. To be called every second.

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::{Random, hash_of};
 use super::home::Home;
+use super::metrics::UpstreamMetrics;
 use super::pool::{Pool, PoolBounds};
 use super::slot::{UpstreamSlot, UpstreamSlots};
 use crate::config::{self, Config};
@@ -29,13 +31,15 @@ pub struct Terms {
     head_timeout_ms: Cell<u64>,
     idle_timeout_ms: Cell<u64>,
     home: Rc<Home>,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 impl Terms {
     pub(super) fn new(written: &config::Upstream, config: &Config, home: Rc<Home>) -> Terms {
         let name = &written.name;
         let seed = !hash_of(name.as_bytes()) ^ home.seed ^ home.core.index as u64;
-        let pool = Rc::new(Pool::new(name, Random::new(seed), home.metrics.clone()));
+        let metrics = home.metrics.of(name);
+        let pool = Rc::new(Pool::new(name, Random::new(seed), metrics.clone()));
         home.quota.register(pool.clone());
         let terms = Terms {
             name: name.as_str().into(),
@@ -50,6 +54,7 @@ impl Terms {
             head_timeout_ms: Cell::new(0),
             idle_timeout_ms: Cell::new(0),
             home,
+            metrics,
         };
         terms.adjust(written, config);
         terms
@@ -91,7 +96,7 @@ impl Terms {
 
     /// There is no place for a request: it is refused.
     pub(super) fn count_overload(&self) {
-        self.home.metrics.overloads.add(1);
+        self.metrics.overloads.add(1);
     }
 
     fn counted(&self, slot: Option<UpstreamSlot>) -> Option<UpstreamSlot> {
@@ -127,6 +132,10 @@ impl Terms {
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<UpstreamMetrics> {
+        &self.metrics
     }
 
     pub(super) fn home(&self) -> &Home {

@@ -103,6 +103,7 @@ impl World {
             redis: |_| None,
             reopen_log: Box::new(|| {}),
             turn: Mutex::default(),
+            last: Arc::default(),
             keys: Mutex::default(),
             key_requests: Arc::default(),
             key_states: Arc::default(),

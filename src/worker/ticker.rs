@@ -10,7 +10,7 @@ use crate::limits::{ACCESS_LOG_FLUSH_MS, DRAIN_LOOK_MS, TICK_MS};
 /// Runs the periodic work of the core: timers at every tick, the access log and the connection pools at intervals.
 pub(super) async fn tick(active: Rc<ActiveCore>) {
     let (mut flushed_ms, mut swept_ms, mut tidied_ms) = (0, 0, 0);
-    let mut delays = Delays::default();
+    let (mut delays, mut busy_us) = (Delays::default(), 0);
     loop {
         let is_draining = active.core().resources.io.is_draining();
         let tick_ms = if is_draining { DRAIN_LOOK_MS } else { TICK_MS };
@@ -27,8 +27,11 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         core.resources.metrics.tls.pending.set(core.resources.io.handshakes.in_flight() as u64);
         core.resources.metrics.connections.gave_way.add(core.resources.clients.take_gave_way());
         let delay_ms = now_ms.saturating_sub(due_ms);
-        metrics.tick_delay.set(delay_ms);
-        metrics.tick_delay_max.set(delays.longest(delay_ms, now_ms));
+        metrics.lag.set(delay_ms * 1_000);
+        metrics.lag_max.set(delays.longest(delay_ms, now_ms) * 1_000);
+        let cpu_us = clock::thread_cpu_us();
+        metrics.busy.add(cpu_us.saturating_sub(busy_us));
+        busy_us = cpu_us;
         if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {
             flushed_ms = now_ms;
             core.resources.flush_access_log();

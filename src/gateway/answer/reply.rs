@@ -4,7 +4,6 @@ use super::failure::{self, Failure, HandshakeError};
 use crate::auth::CredentialError;
 use crate::clock;
 use crate::downstream::{AfterAnswer, Outcome, ResponseBody};
-use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::headers;
@@ -57,7 +56,7 @@ impl Answer<'_> {
 pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome<U> {
     let (status, code) = failure.answer();
     exchange.record.failed(code, failure.cause());
-    count(exchange.core, &failure);
+    count(exchange, &failure, code);
     if tracing::enabled!(tracing::Level::DEBUG) {
         tell(exchange, &failure);
     }
@@ -96,9 +95,15 @@ fn tell(exchange: &Exchange<'_>, failure: &Failure) {
     tracing::debug!(%request_id, %client, route, status, code, cause, skipped, "no response of a service");
 }
 
-fn count(core: &Core, failure: &Failure) {
-    let metrics = &core.resources.metrics;
+fn count(exchange: &Exchange<'_>, failure: &Failure, code: &'static str) {
+    let metrics = &exchange.core.resources.metrics;
+    metrics.requests.errors.add(code);
     match failure {
+        Failure::UpstreamProtocol(_) => {
+            if let Some(upstream) = exchange.record.upstream(exchange.core) {
+                upstream.metrics().protocol_errors.add(1);
+            }
+        }
         Failure::Credential(error) => {
             metrics.auth.refused.at(error.nth()).add(1);
             // Whose keys are not there yet is not refused: it cannot be judged.
@@ -111,7 +116,6 @@ fn count(core: &Core, failure: &Failure) {
         }
         Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
-        Failure::UpstreamProtocol(_) => metrics.upstream.protocol_errors.add(1),
         _ => {}
     }
 }

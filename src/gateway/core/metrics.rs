@@ -8,8 +8,8 @@ use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::TunnelMetrics;
 use crate::limit::LimitMetrics;
 use crate::redis::{OutageMetrics, RedisMetrics};
-use crate::telemetry::metrics::{Metric, MetricGroup};
-use crate::telemetry::{AccessLogMetrics, STATUS_CLASSES};
+use crate::telemetry::metrics::{MetricGroup, Named};
+use crate::telemetry::{AccessLogMetrics, DURATIONS_US, STATUS_CLASSES};
 use crate::upstream::UpstreamMetrics;
 
 crate::metric_group! {
@@ -23,10 +23,12 @@ crate::metric_group! {
         gauge config_version = "config_version";
         /// Turns of the core's ticker: a core whose number stands still is busy or down.
         counter ticks = "ticks";
-        /// How late the latest turn of the ticker was, in milliseconds: the lag of the core's event loop.
-        gauge tick_delay = "tick_delay_milliseconds";
-        /// The longest such delay of the last one to two minutes.
-        gauge tick_delay_max = "tick_delay_max_milliseconds";
+        /// How late the latest turn of the ticker was: the lag of the core's event loop.
+        span lag = "event_loop_lag_seconds";
+        /// The longest such lag of the last one to two minutes.
+        span lag_max = "event_loop_lag_max_seconds";
+        /// CPU time of the core's thread.
+        time busy = "core_busy_seconds";
     }
 }
 
@@ -39,6 +41,8 @@ crate::metric_group! {
         counter accepted = "connections_accepted";
         /// Connections that are open now.
         gauge open = "connections_open";
+        /// WebSocket tunnels that are open now.
+        gauge tunnels = "tunnels_open";
         /// Connections over the bound of the core or of their address: closed, most of them with an answer.
         counter refused = "connections_refused";
         /// Connections that waited for a request, or for the rest of its head, and were closed in favour of others.
@@ -67,8 +71,18 @@ crate::metric_group! {
         counter admitted = "requests_admitted";
         /// Exchanges that ended without a complete response reaching the client.
         counter aborted = "exchanges_aborted";
-        /// Final responses to clients by class.
+        /// Requests that the gateway answered itself with an error, by its code.
+        codes errors("code") = "errors";
+    }
+}
+
+crate::metric_group! {
+    /// Metrics of the requests of one route, or of those without a route.
+    pub struct RouteMetrics {
+        /// Final responses to clients, by route and class. The requests without a route have an empty one.
         labelled responses("class", &STATUS_CLASSES) = "responses";
+        /// Time from a request's head to the end of its response, by route. A WebSocket counts up to its handshake.
+        histogram duration(&DURATIONS_US) = "request_duration_seconds";
     }
 }
 
@@ -86,7 +100,7 @@ crate::metric_group! {
 }
 
 /// Every group of one core. The core alone writes to them; cloning shares them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     /// The clients' connections.
     pub connections: Arc<ConnectionMetrics>,
@@ -94,6 +108,8 @@ pub struct Metrics {
     pub tls: Arc<TlsMetrics>,
     /// Requests.
     pub requests: Arc<RequestMetrics>,
+    /// Requests by route.
+    pub routes: Arc<Named<RouteMetrics>>,
     /// Authentication.
     pub auth: Arc<AuthMetrics>,
     /// The rate limiter.
@@ -102,8 +118,8 @@ pub struct Metrics {
     pub redis: Arc<RedisMetrics>,
     /// What became of requests that Redis could not decide.
     pub outage: Arc<OutageMetrics>,
-    /// Upstreams.
-    pub upstream: Arc<UpstreamMetrics>,
+    /// Upstreams, by name.
+    pub upstreams: Arc<Named<UpstreamMetrics>>,
     /// WebSockets.
     pub tunnels: Arc<TunnelMetrics>,
     /// The access log.
@@ -114,51 +130,70 @@ pub struct Metrics {
     pub presences: Arc<Presences>,
 }
 
-impl MetricGroup for Metrics {
-    fn each(&self, visit: &mut dyn FnMut(Metric<'_>)) {
-        let Metrics {
-            connections,
-            tls,
-            requests,
-            auth,
-            limit,
-            redis,
-            outage,
-            upstream,
-            tunnels,
-            access_log,
-            core,
-            presences: _,
-        } = self;
-        let groups: [&dyn MetricGroup; 11] = [
-            &**connections,
-            &**tls,
-            &**requests,
-            &**auth,
-            &**limit,
-            &**redis,
-            &**outage,
-            &**upstream,
-            &**tunnels,
-            &**access_log,
-            &**core,
-        ];
-        groups.into_iter().for_each(|group| group.each(visit));
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            connections: Arc::default(),
+            tls: Arc::default(),
+            requests: Arc::default(),
+            routes: Arc::new(Named::new("route")),
+            auth: Arc::default(),
+            limit: Arc::default(),
+            redis: Arc::default(),
+            outage: Arc::default(),
+            upstreams: Arc::new(Named::new("upstream")),
+            tunnels: Arc::default(),
+            access_log: Arc::default(),
+            core: Arc::default(),
+            presences: Arc::default(),
+        }
     }
 }
+
+impl Metrics {
+    /// Calls `visit` with every group and the labels of its metrics. What tells how a core fares has the number of its
+    /// CPU; everything else is added up over the cores.
+    pub fn each_group(&self, cpu: &str, visit: &mut dyn FnMut(&[(&str, &str)], &dyn MetricGroup)) {
+        let Metrics { connections, tls, requests, routes, auth, limit, redis, outage, .. } = self;
+        let Metrics { upstreams, tunnels, access_log, core, .. } = self;
+        for group in [&**connections as &dyn MetricGroup, &**core] {
+            visit(&[("core", cpu)], group);
+        }
+        let groups: [&dyn MetricGroup; 8] =
+            [&**requests, &**tls, &**auth, &**limit, &**redis, &**outage, &**tunnels, &**access_log];
+        groups.into_iter().for_each(|group| visit(&[], group));
+        for (route, group) in routes.each() {
+            visit(&[(routes.label(), &route)], &*group);
+        }
+        for (upstream, group) in upstreams.each() {
+            visit(&[(upstreams.label(), &upstream)], &*group);
+        }
+    }
+}
+
+/// The name of what has no route, which no route can have.
+pub const NO_ROUTE: &str = "";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::{Exposition, Format};
     use std::collections::BTreeSet;
 
     #[test]
     fn every_metric_has_a_name_of_its_own_and_a_help_text() {
+        let metrics = Metrics::default();
+        metrics.routes.of(NO_ROUTE);
+        metrics.upstreams.of("auth");
+        let mut all = Exposition::default();
+        metrics.each_group("0", &mut |labels, group| all.group(labels, group));
+        let text = all.text(Format::Prometheus);
         let mut names = BTreeSet::new();
-        Metrics::default().each(&mut |metric| {
-            assert!(names.insert(metric.name), "{} twice", metric.name);
-            assert!(metric.help.trim().ends_with('.'), "{}: {}", metric.name, metric.help);
-        });
+        for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = line.split_once(' ').unwrap();
+            assert!(names.insert(name), "{name} twice");
+            assert!(help.ends_with('.'), "{line}");
+        }
         assert!(names.len() > 50, "{names:?}");
     }
 }

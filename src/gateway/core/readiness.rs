@@ -55,6 +55,17 @@ impl Readiness {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Status; 7] = [
+        Status::Starting,
+        Status::Ready,
+        Status::Draining,
+        Status::CoreDown,
+        Status::Degraded,
+        Status::CoreBehind,
+        Status::UpstreamDown,
+    ];
+
     /// Whether traffic should come.
     pub fn is_ready(self) -> bool {
         matches!(self, Status::Ready | Status::Degraded)

@@ -95,7 +95,7 @@ impl Resources {
     pub fn new(prepared: Prepared) -> Resources {
         let io = Rc::<Io>::default();
         io.buffers.set_held_max(prepared.room.held_bytes);
-        let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstream.clone());
+        let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstreams.clone());
         Resources {
             key_requests: prepared.key_requests,
             upstreams: Rc::new(upstream::Home::new(prepared.number, open_max, metrics)),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::metrics::{Metrics, NO_ROUTE, RouteMetrics};
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
 use crate::config::{self, Config, Members, Sizes};
@@ -41,6 +42,10 @@ pub struct Snapshot {
     pub challenges: Arc<tls::Challenges>,
     /// TLS towards upstreams.
     originations: Arc<tls::Originations>,
+    /// What is counted of each route, in their order.
+    route_metrics: Vec<Arc<RouteMetrics>>,
+    /// What is counted of requests without a route.
+    unrouted: Arc<RouteMetrics>,
 }
 
 /// A configuration as the control thread prepares it for every core.
@@ -94,8 +99,21 @@ impl Snapshot {
             tls: replacement.tls.clone(),
             challenges: replacement.challenges.clone(),
             originations: replacement.originations.clone(),
+            route_metrics: config.routes.iter().map(|route| metrics.routes.of(&route.name)).collect(),
+            unrouted: metrics.routes.of(NO_ROUTE),
             config,
         }
+    }
+
+    /// What is counted of the route with this index, or of requests without a route.
+    pub fn route_metrics(&self, index: Option<usize>) -> &RouteMetrics {
+        index.map_or(&self.unrouted, |index| &self.route_metrics[index])
+    }
+
+    /// Forgets what was counted of routes and upstreams that this configuration does not have.
+    pub(super) fn forget_others(&self, metrics: &Metrics) {
+        metrics.routes.keep(self.config.routes.iter().map(|route| route.name.as_str()).chain([NO_ROUTE]));
+        metrics.upstreams.keep(self.config.upstreams.iter().map(|upstream| upstream.name.as_str()));
     }
 
     /// The upstream that is this service, and whose TLS is made of the same files. Its bounds and the choice among its

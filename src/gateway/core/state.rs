@@ -45,6 +45,7 @@ impl Core {
     pub(super) fn next(&self, replacement: &Replacement, redis: Option<Rc<Redis>>) -> Core {
         let snapshot = Snapshot::new(replacement, &self.resources, redis, Some(&self.snapshot));
         self.snapshot.retire_upstreams(&snapshot);
+        snapshot.forget_others(&self.resources.metrics);
         Core { resources: self.resources.clone(), snapshot }
     }
 
@@ -107,7 +108,7 @@ impl Core {
     pub fn drain(&self, begun_ms: u64, timeout_ms: u64, idle_grace_ms: u64) {
         let Resources { io, metrics, drain_schedule, roll_call, .. } = &*self.resources;
         roll_call.begin(begun_ms);
-        drain_schedule.begin(begun_ms, metrics.tunnels.open.get(), timeout_ms);
+        drain_schedule.begin(begun_ms, metrics.connections.tunnels.get(), timeout_ms);
         self.snapshot.upstreams.iter().for_each(|upstream| upstream.close_idle());
         io.drain(idle_grace_ms);
     }

@@ -76,7 +76,7 @@ async fn attempt<U>(
     lease: Lease<'_>,
     has_another: bool,
 ) -> Result<Outcome<U>, Broken> {
-    exchange.record.leased(&lease);
+    exchange.record.leased(&lease, admission.upstream());
     let checkpoint = exchange.client.checkpoint();
     let head = compose(exchange, admission, &lease);
     let (delivered, sent) = transmit(exchange, admission, &lease, head, has_another).await;

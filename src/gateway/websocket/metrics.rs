@@ -5,8 +5,6 @@ use crate::telemetry::TunnelEnd;
 crate::metric_group! {
     /// Metrics of one core's WebSockets.
     pub struct TunnelMetrics {
-        /// WebSocket tunnels that are open now.
-        gauge open = "tunnels_open";
         /// WebSocket tunnels that began, on whichever core their handshake was.
         counter opened = "tunnels_opened";
         /// WebSocket tunnels that this core gave to another when they began.

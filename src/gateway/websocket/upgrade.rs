@@ -64,7 +64,7 @@ async fn attempt<'c>(
     let upstream = &core.snapshot.upstreams[admission.upstream()];
     // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
     let lease = upstream.lease_new(choice, &core.resources.io).await?;
-    exchange.record.leased(&lease);
+    exchange.record.leased(&lease, admission.upstream());
     let head = compose(exchange, admission, &lease);
     let marker = handshake::marker(exchange.request, admission.route());
     match ask(exchange, &lease, head, (admission, marker), slots).await {

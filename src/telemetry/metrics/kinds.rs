@@ -1,7 +1,10 @@
 //! The kinds of metrics: numbers with one writer, which other threads read.
 #![allow(missing_docs)] // Of some fields and methods the name says everything.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::limits::CODES_MAX;
 
 /// A number that only grows. It has one writer, so adding is a load and a store, without an atomic read-modify-write. A
 /// reader sees a value that was right a moment ago.
@@ -90,6 +93,11 @@ impl Histogram {
         })
     }
 
+    /// The upper ends of the buckets, in µs.
+    pub fn bounds_us(&self) -> &'static [u64] {
+        self.bounds_us
+    }
+
     /// The sum of all observations, in µs.
     pub fn sum_us(&self) -> u64 {
         self.sum_us.get()
@@ -129,9 +137,55 @@ impl Labelled {
     }
 }
 
+/// One counter for each code that was counted. The codes are words of the program, so there are few; the list of them
+/// comes together while it runs.
+#[derive(Debug)]
+pub struct Codes {
+    label: &'static str,
+    counters: Box<[(OnceLock<&'static str>, Counter)]>,
+}
+
+impl Codes {
+    /// No code was counted yet.
+    pub fn new(label: &'static str) -> Codes {
+        Codes { label, counters: (0..CODES_MAX).map(|_| Default::default()).collect() }
+    }
+
+    /// Counts one more of a code. If there are too many codes, it counts as the last one's.
+    pub fn add(&self, code: &'static str) {
+        let is_its = |known: &OnceLock<&'static str>| *known.get_or_init(|| code) == code;
+        let found = self.counters.iter().find(|(known, _)| is_its(known)).or(self.counters.last());
+        if let Some((_, counter)) = found {
+            counter.add(1);
+        }
+    }
+
+    /// The label's name.
+    pub fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// Each code that was counted, with its count.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counters.iter().map_while(|(known, counter)| Some((*known.get()?, counter.get())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_are_counted_apart_up_to_their_bound() {
+        let codes = Codes::new("code");
+        ["late", "lost", "late"].into_iter().for_each(|code| codes.add(code));
+        assert_eq!(codes.each().collect::<Vec<_>>(), [("late", 2), ("lost", 1)]);
+        for nth in 0..CODES_MAX {
+            codes.add(format!("code {nth}").leak());
+        }
+        assert_eq!(codes.each().count(), CODES_MAX);
+        assert_eq!(codes.each().map(|(_, count)| count).sum::<u64>(), 3 + CODES_MAX as u64);
+    }
 
     #[test]
     fn a_gauge_goes_up_and_down() {

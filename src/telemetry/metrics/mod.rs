@@ -3,9 +3,12 @@
 //! A module declares its group with [`metric_group!`](crate::metric_group) and takes that group alone. The core that
 //! owns a group is its only writer; the control thread reads it when it is scraped.
 
+mod exposition;
 mod group;
 mod kinds;
-pub mod prometheus;
+mod named;
 
+pub use exposition::{Exposition, Format, Kind};
 pub use group::{Metric, MetricGroup, Value};
-pub use kinds::{Counter, Gauge, Histogram, Labelled};
+pub use kinds::{Codes, Counter, Gauge, Histogram, Labelled};
+pub use named::Named;

@@ -4,15 +4,16 @@ use super::super::roster::{CoreNumber, roster};
 use super::*;
 use crate::net::Endpoint;
 use crate::net::runtime::{Preference, ThreadRuntime};
+use crate::telemetry::metrics::Named;
 use std::net::TcpListener;
 
-fn home(metrics: Arc<UpstreamMetrics>) -> Rc<Home> {
-    Rc::new(Home::new(CoreNumber::ONLY, 100, metrics))
+fn home() -> Rc<Home> {
+    Rc::new(Home::new(CoreNumber::ONLY, 100, Arc::new(Named::new("upstream"))))
 }
 
 fn upstream(endpoints: &[Endpoint]) -> Upstream {
     let config = config::testing::config("");
-    let upstream = Upstream::new(&config.upstreams[0], None, &config, home(Arc::default()));
+    let upstream = Upstream::new(&config.upstreams[0], None, &config, home());
     upstream.replace_roster(&roster(endpoints, None, 1, 0));
     upstream
 }
@@ -86,9 +87,8 @@ fn a_member_that_refuses_the_handshake_is_passed_over() {
         }
     });
     let config = config::testing::config("");
-    let metrics = Arc::<UpstreamMetrics>::default();
     let tls = origination(&made.cert);
-    let upstream = Upstream::new(&config.upstreams[0], Some(&tls), &config, home(metrics.clone()));
+    let upstream = Upstream::new(&config.upstreams[0], Some(&tls), &config, home());
     upstream.replace_roster(&roster(&[one, two.clone()], None, 1, 0));
     let (mut runtime, _) = ThreadRuntime::build(Preference::Ring).expect("a runtime");
     runtime.block_on(async {
@@ -102,6 +102,7 @@ fn a_member_that_refuses_the_handshake_is_passed_over() {
     });
     let failures: Vec<u32> = upstream.members().iter().map(|member| member.failures()).collect();
     assert_eq!(failures, [1, 0]);
+    let metrics = upstream.metrics();
     assert_eq!((metrics.handshakes.get(), metrics.handshake_failures.get()), (2, 1));
 }
 
@@ -192,7 +193,7 @@ fn one_that_is_ejected_gets_nothing_unless_too_many_are() {
 fn the_idle_connections_of_one_upstream_give_way_to_another_one() {
     let ((_first, one), (_second, two)) = (listen(), listen());
     let config = config::testing::config("");
-    let home = Rc::new(Home::new(CoreNumber::ONLY, 4, Arc::default()));
+    let home = Rc::new(Home::new(CoreNumber::ONLY, 4, Arc::new(Named::new("upstream"))));
     let [full, other] = [(0, one), (1, two)].map(|(index, endpoint)| {
         let upstream = Upstream::new(&config.upstreams[index], None, &config, home.clone());
         upstream.replace_roster(&roster(&[endpoint], None, 1, 0));
@@ -218,7 +219,7 @@ fn the_idle_connections_of_one_upstream_give_way_to_another_one() {
 fn a_connection_is_used_for_so_long_and_for_so_many_exchanges() {
     let ((_first, one), config) = (listen(), config::testing::config("upstream_connection_requests = 3\n"));
     let aged = config::testing::config("upstream_connection_age = '1s'\n");
-    let upstream = Upstream::new(&config.upstreams[0], None, &config, home(Arc::default()));
+    let upstream = Upstream::new(&config.upstreams[0], None, &config, home());
     upstream.replace_roster(&roster(&[one], None, 1, 0));
     block_on(async {
         let io = Io::default();
@@ -240,7 +241,7 @@ fn few_requests_may_wait_for_a_connection_and_few_may_be_in_flight() {
     let ((_first, one), config) = (listen(), config::testing::config(""));
     let mut written = config.upstreams[0].clone();
     (written.bounds.in_flight, written.bounds.streams) = (Some(1), Some(1));
-    let upstream = Upstream::new(&written, None, &config, home(Arc::default()));
+    let upstream = Upstream::new(&written, None, &config, home());
     upstream.replace_roster(&roster(&[one], None, 1, 0));
     block_on(async {
         let io = Io::default();

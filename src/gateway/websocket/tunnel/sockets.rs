@@ -165,15 +165,17 @@ impl Sockets {
     }
 
     pub(super) fn count_begin(&self) {
-        self.metrics().open.add(1);
-        self.resources.metrics.connections.open.add(1);
+        let connections = &self.resources.metrics.connections;
+        connections.tunnels.add(1);
+        connections.open.add(1);
     }
 
     /// Counts the end of a tunnel, and writes its line into the access log.
     pub(super) fn count_end(&self, state: &TunnelState) {
         let metrics = self.metrics();
-        metrics.open.subtract(1);
-        self.resources.metrics.connections.open.subtract(1);
+        let connections = &self.resources.metrics.connections;
+        connections.tunnels.subtract(1);
+        connections.open.subtract(1);
         metrics.pipes_open.set(self.resources.io.pipes.open() as u64);
         let (end, close_code) = state.end();
         metrics.closed.at(end as usize).add(1);
