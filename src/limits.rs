@@ -276,6 +276,10 @@ pub const ADMIN_IDLE_MS: u64 = 5_000;
 /// How long a client of the admin listener may read nothing of an answer, in milliseconds. Over it: the connection is
 /// closed.
 pub const ADMIN_ANSWER_MS: u64 = 10_000;
+/// Lines of the program's log that the status page shows. Over it: the oldest is forgotten.
+pub const LOG_LINES_RECALLED_MAX: usize = 50;
+/// Characters of such a line. Over it: the rest is left out.
+pub const LOG_LINE_RECALLED_MAX: usize = 1_000;
 /// Codes of errors that a metric counts apart. There are fewer; over it: they count as the last one.
 pub const CODES_MAX: usize = 128;
 /// Lines of the program's own log that wait to be written. Over it: lines are dropped and counted.

@@ -33,9 +33,9 @@ fn health_is_on_both_ports_and_metrics_on_one() {
 }
 
 #[test]
-fn the_window_knows_three_paths_and_reads_only() {
+fn the_window_knows_its_paths_and_reads_only() {
     let gateway = Gateway::builder().start();
-    for path in ["/", "/healthz/", "/metrics/x", "/api/v1/users/me"] {
+    for path in ["/index.html", "/healthz/", "/metrics/x", "/api/v1/users/me"] {
         assert_eq!(gateway.admin(path).status, 404, "{path}");
     }
     for method in ["POST", "DELETE", "OPTIONS"] {

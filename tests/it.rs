@@ -40,6 +40,7 @@ mod responses;
 mod routing;
 mod slow;
 mod socket_io;
+mod status;
 mod streaming;
 mod tidy;
 mod tls;

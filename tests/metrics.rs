@@ -20,7 +20,10 @@ fn scrape(gateway: &Gateway) -> String {
 
 /// A gateway with everything that has metrics.
 fn with_everything(origin: &Origin) -> Gateway {
-    let keys = Origin::each(|_| json_answer("{\"keys\":[]}"));
+    let keys = Origin::each(|_| {
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}"
+            .to_vec()
+    });
     let toml = format!(
         "[[issuer]]\nname = 'id'\nissuer = 'https://id.example'\njwks_url = 'http://{}/'\n\
          [upstreams.a]\nurl = 'http://{}'\n\
@@ -56,7 +59,7 @@ fn prometheus_finds_no_fault_with_the_text() {
 fn openmetrics_is_there_for_who_asks_for_it() {
     let gateway = Gateway::builder().start();
     let ask = |accept: &str| {
-        let request = Request::new("GET", "/metrics").header("Accept", accept);
+        let request = Request::new("GET", "/metrics").field("Accept", accept);
         Client::connect(gateway.admin).send(request.bytes()).read_response()
     };
     let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
@@ -106,7 +109,7 @@ fn a_route_and_an_upstream_that_are_slow_can_be_told_from_the_others() {
     let quick = Origin::echo();
     let slow = Origin::each(|_| {
         std::thread::sleep(Duration::from_millis(120));
-        "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_owned()
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec()
     });
     let toml = format!(
         "[upstreams.quick]\nurl = 'http://{}'\n[upstreams.slow]\nurl = 'http://{}'\n\

@@ -132,6 +132,11 @@ async fn send(
     let mut responder = client.answer(after, request.expects_continue);
     let mut head = responder.head(page.status, page.reason.as_bytes());
     head.field(b"Content-Type", page.content_type.as_bytes());
+    head.field(b"Cache-Control", b"no-store");
+    head.field(b"X-Content-Type-Options", b"nosniff");
+    if let Some(policy) = page.policy {
+        head.field(b"Content-Security-Policy", policy.as_bytes());
+    }
     if page.status == 405 {
         head.field(b"Allow", b"GET, HEAD");
     }

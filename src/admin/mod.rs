@@ -1,4 +1,4 @@
-//! The admin listener: read-only health, readiness and metrics endpoints on the control thread. It uses the same
+//! The admin listener: read-only health, readiness, metrics and the status page on the control thread. It uses the same
 //! HTTP/1 server as the public listener, with the same strict parsing, and answers only to names of its own.
 
 mod guests;
@@ -9,6 +9,7 @@ mod listener;
 mod metrics;
 mod pages;
 mod process;
+mod status;
 mod upstreams;
 
 pub use issuers::IssuerRow;

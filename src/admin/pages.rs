@@ -1,4 +1,4 @@
-//! The pages of the admin listener: health, readiness and metrics.
+//! The pages of the admin listener: health, readiness, metrics and status.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -9,6 +9,7 @@ use super::hosts::Stranger;
 use super::issuers::{self, IssuerRow};
 use super::last_reload::LastReload;
 use super::metrics;
+use super::status;
 use super::upstreams::{self, UpstreamRow};
 use crate::config::Config;
 use crate::gateway::core::Metrics;
@@ -53,12 +54,18 @@ pub(super) struct Page {
     pub(super) status: u16,
     pub(super) reason: &'static str,
     pub(super) content_type: &'static str,
+    /// The `Content-Security-Policy` of a page for browsers.
+    pub(super) policy: Option<&'static str>,
     pub(super) body: String,
 }
 
 impl Page {
     fn text(status: u16, reason: &'static str, body: String) -> Page {
-        Page { status, reason, content_type: TEXT, body }
+        Page { status, reason, content_type: TEXT, policy: None, body }
+    }
+
+    fn of_type(content_type: &'static str, body: String) -> Page {
+        Page { status: 200, reason: "OK", content_type, policy: None, body }
     }
 
     /// The response to a malformed request.
@@ -87,24 +94,26 @@ impl Admin {
     pub(super) fn page(&self, request: &Request) -> Page {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match request.path() {
-            b"/healthz" | b"/readyz" | b"/metrics" | b"/issuers" | b"/upstreams" if !is_read => {
+            b"/" | b"/healthz" | b"/readyz" | b"/metrics" | b"/issuers" | b"/upstreams" | b"/status.json"
+                if !is_read =>
+            {
                 Page::text(405, "Method Not Allowed", "GET only\n".into())
             }
+            b"/" => Page { policy: Some(status::policy()), ..Page::of_type(HTML, status::HTML.to_owned()) },
+            b"/status.json" => Page::of_type(JSON, status::json(self)),
             b"/healthz" => Page::text(200, "OK", "ok\n".into()),
             b"/readyz" if self.readiness.get().is_ready() => Page::text(200, "OK", self.readiness_text()),
             b"/readyz" => Page::text(503, "Service Unavailable", self.readiness_text()),
             b"/metrics" => {
                 let format = wanted_format(request);
                 let body = metrics::exposition(self).text(format);
-                Page { status: 200, reason: "OK", content_type: content_type(format), body }
+                Page::of_type(content_type(format), body)
             }
             b"/issuers" => Page::text(200, "OK", issuers::text(&(self.issuers)())),
             b"/upstreams" => {
                 let rows = (self.upstreams)();
                 match wants_json(request) {
-                    true => {
-                        Page { status: 200, reason: "OK", content_type: JSON, body: upstreams::json(&rows) }
-                    }
+                    true => Page::of_type(JSON, upstreams::json(&rows)),
                     false => Page::text(200, "OK", upstreams::text(&rows)),
                 }
             }
@@ -158,5 +167,6 @@ fn accepts(request: &Request, media_type: &str) -> bool {
     request.fields.iter().filter(is_accept).any(|field| names(field.value.of(request.bytes())))
 }
 
+const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";

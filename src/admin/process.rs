@@ -38,6 +38,12 @@ pub(super) fn expose(all: &mut Exposition) {
     }
 }
 
+/// When the process began, in seconds since 1970.
+pub(super) fn started_unix_s() -> Option<u64> {
+    let stat = Stat::read(&fs::read_to_string("/proc/self/stat").ok()?)?;
+    Some(booted_unix_s()? + stat.begun_ticks / clock_ticks_per_second())
+}
+
 /// Part of `/proc/self/stat` (proc_pid_stat(5)).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {

@@ -100,6 +100,11 @@ pub(super) fn text(rows: &[UpstreamRow]) -> String {
 
 /// As JSON for programs: the same, and the numbers of each core.
 pub(super) fn json(rows: &[UpstreamRow]) -> String {
+    format!("{}\n", json!({ "upstreams": values(rows) }))
+}
+
+/// Each upstream as a value of JSON.
+pub(super) fn values(rows: &[UpstreamRow]) -> Vec<Value> {
     let member = |member: &MemberRow| {
         let [in_flight, idle, successes, failures, connect_failures] = sums(&member.record);
         let cores = member.record.cores().iter().map(|core| {
@@ -127,8 +132,7 @@ pub(super) fn json(rows: &[UpstreamRow]) -> String {
             "cores": cores.collect::<Vec<Value>>(),
         })
     };
-    let upstreams: Vec<Value> = rows
-        .iter()
+    rows.iter()
         .map(|row| {
             json!({
                 "name": row.name,
@@ -138,8 +142,7 @@ pub(super) fn json(rows: &[UpstreamRow]) -> String {
                 "members": row.members.iter().map(member).collect::<Vec<Value>>(),
             })
         })
-        .collect();
-    format!("{}\n", json!({ "upstreams": upstreams }))
+        .collect()
 }
 
 /// In flight, idle, successes, failures and failed connections, over all cores.

@@ -1,9 +1,10 @@
 //! The program's own log on standard error. A thread of its own writes it, so that a terminal or pipe that accepts
 //! nothing does not stop a core.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{panic, process, thread};
 
@@ -12,7 +13,7 @@ use tracing::error;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::log_filter;
-use crate::limits::LOG_LINES_QUEUED_MAX;
+use crate::limits::{LOG_LINE_RECALLED_MAX, LOG_LINES_QUEUED_MAX, LOG_LINES_RECALLED_MAX};
 
 /// A handle of the program's log.
 #[derive(Clone)]
@@ -116,7 +117,10 @@ fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
         let mut out = io::stderr().lock();
         // If standard error is gone, there is no other place to report that.
         let _ = match message {
-            Message::Line(line) => out.write_all(&line),
+            Message::Line(line) => {
+                remember(&line);
+                out.write_all(&line)
+            }
             Message::Flush(done) => {
                 let _ = done.send(());
                 continue;
@@ -129,4 +133,56 @@ fn write_all(queue: &Receiver<Message>, dropped: &AtomicU64) {
     }
 }
 
+/// The latest lines, oldest first, without colours. Lines for debugging are not among them: a change of state would not
+/// be there for long.
+pub fn recent() -> Vec<String> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+}
+
+/// Only the log's thread writes, so no core waits for who reads.
+fn remember(line: &[u8]) {
+    let line = without_colours(&String::from_utf8_lossy(line));
+    let is_detail =
+        line.split_ascii_whitespace().nth(1).is_some_and(|level| ["DEBUG", "TRACE"].contains(&level));
+    if is_detail {
+        return;
+    }
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if recent.len() == LOG_LINES_RECALLED_MAX {
+        recent.pop_front();
+    }
+    recent.push_back(line.chars().take(LOG_LINE_RECALLED_MAX).collect());
+}
+
+/// The text without the sequences that colour it (ECMA-48 §8.3.117), and without its last line feed.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.trim_end().split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
 const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_lines_are_remembered_without_colours_and_details() {
+        for nth in 0..LOG_LINES_RECALLED_MAX + 5 {
+            remember(format!("2026-11-29T09:00:00Z  INFO line {nth}\n").as_bytes());
+            remember(b"2026-11-29T09:00:00Z DEBUG a detail\n");
+        }
+        remember("\u{1b}[2m2026-11-29T09:00:00Z\u{1b}[0m \u{1b}[33m WARN\u{1b}[0m it is late\n".as_bytes());
+        remember(
+            format!("2026-11-29T09:00:00Z ERROR {}\n", "x".repeat(2 * LOG_LINE_RECALLED_MAX)).as_bytes(),
+        );
+        let lines = recent();
+        assert_eq!(lines.len(), LOG_LINES_RECALLED_MAX);
+        assert!(lines[0].ends_with(" line 7"), "{lines:?}");
+        assert_eq!(lines[lines.len() - 2], "2026-11-29T09:00:00Z  WARN it is late");
+        assert_eq!(lines[lines.len() - 1].len(), LOG_LINE_RECALLED_MAX);
+    }
+}

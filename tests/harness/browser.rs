@@ -118,6 +118,12 @@ impl Page<'_> {
         }
     }
 
+    /// Gives the window this size, in CSS pixels, the browser's own frame included.
+    #[track_caller]
+    pub fn resize(&self, width: u32, height: u32) {
+        self.command("POST", "/window/rect", &json!({ "width": width, "height": height }));
+    }
+
     /// What a script in the page returns.
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {

@@ -8,7 +8,7 @@ use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::TunnelMetrics;
 use crate::limit::LimitMetrics;
 use crate::redis::{OutageMetrics, RedisMetrics};
-use crate::telemetry::metrics::{MetricGroup, Named};
+use crate::telemetry::metrics::{Labels, MetricGroup, Named};
 use crate::telemetry::{AccessLogMetrics, DURATIONS_US, STATUS_CLASSES};
 use crate::upstream::UpstreamMetrics;
 
@@ -153,7 +153,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Calls `visit` with every group and the labels of its metrics. What tells how a core fares has the number of its
     /// CPU; everything else is added up over the cores.
-    pub fn each_group(&self, cpu: &str, visit: &mut dyn FnMut(&[(&str, &str)], &dyn MetricGroup)) {
+    pub fn each_group(&self, cpu: &str, visit: &mut dyn FnMut(Labels<'_>, &dyn MetricGroup)) {
         let Metrics { connections, tls, requests, routes, auth, limit, redis, outage, .. } = self;
         let Metrics { upstreams, tunnels, access_log, core, .. } = self;
         for group in [&**connections as &dyn MetricGroup, &**core] {

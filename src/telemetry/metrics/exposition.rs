@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::group::{Metric, MetricGroup, Value};
+use serde_json::{Value, json};
+
+use super::group::{self, Labels, Metric, MetricGroup};
 use super::kinds::Histogram;
 
 /// How a scrape is written.
@@ -48,10 +50,13 @@ struct Family {
     index: HashMap<String, usize>,
 }
 
-/// A value and its labels, written out.
+/// A value and its labels.
 #[derive(Debug)]
 struct Sample {
+    /// As the text has them.
     labels: String,
+    /// The same, each apart.
+    pairs: Vec<(String, String)>,
     value: Number,
 }
 
@@ -66,8 +71,6 @@ enum Number {
         sum_us: u64,
     },
 }
-
-type Labels<'l> = &'l [(&'l str, &'l str)];
 
 impl Exposition {
     /// Adds every metric of a group, each with these labels.
@@ -94,15 +97,17 @@ impl Exposition {
             family.add(&[labels, &[(label, value)]].concat(), Number::Whole(count));
         };
         match &metric.value {
-            Value::Counter(value) | Value::Gauge(value) => family.add(labels, Number::Whole(*value)),
-            Value::Time(us) | Value::Span(us) => family.add(labels, Number::Time(*us)),
-            Value::Labelled(all) => {
+            group::Value::Counter(value) | group::Value::Gauge(value) => {
+                family.add(labels, Number::Whole(*value))
+            }
+            group::Value::Time(us) | group::Value::Span(us) => family.add(labels, Number::Time(*us)),
+            group::Value::Labelled(all) => {
                 all.each().for_each(|(value, count)| counted(family, all.label(), value, count));
             }
-            Value::Codes(all) => {
+            group::Value::Codes(all) => {
                 all.each().for_each(|(value, count)| counted(family, all.label(), value, count));
             }
-            Value::Histogram(histogram) => family.add(labels, Number::of(histogram)),
+            group::Value::Histogram(histogram) => family.add(labels, Number::of(histogram)),
         }
     }
 
@@ -124,6 +129,17 @@ impl Exposition {
         &mut self.families[at]
     }
 
+    /// The same as JSON: for each metric, by the name of its samples and without the gateway's prefix, its samples. One of
+    /// a histogram has the upper ends of its buckets in seconds, the observations up to each and all of them, and their
+    /// sum.
+    pub fn json(&self) -> Value {
+        let family = |family: &Family| {
+            let name = family.name.strip_prefix(PREFIX).unwrap_or(&family.name);
+            (format!("{name}{}", family.total()), family.samples.iter().map(Sample::json).collect::<Value>())
+        };
+        Value::Object(self.families.iter().map(family).collect())
+    }
+
     /// The text.
     pub fn text(&self, format: Format) -> String {
         let mut out = String::new();
@@ -137,26 +153,32 @@ impl Exposition {
 
 impl Family {
     fn add(&mut self, labels: Labels<'_>, value: Number) {
-        let labels = written(labels);
-        match self.index.get(&labels) {
+        let text = written(labels);
+        match self.index.get(&text) {
             Some(at) => self.samples[*at].value.add(value),
             None => {
-                self.index.insert(labels.clone(), self.samples.len());
-                self.samples.push(Sample { labels, value });
+                self.index.insert(text.clone(), self.samples.len());
+                let pairs = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+                self.samples.push(Sample { labels: text, pairs: pairs.collect(), value });
             }
         }
+    }
+
+    /// What the names of its samples end in.
+    fn total(&self) -> &'static str {
+        if self.kind == Kind::Counter { "_total" } else { "" }
     }
 
     /// "Only one TYPE line may exist for a given metric name", before its first sample; HELP likewise. The name of a
     /// counter ends in `_total` in its samples, and in these lines only in Prometheus text.
     fn write(&self, format: Format, out: &mut String) {
-        let total = if self.kind == Kind::Counter { "_total" } else { "" };
+        let total = self.total();
         let announced = if format == Format::Prometheus { total } else { "" };
         let name = &self.name;
         let _ = write!(out, "# HELP {name}{announced} ");
         escape(out, &self.help, Text::Help(format));
         let _ = writeln!(out, "\n# TYPE {name}{announced} {}", self.kind.name());
-        for Sample { labels, value } in &self.samples {
+        for Sample { labels, value, .. } in &self.samples {
             let _ = match value {
                 Number::Whole(value) => writeln!(out, "{name}{total}{} {value}", braced(labels)),
                 Number::Time(us) => writeln!(out, "{name}{total}{} {}", braced(labels), seconds(*us)),
@@ -164,6 +186,21 @@ impl Family {
                     buckets(out, name, labels, (bounds_us, cumulative), *sum_us)
                 }
             };
+        }
+    }
+}
+
+impl Sample {
+    fn json(&self) -> Value {
+        let labels = self.pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        let labels = Value::Object(labels.collect());
+        match &self.value {
+            Number::Whole(value) => json!({ "labels": labels, "value": value }),
+            Number::Time(us) => json!({ "labels": labels, "value": seconds(*us) }),
+            Number::Buckets { bounds_us, cumulative, sum_us } => {
+                let bounds: Vec<f64> = bounds_us.iter().map(|us| seconds(*us)).collect();
+                json!({ "labels": labels, "bounds": bounds, "counts": cumulative, "sum": seconds(*sum_us) })
+            }
         }
     }
 }
@@ -226,11 +263,12 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-fn kind(value: &Value<'_>) -> Kind {
+fn kind(value: &group::Value<'_>) -> Kind {
+    use group::Value as Of;
     match value {
-        Value::Counter(_) | Value::Time(_) | Value::Labelled(_) | Value::Codes(_) => Kind::Counter,
-        Value::Gauge(_) | Value::Span(_) => Kind::Gauge,
-        Value::Histogram(_) => Kind::Histogram,
+        Of::Counter(_) | Of::Time(_) | Of::Labelled(_) | Of::Codes(_) => Kind::Counter,
+        Of::Gauge(_) | Of::Span(_) => Kind::Gauge,
+        Of::Histogram(_) => Kind::Histogram,
     }
 }
 
@@ -346,6 +384,20 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn json_has_the_same_numbers_with_their_labels_apart() {
+        let json = exposition().json();
+        assert_eq!(json["requests_total"][0], json!({ "labels": { "core": "0" }, "value": 7 }));
+        assert_eq!(json["up"][0]["labels"]["name"], "a\"\\\n");
+        assert_eq!(json["process_cpu_seconds_total"][0]["value"], 2.5);
+        assert_eq!(
+            json["redis_latency_seconds"][1],
+            json!({
+                "labels": { "core": "8" }, "bounds": [0.00025, 0.0005, 0.025], "counts": [0, 1, 1, 2], "sum": 1.0003,
+            })
+        );
     }
 
     #[test]

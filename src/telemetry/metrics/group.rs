@@ -32,6 +32,9 @@ pub enum Value<'m> {
     Codes(&'m Codes),
 }
 
+/// Labels: name and value of each.
+pub type Labels<'l> = &'l [(&'l str, &'l str)];
+
 /// The metrics of one module, on one core.
 pub trait MetricGroup {
     /// Calls `visit` with every metric, always in the same order.

@@ -9,6 +9,6 @@ mod kinds;
 mod named;
 
 pub use exposition::{Exposition, Format, Kind};
-pub use group::{Metric, MetricGroup, Value};
+pub use group::{Labels, Metric, MetricGroup, Value};
 pub use kinds::{Codes, Counter, Gauge, Histogram, Labelled};
 pub use named::Named;
