@@ -219,6 +219,31 @@ fn systemd_finds_nothing_to_complain_of_in_the_units() {
 }
 
 #[test]
+fn alerts_are_of_metrics_that_exist_and_fire_when_they_should() {
+    let alerts = read("alerts.yaml");
+    let manual = include_str!("../docs/metrics.md");
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    for part in alerts.split("realchat_gateway_").skip(1) {
+        let name = part.split(|c| !is_of_name(c)).next().unwrap_or_default();
+        let name = name.trim_end_matches("_bucket").trim_end_matches("_total");
+        assert!(manual.contains(&format!("`{name}`")), "{name} is no metric");
+    }
+    let runbook = include_str!("../docs/runbook.md");
+    for part in alerts.split("docs/runbook.md#").skip(1) {
+        let anchor = part.split([':', '"']).next().unwrap_or_default();
+        assert!(runbook.contains(&format!("(#{anchor})")), "docs/runbook.md has no #{anchor}");
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut promtool = Command::new("promtool");
+    let Ok(judged) = promtool.args(["test", "rules", "alerts_test.yaml"]).current_dir(folder).output() else {
+        eprintln!("left out: there is no promtool");
+        return;
+    };
+    let told = String::from_utf8_lossy(&[judged.stdout, judged.stderr].concat()).into_owned();
+    assert!(judged.status.success(), "{told}");
+}
+
+#[test]
 fn every_sysctl_exists_and_has_its_reason() {
     let (mut above, mut count) = (String::new(), 0);
     for line in read("sysctl.conf").lines() {

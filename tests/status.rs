@@ -101,3 +101,49 @@ fn the_figures_of_the_page_are_those_of_the_metrics() {
     let foreign = Request::new("GET", "/status.json").field("Origin", "https://evil.example");
     assert_eq!(Client::connect(gateway.admin).send(foreign.bytes()).read_response().status, 403);
 }
+
+#[test]
+fn with_a_token_only_health_is_open_and_the_page_asks_for_it() {
+    let gateway = Gateway::builder().env("ADMIN_TOKEN", "secret-of-operators").start();
+    for path in ["/", "/healthz", "/readyz"] {
+        assert_eq!(gateway.admin(path).status, 200, "{path}");
+    }
+    let ask = |path: &str, value: &str| {
+        let request = Request::new("GET", path).field("Authorization", value);
+        Client::connect(gateway.admin).send(request.bytes()).read_response()
+    };
+    for path in ["/metrics", "/status.json", "/upstreams", "/issuers"] {
+        let refused = gateway.admin(path);
+        assert_eq!((refused.status, refused.field("www-authenticate")), (401, Some("Bearer")), "{path}");
+        for wrong in
+            ["Bearer", "Bearer secret", "Bearer secret-of-operators2", "Basic secret-of-operators", ""]
+        {
+            assert_eq!(ask(path, wrong).status, 401, "{path} {wrong:?}");
+        }
+        for right in ["Bearer secret-of-operators", "bearer secret-of-operators"] {
+            assert_eq!(ask(path, right).status, 200, "{path} {right:?}");
+        }
+    }
+    let browser = Browser::start();
+    let page = browser.open(&format!("http://{}/", gateway.admin));
+    page.shows("entrance", "Token of this listener");
+    page.write("token", "wrong");
+    page.click("enter");
+    page.shows("state", "status 401");
+    page.write("token", "secret-of-operators");
+    page.click("enter");
+    page.shows("state", "\u{2713} ready");
+    page.shows("cores", "0");
+}
+
+#[test]
+fn a_token_comes_from_a_file_as_well_and_must_be_one_that_can_be_sent() {
+    let file = TempFile::new("token", "from-a-file\n");
+    let gateway = Gateway::builder().env("ADMIN_TOKEN_FILE", &file.path()).start();
+    let request = Request::new("GET", "/metrics").bearer("from-a-file");
+    assert_eq!(Client::connect(gateway.admin).send(request.bytes()).read_response().status, 200);
+    assert_eq!(gateway.admin("/metrics").status, 401);
+    let (code, _, told) = Gateway::builder().env("ADMIN_TOKEN", "two words").run(&[]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("ADMIN_TOKEN: has something other than visible ASCII in it"), "{told}");
+}

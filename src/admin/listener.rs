@@ -9,7 +9,9 @@ use std::task::Poll;
 
 use super::guests::{Guest, Guests};
 use super::hosts;
-use super::pages::{Admin, Page};
+use super::pages::Page;
+use super::state::Admin;
+use super::token;
 use crate::clock;
 use crate::downstream::clients::{Clients, GivesWay, Network};
 use crate::downstream::h1::{Connection, HeadFailure, Received};
@@ -83,6 +85,9 @@ async fn serve_connection(
         let next = match received {
             Received::Request(heads, head) => {
                 let page = match hosts::check(&heads.request, &(admin.config)().admin_hosts) {
+                    Ok(()) if !token::admits(&heads.request, (admin.config)().admin_token.as_ref()) => {
+                        Page::unauthorized()
+                    }
                     Ok(()) => admin.page(&heads.request),
                     Err(stranger) => Page::stranger(stranger),
                 };
@@ -136,6 +141,9 @@ async fn send(
     head.field(b"X-Content-Type-Options", b"nosniff");
     if let Some(policy) = page.policy {
         head.field(b"Content-Security-Policy", policy.as_bytes());
+    }
+    if page.status == 401 {
+        head.field(b"WWW-Authenticate", b"Bearer");
     }
     if page.status == 405 {
         head.field(b"Allow", b"GET, HEAD");

@@ -1,8 +1,8 @@
 //! What `/metrics` shows: the groups of all cores, and what is known of the process, its members, issuers and
 //! certificates.
 
-use super::Admin;
 use super::process;
+use super::state::Admin;
 use crate::gateway::core::readiness::Status;
 use crate::telemetry::metrics::{Exposition, Kind};
 

@@ -9,11 +9,13 @@ mod listener;
 mod metrics;
 mod pages;
 mod process;
+mod state;
 mod status;
+mod token;
 mod upstreams;
 
 pub use issuers::IssuerRow;
 pub use last_reload::LastReload;
 pub use listener::serve;
-pub use pages::Admin;
+pub use state::Admin;
 pub use upstreams::{MemberRow, UpstreamRow};

@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::Admin;
 use super::issuers::IssuerRow;
+use super::state::Admin;
 use super::{metrics, process, upstreams};
 use crate::clock;
 use crate::telemetry::log;

@@ -130,6 +130,7 @@ fn config(layers: &mut Layers) -> Config {
         tls,
         https,
         admin_hosts: layers.value(&listen::ADMIN_HOSTS),
+        admin_token: listen::admin_token(layers),
         cores: layers.value(&process::CORES),
         memory_budget: layers.option(&process::MEMORY_BUDGET),
         connections_max: layers.option(&process::MAX_CONNECTIONS),

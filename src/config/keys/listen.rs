@@ -1,13 +1,15 @@
 //! The settings under "Listening", and what they mean together.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Choice, Cors, Listen, ProxyProtocol};
+use crate::config::meaning::{Choice, Cors, Listen, ProxyProtocol, Secret};
 use crate::config::origins;
+use crate::config::secret::{FoundSecret, SecretKeys};
 use crate::config::value::{Parsed, choice, count, host_and_port, items, quoted, show_list};
 
 /// The settings under "Listening".
@@ -19,6 +21,8 @@ pub const SECTION: Section = Section {
         &BIND,
         &ADMIN_ADDR,
         &ADMIN_HOSTS,
+        &ADMIN_TOKEN,
+        &ADMIN_TOKEN_FILE,
         &TRUSTED_PROXIES,
         &PROXY_PROTOCOL,
         &CORS_ALLOWED_ORIGINS,
@@ -82,6 +86,48 @@ pub const ADMIN_HOSTS: Key<Vec<String>> = Key {
     shown: Shown::Value(|config| show_list(&config.admin_hosts)),
     on_reload: OnReload::Takes,
 };
+
+pub const ADMIN_TOKEN: Key<Secret, NoDefault> = Key {
+    env: "ADMIN_TOKEN",
+    flag: "admin-token",
+    value_name: "SECRET",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "visible ASCII",
+    help: "Bearer token without which the admin listener tells only health (a flag is visible to every user)",
+    more: "Without it whoever reaches the listener may read it. `/healthz` and `/readyz` never ask for it.",
+    parse: |text| Ok(Secret(text.into())),
+    shown: Shown::Secret {
+        summary: |config| if config.admin_token.is_some() { "set" } else { "none" }.to_owned(),
+        differs: |one, other| one.admin_token != other.admin_token,
+    },
+    on_reload: OnReload::Takes,
+};
+
+pub const ADMIN_TOKEN_FILE: Key<PathBuf, NoDefault> = Key {
+    env: "ADMIN_TOKEN_FILE",
+    flag: "admin-token-file",
+    value_name: "PATH",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "a regular file",
+    help: "File that holds the token, in place of `ADMIN_TOKEN`",
+    more: "",
+    parse: |text| Ok(PathBuf::from(text)),
+    shown: Shown::Elsewhere,
+    on_reload: OnReload::Takes,
+};
+
+/// The token of the admin listener.
+pub(crate) fn admin_token(layers: &mut Layers) -> Option<Secret> {
+    let FoundSecret { secret, subject } =
+        SecretKeys { value: &ADMIN_TOKEN, file: &ADMIN_TOKEN_FILE }.find(layers)?;
+    if !secret.0.iter().all(u8::is_ascii_graphic) {
+        layers.mistakes.add(&subject, "has something other than visible ASCII in it");
+        return None;
+    }
+    Some(secret)
+}
 
 pub const TRUSTED_PROXIES: Key<Networks> = Key {
     env: "TRUSTED_PROXIES",

@@ -16,7 +16,7 @@ use super::process::{AccessLog, CoreChoice, IoDriver};
 use super::routes::Route;
 use super::tls::Tls;
 use super::token_sources::TokenSources;
-use super::tokens::Jwt;
+use super::tokens::{Jwt, Secret};
 use super::upstreams::Upstream;
 use super::websockets::WebSocket;
 
@@ -33,6 +33,8 @@ pub struct Config {
     pub https: Https,
     /// Names by which the admin listener may be asked, in lower case.
     pub admin_hosts: Vec<String>,
+    /// The token without which the admin listener tells only health. `None`: it tells everybody everything.
+    pub admin_token: Option<Secret>,
     /// The CPUs that get a core.
     pub cores: CoreChoice,
     /// Memory of the process, in bytes. `None`: what the control group or the machine has. `MEMORY_BUDGET`, none.

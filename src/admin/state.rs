@@ -1,0 +1,44 @@
+//! What the admin listener knows of the process.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::issuers::IssuerRow;
+use super::last_reload::LastReload;
+use super::upstreams::UpstreamRow;
+use crate::config::Config;
+use crate::gateway::core::Metrics;
+use crate::gateway::core::readiness::Readiness;
+use crate::net::Io;
+use crate::net::runtime::Driver;
+use crate::telemetry::metrics::{Counter, Gauge};
+use crate::tls::Termination;
+
+/// The state of the admin listener.
+pub struct Admin {
+    /// The readiness of the process.
+    pub readiness: Arc<Readiness>,
+    /// CPU, I/O driver and metrics of each core.
+    pub cores: Vec<(usize, Driver, Metrics)>,
+    /// The I/O driver of the control thread.
+    pub control: Driver,
+    /// Number of access-log lines that could not be written. `None` if the access log is off.
+    pub access_log_refused: Option<Arc<Counter>>,
+    /// Timers and buffers of the control thread.
+    pub io: Rc<Io>,
+    /// Set when the listener is handed over to the successor process.
+    pub is_handed_over: Rc<Cell<bool>>,
+    /// What came of the last reload.
+    pub last_reload: Arc<LastReload>,
+    /// The version of the configuration that every core should have applied.
+    pub config_version: Arc<Gauge>,
+    /// Returns the current configuration.
+    pub config: Box<dyn Fn() -> Arc<Config>>,
+    /// Returns the upstreams and their members.
+    pub upstreams: Box<dyn Fn() -> Vec<UpstreamRow>>,
+    /// Returns the issuers and their keys.
+    pub issuers: Box<dyn Fn() -> Vec<IssuerRow>>,
+    /// Returns the current TLS towards clients.
+    pub tls: Box<dyn Fn() -> Option<Arc<Termination>>>,
+}
