@@ -219,11 +219,21 @@ fn systemd_finds_nothing_to_complain_of_in_the_units() {
 }
 
 #[test]
-fn alerts_are_of_metrics_that_exist_and_fire_when_they_should() {
+fn alerts_and_panels_are_of_metrics_that_exist_and_alerts_fire_when_they_should() {
     let alerts = read("alerts.yaml");
+    let dashboard: Value = serde_json::from_str(&read("grafana.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    for question in ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)", "(g)", "(h)", "(i)", "(j)"] {
+        let answers =
+            |panel: &&Value| panel["description"].as_str().is_some_and(|text| text.contains(question));
+        assert!(panels.iter().any(|panel| answers(&panel)), "no panel for {question}");
+    }
+    let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("queries"));
+    let queries: String =
+        queries.map(|target| target["expr"].as_str().expect("a query").to_owned() + "\n").collect();
     let manual = include_str!("../docs/metrics.md");
     let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
-    for part in alerts.split("realchat_gateway_").skip(1) {
+    for part in (alerts.clone() + &queries).split("realchat_gateway_").skip(1) {
         let name = part.split(|c| !is_of_name(c)).next().unwrap_or_default();
         let name = name.trim_end_matches("_bucket").trim_end_matches("_total");
         assert!(manual.contains(&format!("`{name}`")), "{name} is no metric");

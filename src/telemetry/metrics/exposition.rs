@@ -129,9 +129,8 @@ impl Exposition {
         &mut self.families[at]
     }
 
-    /// The same as JSON: for each metric, by the name of its samples without the gateway's prefix, its samples. One of a
-    /// histogram has the upper ends of its buckets in seconds, the observations up to each and all of them, and their
-    /// sum.
+    /// The same as JSON: the samples of each metric, by the name of its samples without the gateway's prefix. That of a
+    /// histogram has the upper ends of its buckets in seconds, the observations up to each and all, and their sum.
     pub fn json(&self) -> Value {
         let family = |family: &Family| {
             let name = family.name.strip_prefix(PREFIX).unwrap_or(&family.name);
