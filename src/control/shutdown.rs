@@ -147,7 +147,7 @@ impl Shutdown {
     fn tell_what_is_left(&self, now_ms: u64, deadline_ms: u64) {
         let sum = |count: fn(&Metrics) -> u64| self.metrics.iter().map(count).sum::<u64>();
         let requests = sum(|core| core.requests.in_flight.get());
-        let tunnels = sum(|core| core.tunnels.open.get());
+        let tunnels = sum(|core| core.connections.tunnels.get());
         let mut oldest: Vec<Present> = self.metrics.iter().flat_map(|core| core.presences.get()).collect();
         oldest.sort_by_key(|present| present.begun_ms);
         oldest.truncate(DRAIN_TOLD_MAX);
