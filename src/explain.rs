@@ -9,7 +9,7 @@ use crate::auth;
 use crate::clock;
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
-    Via, show_destination, show_hosts, show_networks, show_required, show_spellings, show_timeouts,
+    Via, show_destination, show_hosts, show_networks, show_required, show_spellings, show_timeouts, show_conditions,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -98,6 +98,9 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
     };
     if let Some(hosts) = plan.route().and_then(show_hosts) {
         let _ = writeln!(text, "                {hosts}");
+    }
+    if let Some(conditions) = plan.route().and_then(show_conditions) {
+        let _ = writeln!(text, "                {conditions}");
     }
     match plan.route().map(|route| route.kind) {
         Some(RouteKind::WebSocket) => {

@@ -1,12 +1,14 @@
-//! Routing: finds the route of a request from its host, method and canonical path.
+//! Routing: finds the route of a request from its host, method and canonical path, and its fields where routes ask.
 //!
 //! The routes of the request's own host come first, then those of `*.` above it, then those without hosts. The first
 //! of these with a pattern for the path decides alone. Of its patterns, only the most specific one that matches the
 //! path decides: static text before a `{parameter}`, and both before `/*`. If that pattern does not have the method,
 //! the answer is *method not allowed*, even if a wider pattern has it: `GET /api/v1/auth/login` must not fall through
-//! to `/api/v1/auth/*` because only `POST` has a route of its own.
+//! to `/api/v1/auth/*` because only `POST` has a route of its own. Of the routes of that pattern which take the method,
+//! the one decides that asks for the most fields which the request has. If it has those of none, no route takes it.
 
 mod any_case;
+mod conditions;
 mod entry;
 mod hosts;
 mod paths;
@@ -78,7 +80,7 @@ impl RouteTable {
     /// # Errors
     /// A sentence for every malformed pattern and every two routes for the same requests, with their names.
     pub fn new(routes: &[Route]) -> Result<Self, Vec<String>> {
-        let mut mistakes = Vec::new();
+        let mut mistakes: Vec<String> = conditions::mistakes(routes).collect();
         let everywhere: Vec<usize> = (0..routes.len()).filter(|&at| routes[at].hosts.is_empty()).collect();
         let paths = Paths::new(routes, &everywhere, None, &mut mistakes);
         let hosts = Hosts::new(routes, &mut mistakes);
@@ -101,6 +103,7 @@ impl RouteTable {
         let Some(pattern) = of_host.or_else(|| self.paths.find(path)) else { return Match::Unknown };
         match pattern.route_of(&self.entries, &asked) {
             Some(entry) => Match::Route(entry),
+            None if pattern.takes_method(&self.entries, &asked) => Match::Unknown,
             None => Match::MethodNotAllowed { allow: &pattern.allow, access: pattern.access },
         }
     }

@@ -37,6 +37,7 @@ mod rate;
 mod redis_limits;
 mod requests;
 mod responses;
+mod route_fields;
 mod routing;
 mod slow;
 mod socket_io;

@@ -113,6 +113,7 @@ pub(super) fn route_row(config: &Config, route: &Route) -> Vec<String> {
 fn besides(config: &Config, route: &Route) -> Vec<String> {
     let mut besides = Vec::new();
     besides.extend(show_hosts(route));
+    besides.extend(show_conditions(route));
     besides.extend(show_networks(route));
     besides.extend(show_spellings(route));
     besides.extend(show_prefixes(route));
@@ -170,6 +171,12 @@ pub fn show_destination(config: &Config, route: &Route) -> String {
 pub fn show_hosts(route: &Route) -> Option<String> {
     let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
     (!hosts.is_empty()).then(|| format!("hosts {}", hosts.join(" ")))
+}
+
+/// The fields that a route wants: `with x-api-version = "2" and x-beta`.
+pub fn show_conditions(route: &Route) -> Option<String> {
+    let conditions: Vec<String> = route.conditions.iter().map(ToString::to_string).collect();
+    (!conditions.is_empty()).then(|| format!("with {}", conditions.join(" and ")))
 }
 
 /// How the path goes upstream: `without /api, below /v2`.

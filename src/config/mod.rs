@@ -34,12 +34,12 @@ mod tests;
 mod upstream_text;
 pub mod value;
 mod written;
+mod written_condition;
 mod written_url;
 mod wrong;
 
 pub use describe::{
-    describe, describe_judged, show_destination, show_hosts, show_networks, show_required, show_spellings,
-    show_timeouts,
+    describe, describe_judged, show_destination, show_hosts, show_networks, show_required, show_spellings, show_timeouts, show_conditions,
 };
 pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
@@ -48,12 +48,7 @@ pub use lower::{Judged, Lowered, judge, load, load_over, lower};
 pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
-    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, HalfClose, HashOn,
-    Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource,
-    KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase,
-    PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis,
-    RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share,
-    Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash,
+    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, FieldCondition,
     UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
     WeightedAddress,
 };
@@ -64,5 +59,6 @@ pub use written::{
     Written, WrittenCertificate, WrittenHealth, WrittenIssuer, WrittenLimit, WrittenRoute, WrittenShare,
     WrittenUpstream, WrittenUpstreamTls,
 };
+pub use written_condition::WrittenCondition;
 pub use written_url::WrittenUrl;
 pub use wrong::Wrong;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::file_value::{Texts, list, scalar};
 use super::key::{DefaultText, Key};
+use super::written_condition::WrittenCondition;
 use super::written_url::WrittenUrl;
 use super::wrong::Wrong;
 
@@ -207,6 +208,8 @@ pub struct WrittenRoute {
     pub methods: Option<Vec<String>>,
     /// The hosts whose requests it takes.
     pub hosts: Option<Vec<String>>,
+    /// The fields that a request must have.
+    pub headers: Option<BTreeMap<String, WrittenCondition>>,
     /// Path patterns.
     pub paths: Vec<String>,
     /// `exact` or `either`.

@@ -7,6 +7,10 @@ pub const SUBPROTOCOLS_MAX: usize = 32;
 pub const ROUTES_MAX: usize = 1024;
 /// Hosts of one route. Over it: the configuration is refused.
 pub const ROUTE_HOSTS_MAX: usize = 64;
+/// Fields that a route asks of a request (`headers`). Over it: the configuration is refused.
+pub const ROUTE_CONDITIONS_MAX: usize = 8;
+/// Bytes of the value of one of them. Over it: the configuration is refused.
+pub const ROUTE_CONDITION_BYTES_MAX: usize = 256;
 /// Bytes of `strip_prefix` and of `add_prefix` of a route. Over it: the configuration is refused.
 pub const PREFIX_BYTES_MAX: usize = 256;
 /// Networks in `allow` and in `deny` of a route. Over it: the configuration is refused.

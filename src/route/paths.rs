@@ -131,8 +131,9 @@ fn contested_methods(all: &[Route], draft: &Draft, host: Option<&HostPattern>) -
             if let Some(what) = contested(earlier, later) {
                 let (written, by) = (&draft.written, earlier.subject());
                 mistakes.push(format!(
-                    "{}: path \"{written}\" with {what}{host} is taken by {by}",
-                    later.subject()
+                    "{}: path \"{written}\" with {what}{host} is taken by {by}{}",
+                    later.subject(),
+                    if later.conditions.is_empty() { "" } else { ", and their headers do not decide" }
                 ));
             }
         }

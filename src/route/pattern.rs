@@ -1,13 +1,16 @@
-//! The routes of one pattern, told apart by method.
+//! The routes of one pattern, told apart by method and fields.
 
-use crate::config::{Access, Route};
+use std::cmp::Reverse;
 
+use crate::config::{Access, FieldCondition, Route};
+
+use super::conditions::are_met;
 use super::entry::{Asked, RouteEntry};
 
 /// The routes of one pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
-    /// Indexes into the entries of the table.
+    /// Indexes into the entries of the table, of those that ask for the most fields first.
     routes: Vec<usize>,
     pub(super) allow: String,
     pub(super) access: Access,
@@ -31,25 +34,45 @@ impl Pattern {
             (false, true) => Access::Optional,
             (false, false) => Access::Public,
         };
-        Self { routes: routes.to_vec(), allow: allow.join(", "), access }
+        let mut routes = routes.to_vec();
+        routes.sort_by_key(|&at| Reverse(all[at].conditions.len()));
+        Self { routes, allow: allow.join(", "), access }
     }
 
-    /// The route that lists the method; else, for HEAD, the one that lists GET; else the one that takes any method.
+    /// Of the routes that list the method, the first whose conditions the request meets; else, for HEAD, of those that
+    /// list GET; else of those that take any method.
     pub(super) fn route_of<'t>(
         &self,
         entries: &'t [RouteEntry],
         asked: &Asked<'_>,
     ) -> Option<&'t RouteEntry> {
         let routes = || self.routes.iter().map(|&at| &entries[at]);
-        let listing = |name: &[u8]| routes().find(|e| e.route.methods.iter().any(|m| m.as_bytes() == name));
+        let is_met = |entry: &&RouteEntry| are_met(&entry.route.conditions, asked);
+        let listing = |name: &[u8]| routes().find(|entry| lists(&entry.route, name) && is_met(entry));
         listing(asked.method)
             .or_else(|| if asked.method == b"HEAD" { listing(b"GET") } else { None })
-            .or_else(|| routes().find(|entry| entry.route.methods.is_empty()))
+            .or_else(|| routes().find(|entry| entry.route.methods.is_empty() && is_met(entry)))
+    }
+
+    /// Whether a route takes the method, with the fields that it asks for.
+    pub(super) fn takes_method(&self, entries: &[RouteEntry], asked: &Asked<'_>) -> bool {
+        self.routes.iter().map(|&at| &entries[at].route).any(|route| {
+            let is_head = asked.method == b"HEAD" && lists(route, b"GET");
+            route.methods.is_empty() || lists(route, asked.method) || is_head
+        })
     }
 }
 
-/// What two routes of one pattern both take: a method, or any.
+fn lists(route: &Route, method: &[u8]) -> bool {
+    route.methods.iter().any(|listed| listed.as_bytes() == method)
+}
+
+/// What two routes of one pattern both take, with nothing that decides between them: a method, or any.
 pub(super) fn contested<'r>(earlier: &'r Route, later: &'r Route) -> Option<&'r str> {
+    let excludes = |one: &FieldCondition| later.conditions.iter().any(|other| one.excludes(other));
+    if earlier.conditions.len() != later.conditions.len() || earlier.conditions.iter().any(excludes) {
+        return None;
+    }
     let both_any = earlier.methods.is_empty() && later.methods.is_empty();
     let shared = earlier.methods.iter().find(|method| later.methods.contains(method));
     if both_any { Some("any method") } else { shared.map(String::as_str) }

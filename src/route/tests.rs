@@ -1,7 +1,7 @@
 //! Tests of the route table.
 
 use super::*;
-use crate::config::{HostPattern, PathCase, TrailingSlash};
+use crate::config::{FieldCondition, HostPattern, PathCase, TrailingSlash};
 
 fn route(name: &str, methods: &[&str], paths: &[&str], access: Access) -> Route {
     let methods = methods.iter().map(ToString::to_string).collect();
@@ -24,7 +24,7 @@ fn table() -> RouteTable {
 }
 
 fn asked<'r>(method: &'r str, path: &'r [u8]) -> Asked<'r> {
-    Asked { method: method.as_bytes(), host: b"", path }
+    Asked { method: method.as_bytes(), host: b"", path, fields: &[], head: b"" }
 }
 
 fn found(table: &RouteTable, method: &str, path: &str) -> String {
@@ -300,4 +300,95 @@ fn patterns_of_different_hosts_do_not_conflict() {
         (found_on(&table, "a", "GET", "/x/1/2"), found_on(&table, "b", "GET", "/x/1/2")),
         ("?".into(), "b".into())
     );
+}
+
+/// Finds a route for a request with these field lines.
+fn found_with(table: &RouteTable, method: &str, fields: &str) -> String {
+    let head = format!("{method} /x HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+    let mut request = crate::http::Request::default();
+    crate::http1::RequestHead::parse(head.as_bytes(), &crate::http1::HeadLimits::DEFAULT, &mut request)
+        .expect("a head");
+    match table.find((&request).into()) {
+        Match::Route(entry) => entry.route.name.clone(),
+        Match::MethodNotAllowed { allow, .. } => format!("405 {allow}"),
+        Match::Unknown => "?".into(),
+    }
+}
+
+fn asking(name: &str, methods: &[&str], conditions: &[(&str, Option<&str>)]) -> Route {
+    let condition = |&(name, value): &(&str, Option<&str>)| FieldCondition {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    let conditions = conditions.iter().map(condition).collect();
+    Route { conditions, ..route(name, methods, &["/x"], Access::Public) }
+}
+
+#[test]
+fn the_route_that_asks_for_the_most_fields_comes_first_among_those_of_the_method() {
+    let table = RouteTable::new(&[
+        asking("plain", &[], &[]),
+        asking("two", &[], &[("x-v", Some("2"))]),
+        asking("three", &[], &[("x-v", Some("3"))]),
+        asking("both", &[], &[("x-v", Some("2")), ("x-beta", None)]),
+        asking("put", &["PUT"], &[]),
+        asking("read", &["GET"], &[("x-read", None)]),
+    ])
+    .unwrap();
+    for (method, fields, name) in [
+        ("POST", "", "plain"),
+        ("POST", "X-V: 2\r\n", "two"),
+        ("POST", "X-V: 3\r\n", "three"),
+        ("POST", "X-V: 4\r\n", "plain"),
+        ("POST", "X-V: 2\r\nX-V: 3\r\n", "plain"),
+        ("POST", "X-Beta: 1\r\n", "plain"),
+        ("POST", "X-Beta: 1\r\nX-V: 2\r\n", "both"),
+        // A listed method comes before any method, whatever the fields.
+        ("PUT", "X-Beta: 1\r\nX-V: 2\r\n", "put"),
+        ("GET", "X-V: 2\r\n", "two"),
+        ("GET", "X-V: 2\r\nX-Read: \r\n", "read"),
+        ("HEAD", "X-V: 2\r\nX-Read: \r\n", "read"),
+        ("HEAD", "X-V: 2\r\n", "two"),
+    ] {
+        assert_eq!(found_with(&table, method, fields), name, "{method} {fields}");
+    }
+}
+
+#[test]
+fn without_the_fields_a_path_has_no_route_and_without_the_method_it_is_405() {
+    let table = RouteTable::new(&[
+        asking("a", &["GET"], &[("x-v", None)]),
+        route("wide", &[], &["/*"], Access::Public),
+    ])
+    .unwrap();
+    assert_eq!(found_with(&table, "GET", "X-V: 1\r\n"), "a");
+    for method in ["GET", "HEAD"] {
+        assert_eq!(found_with(&table, method, ""), "?");
+    }
+    assert_eq!(found_with(&table, "POST", ""), "405 GET, HEAD");
+    assert_eq!(found_with(&table, "POST", "X-V: 1\r\n"), "405 GET, HEAD");
+}
+
+#[test]
+fn routes_between_which_no_field_decides_are_a_mistake() {
+    let table = |one: &[(&str, Option<&str>)], two: &[(&str, Option<&str>)]| {
+        RouteTable::new(&[asking("a", &["GET"], one), asking("b", &["GET", "PUT"], two)]).map(drop)
+    };
+    for (one, two) in [
+        (&[("x-v", Some("2"))][..], &[("x-v", Some("2"))][..]),
+        (&[("x-v", Some("2"))], &[("x-v", None)]),
+        (&[("x-v", Some("2"))], &[("x-w", Some("2"))]),
+        (&[("x-v", None), ("x-w", Some("1"))], &[("x-u", None), ("x-w", Some("1"))]),
+    ] {
+        let told = table(one, two).unwrap_err();
+        let expected =
+            "route \"b\": path \"/x\" with GET is taken by route \"a\", and their headers do not decide";
+        assert_eq!(told, [expected], "{one:?} {two:?}");
+        assert!(table(one, &[]).is_ok() && table(&[], two).is_ok());
+    }
+    assert!(table(&[("x-v", Some("2"))], &[("x-v", Some("3"))]).is_ok());
+    assert!(table(&[("x-v", None), ("x-w", Some("1"))], &[("x-v", None), ("x-w", Some("2"))]).is_ok());
+    assert!(table(&[("x-v", Some("2")), ("x-w", None)], &[("x-v", Some("2"))]).is_ok());
+    let own = RouteTable::new(&[asking("a", &[], &[("x-forwarded-for", None)])]).unwrap_err();
+    assert_eq!(own, ["route \"a\": headers \"x-forwarded-for\": is not taken from a client"]);
 }

@@ -4,6 +4,7 @@ use super::bounds::RouteTimeouts;
 use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
 use super::client_networks::ClientNetworks;
+use super::conditions::FieldCondition;
 use super::host_sent::HostSent;
 use super::hosts::HostPattern;
 use super::limits::Rate;
@@ -23,6 +24,8 @@ pub struct Route {
     pub hosts: Vec<HostPattern>,
     /// The methods that it accepts, in upper case. Empty: any method.
     pub methods: Vec<String>,
+    /// The fields that a request must have. Empty: it takes any.
+    pub conditions: Vec<FieldCondition>,
     /// Path patterns: `/exact`, `/with/{parameter}`, `/below/*` (every path below, and `/below/` itself).
     pub paths: Vec<String>,
     /// Whether the paths are matched with and without a trailing slash.
@@ -77,6 +80,7 @@ impl Route {
             place: String::new(),
             hosts: Vec::new(),
             methods: Vec::new(),
+            conditions: Vec::new(),
             paths: paths.iter().map(ToString::to_string).collect(),
             trailing_slash: TrailingSlash::Exact,
             path_case: PathCase::Exact,

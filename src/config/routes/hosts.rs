@@ -85,11 +85,7 @@ fn hides(open: &Route, strict: &Route) -> Option<String> {
     let is_narrower = |host: &&HostPattern| {
         strict.hosts.is_empty() || strict.hosts.iter().any(|wide| wide != *host && wide.covers(host))
     };
-    let is_open = openness(open.access) > openness(strict.access)
-        || (open.limits.is_empty() && !strict.limits.is_empty())
-        || (open.networks.is_every() && !strict.networks.is_every());
-    let is_same_service = || strict.upstreams().any(|one| open.upstreams().any(|another| one == another));
-    if open.name == strict.name || !is_open || !is_same_service() {
+    if !lets_more_through(open, strict) {
         return None;
     }
     let host = open.hosts.iter().find(is_narrower)?;
@@ -100,6 +96,15 @@ fn hides(open: &Route, strict: &Route) -> Option<String> {
         open.subject(),
         strict.subject()
     ))
+}
+
+/// Whether a route lets requests through to a service that another route to it would not.
+pub(super) fn lets_more_through(open: &Route, strict: &Route) -> bool {
+    let is_open = openness(open.access) > openness(strict.access)
+        || (open.limits.is_empty() && !strict.limits.is_empty())
+        || (open.networks.is_every() && !strict.networks.is_every());
+    let is_same_service = || strict.upstreams().any(|one| open.upstreams().any(|another| one == another));
+    open.name != strict.name && is_open && is_same_service()
 }
 
 fn openness(access: Access) -> u8 {

@@ -2,12 +2,12 @@
 
 use super::key::RouteKey;
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes,
-    replies, shares, timeouts, tokens_from,
+    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths,
+    prefixes, replies, shares, timeouts, tokens_from,
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 30] = [
+pub const ROUTE_KEYS: [RouteKey; 31] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
@@ -20,6 +20,7 @@ pub const ROUTE_KEYS: [RouteKey; 30] = [
     prefixes::STRIP_PREFIX,
     prefixes::ADD_PREFIX,
     methods::METHODS,
+    conditions::HEADERS,
     access::ACCESS,
     access::KIND,
     networks::ALLOW,

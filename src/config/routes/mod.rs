@@ -7,6 +7,8 @@ mod access;
 mod balancing;
 mod body;
 mod claims;
+mod conditions;
+mod fields;
 mod forwarding;
 mod health;
 mod hosts;

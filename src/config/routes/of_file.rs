@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes,
-    realchat, replies, shares, timeouts, tokens_from,
+    access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes, realchat, replies, shares, timeouts, tokens_from, conditions,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
@@ -37,6 +36,7 @@ pub(crate) fn upstreams_and_routes(
     let routes = routes(&written, known, &mut layers.mistakes);
     layers.warnings.extend(paths::unlimited_spellings(&routes));
     layers.warnings.extend(hosts::hidden(&routes));
+    layers.warnings.extend(conditions::open(&routes));
     (upstreams.valid, routes)
 }
 
@@ -86,6 +86,7 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         require: claims::require(written, access, report),
         claim_fields: claims::claim_fields(written, access, report),
         methods: methods::methods(written, kind, report),
+        conditions: conditions::conditions(written, report),
         paths: paths::paths(written, report),
         trailing_slash: paths::trailing_slash(written, report),
         path_case: paths::path_case(written, report),
