@@ -60,11 +60,14 @@ pub enum Command {
         #[arg(long)]
         tls: bool,
     },
-    /// Replace a running gateway with a new process of the binary at its path; its log reports the result
+    /// Replace a running gateway with a new process of the binary at its path: exit code 0 when that one serves, else 1
     Upgrade {
         /// Process id of the gateway; without it, the one in PID_FILE
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         pid: Option<u32>,
+        /// Do not wait until the upgrade is decided; the gateway's log reports the result
+        #[arg(long)]
+        no_wait: bool,
     },
 }
 
@@ -223,8 +226,9 @@ mod tests {
         let tls = Command::Demo { page_port: "8090".into(), tls: true };
         assert_eq!(read("demo --tls").unwrap().command, tls);
         assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
-        assert_eq!(read("upgrade --pid 7").unwrap().command, Command::Upgrade { pid: Some(7) });
-        assert_eq!(read("upgrade --pid-file /run/a").unwrap().command, Command::Upgrade { pid: None });
+        let upgrade = |pid, no_wait| Command::Upgrade { pid, no_wait };
+        assert_eq!(read("upgrade --pid 7").unwrap().command, upgrade(Some(7), false));
+        assert_eq!(read("upgrade --pid-file /run/a --no-wait").unwrap().command, upgrade(None, true));
     }
 
     #[test]

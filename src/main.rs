@@ -1,17 +1,19 @@
 //! The program: runs a subcommand and returns its exit code.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use realchat_gateway::cli::{self, Command, Invocation};
-use realchat_gateway::config::keys::process::PID_FILE;
+use realchat_gateway::config::keys::process::CONFIG_FILE;
 use realchat_gateway::config::{self, Judged, Lowered, Mistakes, Written};
 use realchat_gateway::control::inherit::Inherited;
+use realchat_gateway::control::process::Process;
 use realchat_gateway::control::reload::Load;
 use realchat_gateway::control::shutdown::ShutdownOutcome;
 use realchat_gateway::control::signals::Signals;
 use realchat_gateway::control::upgrade::{self, Predecessor, Program};
+use realchat_gateway::control::upgrade_request::{self, Refused};
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::{Log, LogError};
 use realchat_gateway::tls::Termination;
@@ -38,14 +40,16 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
         Command::Run => {
             let again = written.clone();
             let load: Load = Box::new(move || config::load(again.clone(), launch::check));
-            run(load_config(written)?, load, inherited, predecessor, |_, _| {})
+            run(load_config(written)?, load, inherited, predecessor, |_| {})
         }
         Command::Demo { page_port, tls } => {
-            let (lowered, site) = demo::prepare(written, &page_port, tls)?;
-            let print_welcome = |port, tls_port| {
-                print(&site.open(port, tls_port));
+            let (lowered, mut site) = demo::prepare(written, &page_port, tls, inherited.demo.take())?;
+            let welcome = |gateway: &mut Process| {
+                gateway.for_successor.extend(site.for_successor());
+                let tls_port = gateway.tls.map(|address| address.port());
+                print(&site.open(gateway.public.port(), tls_port));
             };
-            run(lowered, Box::new(|| Err(demo_cannot_reload())), inherited, predecessor, print_welcome)
+            run(lowered, Box::new(|| Err(demo_cannot_reload())), inherited, predecessor, welcome)
         }
         Command::Health => {
             let lowered =
@@ -83,10 +87,24 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             let token = token.map_err(|error| Failure::Operator(error.to_string()))?;
             Ok(print(&format!("{token}\n")))
         }
-        Command::Upgrade { pid } => {
-            let requested = upgrade::request(pid, written.get(&PID_FILE).map(Path::new));
-            requested.map(|text| print(&text)).map_err(Failure::Operator)
+        Command::Upgrade { pid, no_wait } => {
+            let pid_file = if pid.is_none() { pid_file(written)? } else { None };
+            let requested = upgrade_request::request(pid, pid_file.as_deref(), !no_wait);
+            requested.map(|text| print(&text)).map_err(|refused| match refused {
+                Refused::Unasked(why) => Failure::Operator(why),
+                Refused::Failed(why) => Failure::Machine(why),
+            })
         }
+    }
+}
+
+/// The PID file that the configuration names, whatever else is wrong there: an upgrade may be what mends it.
+fn pid_file(written: Written) -> Result<Option<PathBuf>, Failure> {
+    let has_file = written.get(&CONFIG_FILE).is_some();
+    let Judged { lowered, mistakes } = config::judge(written, |_| Written::default(), |_| Vec::new());
+    match lowered.config.pid_file {
+        None if has_file && mistakes.count() > 0 => Err(Failure::Operator(mistakes.to_string())),
+        pid_file => Ok(pid_file),
     }
 }
 
@@ -99,14 +117,13 @@ fn demo_cannot_reload() -> Mistakes {
     Mistakes::one("demo", "cannot reload the configuration: restart it")
 }
 
-/// Runs the gateway until the shutdown has ended. `listening` is called with the public port and the one
-/// of HTTPS after the start.
+/// Runs the gateway until the shutdown has ended. `started` is called after the start.
 fn run(
     lowered: Lowered,
     load: Load,
     inherited: Inherited,
     predecessor: &mut Option<Predecessor>,
-    listening: impl FnOnce(u16, Option<u16>),
+    started: impl FnOnce(&mut Process),
 ) -> Result<ExitCode, Failure> {
     let machine = |what: &str, error: std::io::Error| Failure::Machine(format!("{what}: {error}"));
     let program = Program::of_this_process()
@@ -120,8 +137,8 @@ fn run(
         tracing::warn!("{warning}");
     }
     let signals = Signals::new().map_err(|error| machine("cannot install the signal handlers", error))?;
-    let gateway = launch::launch(lowered.config, load, inherited)?;
-    listening(gateway.public.port(), gateway.tls.map(|address| address.port()));
+    let mut gateway = launch::launch(lowered.config, load, inherited)?;
+    started(&mut gateway);
     let outcome = gateway.run(signals, program, predecessor.take());
     match &outcome {
         Ok(ShutdownOutcome::Drained) => tracing::info!("drained: nothing was cut off"),

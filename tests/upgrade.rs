@@ -175,18 +175,172 @@ fn what_the_new_process_cannot_do_stands_in_the_log_of_the_old_one() {
     gateway.upgrade().expect("an upgrade after failures");
 }
 
+/// Runs the subcommand. Its exit code, and its line of either stream.
+fn subcommand(builder: Builder, arguments: &[&str]) -> (Option<i32>, String) {
+    let (code, stdout, stderr) = builder.run(&[&["upgrade"][..], arguments].concat());
+    assert_eq!(stdout.lines().count() + stderr.lines().count(), 1, "{stdout}{stderr}");
+    (code, stdout + &stderr)
+}
+
+fn pid_of(gateway: &Gateway) -> String {
+    gateway.in_charge().as_raw_nonzero().to_string()
+}
+
 #[test]
-fn the_subcommand_asks_and_asks_nobody_else() {
-    let gateway = Gateway::builder().upgradable().start();
+fn the_subcommand_ends_when_the_new_process_serves() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    let gateway = Gateway::builder().everywhere(&origin).upgradable().start();
+    for _ in 0..3 {
+        let first = pid_of(&gateway);
+        let (code, told) = subcommand(Gateway::builder(), &["--pid", &first]);
+        assert_eq!(code, Some(0), "{told}");
+        let second = pid_of(&gateway);
+        assert!(
+            first != second && told.contains(&format!("{second} serves in place of process {first}")),
+            "{told}"
+        );
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").text(), "done");
+    }
     let first = gateway.in_charge();
-    let pid = first.as_raw_nonzero().to_string();
-    let (code, stdout, stderr) = Gateway::builder().run(&["upgrade", "--pid", &pid]);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    let (code, told) = subcommand(Gateway::builder(), &["--no-wait", "--pid", &pid_of(&gateway)]);
+    assert!(code == Some(0) && told.contains("requested"), "{told}");
     eventually("another process is in charge", || gateway.in_charge() != first);
-    let own = std::process::id().to_string();
-    for arguments in [&["upgrade", "--pid", &own][..], &["upgrade"]] {
-        let (code, _, stderr) = Gateway::builder().run(arguments);
-        assert_eq!((code, stderr.lines().count()), (Some(2), 1), "{stderr}");
+}
+
+#[test]
+fn the_subcommand_fails_with_the_reason_and_the_old_process_goes_on() {
+    let gateway = Gateway::builder().config("body_timeout = '30s'\n").upgradable().start();
+    let pid = pid_of(&gateway);
+    let fails = |part: &str| {
+        let (code, told) = subcommand(Gateway::builder(), &["--pid", &pid]);
+        assert!(code == Some(1) && told.contains(part), "{code:?} {told}");
+        assert!(told.contains("failed, the process continues"), "{told}");
+        assert_eq!((pid_of(&gateway), gateway.admin("/readyz").status), (pid.clone(), 200));
+    };
+    gateway.rewrite_config("body_timeout = 30\n");
+    fails("exit status: 2: BODY_TIMEOUT");
+    gateway.rewrite_config("body_timeout = '30s'\n");
+    gateway.replace_program("/does/not/exist");
+    fails("cannot be started");
+    gateway.replace_program("/bin/false");
+    fails("exit status: 1");
+    gateway.replace_program(PROGRAM);
+    let (code, told) = subcommand(Gateway::builder(), &["--pid", &pid]);
+    assert_eq!(code, Some(0), "{told}");
+}
+
+#[test]
+fn a_gateway_whose_binary_is_gone_from_its_path_is_still_known_as_one() {
+    let copy = std::env::temp_dir().join(format!("realchat-it-{}-copy", std::process::id()));
+    fs::copy(PROGRAM, &copy).expect("a copy of the program");
+    let gateway = Gateway::builder().upgradable().start();
+    gateway.replace_program(copy.to_str().expect("UTF-8"));
+    assert_eq!(subcommand(Gateway::builder(), &["--pid", &pid_of(&gateway)]).0, Some(0));
+    let pid = pid_of(&gateway);
+    fs::remove_file(&copy).expect("it was there");
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).expect("a process of ours");
+    assert!(exe.to_string_lossy().ends_with(" (deleted)"), "{exe:?}");
+    gateway.replace_program(PROGRAM);
+    assert_eq!(subcommand(Gateway::builder(), &["--pid", &pid]).0, Some(0));
+}
+
+#[test]
+fn the_subcommand_finds_the_gateway_by_its_pid_file_wherever_that_is_written() {
+    let gateway = Gateway::builder().upgradable().start();
+    let file = std::env::temp_dir().join(format!("realchat-it-{}-pids", std::process::id()));
+    let file = file.to_str().expect("UTF-8");
+    let put = |text: &str| fs::write(file, text).expect("a file");
+    let in_file = || Gateway::builder().config(&format!("pid_file = '{file}'\nbody_timeout = 'wrong'\n"));
+    let ways: [(Builder, Vec<&str>); 3] = [
+        (in_file(), vec![]),
+        (Gateway::builder().env("PID_FILE", file), vec![]),
+        (Gateway::builder(), vec!["--pid-file", file]),
+    ];
+    for (builder, arguments) in ways {
+        let first = pid_of(&gateway);
+        put(&format!("{first}\n"));
+        let (code, told) = subcommand(builder, &arguments);
+        assert!(code == Some(0) && pid_of(&gateway) != first, "{told}");
+    }
+    // The file of before: its process drains or is gone.
+    let (code, told) = subcommand(in_file(), &[]);
+    assert!(code == Some(2) && told.contains(file) && told.contains("process"), "{told}");
+    for (text, part) in
+        [("", "contains no process id"), ("0", "contains no process id"), ("x1", "no process id")]
+    {
+        put(text);
+        let (code, told) = subcommand(in_file(), &[]);
+        assert!(code == Some(2) && told.contains(part) && told.contains(file), "{told}");
+    }
+    fs::remove_file(file).expect("it was there");
+    let (code, told) = subcommand(in_file(), &[]);
+    assert!(code == Some(2) && told.contains("No such file"), "{told}");
+    let (code, told) = subcommand(Gateway::builder(), &[]);
+    assert!(code == Some(2) && told.starts_with("--pid: give"), "{told}");
+}
+
+#[test]
+fn another_program_gets_no_signal() {
+    // Either one would end at SIGUSR2, or do what nobody asked for.
+    let trap = "trap 'echo signalled' USR2; echo ready; read -r _";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", trap]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut shell = shell.spawn().expect("sh");
+    let mut said = std::io::BufReader::new(shell.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).expect("it is ready");
+    let (code, told) = subcommand(Gateway::builder(), &["--pid", &shell.id().to_string()]);
+    assert!(code == Some(2) && told.contains("\"sh\"") && told.contains("no gateway"), "{told}");
+    drop(shell.stdin.take());
+    assert!(shell.wait().is_ok());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).expect("a pipe");
+    assert_eq!(rest, "", "it got the signal");
+}
+
+#[test]
+fn a_gateway_that_shuts_down_is_not_asked() {
+    let gateway = Gateway::builder().env("SHUTDOWN_DELAY", "300s").upgradable().start();
+    let pid = pid_of(&gateway);
+    gateway.signal(Signal::TERM);
+    gateway.wait_log("draining");
+    let (code, told) = subcommand(Gateway::builder(), &["--pid", &pid]);
+    assert!(code == Some(2) && told.contains("shuts down"), "{told}");
+    assert!(!gateway.log().iter().any(|line| line.contains("upgrade: starting")));
+}
+
+#[test]
+fn a_demo_is_upgraded_with_its_page_and_its_tokens() {
+    let builder = SERVICES.iter().fold(Gateway::builder(), |builder, service| {
+        builder.without(&format!("UPSTREAM_{}_URL", service.to_uppercase()))
+    });
+    let builder =
+        builder.without("JWT_SECRET").without("RATE_LIMIT_STORE").env("PAGE_PORT", "0").upgradable();
+    let mut gateway = builder.start_with(&["demo"]);
+    let page = gateway.wait_stdout("# Chat in two tabs: ");
+    let page = page.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+    let page: SocketAddr = page.replace("localhost", "127.0.0.1").parse().expect("an address");
+    let login =
+        Request::new("POST", "/api/v1/auth/login").body(r#"{"user":"alice","password":"wonderland"}"#);
+    let token: serde_json::Value = serde_json::from_str(&gateway.ask(login).text()).expect("JSON");
+    let token = token["token"].as_str().expect("a token").to_owned();
+    let works = |gateway: &Gateway| {
+        let me = gateway.ask(Request::new("GET", "/api/v1/users/me").bearer(&token));
+        let html = Client::connect(page).send(Request::new("GET", "/").bytes()).read_response();
+        assert_eq!((me.status, html.status), (200, 200), "{}", me.text());
+    };
+    works(&gateway);
+    // The second one gets from its predecessor what that one has got from its own.
+    for round in 0..2 {
+        let old = gateway.in_charge();
+        let (code, told) = subcommand(Gateway::builder(), &["--pid", &pid_of(&gateway)]);
+        assert_eq!(code, Some(0), "{told}");
+        assert_ne!(gateway.in_charge(), old);
+        match round {
+            0 => assert_eq!(gateway.wait().code(), Some(0)),
+            _ => ended(old),
+        }
+        works(&gateway);
     }
 }
 

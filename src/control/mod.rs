@@ -21,6 +21,8 @@ pub mod signals;
 pub mod sockets;
 mod stamp;
 pub mod upgrade;
+pub mod upgrade_board;
+pub mod upgrade_request;
 pub mod watch;
 
 pub use desired::{Desired, Drain, ListenerDrain, Phase, Step, Target};

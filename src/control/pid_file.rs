@@ -15,6 +15,7 @@ pub struct PidFile {
 /// The PID file with the process id of this process. Dropping this value removes the file.
 pub struct PublishedPidFile {
     path: PathBuf,
+    is_left: bool,
 }
 
 impl PidFile {
@@ -54,7 +55,7 @@ impl PidFile {
     /// Returns the errors of `rename(2)`.
     pub fn publish(self) -> io::Result<PublishedPidFile> {
         fs::rename(&self.temporary, &self.path)?;
-        Ok(PublishedPidFile { path: self.path.clone() })
+        Ok(PublishedPidFile { path: self.path.clone(), is_left: false })
     }
 }
 
@@ -65,10 +66,17 @@ impl Drop for PidFile {
     }
 }
 
+impl PublishedPidFile {
+    /// Leaves the file to the successor process, which replaces it: to look whether it has would be too soon.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+}
+
 impl Drop for PublishedPidFile {
-    /// Removes the PID file, unless a successor process has replaced it.
+    /// Removes the PID file, unless another process has replaced it, or will.
     fn drop(&mut self) {
-        if read(&self.path) == Some(process::id()) {
+        if !self.is_left && read(&self.path) == Some(process::id()) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -91,7 +99,12 @@ fn is_left_over(path: &Path) -> bool {
 
 /// Reads the process id from a PID file.
 pub fn read(path: &Path) -> Option<u32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    parse(&fs::read_to_string(path).ok()?)
+}
+
+/// The process id in the text of a PID file.
+pub fn parse(text: &str) -> Option<u32> {
+    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 #[cfg(test)]
@@ -113,6 +126,8 @@ mod tests {
         fs::write(&path, "1\n").expect("the file of a successor");
         drop(published);
         assert_eq!(read(&path), Some(1), "the successor's file stays");
+        PidFile::prepare(&path).and_then(PidFile::publish).expect("once more").leave();
+        assert_eq!(read(&path), Some(process::id()), "the successor has not come to it yet");
         drop(PidFile::prepare(&path).expect("a writable folder"));
         fs::remove_file(&path).expect("it was there");
         assert!(PidFile::prepare(Path::new("/does/not/exist/pid")).is_err());

@@ -25,6 +25,7 @@ use super::running::RunningConfig;
 use super::shutdown::{Shutdown, ShutdownOutcome};
 use super::signals::Signals;
 use super::upgrade::{Predecessor, Program, Upgrade};
+use super::upgrade_board::UpgradeBoard;
 use super::watch::CoreMonitor;
 use crate::admin::{self, Admin};
 use crate::clock;
@@ -144,6 +145,7 @@ impl Process {
             reloads,
             timers: timers.clone(),
             cores: self.wanted.clone(),
+            board: UpgradeBoard::new(),
         };
         let shutdown = Shutdown {
             timers,
@@ -153,9 +155,14 @@ impl Process {
             metrics: self.metrics(),
             readiness: self.readiness.clone(),
             running: self.running.clone(),
-            is_admin_handed_over,
+            is_admin_handed_over: is_admin_handed_over.clone(),
         };
-        Ok((shutdown.run().await, pid_file))
+        let outcome = shutdown.run().await;
+        if is_admin_handed_over.get() {
+            pid_file.into_iter().for_each(PublishedPidFile::leave);
+            return Ok((outcome, None));
+        }
+        Ok((outcome, pid_file))
     }
 
     /// Makes all cores accept connections and publishes the PID file.

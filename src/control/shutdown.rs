@@ -14,6 +14,7 @@ use crate::clock;
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
+use crate::control::upgrade_board::Stage;
 use crate::control::{Cores, Drain, ListenerDrain, Phase, manager};
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::gateway::core::{Metrics, Present};
@@ -93,6 +94,7 @@ impl Shutdown {
     /// Returns an error if a second signal arrives meanwhile.
     async fn fail_readiness(&self) -> Result<ListenerDrain, ShutdownOutcome> {
         manager::stopping();
+        self.upgrade.1.board.say(Stage::Ending);
         self.readiness.set(Status::Draining);
         let delay_ms = self.running.get().timeouts.shutdown_delay.as_millis() as u64;
         info!(delay_ms, open = self.open(), "draining: readiness fails from now on");

@@ -15,7 +15,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -28,7 +28,6 @@ use std::thread;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info};
 
 use crate::auth::InheritedSets;
@@ -37,10 +36,10 @@ use crate::config::value::show_duration;
 use crate::control::Cores;
 use crate::control::inherit::{KEY_SETS, PREDECESSOR_PIPE, TICKET_KEYS};
 use crate::control::manager;
-use crate::control::pid_file;
 use crate::control::reload::ReloadRequests;
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
+use crate::control::upgrade_board::{self, UpgradeBoard};
 use crate::limits::{SUCCESSOR_END_MS, SUCCESSOR_WORDS_MAX, TICK_MS};
 use crate::net::RecvError;
 use crate::net::{NEVER, StreamSocket, Timers};
@@ -66,6 +65,8 @@ pub struct Upgrade {
     pub timers: Rc<Timers>,
     /// The state that the cores should be in, with the ticket keys.
     pub cores: Arc<Cores>,
+    /// Where it says how its upgrades stand.
+    pub board: UpgradeBoard,
 }
 
 /// The state of an upgrade.
@@ -105,12 +106,13 @@ impl Program {
 }
 
 impl Upgrade {
-    /// Attempts an upgrade at every signal. Returns the process id of the successor after a successful upgrade.
-    /// Dropping the future kills a successor that has not taken over.
+    /// Attempts an upgrade at every signal, and says on the board how it stands. Returns the process id of the
+    /// successor after a successful upgrade. Dropping the future kills a successor that has not taken over.
     pub async fn on_signal(&self, signal: &OpenSignal) -> u32 {
         loop {
             signal.wait(&self.timers, NEVER).await;
             info!(program = %self.program.path.display(), "upgrade: starting the new process");
+            self.board.say(upgrade_board::Stage::Begun);
             let reloads = self.reloads.count();
             let mut stage = self.start();
             let why = loop {
@@ -119,6 +121,7 @@ impl Upgrade {
                     Stage::Ready(successor) => successor.hand_over(),
                     Stage::TakenOver(pid) => {
                         self.reloads.succeeded_by(pid, reloads);
+                        self.board.say(upgrade_board::Stage::Succeeded(pid));
                         return pid;
                     }
                     Stage::Failed(why) => break why,
@@ -127,6 +130,8 @@ impl Upgrade {
             error!(%why, "upgrade: failed, this process continues");
             // A signal during an upgrade has no effect.
             signal.discard_pending();
+            // Now the next request has one.
+            self.board.say(upgrade_board::Stage::Failed(why));
         }
     }
 
@@ -321,40 +326,6 @@ impl Predecessor {
     }
 }
 
-/// Requests an upgrade of a running gateway, which logs the result. Without `pid`, the process id is read from
-/// `pid_file`.
-///
-/// # Errors
-/// Returns one line with the reason if the process cannot be signalled or does not handle SIGUSR2.
-pub fn request(pid: Option<u32>, pid_file: Option<&Path>) -> Result<String, String> {
-    let (key, pid) = match (pid, pid_file) {
-        (Some(pid), _) => ("--pid", pid),
-        (None, Some(path)) => {
-            let pid = pid_file::read(path);
-            ("PID_FILE", pid.ok_or_else(|| format!("PID_FILE: {} contains no process id", path.display()))?)
-        }
-        (None, None) => return Err("--pid: give the process id of the gateway, or set PID_FILE".to_owned()),
-    };
-    let status = fs::read_to_string(format!("/proc/{pid}/status"));
-    let status = status.map_err(|_| format!("{key}: there is no process {pid}"))?;
-    // SIGUSR2 ends a program that does not handle it.
-    if !catches_usr2(&status) {
-        return Err(format!("{key}: process {pid} does not handle SIGUSR2"));
-    }
-    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let process = process.ok_or_else(|| format!("{key}: {pid} is not a process id"))?;
-    kill_process(process, Signal::USR2).map_err(|error| format!("{key}: process {pid}: {error}"))?;
-    Ok(format!("upgrade of process {pid} requested; see its log for the result\n"))
-}
-
-/// Whether a process handles SIGUSR2 according to its `/proc/PID/status` (proc_pid_status(5): `SigCgt`, a hexadecimal
-/// mask).
-fn catches_usr2(status: &str) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (Signal::USR2.as_raw() - 1) & 1 == 1)
-}
-
 /// Sets `LISTEN_PID` in a successor process. Call this function first in `main`. The socket-activation protocol
 /// requires the process id of the receiver in `LISTEN_PID`, which the predecessor cannot know before the process
 /// exists. So the successor sets the variable and executes itself again, which keeps the process id. In any other
@@ -390,27 +361,6 @@ const FIRST_FD: i32 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_signal_mask_shows_whether_a_process_handles_the_signal() {
-        assert!(catches_usr2("Name:\tx\nSigCgt:\t0000000000000800\n"));
-        assert!(!catches_usr2("Name:\tx\nSigCgt:\t0000000000000400\n"));
-        assert!(!catches_usr2("Name:\tx\n"));
-    }
-
-    #[test]
-    fn a_failed_request_is_reported_in_one_line() {
-        for (pid, file) in [
-            (None, None),
-            // The process of this test does not handle SIGUSR2.
-            (Some(process::id()), None),
-            (Some(u32::MAX), None),
-            (None, Some("/does/not/exist")),
-        ] {
-            let error = request(pid, file.map(Path::new)).expect_err("no such gateway");
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
-    }
 
     #[test]
     fn the_program_is_the_one_at_its_path() {

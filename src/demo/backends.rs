@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use http::Method;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
-use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
+use monoio::{FusionDriver, FusionRuntime, LegacyDriver, RuntimeBuilder};
 
 use super::answer::Outgoing;
 use super::backend::Backend;
@@ -38,36 +38,69 @@ pub struct Backends {
     pub page: SocketAddr,
 }
 
-/// Starts the backends on ports that the kernel chooses, and the page on `page_port` (0: the kernel chooses). They run
-/// until the process ends. Each call starts six more, with state of their own.
+/// Starts the backends on ports that the kernel chooses, and the page on its listener. They run until the process ends.
+/// Each call starts five more backends, with state of their own.
 ///
 /// # Errors
 /// No socket, no thread, or neither io_uring nor epoll.
-pub fn start(mint: TokenMint, page: Page, page_port: u16) -> io::Result<Backends> {
+pub fn start(mint: TokenMint, page: Page, listener: std::net::TcpListener) -> io::Result<Backends> {
     let (started, outcome) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("demo-backends".into())
-        .spawn(move || run(Services::new(mint, page), page_port, &started))?;
+        .spawn(move || run(Services::new(mint, page), listener, &started))?;
     outcome.recv().map_err(|_| io::Error::other("the demo's thread ended while it started"))?
+}
+
+/// Binds the port of the page (0: the kernel chooses), and retries for a while if it is taken. The kernel dismantles
+/// the ring of an ended process in the background, and until then its accepts keep their listeners: the port may be
+/// that of a demo that has just ended.
+///
+/// # Errors
+/// The port is taken for longer than that, or there is no loopback interface.
+pub fn bind_page(port: u16) -> io::Result<std::net::TcpListener> {
+    let until = Instant::now() + BIND_PATIENCE;
+    loop {
+        match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(BIND_PAUSE);
+            }
+            Err(error) => {
+                let what = format!("PAGE_PORT: cannot listen on 127.0.0.1 port {port}: {error}");
+                return Err(io::Error::new(error.kind(), what));
+            }
+            Ok(listener) => return Ok(listener),
+        }
+    }
 }
 
 /// Reports once the addresses of the backends, or why there are none.
 type Started = mpsc::SyncSender<io::Result<Backends>>;
 
 /// Runs the thread, on epoll if the kernel has io_uring but allows no ring (RLIMIT_MEMLOCK, before Linux 5.12).
-fn run(services: Services, page_port: u16, started: &Started) {
+fn run(services: Services, page: std::net::TcpListener, started: &Started) {
     if let Ok(mut runtime) = RuntimeBuilder::<FusionDriver>::new().enable_timer().build() {
-        return runtime.block_on(serve(services, page_port, started));
+        let accepts = match runtime {
+            FusionRuntime::Uring(_) => Accepts::WithRing,
+            FusionRuntime::Legacy(_) => Accepts::WithPolls,
+        };
+        return runtime.block_on(serve(services, (page, accepts), started));
     }
     match RuntimeBuilder::<LegacyDriver>::new().enable_timer().build() {
-        Ok(mut runtime) => runtime.block_on(serve(services, page_port, started)),
+        Ok(mut runtime) => runtime.block_on(serve(services, (page, Accepts::WithPolls), started)),
         Err(error) => drop(started.send(Err(error))),
     }
 }
 
-async fn serve(services: Services, page_port: u16, started: &Started) {
+/// How the thread takes connections from a listener: a ring waits on a blocking one, epoll must not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accepts {
+    WithRing,
+    WithPolls,
+}
+
+async fn serve(services: Services, page: (std::net::TcpListener, Accepts), started: &Started) {
     let services = Rc::new(RefCell::new(services));
-    match listen_all(page_port, &services) {
+    match listen_all(page, &services) {
         Ok(backends) => {
             let _ = started.send(Ok(backends));
             // The accept loops run on this thread until the process ends.
@@ -77,47 +110,32 @@ async fn serve(services: Services, page_port: u16, started: &Started) {
     }
 }
 
-fn listen_all(page_port: u16, services: &Rc<RefCell<Services>>) -> io::Result<Backends> {
-    Ok(Backends {
-        auth: listen(Backend::Auth, 0, services)?,
-        message: listen(Backend::Message, 0, services)?,
-        delivery: listen(Backend::Delivery, 0, services)?,
-        profile: listen(Backend::Profile, 0, services)?,
-        conversation: listen(Backend::Conversation, 0, services)?,
-        page: listen(Backend::Page, page_port, services)
-            .map_err(|error| with_subject("PAGE_PORT", &error))?,
-    })
-}
-
-/// Puts a subject in front of an error.
-fn with_subject(subject: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{subject}: {error}"))
+fn listen_all(
+    (page, accepts): (std::net::TcpListener, Accepts),
+    services: &Rc<RefCell<Services>>,
+) -> io::Result<Backends> {
+    let backends = Backends {
+        auth: listen(Backend::Auth, services)?,
+        message: listen(Backend::Message, services)?,
+        delivery: listen(Backend::Delivery, services)?,
+        profile: listen(Backend::Profile, services)?,
+        conversation: listen(Backend::Conversation, services)?,
+        page: page.local_addr()?,
+    };
+    page.set_nonblocking(accepts == Accepts::WithPolls)?;
+    monoio::spawn(accept(TcpListener::from_std(page)?, Backend::Page, services.clone()));
+    Ok(backends)
 }
 
 /// Binds with monoio, inside the runtime, because only monoio knows whether its driver needs a blocking listener.
-fn listen(backend: Backend, port: u16, services: &Rc<RefCell<Services>>) -> io::Result<SocketAddr> {
-    let listener = bind(port)
-        .map_err(|error| with_subject(&format!("cannot listen on 127.0.0.1 port {port}"), &error))?;
+fn listen(backend: Backend, services: &Rc<RefCell<Services>>) -> io::Result<SocketAddr> {
+    // Not shared. With SO_REUSEPORT, the default of monoio, another process of this user could bind the same port.
+    let alone = ListenerOpts::new().reuse_port(false);
+    let listener = TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, 0), &alone)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on 127.0.0.1: {error}")))?;
     let addr = listener.local_addr()?;
     monoio::spawn(accept(listener, backend, services.clone()));
     Ok(addr)
-}
-
-/// Binds a port, and retries for a while if it is taken. The kernel dismantles the ring of an ended process in the
-/// background, and until then its accepts keep their listeners: the port may be that of a demo that has just ended.
-fn bind(port: u16) -> io::Result<TcpListener> {
-    // Not shared. With SO_REUSEPORT, the default of monoio, another process of this user could bind the same port.
-    let alone = ListenerOpts::new().reuse_port(false);
-    let until = Instant::now() + BIND_PATIENCE;
-    loop {
-        match TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, port), &alone) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
-                // The thread has nothing else to do yet.
-                std::thread::sleep(BIND_PAUSE);
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 async fn accept(listener: TcpListener, backend: Backend, services: Rc<RefCell<Services>>) {

@@ -1,6 +1,11 @@
 //! The demo's configuration: the operator's settings over defaults, with a generated secret and the demo's backends.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::backends;
 use super::certificate::SelfSigned;
@@ -19,6 +24,7 @@ use crate::config::keys::upstreams::{
     UPSTREAM_PROFILE_URL,
 };
 use crate::config::{self, Cors, Lowered, Members, Mistakes, UpstreamAddress, Written, value};
+use crate::control::inherit::{DEMO_PAGE, DEMO_SECRET, InheritedDemo};
 use crate::http::Scheme;
 use crate::launch::{self, LaunchError};
 
@@ -26,11 +32,18 @@ use crate::launch::{self, LaunchError};
 pub struct Site {
     page: Page,
     port: u16,
+    /// What the next process gets: the page's listener and the secret.
+    handed: Vec<(String, OwnedFd)>,
     /// With `--tls`. Its files are there as long as the gateway runs.
     certificate: Option<SelfSigned>,
 }
 
 impl Site {
+    /// What a successor needs beside the gateway's sockets: clients of the page keep its address, and their tokens.
+    pub fn for_successor(&mut self) -> Vec<(String, OwnedFd)> {
+        std::mem::take(&mut self.handed)
+    }
+
     /// Opens the page, once the ports of the gateway are known: the one in the clear, and that of HTTPS if there is
     /// one. Returns the text to print.
     #[must_use]
@@ -44,12 +57,19 @@ impl Site {
 }
 
 /// Lowers the configuration and starts the backends and the page for it. The operator's settings take precedence, also
-/// over the addresses of the demo's backends. `has_tls`: the page and the printed lines use HTTPS.
+/// over the addresses of the demo's backends. `has_tls`: the page and the printed lines use HTTPS. `inherited`: what
+/// the demo before this one had.
 ///
 /// # Errors
 /// All mistakes in the configuration, no loopback interface, a page port that is taken, or no temporary folder for the
 /// certificate.
-pub fn prepare(written: Written, page_port: &str, has_tls: bool) -> Result<(Lowered, Site), LaunchError> {
+pub fn prepare(
+    written: Written,
+    page_port: &str,
+    has_tls: bool,
+    inherited: Option<InheritedDemo>,
+) -> Result<(Lowered, Site), LaunchError> {
+    let (page_listener, secret) = inherited.map(|demo| (demo.page, demo.secret)).unzip();
     let certificate = has_tls.then(SelfSigned::new).transpose();
     let certificate =
         certificate.map_err(|error| LaunchError::Machine(format!("the demo has no certificate: {error}")))?;
@@ -59,14 +79,17 @@ pub fn prepare(written: Written, page_port: &str, has_tls: bool) -> Result<(Lowe
         written,
         |written| {
             is_cors_written = written.get(&CORS_ALLOWED_ORIGINS).is_some();
-            defaults(written, certificate.as_ref())
+            defaults(written, certificate.as_ref(), secret)
         },
         launch::check,
     );
     let (mut lowered, page_port) = judge(lowered, page_port)?;
     let page = Page::default();
-    let backends = backends::start(mint(&lowered), page.clone(), page_port)
-        .map_err(|error| LaunchError::Machine(format!("the demo cannot start: {error}")))?;
+    let machine = |error| LaunchError::Machine(format!("the demo cannot start: {error}"));
+    let listener = page_listener.map_or_else(|| backends::bind_page(page_port), Ok).map_err(machine)?;
+    let mint = mint(&lowered);
+    let handed = handed(&listener, &mint).map_err(machine)?;
+    let backends = backends::start(mint, page.clone(), listener).map_err(machine)?;
     let own = [
         ("auth", backends.auth, moved.get(&UPSTREAM_AUTH_URL)),
         ("message", backends.message, moved.get(&UPSTREAM_MESSAGE_URL)),
@@ -81,13 +104,20 @@ pub fn prepare(written: Written, page_port: &str, has_tls: bool) -> Result<(Lowe
     if !is_cors_written {
         lowered.config.cors = Cors::Origins(origins(port).into());
     }
-    Ok((lowered, Site { page, port, certificate }))
+    Ok((lowered, Site { page, port, handed, certificate }))
 }
 
-fn defaults(written: &Written, certificate: Option<&SelfSigned>) -> Written {
+/// What the next process gets.
+fn handed(listener: &TcpListener, mint: &TokenMint) -> io::Result<Vec<(String, OwnedFd)>> {
+    let mut secret = File::from(memfd_create(DEMO_SECRET, MemfdFlags::CLOEXEC)?);
+    secret.write_all(&mint.secret)?;
+    Ok(vec![(DEMO_PAGE.to_owned(), listener.try_clone()?.into()), (DEMO_SECRET.to_owned(), secret.into())])
+}
+
+fn defaults(written: &Written, certificate: Option<&SelfSigned>, secret: Option<String>) -> Written {
     let mut defaults = Written::default().with(&ACCESS_LOG, "off");
     if written.get(&JWT_SECRET).or(written.get(&JWT_SECRET_FILE)).is_none() {
-        defaults = defaults.with(&JWT_SECRET, random_hex::<32>());
+        defaults = defaults.with(&JWT_SECRET, secret.unwrap_or_else(random_hex::<32>));
     }
     if written.get(&REDIS_ADDR).is_none() {
         defaults = defaults.with(&RATE_LIMIT_STORE, "memory");

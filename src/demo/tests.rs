@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::backends::{Backends, start};
+use super::backends::{Backends, bind_page, start};
 use super::bounds::{MESSAGES_LISTED_MAX, MESSAGES_MAX, PROFILE_BYTES_MAX, USERS_MAX};
 use super::mint::TokenMint;
 use super::{Entrance, Page};
@@ -179,14 +179,14 @@ fn the_page_is_whole_and_may_reach_the_gateway_alone() {
 
 #[test]
 fn there_is_no_page_before_there_is_a_gateway() {
-    let page = start(mint(), Page::default(), 0).unwrap().page;
+    let page = start(mint(), Page::default(), bind_page(0).unwrap()).unwrap().page;
     let (head, _) = exchange(page, &request("GET", "/", "", ""));
     assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 1\r\n"), "{head}");
 }
 
 #[test]
 fn a_page_port_that_is_taken_is_named() {
-    let error = start(mint(), Page::default(), BACKENDS.page.port()).unwrap_err();
+    let error = bind_page(BACKENDS.page.port()).unwrap_err();
     assert!(error.to_string().contains(&BACKENDS.page.to_string().replace(':', " port ")), "{error}");
 }
 
@@ -198,7 +198,7 @@ const ALICE: &str = "X-Internal-User-Id: alice\r\n";
 fn backends() -> Backends {
     let page = Page::default();
     page.lead_to(Entrance { scheme: Scheme::Http, port: 8081 });
-    start(mint(), page, 0).unwrap()
+    start(mint(), page, bind_page(0).unwrap()).unwrap()
 }
 
 fn mint() -> TokenMint {
