@@ -9,7 +9,8 @@ use crate::auth;
 use crate::clock;
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
-    Via, show_destination, show_hosts, show_networks, show_required, show_spellings, show_timeouts, show_conditions,
+    Via, show_conditions, show_destination, show_hosts, show_networks, show_required, show_spellings,
+    show_timeouts,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};

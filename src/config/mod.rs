@@ -39,7 +39,8 @@ mod written_url;
 mod wrong;
 
 pub use describe::{
-    describe, describe_judged, show_destination, show_hosts, show_networks, show_required, show_spellings, show_timeouts, show_conditions,
+    describe, describe_judged, show_conditions, show_destination, show_hosts, show_networks, show_required,
+    show_spellings, show_timeouts,
 };
 pub use difference::{Change, difference, settle};
 pub use file_value::Texts;
@@ -48,9 +49,14 @@ pub use lower::{Judged, Lowered, judge, load, load_over, lower};
 pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
-    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, FieldCondition,
-    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
-    WeightedAddress,
+    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, FieldCondition,
+    HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt,
+    KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins,
+    OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires,
+    Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit,
+    RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix,
+    TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via,
+    WantedClaims, WebSocket, WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

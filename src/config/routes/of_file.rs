@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, forwarding, hosts, issuers, limits, methods, name, networks, paths, prefixes, realchat, replies, shares, timeouts, tokens_from, conditions,
+    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths,
+    prefixes, realchat, replies, shares, timeouts, tokens_from,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
