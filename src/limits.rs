@@ -280,6 +280,8 @@ pub const ADMIN_ANSWER_MS: u64 = 10_000;
 pub const LOG_LINES_RECALLED_MAX: usize = 50;
 /// Characters of such a line. Over it: the rest is left out.
 pub const LOG_LINE_RECALLED_MAX: usize = 1_000;
+/// Bytes of a `User-Agent` in the access log. Over it: the rest is left out.
+pub const USER_AGENT_BYTES_MAX: usize = 256;
 /// Codes of errors that a metric counts apart. There are fewer; over it: they count as the last one.
 pub const CODES_MAX: usize = 128;
 /// Lines of the program's own log that wait to be written. Over it: lines are dropped and counted.

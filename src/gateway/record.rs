@@ -11,6 +11,7 @@ use crate::gateway::websocket::tunnel::AccessContext;
 use crate::http::Request;
 use crate::http::path::before_parameters;
 use crate::limit::Quota;
+use crate::limits::{HOST_AND_PORT_BYTES_MAX, USER_AGENT_BYTES_MAX};
 use crate::net::Endpoint;
 use crate::net::tls::TlsStream;
 use crate::route::Match;
@@ -154,12 +155,15 @@ impl<'c> Record<'c> {
             client: self.client,
             id: self.id.as_bytes().into(),
             path: loggable(request).into(),
+            host: host(request).map(Into::into),
+            user_agent: user_agent(request).map(Into::into),
             route: self.route.map(Into::into),
             user: self.user.as_ref().map(|user| user.as_str().into()),
             head_bytes_in: request.received() as u64,
             head_bytes_out: self.bytes_out,
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
+            upstream_name: self.upstream(core).map(|upstream| (*upstream.terms().name).into()),
             upstream: self.endpoint.as_ref().map(|endpoint| endpoint.text().into()),
             tls_version: agreed.map(|agreed| agreed.version.into()),
             tls_cipher: agreed.map(|agreed| agreed.cipher.into()),
@@ -203,6 +207,8 @@ impl<'c> Record<'c> {
             client: self.client,
             method: request.method_name(),
             path: loggable(request),
+            host: host(request),
+            user_agent: user_agent(request),
             route: self.route,
             user: self.user.as_ref().map(User::as_str),
             status: self.status,
@@ -214,6 +220,7 @@ impl<'c> Record<'c> {
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
             tunnel: None,
+            upstream_name: self.upstream(core).map(|upstream| &*upstream.terms().name),
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: self.is_reused,
             tls_version: agreed.map(|agreed| agreed.version),
@@ -226,6 +233,20 @@ impl<'c> Record<'c> {
 
 /// The code of what the end of a drain cuts off. The status is that of a response that had begun, or 0.
 pub const DRAIN_CUT: (u16, &str) = (0, "drain_cut");
+
+/// The authority that the client asked for, or as much as a name can have.
+fn host(request: &Request) -> Option<&[u8]> {
+    let host = request.host();
+    (!host.is_empty()).then(|| &host[..host.len().min(HOST_AND_PORT_BYTES_MAX)])
+}
+
+/// The client's program, as it names itself, or the beginning of that.
+fn user_agent(request: &Request) -> Option<&[u8]> {
+    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(b"user-agent");
+    let field = request.fields.iter().find(|field| is_it(field.name.of(request.bytes())))?;
+    let value = field.value.of(request.bytes());
+    Some(&value[..value.len().min(USER_AGENT_BYTES_MAX)])
+}
 
 /// The path without what may hold a token; of a refused head its target.
 fn loggable(request: &Request) -> &[u8] {

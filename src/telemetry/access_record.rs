@@ -19,6 +19,10 @@ pub struct AccessRecord<'a> {
     pub method: &'a [u8],
     /// The path *without* its query: queries carry tokens.
     pub path: &'a [u8],
+    /// The authority that the client asked for.
+    pub host: Option<&'a [u8]>,
+    /// The program of the client, as it names itself.
+    pub user_agent: Option<&'a [u8]>,
     /// The name of the route.
     pub route: Option<&'a str>,
     /// The verified subject.
@@ -41,6 +45,8 @@ pub struct AccessRecord<'a> {
     pub upstream_head_us: Option<u64>,
     /// The fields of a WebSocket tunnel that has ended.
     pub tunnel: Option<TunnelRecord>,
+    /// The upstream's name.
+    pub upstream_name: Option<&'a str>,
     /// The upstream's address.
     pub upstream: Option<&'a str>,
     /// The upstream connection had been used before.
@@ -85,6 +91,11 @@ impl AccessRecord<'_> {
                 text(out, name, value.as_bytes());
             }
         };
+        for (name, value) in [(&b"host"[..], self.host), (b"user_agent", self.user_agent)] {
+            if let Some(value) = value {
+                text(out, name, value);
+            }
+        }
         optional(out, b"route", self.route);
         optional(out, b"user", self.user);
         number(out, b"status", self.status.into());
@@ -102,6 +113,7 @@ impl AccessRecord<'_> {
         if let Some(tunnel) = &self.tunnel {
             tunnel.write_json(out);
         }
+        optional(out, b"upstream_name", self.upstream_name);
         optional(out, b"upstream", self.upstream);
         if let Some(reused) = self.reused {
             key(out, b"reused");
@@ -219,6 +231,8 @@ pub(super) mod tests {
             client: IpAddr::from([192, 0, 2, 1]),
             method: b"GET",
             path: b"/api/v1/users/7",
+            host: Some(b"chat.example"),
+            user_agent: Some(b"curl/8"),
             route: Some("users"),
             user: Some("u-7"),
             status: 200,
@@ -229,6 +243,7 @@ pub(super) mod tests {
             total_us: 1234,
             connect_us: None,
             upstream_head_us: Some(900),
+            upstream_name: Some("profile"),
             upstream: Some("10.0.0.4:5004"),
             reused: Some(true),
             tls_version: None,
@@ -249,17 +264,21 @@ pub(super) mod tests {
         assert_eq!(
             line(&record()),
             "{\"time\":\"2026-01-31T23:59:59.000001Z\",\"request_id\":\"r-1\",\"client\":\"192.0.2.1\",\
-             \"method\":\"GET\",\"path\":\"/api/v1/users/7\",\"route\":\"users\",\"user\":\"u-7\",\
+             \"method\":\"GET\",\"path\":\"/api/v1/users/7\",\"host\":\"chat.example\",\"user_agent\":\"curl/8\",\
+             \"route\":\"users\",\"user\":\"u-7\",\
              \"status\":200,\"bytes_in\":0,\"bytes_out\":18446744073709551615,\"total_us\":1234,\
-             \"upstream_head_us\":900,\"upstream\":\"10.0.0.4:5004\",\"reused\":true}\n"
+             \"upstream_head_us\":900,\"upstream_name\":\"profile\",\"upstream\":\"10.0.0.4:5004\",\"reused\":true}\n"
         );
         let bare = AccessRecord {
+            host: None,
+            user_agent: None,
             route: None,
             user: None,
             code: Some("upstream_unreachable"),
             cause: Some("ECONNREFUSED"),
             upstream_head_us: None,
             connect_us: Some(0),
+            upstream_name: None,
             upstream: None,
             reused: None,
             tls_version: Some("TLSv1.3"),

@@ -16,6 +16,10 @@ pub struct AccessContext {
     pub id: Box<[u8]>,
     /// The path without its query.
     pub path: Box<[u8]>,
+    /// The authority that the client asked for.
+    pub host: Option<Box<[u8]>>,
+    /// The program of the client, as it names itself.
+    pub user_agent: Option<Box<[u8]>>,
     /// The route's name.
     pub route: Option<Box<str>>,
     /// The verified subject.
@@ -28,6 +32,8 @@ pub struct AccessContext {
     pub connect_us: Option<u64>,
     /// From the handshake's first byte upstream to the answer's head.
     pub upstream_head_us: Option<u64>,
+    /// The upstream's name.
+    pub upstream_name: Option<Box<str>>,
     /// The upstream's address.
     pub upstream: Option<Box<str>>,
     /// The client's version of TLS.
@@ -47,6 +53,8 @@ impl AccessContext {
             client: self.client,
             method: b"GET",
             path: &self.path,
+            host: self.host.as_deref(),
+            user_agent: self.user_agent.as_deref(),
             route: self.route.as_deref(),
             user: self.user.as_deref(),
             status: 101,
@@ -58,6 +66,7 @@ impl AccessContext {
             connect_us: self.connect_us,
             upstream_head_us: self.upstream_head_us,
             tunnel: Some(tunnel),
+            upstream_name: self.upstream_name.as_deref(),
             upstream: self.upstream.as_deref(),
             reused: Some(false),
             tls_version: self.tls_version.as_deref(),

@@ -163,6 +163,6 @@ fn is_relay_consistent(relay: &Relay) -> bool {
 }
 
 /// Changes with every change of what is written, and of the order in which it is.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The most that a state takes, in bytes, without the path of the handshake and the bytes that have not gone on yet.
-pub const FIXED_BYTES_MAX: usize = 1_280;
+pub const FIXED_BYTES_MAX: usize = 1_920;

@@ -191,12 +191,15 @@ impl Saved for AccessContext {
         self.client.write(to);
         self.id.write(to);
         self.path.write(to);
+        self.host.write(to);
+        self.user_agent.write(to);
         self.route.write(to);
         self.user.write(to);
         self.head_bytes_in.write(to);
         self.head_bytes_out.write(to);
         self.connect_us.write(to);
         self.upstream_head_us.write(to);
+        self.upstream_name.write(to);
         self.upstream.write(to);
         self.tls_version.write(to);
         self.tls_cipher.write(to);
@@ -209,12 +212,15 @@ impl Saved for AccessContext {
             client: Saved::read(from)?,
             id: Saved::read(from)?,
             path: Saved::read(from)?,
+            host: Saved::read(from)?,
+            user_agent: Saved::read(from)?,
             route: Saved::read(from)?,
             user: Saved::read(from)?,
             head_bytes_in: Saved::read(from)?,
             head_bytes_out: Saved::read(from)?,
             connect_us: Saved::read(from)?,
             upstream_head_us: Saved::read(from)?,
+            upstream_name: Saved::read(from)?,
             upstream: Saved::read(from)?,
             tls_version: Saved::read(from)?,
             tls_cipher: Saved::read(from)?,
