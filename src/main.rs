@@ -128,7 +128,7 @@ fn run(
     let machine = |what: &str, error: std::io::Error| Failure::Machine(format!("{what}: {error}"));
     let program = Program::of_this_process()
         .map_err(|error| machine("cannot determine the path of this program", error))?;
-    let log = Log::install().map_err(|error| match error {
+    let log = Log::install(lowered.config.log_format).map_err(|error| match error {
         LogError::Filter(mistake) => Failure::Operator(mistake),
         LogError::Thread(error) => machine("cannot install the log", error),
     })?;

@@ -334,3 +334,56 @@ fn a_cut_response_names_the_side_that_broke() {
     client.read_until_gone();
     assert_eq!(cause(&id), ("response_cut".into(), "ECONNRESET".into()));
 }
+
+#[test]
+fn of_successes_every_third_is_written_and_every_error() {
+    let origin = Origin::echo();
+    let gateway = Gateway::builder()
+        .everywhere(&origin)
+        .env("ACCESS_LOG", "stdout")
+        .env("ACCESS_LOG_SAMPLE", "3")
+        .start();
+    for _ in 0..9 {
+        assert_eq!(gateway.get("/api/v1/users/me", "ann").status, 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(gateway.ask(Request::new("GET", "/api/v1/users/me")).status, 401);
+    }
+    eventually("all are counted", || gateway.metric("responses_total") == 11);
+    let with = |status: &str| {
+        let part = format!("\"status\":{status},");
+        gateway.stdout().iter().filter(|line| line.contains(&part)).count()
+    };
+    eventually("the errors are written", || with("401") == 2);
+    assert_eq!(with("200"), 3, "{:#?}", gateway.stdout());
+}
+
+#[test]
+fn a_line_says_who_was_asked_by_what_program_and_which_upstream_answered() {
+    let origin = Origin::echo();
+    let gateway = Gateway::builder().everywhere(&origin).env("ACCESS_LOG", "stdout").start();
+    let long = format!("probe/1 \"{}\"", "x".repeat(300));
+    let request = Request::new("GET", "/api/v1/users/me").token("ann").field("User-Agent", &long);
+    assert_eq!(gateway.ask(request).status, 200);
+    let line: serde_json::Value =
+        serde_json::from_str(&gateway.wait_stdout("\"status\":200")).expect("a line of JSON");
+    assert_eq!(line["upstream_name"], "profile");
+    assert_eq!(line["user_agent"].as_str().map(str::len), Some(256));
+    assert!(line["user_agent"].as_str().is_some_and(|agent| agent.starts_with("probe/1 \"xxx")));
+    assert!(line["host"].as_str().is_some_and(|host| !host.is_empty()), "{line}");
+}
+
+#[test]
+fn the_programs_log_is_json_if_it_should_be() {
+    let gateway = Gateway::builder().env("LOG_FORMAT", "json").start();
+    let pid = gateway.pid();
+    let lines = gateway.log();
+    assert!(!lines.is_empty());
+    for line in &lines {
+        let value: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(value["pid"], pid, "{line}");
+        assert!(value["timestamp"].is_string() && value["level"].is_string(), "{line}");
+    }
+    assert!(lines.iter().any(|line| line.contains("\"message\":\"gateway is listening\"")), "{lines:#?}");
+}

@@ -153,6 +153,8 @@ fn config(layers: &mut Layers) -> Config {
         ready_requires,
         dns_server: layers.option(&upstreams::DNS_SERVER),
         access_log: layers.value(&process::ACCESS_LOG),
+        access_log_sample: layers.value(&process::ACCESS_LOG_SAMPLE),
+        log_format: layers.value(&process::LOG_FORMAT),
         pid_file: layers.option(&process::PID_FILE),
     }
 }

@@ -51,7 +51,7 @@ pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
     ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, FieldCondition,
     HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt,
-    KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, Members, OnRedisFailure, Origins,
+    KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, LogFormat, Members, OnRedisFailure, Origins,
     OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires,
     Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit,
     RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix,

@@ -200,6 +200,11 @@ impl<'c> Record<'c> {
             return;
         }
         let Some(log) = &core.resources.access_log else { return };
+        let is_success =
+            self.failure.is_none() && self.conclusion == Conclusion::Response && self.status < 400;
+        if is_success && log.borrow_mut().passes_over(core.snapshot.config.access_log_sample) {
+            return;
+        }
         let agreed = tls.and_then(TlsStream::agreed);
         let line = AccessRecord {
             time_us: clock::unix_us(),

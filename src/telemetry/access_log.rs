@@ -32,6 +32,8 @@ pub struct AccessLog {
     full: Sender<Batch>,
     empty: Receiver<Vec<u8>>,
     metrics: Arc<AccessLogMetrics>,
+    /// Successes that were passed over since the last one that was not.
+    passed_over: u32,
 }
 
 crate::metric_group! {
@@ -68,6 +70,13 @@ impl AccessLog {
         if !self.has_room() {
             self.flush();
         }
+    }
+
+    /// Whether the next success is left out, if one of this many is written.
+    pub fn passes_over(&mut self, one_of: u32) -> bool {
+        let passes = self.passed_over + 1 < one_of;
+        self.passed_over = if passes { self.passed_over + 1 } else { 0 };
+        passes
     }
 
     /// Hands the buffer to the writer. The core's ticker calls it. While the queue is full, the lines stay here.
@@ -115,7 +124,7 @@ impl AccessLogWriter {
     /// One core's end of the log.
     pub fn core_log(&self, metrics: Arc<AccessLogMetrics>) -> AccessLog {
         let buffer = Batch { bytes: Vec::with_capacity(ACCESS_LOG_BUFFER_BYTES), lines: 0 };
-        AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone(), metrics }
+        AccessLog { buffer, full: self.full.clone(), empty: self.empty.clone(), metrics, passed_over: 0 }
     }
 
     /// A function that makes the writer open the file again, after a rotation has moved it. Nothing happens if the log

@@ -13,12 +13,14 @@ use tracing::error;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::log_filter;
+use crate::config::LogFormat;
 use crate::limits::{LOG_LINE_RECALLED_MAX, LOG_LINES_QUEUED_MAX, LOG_LINES_RECALLED_MAX};
 
 /// A handle of the program's log.
 #[derive(Clone)]
 pub struct Log {
     lines: Sender<Message>,
+    format: LogFormat,
     dropped: Arc<AtomicU64>,
 }
 
@@ -41,21 +43,21 @@ impl Log {
     ///
     /// # Errors
     /// `RUST_LOG` is no filter, or no thread can be started.
-    pub fn install() -> Result<Log, LogError> {
+    pub fn install(format: LogFormat) -> Result<Log, LogError> {
         let filter = log_filter::from_environment().map_err(LogError::Filter)?;
         let (lines, queue) = bounded(LOG_LINES_QUEUED_MAX);
-        let log = Log { lines, dropped: Arc::default() };
+        let log = Log { lines, format, dropped: Arc::default() };
         let dropped = log.dropped.clone();
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_all(&queue, &dropped))
             .map_err(LogError::Thread)?;
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(log.clone())
-            .with_target(false)
-            .with_ansi(io::stderr().is_terminal())
-            .init();
+        let lines =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_target(false);
+        match format {
+            LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
+            LogFormat::Json => lines.json().flatten_event(true).init(),
+        }
         Ok(log)
     }
 
@@ -83,19 +85,28 @@ impl<'a> MakeWriter<'a> for Log {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { log: self, bytes: Vec::new() }
+        let bytes = match self.format {
+            LogFormat::Text => Vec::new(),
+            // The line's own brace is left out.
+            LogFormat::Json => format!("{{\"pid\":{},", process::id()).into_bytes(),
+        };
+        Line { log: self, is_begun: self.format == LogFormat::Text, bytes }
     }
 }
 
 /// One line while it is formatted.
 pub struct Line<'a> {
     log: &'a Log,
+    /// Its first brace is behind it.
+    is_begun: bool,
     bytes: Vec<u8>,
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
+        let is_begun = std::mem::replace(&mut self.is_begun, true);
+        let own = if is_begun { bytes } else { bytes.strip_prefix(b"{").unwrap_or(bytes) };
+        self.bytes.extend_from_slice(own);
         Ok(bytes.len())
     }
 
@@ -142,9 +153,9 @@ pub fn recent() -> Vec<String> {
 /// Only the log's thread writes, so no core waits for who reads.
 fn remember(line: &[u8]) {
     let line = without_colours(&String::from_utf8_lossy(line));
-    let is_detail =
-        line.split_ascii_whitespace().nth(1).is_some_and(|level| ["DEBUG", "TRACE"].contains(&level));
-    if is_detail {
+    let level = line.split_ascii_whitespace().nth(1).unwrap_or_default();
+    let is = |name: &str| level == name || line.contains(&format!(",\"level\":\"{name}\","));
+    if is("DEBUG") || is("TRACE") {
         return;
     }
     let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,6 +185,9 @@ mod tests {
         for nth in 0..LOG_LINES_RECALLED_MAX + 5 {
             remember(format!("2026-11-29T09:00:00Z  INFO line {nth}\n").as_bytes());
             remember(b"2026-11-29T09:00:00Z DEBUG a detail\n");
+            remember(
+                b"{\"pid\":1,\"timestamp\":\"2026-11-29T09:00:00Z\",\"level\":\"DEBUG\",\"message\":\"a\"}\n",
+            );
         }
         remember("\u{1b}[2m2026-11-29T09:00:00Z\u{1b}[0m \u{1b}[33m WARN\u{1b}[0m it is late\n".as_bytes());
         remember(

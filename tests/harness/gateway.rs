@@ -569,11 +569,14 @@ fn listening(stderr: &Lines, child: &mut Child) -> Option<(SocketAddr, SocketAdd
 
 /// `… gateway is listening … public=ADDRESS … admin=ADDRESS …`; an admin listener that is off is nobody's address.
 pub fn listening_line(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let value = |key: &str| -> Option<SocketAddr> {
-        line.split_whitespace().find_map(|word| word.strip_prefix(key))?.trim_matches('"').parse().ok()
+    let json: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let value = |key: &str| -> Option<String> {
+        let of_text = || line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        json[key].as_str().or_else(of_text).map(|text| text.trim_matches('"').to_owned())
     };
-    let admin = if line.contains("admin=off") { NOBODY.parse().ok() } else { value("admin=") };
-    line.contains("gateway is listening").then_some((value("public=")?, admin?))
+    let address = |key: &str| value(key)?.parse().ok();
+    let admin = if value("admin")? == "off" { NOBODY.parse().ok() } else { address("admin") };
+    line.contains("gateway is listening").then_some((address("public")?, admin?))
 }
 
 /// A pipe's lines, read by a thread of their own so that the process never waits for a test.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{AccessLog, Choice, CoreChoice, IoDriver};
+use crate::config::meaning::{AccessLog, Choice, CoreChoice, IoDriver, LogFormat};
 use crate::config::value::{DAY, HOUR, Parsed, SECOND};
 use crate::config::value::{choice, count, duration, quoted, show_bytes, show_duration, show_list, size};
 use crate::limits::{self, MEMORY_BUDGET_MIN};
@@ -22,6 +22,8 @@ pub const SECTION: Section = Section {
         &IO_DRIVER,
         &REQUIRE_IO_URING,
         &ACCESS_LOG,
+        &ACCESS_LOG_SAMPLE,
+        &LOG_FORMAT,
         &SHUTDOWN_DELAY,
         &SHUTDOWN_TIMEOUT,
         &UPGRADE_TIMEOUT,
@@ -126,6 +128,34 @@ pub const ACCESS_LOG: Key<AccessLog> = Key {
     parse: access_log,
     shown: Shown::Value(|config| show_access_log(&config.access_log)),
     on_reload: OnReload::NeedsRestart(|running, wanted| wanted.access_log = running.access_log.clone()),
+};
+
+pub const ACCESS_LOG_SAMPLE: Key<u32> = Key {
+    env: "ACCESS_LOG_SAMPLE",
+    flag: "access-log-sample",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: "1",
+    bounds: "1 to 1000000",
+    help: "Of how many requests that succeed one is in the access log; 1: every one",
+    more: "Errors (4xx, 5xx, what was cut short) and WebSockets always are. Each core counts for itself.",
+    parse: |text| count(text, 1, 1_000_000),
+    shown: Shown::Value(|config| config.access_log_sample.to_string()),
+    on_reload: OnReload::Takes,
+};
+
+pub const LOG_FORMAT: Key<LogFormat> = Key {
+    env: "LOG_FORMAT",
+    flag: "log-format",
+    value_name: "FORMAT",
+    in_file: InFile::Scalar,
+    default: "text",
+    bounds: "`text` or `json`",
+    help: "Lines of the program's own log: `text`, or `json` with the process number as `pid`",
+    more: "",
+    parse: |text| choice(text, "format"),
+    shown: Shown::Value(|config| config.log_format.word().to_owned()),
+    on_reload: OnReload::NeedsRestart(|running, wanted| wanted.log_format = running.log_format),
 };
 
 pub const SHUTDOWN_DELAY: Key<Duration> = Key {
@@ -310,6 +340,8 @@ mod tests {
                 (&IO_DRIVER, "epoll", "IO_DRIVER epoll"),
                 (&REQUIRE_IO_URING, "true", "IO_DRIVER io_uring"),
                 (&ACCESS_LOG, "/tmp/a", "ACCESS_LOG /tmp/a"),
+                (&ACCESS_LOG_SAMPLE, "100", "ACCESS_LOG_SAMPLE 100"),
+                (&LOG_FORMAT, "json", "LOG_FORMAT json"),
                 (&SHUTDOWN_DELAY, "5s", "SHUTDOWN_DELAY 5s"),
                 (&SHUTDOWN_TIMEOUT, "1m", "SHUTDOWN_TIMEOUT 1m"),
                 (&UPGRADE_TIMEOUT, "5s", "UPGRADE_TIMEOUT 5s"),
@@ -327,6 +359,8 @@ mod tests {
             (&IO_DRIVER, "uring"),
             (&REQUIRE_IO_URING, "yes"),
             (&ACCESS_LOG, "stderr"),
+            (&ACCESS_LOG_SAMPLE, "0"),
+            (&LOG_FORMAT, "xml"),
             (&SHUTDOWN_DELAY, "5"),
             (&SHUTDOWN_TIMEOUT, "25h"),
             (&UPGRADE_TIMEOUT, "0s"),

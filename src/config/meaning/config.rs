@@ -12,7 +12,7 @@ use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
 use super::listen::{Cors, Listen, ProxyProtocol, Via};
 use super::members::ReadyRequires;
-use super::process::{AccessLog, CoreChoice, IoDriver};
+use super::process::{AccessLog, CoreChoice, IoDriver, LogFormat};
 use super::routes::Route;
 use super::tls::Tls;
 use super::token_sources::TokenSources;
@@ -80,6 +80,10 @@ pub struct Config {
     pub dns_server: Option<SocketAddr>,
     /// Where access-log lines go.
     pub access_log: AccessLog,
+    /// Of how many requests that succeed one is in the access log.
+    pub access_log_sample: u32,
+    /// How the program's own log is written.
+    pub log_format: LogFormat,
     /// The file that holds the pid of the running process. `None`: no file is written.
     pub pid_file: Option<PathBuf>,
 }

@@ -44,7 +44,7 @@ pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redi
 pub use listen::{Cors, Listen, ProxyProtocol, Via};
 pub use members::{Members, ReadyRequires, UpstreamAddress, WeightedAddress};
 pub use prefixes::Prefixes;
-pub use process::{AccessLog, CoreChoice, IoDriver};
+pub use process::{AccessLog, CoreChoice, IoDriver, LogFormat};
 pub use replies::{Piece, Redirect, Reply, Respond};
 pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, Share, TrailingSlash};
 pub use tls::{Certificate, ClientAuth, ClientHeaders, Tls, TlsVersion, UnknownName};
