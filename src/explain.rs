@@ -9,7 +9,7 @@ use crate::auth;
 use crate::clock;
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
-    Via, show_conditions, show_destination, show_hosts, show_networks, show_required, show_spellings,
+    Via, show_conditions, show_destination, show_hosts, show_networks, show_required, show_spellings, show_oddities,
     show_timeouts,
 };
 use crate::gateway::answer::failure::Failure;
@@ -33,7 +33,7 @@ pub fn explain(config: &Config, method: &str, url: &str, token: Option<&str>) ->
     let cors = CorsPolicy::new(&config.cors);
     let host = host(url).unwrap_or("example");
     let bytes = format!("{method} {url} HTTP/1.1\r\nHost: {host}\r\n{PROBES}\r\n").into_bytes();
-    let (limits, mut request) = (head_limits(&config.sizes), Request::default());
+    let (limits, mut request) = (head_limits(config), Request::default());
     let length = match HeadScan::default().advance(&bytes, &limits) {
         Ok(Some(length)) => length,
         Ok(None) => return Err("URL: not a request target".to_owned()),
@@ -46,6 +46,9 @@ pub fn explain(config: &Config, method: &str, url: &str, token: Option<&str>) ->
     let scheme = if url.starts_with("http://") { Scheme::Http } else { Scheme::Https };
     let plan = Plan::new(config, &routes, &cors, &request, scheme);
     let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
+    if let Err(error) = plan.check_path() {
+        return Ok(text + &refused(error.status(), error.code(), error.detail()));
+    }
     if plan.local.is_some() {
         text.push_str("answered by     the gateway itself, without authentication\n");
         return Ok(text);
@@ -166,6 +169,12 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     let Some(route) = plan.route() else { return };
     if matches!(plan.destination(), Err(Failure::PathParameters)) {
         text.push_str("parameters      refused: 400 path_parameters\n");
+    }
+    if matches!(plan.destination(), Err(Failure::Request(_))) {
+        text.push_str("encoded slash   refused, because it leads to another route: 400 path_encoded_slash\n");
+    }
+    if let Some(oddities) = show_oddities(config, route) {
+        let _ = writeln!(text, "odd paths       {oddities}");
     }
     if !route.prefixes.is_empty() {
         let sent = route.prefixes.apply(request.path()).concat();
@@ -322,5 +331,30 @@ mod tests {
         assert!(login.contains("(upstream auth, accounts over TLS)"), "{login}");
         assert!(report("GET", "/healthz").contains("the gateway itself"));
         assert!(report("GET", "/a/../b").contains("refused         400"));
+    }
+
+    #[test]
+    fn describes_what_a_route_says_of_time_and_of_odd_paths() {
+        let config = config(
+            "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'open'\npaths = ['/*']\nupstream = 'a'\n\
+             encoded_slash = 'keep'\npath_parameters = 'keep'\nhead_timeout = '2m'\nidle_timeout = 0\n\
+             [[route]]\nname = 'admin'\npaths = ['/admin/*']\nupstream = 'a'\nempty_segments = 'merge'\n",
+        );
+        for (path, part) in [
+            ("/a%2fb", "path            /a%2Fb\nroute           open"),
+            ("/a%2fb", "odd paths       %2F kept, parameters kept\n"),
+            ("/a", "timeouts        head_timeout 2m, idle_timeout none\n"),
+            ("//admin//x", "path            /admin/x\nroute           admin"),
+            ("//a", "path            /a\nrefused         400 path_empty_segment"),
+            ("/admin/a%2Fb", "refused         400 path_encoded_slash"),
+            (
+                "/admin%2Fx",
+                "encoded slash   refused, because it leads to another route: 400 path_encoded_slash",
+            ),
+            ("/admin/x;y", "parameters      refused: 400 path_parameters"),
+        ] {
+            let told = explain(&config, "GET", path, None).expect("a report");
+            assert!(told.contains(part), "{path}: {told}");
+        }
     }
 }

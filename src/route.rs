@@ -13,11 +13,14 @@ mod entry;
 mod hosts;
 mod paths;
 mod pattern;
+mod readings;
 mod translate;
 
-use crate::config::{Access, Route};
+use crate::config::{Access, Oddities, Route};
 use hosts::Hosts;
 use paths::Paths;
+use pattern::Pattern;
+use readings::Reading;
 
 pub use entry::{Asked, RouteEntry};
 
@@ -42,6 +45,8 @@ pub enum Match<'t> {
         allow: &'t str,
         /// Open to strangers only if every route with this path is. Otherwise the answer would show the API to them.
         access: Access,
+        /// What the path may have on one of the routes.
+        oddities: Oddities,
     },
     /// No route has the path.
     Unknown,
@@ -104,8 +109,34 @@ impl RouteTable {
         match pattern.route_of(&self.entries, &asked) {
             Some(entry) => Match::Route(entry),
             None if pattern.takes_method(&self.entries, &asked) => Match::Unknown,
-            None => Match::MethodNotAllowed { allow: &pattern.allow, access: pattern.access },
+            None => {
+                let Pattern { allow, access, oddities, .. } = pattern;
+                Match::MethodNotAllowed { allow, access: *access, oddities: *oddities }
+            }
         }
+    }
+
+    /// Which oddities of a path lead a server that reads them in another way to another route: parameters to any other
+    /// one; encoded slashes to one that does not keep what the path has, or that asks for more. Where no route serves
+    /// the request, none.
+    pub fn misleading(&self, asked: Asked<'_>, found: &Match<'_>, oddities: Oddities) -> Oddities {
+        let mut misleading = Oddities::default();
+        let Match::Route(found) = found else { return misleading };
+        // Empty segments are merged already.
+        let oddities = Oddities { empty_segments: false, ..oddities };
+        for Reading { path, is_decoded } in readings::readings(asked.path, oddities) {
+            let is_harmless = match self.find(Asked { path: &path, ..asked }) {
+                Match::Route(entry) if entry.index == found.index => true,
+                Match::Route(RouteEntry { route, .. }) if is_decoded => {
+                    !oddities.beyond(route.oddities).any() && route.asks_no_more_than(&found.route)
+                }
+                Match::Unknown => is_decoded,
+                Match::Route(_) | Match::MethodNotAllowed { .. } => false,
+            };
+            misleading.encoded_slash |= is_decoded && !is_harmless;
+            misleading.parameters |= !is_decoded && !is_harmless;
+        }
+        misleading
     }
 
     /// The routes, in the order written.

@@ -252,3 +252,211 @@ fn each_path_goes_to_its_service() {
         assert_eq!((origin.last().method(), origin.last().target()), (method, target));
     }
 }
+
+// --- What a route takes all the same
+
+/// A gateway before this origin, with routes of these names, paths and keys, all of them public unless a key says so.
+fn with_routes(origin: &Origin, routes: &[(&str, &str, &str)]) -> Builder {
+    let upstream = format!("[upstreams.a]\nurl = 'http://{}'\n", origin.address);
+    let route = |(name, paths, keys): &(&str, &str, &str)| {
+        let access = if keys.contains("access") { "" } else { "access = 'public'\n" };
+        format!("[[route]]\nname = '{name}'\npaths = {paths}\nupstream = 'a'\n{access}{keys}\n")
+    };
+    Gateway::builder().config(&(upstream + &routes.iter().map(route).collect::<String>()))
+}
+
+/// Each of these targets arrives as its neighbour says, without a token.
+#[track_caller]
+fn arrives<'a>(gateway: &Gateway, origin: &Origin, targets: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    for (sent, expected) in targets {
+        let response = gateway.ask(Request::new("GET", sent));
+        assert_eq!(response.status, 200, "{sent}: {response:?}");
+        assert_eq!(origin.last().target(), expected, "{sent}");
+    }
+}
+
+#[track_caller]
+fn refuses_each<'a>(gateway: &Gateway, code: &str, targets: impl IntoIterator<Item = &'a str>) {
+    for target in targets {
+        gateway.refuses(Request::new("GET", target).bytes(), 400, Some(code), Then::Either);
+    }
+}
+
+#[test]
+fn merges_empty_segments_where_a_route_says_so() {
+    let origin = Origin::echo();
+    let routes = [
+        ("api", "['/api', '/api/*']", "empty_segments = 'merge'"),
+        ("get", "['/get/*']", "empty_segments = 'merge'\nmethods = ['GET']"),
+        ("strict", "['/strict/*']", ""),
+    ];
+    let gateway = with_routes(&origin, &routes).env("ACCESS_LOG", "stdout").start();
+    arrives(
+        &gateway,
+        &origin,
+        [
+            ("//api//v1///me?a//b", "/api/v1/me?a//b"),
+            ("/api/me//", "/api/me/"),
+            ("///api", "/api"),
+            ("/api//%61[]", "/api/a%5B%5D"),
+            ("http://chat.test//api//x", "/api/x"),
+        ],
+    );
+    // The others, those without a route and the gateway's own are strict.
+    let strict = ["//strict/x", "/strict//x", "//nowhere", "//", "//healthz"];
+    refuses_each(&gateway, "path_empty_segment", strict);
+    refuses_each(&gateway, "path_dot_segment", ["//api/../strict/x", "/api//..//x", "/api//%2e/x"]);
+    let post = gateway.ask(Request::new("POST", "//get/x"));
+    assert_eq!(post.code(), "method_not_allowed");
+    gateway.wait_stdout("path_empty_segment");
+    assert_eq!(gateway.ask(Request::new("GET", "/healthz")).status, 200);
+}
+
+#[test]
+fn merges_empty_segments_everywhere_if_the_gateway_says_so() {
+    let origin = Origin::echo();
+    let routes = [
+        ("open", "['/*']", ""),
+        ("admin", "['/admin/*']", "access = 'protected'"),
+        ("strict", "['/strict/*']", "empty_segments = 'refuse'"),
+    ];
+    let gateway = with_routes(&origin, &routes).env("EMPTY_SEGMENTS", "merge").start();
+    arrives(&gateway, &origin, [("//a//b", "/a/b"), ("//", "/")]);
+    // What is matched is what is forwarded.
+    for path in ["//admin/x", "/admin//x", "///admin///x"] {
+        assert_eq!(gateway.ask(Request::new("GET", path)).code(), "token_missing", "{path}");
+    }
+    assert_eq!(gateway.get("//admin//x", "ann").status, 200);
+    assert_eq!(origin.last().target(), "/admin/x");
+    refuses_each(&gateway, "path_empty_segment", ["//strict/x", "/strict/x//y"]);
+    assert_eq!(gateway.ask(Request::new("GET", "//healthz")).text(), "ok");
+
+    let gateway = Gateway::builder().everywhere(&origin).env("EMPTY_SEGMENTS", "merge").start();
+    assert_eq!(gateway.get("//api/v1//users/me", "ann").status, 200);
+    assert_eq!(origin.last().target(), "/api/v1/users/me");
+    assert_eq!(gateway.get("//nowhere", "ann").code(), "no_route");
+}
+
+#[test]
+fn keeps_encoded_slashes_where_a_route_says_so() {
+    let origin = Origin::echo();
+    let routes = [
+        ("projects", "['/projects/{id}/issues']", "encoded_slash = 'keep'"),
+        ("files", "['/files/*']", "encoded_slash = 'keep'"),
+        ("strict", "['/strict/*']", ""),
+    ];
+    let gateway = with_routes(&origin, &routes).start();
+    arrives(
+        &gateway,
+        &origin,
+        [
+            ("/projects/group%2fproject/issues", "/projects/group%2Fproject/issues"),
+            ("/projects/a%2Fb%2fc%252/issues?%2f", "/projects/a%2Fb%2Fc%252/issues?%2f"),
+            ("/files/a%2f%2Fb/c[", "/files/a%2F%2Fb/c%5B"),
+        ],
+    );
+    refuses_each(
+        &gateway,
+        "path_encoded_slash",
+        ["/strict/a%2fb", "/nowhere%2Fx", "/projects%2Fa/issues", "/projects/a%2Fissues", "/healthz%2F"],
+    );
+    refuses_each(
+        &gateway,
+        "path_dot_segment",
+        ["/files/..%2fstrict", "/files/a%2f..%2F..%2fb", "/files/a%2F%2e%2e", "/files/a%2f..;x%2fb"],
+    );
+    refuses_each(&gateway, "path_encoded_backslash", ["/files/a%5cb", "/files/a%2f%5C"]);
+    refuses_each(&gateway, "path_double_encoding", ["/files/a%252fb", "/files/a%2f%252f"]);
+    refuses_each(&gateway, "path_parameters", ["/files/a%2fb;c"]);
+}
+
+#[test]
+fn an_encoded_slash_leads_past_no_other_route() {
+    let origin = Origin::echo();
+    let keep = "encoded_slash = 'keep'\n";
+    let routes = [
+        ("open", "['/*']", keep),
+        ("admin", "['/admin/*']", "access = 'protected'"),
+        ("kept", "['/kept/*']", &format!("{keep}access = 'protected'")),
+        ("limited", "['/limited/*']", &format!("{keep}[[route.limit]]\nrate = 0\nburst = 1\n")),
+        ("post", "['/post/{id}']", &format!("{keep}methods = ['POST']")),
+        ("same", "['/same/{id}']", keep),
+    ];
+    let gateway = with_routes(&origin, &routes).start();
+    // A service that decodes would serve the path of another route, without what that asks for.
+    refuses_each(
+        &gateway,
+        "path_encoded_slash",
+        ["/admin%2Fx", "/%2Fadmin%2Fx", "/%2fadmin/x", "/kept%2Fx", "/limited%2Fx", "/post%2Fx"],
+    );
+    arrives(
+        &gateway,
+        &origin,
+        [("/a%2Fb", "/a%2Fb"), ("/x%2Fadmin%2Fx", "/x%2Fadmin%2Fx"), ("/same%2Fx", "/same%2Fx")],
+    );
+    assert_eq!(gateway.ask(Request::new("GET", "/kept/a%2Fb")).code(), "token_missing");
+    assert_eq!(gateway.get("/kept/a%2Fb", "ann").status, 200);
+}
+
+#[test]
+fn keeps_parameters_where_a_route_says_so_and_lets_them_cross_no_route() {
+    let origin = Origin::echo();
+    let (keep, both) = ("path_parameters = 'keep'", "path_parameters = 'keep'\nencoded_slash = 'keep'");
+    let routes = [
+        ("open", "['/*']", both),
+        ("admin", "['/admin', '/admin/*']", "access = 'protected'"),
+        ("rooms", "['/rooms/{id}/{key}']", both),
+        ("maps", "['/maps/*']", keep),
+        ("strict", "['/strict/*']", ""),
+    ];
+    let gateway = with_routes(&origin, &routes).start();
+    arrives(
+        &gateway,
+        &origin,
+        [
+            ("/maps;v=1/7;x,y=2", "/maps;v=1/7;x,y=2"),
+            ("/a%3bb", "/a%3Bb"),
+            ("/rooms/%21a;b%2fc/k%3b1", "/rooms/%21a;b%2Fc/k%3B1"),
+        ],
+    );
+    refuses_each(
+        &gateway,
+        "path_parameters",
+        [
+            "/admin;x",
+            "/admin;x/y",
+            "/admin%3Bx/y",
+            "/;x/admin/y",
+            "/admin;/..x",
+            "/strict/a;x",
+            "/strict;x/a",
+            "/admin;x%2Fy",
+            "/rooms;x/a/b",
+        ],
+    );
+    refuses_each(&gateway, "path_encoded_slash", ["/admin%2Fy;x", "/maps/a;b%2Fc"]);
+    refuses_each(&gateway, "path_dot_segment", ["/a;x/../admin", "/a/..;x/admin", "/rooms/a%2F..;x%2Fb/c"]);
+    assert_eq!(gateway.get("/admin;x", "ann").code(), "path_parameters");
+}
+
+#[test]
+fn a_reload_changes_what_a_path_may_have() {
+    let origin = Origin::echo();
+    let file = |keys: &str| {
+        format!(
+            "[upstreams.a]\nurl = 'http://{}'\n[[route]]\nname = 'r'\npaths = ['/*']\nupstream = 'a'\n{keys}\n",
+            origin.address
+        )
+    };
+    let gateway = Gateway::builder().config(&file("")).start();
+    let mut client = gateway.client();
+    client.expect_open();
+    gateway
+        .rewrite_config(&file("encoded_slash = 'keep'\nempty_segments = 'merge'\npath_parameters = 'keep'"));
+    let log = gateway.reload();
+    let told = "empty segments merged, %2F kept, parameters kept";
+    assert!(log.iter().any(|line| line.contains(told)), "{log:#?}");
+    let request = Request::new("GET", "//a%2fb;c").token("ann");
+    assert_eq!(client.send(request.bytes()).read_response().status, 200);
+    assert_eq!(origin.last().target(), "/a%2Fb;c");
+}

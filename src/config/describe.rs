@@ -116,6 +116,7 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
     besides.extend(show_conditions(route));
     besides.extend(show_networks(route));
     besides.extend(show_spellings(route));
+    besides.extend(show_oddities(config, route));
     besides.extend(show_prefixes(route));
     if !route.authorization_forwarded {
         besides.push("Authorization stays here".to_owned());
@@ -220,6 +221,20 @@ pub fn show_timeouts(route: &Route) -> Option<String> {
     (!written.is_empty()).then(|| written.join(", "))
 }
 
+/// The oddities that a path of the route may have, where it says so itself: `empty segments merged, %2F kept`.
+pub fn show_oddities(config: &Config, route: &Route) -> Option<String> {
+    let taken = route.oddities;
+    let is_own = taken.empty_segments != config.default_oddities().empty_segments;
+    let empty = is_own.then_some(match taken.empty_segments {
+        true => "empty segments merged",
+        false => "empty segments refused",
+    });
+    let slash = taken.encoded_slash.then_some("%2F kept");
+    let parameters = taken.parameters.then_some("parameters kept");
+    let shown: Vec<_> = empty.into_iter().chain(slash).chain(parameters).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
 /// `role = admin or editor`.
 pub fn show_required(wanted: &RequiredClaim) -> String {
     format!("{} = {}", wanted.claim.text, wanted.any_of.join(" or "))
@@ -279,13 +294,15 @@ mod tests {
     fn prints_what_a_route_has_besides() {
         let shown = describe(&config(
             "[upstreams.a]\nurl = 'http://a'\n[[route]]\nname = 'shop'\npaths = ['/shop']\nupstream = 'a'\n\
+             encoded_slash = 'keep'\npath_parameters = 'keep'\nempty_segments = 'merge'\n\
              forward_authorization = false\nforward_method_override = true\nforward_trailers = true\n\
              body_max_bytes = 0\nhost = 'Shop.example:1'\nidle_timeout = '0'\nlimit_global = false\n\
              require = { role = ['editor', 'admin'], scope = 'a b' }\n\
              claims_to_headers = { X-Internal-Tenant = 'org.id' }\n\
              [[route.limit]]\nrate = 0.5\nburst = 5\ncost = 2\n",
         ));
-        let besides = "Authorization stays here, method overrides pass, trailers pass, \
+        let besides = "empty segments merged, %2F kept, parameters kept, Authorization stays here, \
+                       method overrides pass, trailers pass, \
                        host shop.example:1, idle_timeout none, body without bound, \
                        requires role = admin or editor, requires scope = a b, X-Internal-Tenant from org.id, \
                        0.5/s burst 5 per user cost 2, no global limit";

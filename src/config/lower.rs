@@ -113,7 +113,8 @@ fn config(layers: &mut Layers) -> Config {
     let rate_limit = limits::rate_limit(layers);
     let jwt = tokens::jwt(layers);
     let websocket = websockets::websocket(layers);
-    let known = (&jwt.issuers[..], &websocket.origins);
+    let empty_segments = layers.value(&clients::EMPTY_SEGMENTS);
+    let known = (&jwt.issuers[..], &websocket.origins, empty_segments);
     let (upstreams, mut routes) = routes::upstreams_and_routes(layers, &rate_limit, known);
     let ready_requires = upstreams::ready_requires(layers, &upstreams);
     let trusted_proxies = listen::trusted_proxies(layers);
@@ -144,6 +145,7 @@ fn config(layers: &mut Layers) -> Config {
         token_sources,
         trusted_proxies,
         proxy_protocol,
+        empty_segments,
         client_half_close: layers.value(&clients::CLIENT_HALF_CLOSE),
         via: layers.value(&upstreams::VIA),
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),

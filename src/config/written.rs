@@ -218,6 +218,15 @@ pub struct WrittenRoute {
     /// `exact` or `any`.
     #[serde(default, deserialize_with = "scalar")]
     pub path_case: Option<String>,
+    /// `refuse` or `merge`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub empty_segments: Option<String>,
+    /// `refuse` or `keep`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub encoded_slash: Option<String>,
+    /// `refuse` or `keep`.
+    #[serde(default, deserialize_with = "scalar")]
+    pub path_parameters: Option<String>,
     /// Name of an upstream.
     pub upstream: Option<String>,
     /// Several upstreams, and the parts of the requests that they get.

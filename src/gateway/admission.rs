@@ -13,6 +13,7 @@ use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::share;
 use crate::gateway::plan::Plan;
+use crate::http::ProtocolError;
 use crate::limit::{Client, Denied, Limited, LimitedRequest, Permit};
 use crate::limits::{TICK_MS, UNKNOWN_KEY_WAIT_MS};
 
@@ -221,6 +222,15 @@ impl<'c> Exchange<'c> {
                 Err(limited)
             }
             Ok(_) | Err(Denied::Unavailable) => Ok(()),
+        }
+    }
+
+    /// The failure of a head that breaks HTTP. Its address pays for it as for a bad credential; well-formed requests
+    /// pay nothing here.
+    pub async fn malformed(&mut self, error: ProtocolError) -> Failure {
+        match self.charge_stranger().await {
+            Ok(()) => Failure::Request(error),
+            Err(denied) => Failure::MalformedLimited(error, denied),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::gateway::core::{ActiveCore, Beginning, Core, Resources};
 use crate::gateway::exchange::{About, Exchange, ExchangeOutcome};
 use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
-use crate::http::{ProtocolError, Scheme};
+use crate::http::Scheme;
 use crate::http1::RequestHead;
 use crate::limits::{REFUSED_REQUEST_MS, ROOM_MADE_AT_ONCE};
 use crate::net::Transport;
@@ -247,7 +247,10 @@ async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {
 async fn exchange(mut exchange: Exchange<'_>, refused: Option<HeadFailure>) -> (ExchangeOutcome, Next) {
     let outcome = match refused {
         None => serve_and_answer(&mut exchange).await,
-        Some(HeadFailure::Protocol(error)) => malformed(&mut exchange, error).await,
+        Some(HeadFailure::Protocol(error)) => {
+            let failure = exchange.malformed(error).await;
+            reply::refuse(&mut exchange, failure).await
+        }
         Some(HeadFailure::TimedOut) => reply::refuse(&mut exchange, Failure::HeadTimeout).await,
     };
     let next = exchange.client.conclude(&outcome).await;
@@ -267,16 +270,6 @@ async fn serve_and_answer(exchange: &mut Exchange<'_>) -> ExchangeOutcome {
         polled
     })
     .await
-}
-
-/// Answers a head that breaks HTTP. Its address pays for it as for a bad credential; well-formed requests pay nothing
-/// here.
-async fn malformed(exchange: &mut Exchange<'_>, error: ProtocolError) -> ExchangeOutcome {
-    let failure = match exchange.charge_stranger().await {
-        Ok(()) => Failure::Request(error),
-        Err(denied) => Failure::MalformedLimited(error, denied),
-    };
-    reply::refuse(exchange, failure).await
 }
 
 #[cfg(test)]

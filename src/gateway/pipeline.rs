@@ -21,6 +21,9 @@ async fn steps(exchange: &mut Exchange<'_>) -> Result<ExchangeOutcome, Failure> 
     let snapshot = &exchange.core.snapshot;
     let scheme = exchange.client_scheme();
     let plan = Plan::new(&snapshot.config, &snapshot.routes, &snapshot.cors, exchange.request, scheme);
+    if let Err(error) = plan.check_path() {
+        return Err(exchange.malformed(error).await);
+    }
     if let Some(local) = &plan.local {
         if local.is_charged() {
             exchange.charge_stranger().await.map_err(|limited| Failure::Limit(Denied::Limited(limited)))?;

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use crate::auth::CredentialError;
 use crate::auth::credentials::{self, Credential};
-use crate::config::{Access, Config, IssuerSet, Route};
+use crate::config::{Access, Config, IssuerSet, Oddities, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
 use crate::gateway::core::body_bytes_max;
 use crate::gateway::cors::CorsPolicy;
-use crate::http::{BodyLength, Request, Scheme};
+use crate::http::{BodyLength, ProtocolError, Request, Scheme};
 use crate::limit::{Client, LimitedRequest};
 use crate::route::{Match, RouteTable};
 
@@ -20,9 +20,9 @@ pub struct Plan<'c> {
     pub local: Option<Local<'c>>,
     /// What the route table says.
     pub found: Match<'c>,
-    has_parameters: bool,
-    body: BodyLength,
+    request: &'c Request,
     config: &'c Config,
+    routes: &'c RouteTable,
 }
 
 /// Where a request goes.
@@ -43,13 +43,31 @@ impl<'c> Plan<'c> {
         request: &'c Request,
         scheme: Scheme,
     ) -> Plan<'c> {
-        Plan {
-            local: local::find(config, cors, request, scheme),
-            found: routes.find(request.into()),
-            has_parameters: request.target.has_parameters,
-            body: request.body,
-            config,
+        let (local, found) = (local::find(config, cors, request, scheme), routes.find(request.into()));
+        Plan { local, found, request, config, routes }
+    }
+
+    /// Checks that the path has nothing that its route does not take, or the gateway, where there is no route.
+    ///
+    /// # Errors
+    /// As if the head had been refused for it.
+    pub fn check_path(&self) -> Result<(), ProtocolError> {
+        let refused = self.oddities_refused();
+        match (refused.empty_segments, refused.encoded_slash) {
+            (true, _) => Err(ProtocolError::PathEmptySegment),
+            (false, true) => Err(ProtocolError::PathEncodedSlash),
+            (false, false) => Ok(()),
         }
+    }
+
+    /// What the path has that its route does not take.
+    fn oddities_refused(&self) -> Oddities {
+        let taken = match &self.found {
+            Match::Route(entry) => entry.route.oddities,
+            Match::MethodNotAllowed { oddities, .. } => *oddities,
+            Match::Unknown => self.config.default_oddities(),
+        };
+        self.request.target.oddities.beyond(taken)
     }
 
     /// Whether the route needs a token.
@@ -99,10 +117,8 @@ impl<'c> Plan<'c> {
     /// # Errors
     /// There is no route for it, or the route does not take it.
     pub fn destination(&self) -> Result<Destination<'c>, Failure> {
-        // Also on a public route: a service that drops `;parameters` would read the path of another route, perhaps of a
-        // protected one below a public wildcard.
-        if self.has_parameters {
-            return Err(Failure::PathParameters);
+        if self.request.target.oddities.any() {
+            self.check_readings()?;
         }
         let route = match self.found {
             Match::Route(entry) => &entry.route,
@@ -110,9 +126,26 @@ impl<'c> Plan<'c> {
             Match::Unknown => return Err(Failure::NoRoute),
         };
         let body_bytes_max = body_bytes_max(self.config, Some(route));
-        match self.body {
+        match self.request.body {
             BodyLength::Exact(length) if length > body_bytes_max => Err(Failure::BodyTooLarge),
             _ => Ok(Destination { route, body_bytes_max }),
+        }
+    }
+
+    /// Checks that whoever reads the path in another way reads the path of the same route. Also on a public route: a
+    /// service that drops `;parameters` would serve the path of another one, perhaps of a protected one below a public
+    /// wildcard.
+    #[cold]
+    fn check_readings(&self) -> Result<(), Failure> {
+        let refused = self.oddities_refused();
+        let oddities = self.request.target.oddities;
+        let misleading = || self.routes.misleading(self.request.into(), &self.found, oddities);
+        // What is refused anyway needs no second look.
+        let refused = if refused.any() { refused } else { misleading() };
+        match (refused.parameters, refused.encoded_slash) {
+            (true, _) => Err(Failure::PathParameters),
+            (false, true) => Err(Failure::Request(ProtocolError::PathEncodedSlash)),
+            (false, false) => Ok(()),
         }
     }
 }

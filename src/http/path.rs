@@ -1,26 +1,55 @@
 //! The one canonical path, which is matched *and* forwarded.
 
 use super::ProtocolError;
+use crate::config::Oddities;
 
 /// Makes the path canonical where it stands: encoded unreserved characters are decoded once (RFC 3986
 /// §6.2.2.2), the hex digits of the other escapes become upper case (§6.2.2.1). Gives its new length, which
-/// is never more.
+/// is never more, and which oddities the path had. Of these it takes the ones in `taken`: empty segments are merged,
+/// encoded slashes stay what they are. Parameters are not looked for.
 ///
 /// # Errors
 /// Whatever a server behind us could read as another path is refused, each kind by its name. `PathByte`: the path has
 /// a byte that must be percent-encoded, and has not been touched.
-pub fn canonicalise(path: &mut [u8]) -> Result<usize, ProtocolError> {
+pub fn canonicalise(path: &mut [u8], taken: Oddities) -> Result<(usize, Oddities), ProtocolError> {
+    let mut found = Oddities::default();
     let length = match path.iter().position(|&byte| !is_path_byte(byte)) {
         None => path.len(),
         // What has to be encoded makes the path longer, so it cannot be done here.
         Some(from) if path[from..].iter().any(|&byte| is_encoded(byte)) => {
             return Err(ProtocolError::PathByte);
         }
-        Some(from) => decode(path, from)?,
+        Some(from) => decode(path, from, taken, &mut found)?,
     };
     // On the result, so that `.%2e` and `%25%32%66` are seen for what they are.
-    check_segments(&path[..length])?;
-    Ok(length)
+    match check_segments(&path[..length], found) {
+        Err(ProtocolError::PathEmptySegment) if taken.empty_segments => {
+            found.empty_segments = true;
+            let length = merge(&mut path[..length]);
+            check_segments(&path[..length], found)?;
+            Ok((length, found))
+        }
+        checked => checked.map(|()| (length, found)),
+    }
+}
+
+/// Makes one slash of several. Gives the new length.
+///
+/// ```text
+/// //a///b   read   >
+/// /a/b      write  >   never ahead of read
+/// ```
+#[cold]
+fn merge(path: &mut [u8]) -> usize {
+    let mut write = 0;
+    for read in 0..path.len() {
+        if path[read] == b'/' && write > 0 && path[write - 1] == b'/' {
+            continue;
+        }
+        path[write] = path[read];
+        write += 1;
+    }
+    write
 }
 
 /// Whether a raw byte of a path is percent-encoded before it goes on: what is visible and no URI has, which browsers
@@ -118,7 +147,12 @@ fn check_raw(byte: u8) -> Result<(), ProtocolError> {
 /// ```
 ///
 /// Before `from` there is nothing to decode.
-fn decode(path: &mut [u8], from: usize) -> Result<usize, ProtocolError> {
+fn decode(
+    path: &mut [u8],
+    from: usize,
+    taken: Oddities,
+    found: &mut Oddities,
+) -> Result<usize, ProtocolError> {
     let (mut read, mut write) = (from, from);
     while read < path.len() {
         if path[read] != b'%' {
@@ -135,6 +169,10 @@ fn decode(path: &mut [u8], from: usize) -> Result<usize, ProtocolError> {
         }
         let escapes = match value {
             0x00 => return Err(ProtocolError::PathNul),
+            b'/' if taken.encoded_slash => {
+                found.encoded_slash = true;
+                1
+            }
             b'/' => return Err(ProtocolError::PathEncodedSlash),
             b'\\' => return Err(ProtocolError::PathEncodedBackslash),
             0x01..=0x1f | 0x7f => return Err(ProtocolError::PathControl),
@@ -167,7 +205,7 @@ fn check_utf8(bytes: &[u8]) -> Result<usize, ProtocolError> {
     if is_control { Err(ProtocolError::PathControl) } else { Ok(length) }
 }
 
-fn check_segments(path: &[u8]) -> Result<(), ProtocolError> {
+fn check_segments(path: &[u8], found: Oddities) -> Result<(), ProtocolError> {
     if !path.starts_with(b"/") {
         return Err(ProtocolError::InvalidTarget);
     }
@@ -180,9 +218,29 @@ fn check_segments(path: &[u8]) -> Result<(), ProtocolError> {
             return Err(ProtocolError::PathDotSegment);
         }
     }
+    // Some server takes `..%2F..` for what it looks like.
+    if found.encoded_slash {
+        check_between_slashes(path)?;
+    }
     let is_double = |at: usize| matches!(&path[at..], [b'%', b'2', b'5', rest @ ..] if is_hex_pair(rest));
     match memchr::memchr_iter(b'%', path).any(is_double) {
         true => check_hidden(path),
+        false => Ok(()),
+    }
+}
+
+/// Refuses dot segments between slashes of either kind.
+#[cold]
+fn check_between_slashes(path: &[u8]) -> Result<(), ProtocolError> {
+    let starts = (0..path.len()).filter(|&at| path[at] == b'/').map(|at| at + 1);
+    let encoded = (0..path.len()).filter(|&at| path[at..].starts_with(b"%2F")).map(|at| at + 3);
+    let segment = |from: usize| {
+        let rest = &path[from..];
+        let end = (0..rest.len()).find(|&at| rest[at] == b'/' || rest[at..].starts_with(b"%2F"));
+        &rest[..end.unwrap_or(rest.len())]
+    };
+    match starts.chain(encoded).any(|from| is_dots(segment(from))) {
+        true => Err(ProtocolError::PathDotSegment),
         false => Ok(()),
     }
 }
@@ -197,7 +255,9 @@ fn is_hex_pair(bytes: &[u8]) -> bool {
 #[cold]
 fn check_hidden(path: &[u8]) -> Result<(), ProtocolError> {
     let structure = |text: &[u8]| text.iter().filter(|byte| matches!(byte, b'/' | b'.')).count();
-    let (mut text, expected) = (path.to_vec(), structure(path));
+    // Those that are kept become slashes the first time, and no more of them afterwards.
+    let kept = (0..path.len()).filter(|&at| path[at..].starts_with(b"%2F")).count();
+    let (mut text, expected) = (path.to_vec(), structure(path) + kept);
     for _ in 0..PATH_DECODES_MAX {
         let before = text.len();
         decode_again(&mut text);
@@ -259,10 +319,66 @@ const fn is_unreserved(byte: u8) -> bool {
 mod tests {
     use super::*;
 
+    const ALL: Oddities = Oddities { empty_segments: true, encoded_slash: true, parameters: true };
+
     fn canonical(path: &str) -> Result<String, ProtocolError> {
+        let (path, found) = canonical_of(path, Oddities::default())?;
+        assert!(!found.any(), "{path}");
+        Ok(path)
+    }
+
+    fn canonical_of(path: &str, taken: Oddities) -> Result<(String, Oddities), ProtocolError> {
         let mut bytes = path.as_bytes().to_vec();
-        let length = canonicalise(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+        let (length, found) = canonicalise(&mut bytes, taken)?;
+        Ok((String::from_utf8_lossy(&bytes[..length]).into_owned(), found))
+    }
+
+    #[test]
+    fn empty_segments_are_merged_where_somebody_takes_them() {
+        for (path, expected) in [
+            ("//", "/"),
+            ("///a", "/a"),
+            ("/a//b///c", "/a/b/c"),
+            ("/a//", "/a/"),
+            ("//evil.example/", "/evil.example/"),
+            ("/%61//%2d", "/a/-"),
+        ] {
+            let found = Oddities { empty_segments: true, ..Oddities::default() };
+            assert_eq!(canonical_of(path, ALL), Ok((expected.into(), found)), "{path}");
+        }
+        for path in ["/a//../b", "//.", "/a/..//b", "//%2e%2e/a"] {
+            assert_eq!(canonical_of(path, ALL), Err(ProtocolError::PathDotSegment), "{path}");
+        }
+        assert_eq!(canonical_of("/a/b/", ALL), Ok(("/a/b/".into(), Oddities::default())));
+    }
+
+    #[test]
+    fn encoded_slashes_stay_where_somebody_takes_them_and_hide_no_dots() {
+        for (path, expected) in [
+            ("/a%2fb", "/a%2Fb"),
+            ("/%2F", "/%2F"),
+            ("/a%2F%2fb/c", "/a%2F%2Fb/c"),
+            ("/a%2f100%2541", "/a%2F100%2541"),
+            ("/a%2F...", "/a%2F..."),
+        ] {
+            let found = Oddities { encoded_slash: true, ..Oddities::default() };
+            assert_eq!(canonical_of(path, ALL), Ok((expected.into(), found)), "{path}");
+        }
+        for (path, error) in [
+            ("/a%2f..%2fb", ProtocolError::PathDotSegment),
+            ("/..%2fb", ProtocolError::PathDotSegment),
+            ("/a%2F%2e%2E", ProtocolError::PathDotSegment),
+            ("/a%2F.", ProtocolError::PathDotSegment),
+            ("/a%2F..;x/b", ProtocolError::PathDotSegment),
+            ("/a%2F..%3bx%2fb", ProtocolError::PathDotSegment),
+            ("/a%2f%5cb", ProtocolError::PathEncodedBackslash),
+            ("/a%2f%00", ProtocolError::PathNul),
+            ("/a%2f%252fb", ProtocolError::PathDoubleEncoding),
+            ("/a%252fb", ProtocolError::PathDoubleEncoding),
+            ("/a%2f%252e%252e", ProtocolError::PathDoubleEncoding),
+        ] {
+            assert_eq!(canonical_of(path, ALL), Err(error), "{path}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::path::{self, is_encoded, push_encoded};
 use super::{Method, ProtocolError, Scheme, Span, host};
+use crate::config::Oddities;
 
 /// Where a request wants to go. The path is canonical; the query is as it came, but for bytes outside of ASCII.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub struct Target {
     pub authority: Span,
     /// The scheme of an absolute-form target.
     pub scheme: Option<Scheme>,
-    /// The path has `;parameters`, raw or as `%3B`.
-    pub has_parameters: bool,
+    /// What the path has that servers read in more than one way. Empty segments are merged already.
+    pub oddities: Oddities,
     /// `OPTIONS *`: the server itself is meant, not a path.
     pub is_asterisk: bool,
 }
@@ -74,20 +75,25 @@ impl Target {
         let Range { start, end } = range;
         let question = memchr::memchr(b'?', &head[start..end]).map_or(end, |at| start + at);
         let is_query_encoded = check_query(&head[question..end])?;
-        let length = match start == question {
-            true => Ok(0),
-            false => path::canonicalise(&mut head[start..question]),
+        let canonical = match start == question {
+            true => Ok((0, Oddities::default())),
+            false => path::canonicalise(&mut head[start..question], room.oddities),
         };
-        let (path, query) = match length {
-            Ok(length) if !is_query_encoded => (Span::new(start, start + length), Span::new(question, end)),
-            Ok(length) => Self::encode(head, start..start + length, question..end, room)?,
+        let (path, query, found) = match canonical {
+            Ok((length, found)) if !is_query_encoded => {
+                (Span::new(start, start + length), Span::new(question, end), found)
+            }
+            Ok((length, found)) => {
+                let (path, query, again) = Self::encode(head, start..start + length, question..end, room)?;
+                (path, query, found.and(again))
+            }
             Err(_) if head[start..question].iter().any(|&byte| is_encoded(byte)) => {
                 Self::encode(head, start..question, question..end, room)?
             }
             Err(error) => return Err(error),
         };
-        let has_parameters = path::has_parameters(path.of(head));
-        Ok(Self { path, query, has_parameters, ..Self::default() })
+        let parameters = path::has_parameters(path.of(head));
+        Ok(Self { path, query, oddities: Oddities { parameters, ..found }, ..Self::default() })
     }
 
     /// Writes path and query behind the head, with escapes for what has to be encoded, and makes the path canonical
@@ -98,7 +104,7 @@ impl Target {
         path: Range<usize>,
         query: Range<usize>,
         room: &Room,
-    ) -> Result<(Span, Span), ProtocolError> {
+    ) -> Result<(Span, Span, Oddities), ProtocolError> {
         let encoded = head[path.clone()].iter().filter(|&&byte| is_encoded(byte)).count()
             + head[query.clone()].iter().filter(|&&byte| is_query_encoded(byte)).count();
         let (path_at, longer) = (head.len(), 2 * encoded);
@@ -112,18 +118,23 @@ impl Target {
         push_encoded(head, path, is_encoded);
         let query_at = head.len();
         push_encoded(head, query, is_query_encoded);
-        let length = if is_path { path::canonicalise(&mut head[path_at..query_at])? } else { 0 };
-        Ok((Span::new(path_at, path_at + length), Span::new(query_at, head.len())))
+        let (length, found) = match is_path {
+            true => path::canonicalise(&mut head[path_at..query_at], room.oddities)?,
+            false => (0, Oddities::default()),
+        };
+        Ok((Span::new(path_at, path_at + length), Span::new(query_at, head.len()), found))
     }
 }
 
-/// How much longer a target may become when it is percent-encoded, in bytes.
+/// What a target may have: how much longer it may become when it is percent-encoded, in bytes, and which oddities.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     /// Until its request line is too long.
     pub line: usize,
     /// Until its head is too large.
     pub head: usize,
+    /// What its path may have, because somebody takes it.
+    pub oddities: Oddities,
 }
 
 /// Bytes of `scheme://`, which must be one of ours.
@@ -163,7 +174,8 @@ fn is_query_encoded(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { line: 64, head: 64 };
+    const STRICT: Oddities = Oddities { empty_segments: false, encoded_slash: false, parameters: false };
+    const ROOM: Room = Room { line: 64, head: 64, oddities: STRICT };
 
     fn parse(method: Method, text: &str) -> Result<(String, String, String, bool), ProtocolError> {
         let mut head = text.as_bytes().to_vec();
@@ -249,6 +261,29 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_takes_is_kept_or_merged_and_told() {
+        let all = Oddities { empty_segments: true, encoded_slash: true, parameters: true };
+        let room = Room { oddities: all, ..ROOM };
+        for (text, path, query, empty, slash, parameters) in [
+            ("//a///b//?//", "/a/b/", "?//", true, false, false),
+            ("//?\u{e9}", "/", "?%C3%A9", true, false, false),
+            ("//[]", "/%5B%5D", "", true, false, false),
+            ("/a%2fb?%2f", "/a%2Fb", "?%2f", false, true, false),
+            ("/[%2f?\u{e9}", "/%5B%2F", "?%C3%A9", false, true, false),
+            ("http://h//a%2F;b%3b", "/a%2F;b%3B", "", true, true, true),
+            ("/a", "/a", "", false, false, false),
+        ] {
+            let mut head = text.as_bytes().to_vec();
+            let span = Span::new(0, head.len());
+            let target = Target::parse(&mut head, span, Method::Get, &room).expect(text);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert_eq!((text(target.path(&head)), text(target.query.of(&head))), (path.into(), query.into()));
+            let found = Oddities { empty_segments: empty, encoded_slash: slash, parameters };
+            assert_eq!(target.oddities, found, "{path}");
+        }
+    }
+
+    #[test]
     fn bytes_outside_of_ascii_are_utf_8_in_a_path_and_anything_in_a_query() {
         for (bytes, expected) in [
             (&b"/\xc3\xa9"[..], Ok(&b"/%C3%A9"[..])),
@@ -274,12 +309,12 @@ mod tests {
             (4, 3, Err(ProtocolError::HeadTooLarge)),
         ] {
             let mut bytes = b"/[]".to_vec();
-            let room = Room { line, head };
+            let room = Room { line, head, oddities: STRICT };
             let parsed = Target::parse(&mut bytes, Span::new(0, 3), Method::Get, &room);
             assert_eq!(parsed.map(|_| ()), expected);
         }
         let mut bytes = [&b"/["[..], &[b'a'; 65_530]].concat();
-        let (span, room) = (Span::new(0, 2), Room { line: 99, head: 99 });
+        let (span, room) = (Span::new(0, 2), Room { line: 99, head: 99, oddities: STRICT });
         let parsed = Target::parse(&mut bytes, span, Method::Get, &room);
         assert_eq!(parsed, Err(ProtocolError::HeadTooLarge), "a span has 16 bits");
     }

@@ -1,5 +1,6 @@
 //! The bounds of one head.
 
+use crate::config::Oddities;
 use crate::limits;
 
 /// The bounds of one head.
@@ -11,6 +12,8 @@ pub struct HeadLimits {
     pub request_line_bytes: usize,
     /// Header fields; never more than `limits::FIELDS_MAX`, whatever stands here.
     pub fields: usize,
+    /// What the path of a request may have, because somebody takes it: whoever does decides afterwards.
+    pub oddities: Oddities,
 }
 
 impl HeadLimits {
@@ -19,6 +22,7 @@ impl HeadLimits {
         head_bytes: limits::HEAD_BYTES_DEFAULT,
         request_line_bytes: limits::REQUEST_LINE_BYTES_DEFAULT,
         fields: limits::FIELDS_MAX,
+        oddities: Oddities { empty_segments: false, encoded_slash: false, parameters: false },
     };
 }
 

@@ -112,7 +112,8 @@ pub(super) fn check_version(request_line: &[u8]) -> Result<Version, ProtocolErro
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { head_bytes: 64, request_line_bytes: 24, fields: 3 };
+    const LIMITS: HeadLimits =
+        HeadLimits { head_bytes: 64, request_line_bytes: 24, fields: 3, ..HeadLimits::DEFAULT };
 
     fn whole(bytes: &[u8]) -> Result<Option<usize>, ProtocolError> {
         HeadScan::default().advance(bytes, &LIMITS)

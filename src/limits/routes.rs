@@ -26,8 +26,8 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 pub const HOST_BYTES_MAX: usize = 253;
 /// The longest path that is matched in any case, in bytes. Over it: the configuration is refused.
 pub const ANY_CASE_PATH_BYTES_MAX: usize = 256;
-/// How long a wait without a timeout lasts, in milliseconds: a year. It has a deadline all the same, because a wait that
-/// has none is one for what the client still has to send.
+/// How long a wait without a timeout lasts, in milliseconds: a year. It has a deadline all the same, because a wait
+/// that has none is one for what the client still has to send.
 pub const NO_TIMEOUT_MS: u64 = 365 * 24 * 3_600 * 1_000;
 /// How long a peer may leave the kernel's probes unanswered while an exchange waits without a timeout, in milliseconds.
 /// Over it: the connection has ended.

@@ -180,8 +180,8 @@ impl H1Source<'_> {
     }
 }
 
-/// Waits for bytes until a deadline, and looks after their recipient from time to time. 0: the sender has sent its last.
-/// Without a deadline the recipient still owes a part of its request.
+/// Waits for bytes until a deadline, and looks after their recipient from time to time. 0: the sender has sent its
+/// last. Without a deadline the recipient still owes a part of its request.
 ///
 /// # Errors
 /// The sender is gone or too slow, or the recipient has left.

@@ -34,8 +34,8 @@ impl<'c> Recipient<'c> {
 
     /// Whether the client has left. `is_probed`: the kernel looks after it already.
     ///
-    /// A client that has half-closed may also have closed: what it sends is the same. One that has closed answers with a
-    /// reset whatever it is sent, and the kernel's probes once its own kernel has forgotten it.
+    /// A client that has half-closed may also have closed: what it sends is the same. One that has closed answers with
+    /// a reset whatever it is sent, and the kernel's probes once its own kernel has forgotten it.
     pub(super) fn has_left(&self, owes: Owes, is_probed: &mut bool) -> bool {
         match (self.transport.liveness(), self.half_close) {
             (Liveness::Quiet | Liveness::Bytes, _) => false,

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::config::{Access, FieldCondition, Route};
+use crate::config::{Access, FieldCondition, Oddities, Route};
 
 use super::conditions::are_met;
 use super::entry::{Asked, RouteEntry};
@@ -14,6 +14,8 @@ pub(super) struct Pattern {
     routes: Vec<usize>,
     pub(super) allow: String,
     pub(super) access: Access,
+    /// What a path may have on one of the routes.
+    pub(super) oddities: Oddities,
 }
 
 impl Pattern {
@@ -36,7 +38,8 @@ impl Pattern {
         };
         let mut routes = routes.to_vec();
         routes.sort_by_key(|&at| Reverse(all[at].conditions.len()));
-        Self { routes, allow: allow.join(", "), access }
+        let oddities = routes.iter().fold(Oddities::default(), |sum, &at| sum.and(all[at].oddities));
+        Self { routes, allow: allow.join(", "), access, oddities }
     }
 
     /// Of the routes that list the method, the first whose conditions the request meets; else, for HEAD, of those that

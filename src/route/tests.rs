@@ -30,7 +30,7 @@ fn asked<'r>(method: &'r str, path: &'r [u8]) -> Asked<'r> {
 fn found(table: &RouteTable, method: &str, path: &str) -> String {
     match table.find(asked(method, path.as_bytes())) {
         Match::Route(entry) => entry.route.name.clone(),
-        Match::MethodNotAllowed { allow, access } => format!("405 {allow} {access:?}"),
+        Match::MethodNotAllowed { allow, access, .. } => format!("405 {allow} {access:?}"),
         Match::Unknown => "?".into(),
     }
 }
@@ -223,7 +223,7 @@ fn below(name: &str) -> HostPattern {
 fn found_on(table: &RouteTable, host: &str, method: &str, path: &str) -> String {
     match table.find(Asked { host: host.as_bytes(), ..asked(method, path.as_bytes()) }) {
         Match::Route(entry) => entry.route.name.clone(),
-        Match::MethodNotAllowed { allow, access } => format!("405 {allow} {access:?}"),
+        Match::MethodNotAllowed { allow, access, .. } => format!("405 {allow} {access:?}"),
         Match::Unknown => "?".into(),
     }
 }

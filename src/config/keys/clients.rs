@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Choice, HalfClose};
+use crate::config::meaning::{Choice, EmptySegments, HalfClose};
 use crate::config::value::{
     DAY, TICK, buffer_size, choice, count, duration, show_bytes, show_duration, show_size, size,
 };
@@ -23,6 +23,7 @@ pub const SECTION: Section = Section {
         &HEAD_MAX_BYTES,
         &HEAD_MAX_FIELDS,
         &REQUEST_LINE_MAX_BYTES,
+        &EMPTY_SEGMENTS,
         &CLIENT_HALF_CLOSE,
         &MAX_CONNECTIONS_PER_ADDRESS,
         &MAX_REQUESTS_PER_ADDRESS,
@@ -141,6 +142,20 @@ pub const REQUEST_LINE_MAX_BYTES: Key<usize> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const EMPTY_SEGMENTS: Key<EmptySegments> = Key {
+    env: "EMPTY_SEGMENTS",
+    flag: "empty-segments",
+    value_name: "WHAT",
+    in_file: InFile::Scalar,
+    default: "refuse",
+    bounds: "`refuse` or `merge`",
+    help: "What becomes of a path with `//`: it is refused (400, `refuse`), or has one slash instead (`merge`)",
+    more: "It is matched and forwarded so. A route may say otherwise ([odd paths](#odd-paths)).",
+    parse: choice,
+    shown: Shown::Value(|config| config.empty_segments.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
 pub const CLIENT_HALF_CLOSE: Key<HalfClose> = Key {
     env: "CLIENT_HALF_CLOSE",
     flag: "client-half-close",
@@ -244,6 +259,7 @@ mod tests {
                 (&HEAD_MAX_BYTES, "16KiB", "HEAD_MAX_BYTES 16KiB"),
                 (&HEAD_MAX_FIELDS, "50", "HEAD_MAX_FIELDS 50 fields"),
                 (&REQUEST_LINE_MAX_BYTES, "4000", "REQUEST_LINE_MAX_BYTES 4000 bytes"),
+                (&EMPTY_SEGMENTS, "merge", "EMPTY_SEGMENTS merge"),
                 (&CLIENT_HALF_CLOSE, "abort", "CLIENT_HALF_CLOSE abort"),
                 (&MAX_CONNECTIONS_PER_ADDRESS, "7", "MAX_CONNECTIONS_PER_ADDRESS 7 per core"),
                 (&MAX_REQUESTS_PER_ADDRESS, "0", "MAX_REQUESTS_PER_ADDRESS no bound"),
@@ -262,6 +278,7 @@ mod tests {
             (&HEAD_MAX_BYTES, "33KiB"),
             (&HEAD_MAX_FIELDS, "101"),
             (&REQUEST_LINE_MAX_BYTES, "32KiB"),
+            (&EMPTY_SEGMENTS, "keep"),
             (&CLIENT_HALF_CLOSE, "wait"),
             (&MAX_CONNECTIONS_PER_ADDRESS, "-1"),
             (&MAX_REQUESTS_PER_ADDRESS, "many"),

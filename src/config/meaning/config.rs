@@ -12,6 +12,7 @@ use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
 use super::listen::{Cors, Listen, ProxyProtocol, Via};
 use super::members::ReadyRequires;
+use super::oddities::{EmptySegments, Oddities};
 use super::process::{AccessLog, CoreChoice, IoDriver, LogFormat};
 use super::routes::Route;
 use super::tls::Tls;
@@ -62,6 +63,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Which connections of the public listener begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// What becomes of a path with `//` on a route that does not say, and of one without a route.
+    pub empty_segments: EmptySegments,
     /// What becomes of a request whose client half-closes.
     pub client_half_close: HalfClose,
     /// What the gateway says of itself in `Via` of requests.
@@ -89,6 +92,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Which oddities of a path without a route are taken.
+    pub fn default_oddities(&self) -> Oddities {
+        Oddities::of_gateway(self.empty_segments)
+    }
+
+    /// Which oddities of a path may be taken: the route decides.
+    pub fn any_oddities(&self) -> Oddities {
+        self.routes.iter().fold(self.default_oddities(), |all, route| all.and(route.oddities))
+    }
+
     /// The port of HTTPS to which requests in the clear are redirected. `None`: they are served.
     pub fn redirect_port(&self) -> Option<u16> {
         match self.https.redirect {

@@ -8,6 +8,7 @@ use super::conditions::FieldCondition;
 use super::host_sent::HostSent;
 use super::hosts::HostPattern;
 use super::limits::Rate;
+use super::oddities::Oddities;
 use super::prefixes::Prefixes;
 use super::replies::Reply;
 use super::token_sources::TokenSources;
@@ -32,6 +33,8 @@ pub struct Route {
     pub trailing_slash: TrailingSlash,
     /// Whether the paths are matched in any case. If so, they have neither `{parameter}` nor `*`.
     pub path_case: PathCase,
+    /// Which oddities a path may have.
+    pub oddities: Oddities,
     /// How the path that goes upstream differs from the client's.
     pub prefixes: Prefixes,
     /// What it answers itself. `None`: its requests go to an upstream.
@@ -84,6 +87,7 @@ impl Route {
             paths: paths.iter().map(ToString::to_string).collect(),
             trailing_slash: TrailingSlash::Exact,
             path_case: PathCase::Exact,
+            oddities: Oddities::default(),
             prefixes: Prefixes::default(),
             reply: None,
             upstream: 0,
@@ -127,6 +131,16 @@ impl Route {
     pub fn shares_a_host_with(&self, other: &Route) -> bool {
         let overlap = |one: &HostPattern| other.hosts.iter().any(|two| one.covers(two) || two.covers(one));
         self.hosts.is_empty() || other.hosts.is_empty() || self.hosts.iter().any(overlap)
+    }
+
+    /// Whether a request that has passed what `other` asks for has passed what this route asks for as well.
+    pub fn asks_no_more_than(&self, other: &Route) -> bool {
+        let is_public = self.access == Access::Public;
+        (is_public || (self.access == other.access && self.issuers == other.issuers))
+            && self.require.iter().all(|required| other.require.contains(required))
+            && (self.networks.is_every() || self.networks == other.networks)
+            && (self.limits.is_empty() || self.limits == other.limits)
+            && (!self.is_limited_globally || other.is_limited_globally)
     }
 
     /// Every upstream that it leads to: none, if it answers itself.
@@ -277,6 +291,29 @@ impl Choice for RouteKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_asks_for_no_more_than_another_or_it_does() {
+        let plain = || Route::new("r", &["/"]);
+        let public = || Route { access: Access::Public, ..plain() };
+        let unlimited = || Route { is_limited_globally: false, ..plain() };
+        let limit = RouteLimit { rate: Rate::from_milli(1), burst: 1, per: Per::Ip, cost: 1 };
+        let limited = || Route { limits: vec![limit], ..plain() };
+        let inside = || {
+            let deny = vec!["10.0.0.0/8".parse().expect("a network")];
+            Route { networks: ClientNetworks { allow: None, deny }, ..plain() }
+        };
+        for (no_more, less) in
+            [(plain(), plain()), (public(), plain()), (unlimited(), plain()), (plain(), limited())]
+        {
+            assert!(no_more.asks_no_more_than(&less), "{no_more:?} {less:?}");
+        }
+        for (more, less) in
+            [(plain(), public()), (plain(), unlimited()), (limited(), plain()), (inside(), plain())]
+        {
+            assert!(!more.asks_no_more_than(&less), "{more:?} {less:?}");
+        }
+    }
 
     #[test]
     fn keys_are_divided_by_weight_and_a_share_that_grows_keeps_its_own() {

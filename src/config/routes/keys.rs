@@ -2,17 +2,20 @@
 
 use super::key::RouteKey;
 use super::{
-    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths,
+    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, oddities, paths,
     prefixes, replies, shares, timeouts, tokens_from,
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 31] = [
+pub const ROUTE_KEYS: [RouteKey; 34] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
     paths::TRAILING_SLASH,
     paths::PATH_CASE,
+    oddities::EMPTY_SEGMENTS,
+    oddities::ENCODED_SLASH,
+    oddities::PATH_PARAMETERS,
     shares::UPSTREAM,
     shares::UPSTREAMS,
     replies::REDIRECT,

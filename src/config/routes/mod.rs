@@ -20,6 +20,7 @@ pub(super) mod members;
 mod methods;
 mod name;
 mod networks;
+mod oddities;
 mod of_file;
 mod paths;
 mod prefixes;

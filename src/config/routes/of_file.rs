@@ -5,26 +5,28 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths,
+    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths, oddities,
     prefixes, realchat, replies, shares, timeouts, tokens_from,
 };
 use crate::config::layers::Layers;
-use crate::config::meaning::{Issuer, Origins, RateLimit, Route, Upstream};
+use crate::config::meaning::{EmptySegments, Issuer, Oddities, Origins, RateLimit, Route, Upstream};
 use crate::config::mistake::Mistakes;
 use crate::config::written::WrittenRoute;
 use crate::config::wrong::Wrong;
 use crate::limits::ROUTES_MAX;
 
 /// The upstreams and routes of the nearest layer that has any, or else those of RealChat. `origins`: the pages that may
-/// open a WebSocket.
+/// open a WebSocket. `empty_segments`: what becomes of `//` where a route does not say.
 pub(crate) fn upstreams_and_routes(
     layers: &mut Layers,
     rate_limit: &RateLimit,
-    (issuers, origins): (&[Issuer], &Origins),
+    (issuers, origins, empty_segments): (&[Issuer], &Origins, EmptySegments),
 ) -> (Vec<Upstream>, Vec<Route>) {
     let file = layers.written.iter().find(|layer| !layer.routes.is_empty() || !layer.upstreams.is_empty());
     let Some(file) = file else {
-        return (realchat::upstreams(layers), realchat::routes(rate_limit));
+        let oddities = Oddities::of_gateway(empty_segments);
+        let routes = realchat::routes(rate_limit).into_iter().map(|route| Route { oddities, ..route });
+        return (realchat::upstreams(layers), routes.collect());
     };
     let (written, written_upstreams) = (file.routes.clone(), file.upstreams.clone());
     if written.is_empty() {
@@ -33,7 +35,7 @@ pub(crate) fn upstreams_and_routes(
     }
     let wanted: BTreeSet<&str> = written.iter().flat_map(shares::names).collect();
     let upstreams = upstreams::of_file(layers, written_upstreams, &wanted);
-    let known = Known { upstreams: &upstreams, issuers, origins };
+    let known = Known { upstreams: &upstreams, issuers, origins, empty_segments };
     let routes = routes(&written, known, &mut layers.mistakes);
     layers.warnings.extend(paths::unlimited_spellings(&routes));
     layers.warnings.extend(hosts::hidden(&routes));
@@ -48,6 +50,8 @@ struct Known<'k> {
     issuers: &'k [Issuer],
     /// The pages that may open a WebSocket.
     origins: &'k Origins,
+    /// What becomes of `//` where a route does not say.
+    empty_segments: EmptySegments,
 }
 
 fn routes(written: &[WrittenRoute], known: Known<'_>, mistakes: &mut Mistakes) -> Vec<Route> {
@@ -68,7 +72,7 @@ fn routes(written: &[WrittenRoute], known: Known<'_>, mistakes: &mut Mistakes) -
 
 /// One route. A harmless value takes the place of a wrong one.
 fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> Route {
-    let Known { upstreams, issuers, origins } = known;
+    let Known { upstreams, issuers, origins, empty_segments } = known;
     let (upstream, shares) = shares::upstream(written, upstreams, report);
     name::check(&written.name, report);
     let access = access::access(written, report);
@@ -91,6 +95,7 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         paths: paths::paths(written, report),
         trailing_slash: paths::trailing_slash(written, report),
         path_case: paths::path_case(written, report),
+        oddities: oddities::taken(written, empty_segments, report),
         reply: replies::reply(written, kind, report),
         prefixes: prefixes::prefixes(written, report),
         authorization_forwarded: forwarding::authorization(written, report),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::metrics::{Metrics, NO_ROUTE, RouteMetrics};
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
-use crate::config::{self, Config, Members, Sizes};
+use crate::config::{self, Config, Members};
 use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
@@ -146,11 +146,13 @@ impl Snapshot {
 }
 
 /// The bounds of a head, as configured.
-pub fn head_limits(sizes: &Sizes) -> HeadLimits {
+pub fn head_limits(config: &Config) -> HeadLimits {
+    let sizes = &config.sizes;
     HeadLimits {
         head_bytes: sizes.head_bytes,
         request_line_bytes: sizes.request_line_bytes,
         fields: sizes.fields,
+        oddities: config.any_oddities(),
     }
 }
 
@@ -166,7 +168,7 @@ pub fn body_bytes_max(config: &Config, route: Option<&config::Route>) -> u64 {
 fn downstream_settings(config: &Config) -> downstream::Settings {
     let ms = |timeout: Duration| timeout.as_millis() as u64;
     downstream::Settings {
-        head_limits: head_limits(&config.sizes),
+        head_limits: head_limits(config),
         request_head_ms: ms(config.timeouts.request_head),
         keep_alive_ms: ms(config.timeouts.keep_alive),
         body_ms: ms(config.timeouts.body),
