@@ -240,11 +240,16 @@ pub const REFUSED_REQUEST_MS: u64 = 1_000;
 pub const ADDRESS_REFUSALS_AT_ONCE: usize = 16;
 /// Connections over `MAX_CONNECTIONS` that get a 503 at one time. Over it: they are closed without an answer.
 pub const REFUSALS_AT_ONCE: usize = 64;
-/// Refused connections of one client address that are answered at one time. Over it: closed without an answer.
+/// Refused connections of one client address that are answered at one time, but at most half of all. Over it: closed
+/// without an answer.
 pub const REFUSALS_PER_ADDRESS: usize = 8;
 /// Refused connections that linger behind their answer at one time. Over it: they are closed at once, and a client that
 /// is still sending may lose the answer.
 pub const REFUSALS_LINGERING_MAX: usize = 16;
+/// From one line in the log about connections that are refused for one reason to the next, in milliseconds.
+pub const REFUSALS_LOG_MS: u64 = 60_000;
+/// Clients that such a line names: those with the most connections.
+pub const FULLEST_LOGGED: usize = 3;
 /// Connections that a core with a smaller `MAX_CONNECTIONS` answers so at one time.
 pub const REFUSALS_LEAST: usize = 8;
 /// File descriptors that a core needs in addition to its connections: ring, listener, wake-up socket, log, connections

@@ -40,7 +40,10 @@ fn a_connection_over_the_cap_is_told_so_and_closed() {
         over.expect_closed();
         assert_eq!(gateway.metric("connections_refused_total"), nth);
     }
-    gateway.wait_log("connections are refused");
+    let line = gateway.wait_log("connections are refused");
+    for part in ["WARN", "bound=\"MAX_CONNECTIONS\"", "max=3", "refused=", "127.0.0.1: 3"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     assert_eq!(gateway.metric("requests_in_flight"), 3);
     drop(clients.pop());
     eventually("a place is free again", || gateway.get("/nothing", "ann").status == 404);
@@ -58,6 +61,60 @@ fn a_full_core_tells_its_health_and_forgets_who_says_nothing() {
     }
     let mut silent = gateway.client();
     assert!(silent.read_until_gone().is_empty());
+}
+
+#[test]
+fn the_log_names_each_bound_over_which_connections_are_refused_once_a_minute() {
+    let origin = never_answers();
+    let builder = Gateway::builder().cores("2").everywhere(&origin).env("TRUSTED_PROXIES", "127.0.0.9");
+    let gateway = builder.env("MAX_CONNECTIONS_PER_ADDRESS", "1").start();
+    let mut clients: Vec<Client> = (0..12).map(|_| gateway.client()).collect();
+    eventually("connections are refused", || gateway.metric("connections_refused_per_address_total") > 1);
+    let line = gateway.wait_log("connections are refused: an address has too many");
+    assert!(line.contains("bound=\"MAX_CONNECTIONS_PER_ADDRESS\"") && line.contains("127.0.0.1: "), "{line}");
+    clients.extend((0..12).map(|_| gateway.client()));
+    let refused = gateway.metric("connections_refused_total");
+    eventually("more are refused", || gateway.metric("connections_refused_total") >= refused);
+    let said = |gateway: &Gateway| gateway.log().iter().filter(|line| line.contains("are refused")).count();
+    assert_eq!(said(&gateway), 1);
+    // What the machine has room for has another name.
+    let gateway = Gateway::builder().everywhere(&origin).env("MEMORY_BUDGET", "16MiB").start();
+    let _many: Vec<Client> = (0..8).flat_map(|_| busy(&gateway, &origin, 64)).collect();
+    assert_eq!(gateway.get("/nothing", "ann").code(), "overloaded");
+    let line = gateway.wait_log("a core is full");
+    assert!(line.contains("bound=\"MEMORY_BUDGET\"") && line.contains("max=512"), "{line}");
+}
+
+/// A crowd of one address that asks for nothing else gets through the reserve no more than its share: the others'
+/// probes are answered.
+#[test]
+fn probes_are_no_way_around_the_bound_and_a_crowd_of_them_leaves_room_for_others() {
+    let origin = never_answers();
+    let builder = Gateway::builder().everywhere(&origin).env("MAX_CONNECTIONS", "2");
+    let gateway = builder.start();
+    let _clients = busy(&gateway, &origin, 2);
+    // Each of these holds its place for a second and says nothing.
+    let crowd: Vec<Client> = (0..40).map(|_| Client::connect_from([127, 0, 0, 2], gateway.public)).collect();
+    let mut probe = Client::connect_from([127, 0, 0, 3], gateway.public);
+    let answer = probe.send(Request::new("GET", "/healthz").bytes()).read_response();
+    assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    let mut other = Client::connect_from([127, 0, 0, 3], gateway.public);
+    let mut request = Request::new("GET", "/healthz").bytes();
+    // A second request behind the first one is not served.
+    request.extend(Request::new("GET", "/healthz").bytes());
+    assert_eq!(other.send(&request).read_response().status, 200);
+    other.expect_closed();
+    // Nor is anything else, whatever it looks like.
+    for (method, path) in [("POST", "/healthz"), ("GET", "/healthz/x"), ("GET", ME)] {
+        let mut other = Client::connect_from([127, 0, 0, 4], gateway.public);
+        assert_eq!(
+            other.send(Request::new(method, path).bytes()).read_response().code(),
+            "overloaded",
+            "{path}"
+        );
+    }
+    assert_eq!(gateway.metric("connections_open"), 2);
+    drop(crowd);
 }
 
 #[test]

@@ -353,7 +353,8 @@ fn out_of_descriptors_it_waits_says_so_and_goes_on() {
     let free = (0..).find(|fd| !is_open(fd)).expect("a free descriptor");
     limit(free + 4);
     let mut clients: Vec<Client> = (0..12).map(|_| gateway.client()).collect();
-    gateway.wait_log("cannot accept connections");
+    let line = gateway.wait_log("cannot accept connections");
+    assert!(line.contains("WARN") && line.contains("EMFILE") && line.contains("failures="), "{line}");
     let before = cpu_ticks(gateway.pid());
     std::thread::sleep(Duration::from_millis(600));
     let spent = cpu_ticks(gateway.pid()) - before;

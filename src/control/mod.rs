@@ -14,6 +14,7 @@ pub mod manager;
 pub mod members;
 pub mod pid_file;
 pub mod process;
+mod refusals;
 pub mod reload;
 pub mod running;
 pub mod shutdown;

@@ -20,6 +20,7 @@ use super::mailbox::Cores;
 use super::manager::{self, Watchdog};
 use super::members::Prober;
 use super::pid_file::{PidFile, PublishedPidFile};
+use super::refusals::RefusalWatch;
 use super::reload::{self, Reload, ReloadRequests};
 use super::running::RunningConfig;
 use super::shutdown::{Shutdown, ShutdownOutcome};
@@ -30,8 +31,8 @@ use super::watch::CoreMonitor;
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::{Config, IoDriver};
-use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::Readiness;
+use crate::gateway::core::{Metrics, Room};
 use crate::limit::Store;
 use crate::limits::{HEALTH_LOOK_MS, TICK_MS};
 use crate::net::listener::Socket;
@@ -53,6 +54,8 @@ pub struct Process {
     pub wanted: Arc<Cores>,
     /// The readiness of the process.
     pub readiness: Arc<Readiness>,
+    /// What each core may hold.
+    pub room: Room,
     /// The store of the rate limiter's buckets.
     pub store: Store,
     /// The access log's writer.
@@ -236,7 +239,8 @@ impl Process {
     fn run_ticks(&self, timers: Rc<Timers>, prober: Rc<Prober>) -> impl Future<Output = ()> + use<> {
         let metrics = self.metrics();
         let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());
-        let reload = self.reload.clone();
+        let (reload, running) = (self.reload.clone(), self.running.clone());
+        let mut refusals = RefusalWatch::new(self.metrics(), self.room);
         async move {
             let mut monitor = CoreMonitor::new(&metrics, version, readiness.clone(), clock::now_ms());
             let mut watchdog = Watchdog::new();
@@ -252,6 +256,7 @@ impl Process {
                 if now_ms - looked_ms >= HEALTH_LOOK_MS {
                     looked_ms = now_ms;
                     monitor.set_upstream_down(reload.look_at_members(now_ms));
+                    refusals.look(&running.get(), now_ms);
                 }
                 monitor.check(now_ms);
                 heap.watch(&metrics);

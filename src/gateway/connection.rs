@@ -69,6 +69,8 @@ async fn proxied(
         return Some((transport, client));
     }
     metrics.refused.add(1);
+    metrics.refused_per_address.add(1);
+    resources.metrics.refusal_notes.look(&resources.clients, clock::now_ms());
     if let Some(mut told) = turn_away(core, transport, (client, scheme), Failure::TooManyConnections).await {
         told.linger(&resources.io).await;
     }

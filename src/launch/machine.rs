@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::error::LaunchError;
 use super::memory;
 use crate::config::CoreChoice;
-use crate::gateway::core::Room;
+use crate::gateway::core::{ConnectionsBound, Room};
 use crate::limits::{CONNECTION_BYTES_PLANNED, FDS_RESERVED, HELD_BYTES_DEFAULT, HELD_BYTES_LEAST};
 
 /// Selects the configured CPUs from those that the process may use (affinity mask, cpuset).
@@ -39,7 +39,14 @@ pub(super) fn room(cores: usize, memory: u64) -> Room {
     let held = (share / HELD_PART).clamp(HELD_BYTES_LEAST as u64, HELD_BYTES_DEFAULT as u64);
     let by_memory = (share / CONNECTIONS_PART / CONNECTION_BYTES_PLANNED).max(1) as usize;
     let by_files = connections_by_files(cores);
-    Room { connections: by_files.min(by_memory), upstream_connections: by_files, held_bytes: held as usize }
+    let connections_bound =
+        if by_memory < by_files { ConnectionsBound::Memory } else { ConnectionsBound::Files };
+    Room {
+        connections: by_files.min(by_memory),
+        connections_bound,
+        upstream_connections: by_files,
+        held_bytes: held as usize,
+    }
 }
 
 /// The memory budget of the process, in bytes: as configured, else what the control group or the machine has.
@@ -80,6 +87,8 @@ mod tests {
         assert_eq!(large.connections, connections_by_files(2));
         let least = room(8, 1);
         assert_eq!((least.connections, least.held_bytes), (1, HELD_BYTES_LEAST));
+        assert_eq!(least.connections_bound, ConnectionsBound::Memory);
+        assert_eq!(large.connections_bound, ConnectionsBound::Files);
         assert_eq!(least.upstream_connections, connections_by_files(8));
     }
 }

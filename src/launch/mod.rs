@@ -79,7 +79,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
-    let Shared { readiness, store, key_requests, .. } = shared;
+    let Shared { readiness, store, key_requests, room } = shared;
     let rosters = Rosters::new(wanted.clone(), &services);
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
@@ -113,6 +113,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         cores,
         wanted,
         readiness,
+        room,
         store,
         access_log,
         admin,

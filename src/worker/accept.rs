@@ -5,8 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 
-use tracing::warn;
-
 use crate::clock;
 use crate::control::ListenerDrain;
 use crate::downstream::clients::Network;
@@ -14,7 +12,7 @@ use crate::gateway::core::{ActiveCore, Core};
 use crate::http::Scheme;
 use crate::limits::{ACCEPTS_PER_TURN, ROOM_MADE_AT_ONCE};
 use crate::net::listener::{AcceptError, Listener};
-use crate::net::{NEVER, Transport};
+use crate::net::{NEVER, Transport, errno_name};
 use crate::worker::refusals::{Refusal, Refusals};
 
 /// Accepts connections until the core drains. If the drain hands the socket over, accepting stops immediately.
@@ -30,7 +28,6 @@ pub async fn accept(
     let connections = active.core().resources.metrics.connections.clone();
     connections.listening.add(1);
     let acceptor = Acceptor { active, serve, scheme, refusals: Refusals::default() };
-    let mut exhaustion = ExhaustionLog::default();
     let mut closes_at_ms = NEVER;
     loop {
         let core = acceptor.active.core();
@@ -50,8 +47,7 @@ pub async fn accept(
                 let deadline_ms = closes_at_ms.min(clock::now_ms() + POLL_RESTART_MS);
                 let _ = core.resources.io.until_drain(deadline_ms, pin!(listener.readable())).await;
             }
-            Accepted::Failed(error) => {
-                exhaustion.log(&error);
+            Accepted::Failed => {
                 core.resources.io.timers.sleep_until(clock::now_ms() + BACKOFF_MS).await;
             }
             Accepted::SocketClosed => break,
@@ -76,7 +72,7 @@ struct Acceptor<S> {
 enum Accepted {
     All,
     Batch,
-    Failed(std::io::Error),
+    Failed,
     SocketClosed,
 }
 
@@ -89,8 +85,10 @@ impl<S: Fn(Rc<Core>, Transport, SocketAddr, Scheme)> Acceptor<S> {
                 Err(AcceptError::Dropped(_)) => {}
                 Err(AcceptError::Over) => return Accepted::SocketClosed,
                 Err(AcceptError::Exhausted(error)) => {
-                    self.active.core().resources.metrics.connections.accept_failures.add(1);
-                    return Accepted::Failed(error);
+                    let metrics = &self.active.core().resources.metrics;
+                    metrics.connections.accept_failures.add(1);
+                    metrics.refusal_notes.cannot_accept(errno_name(&error));
+                    return Accepted::Failed;
                 }
             }
         }
@@ -122,25 +120,7 @@ fn admission(core: &Core, peer: IpAddr) -> Result<(), Refusal> {
     if has_room { Ok(()) } else { Err(Refusal::Full) }
 }
 
-/// Logs failures to accept for lack of resources, at most once a minute.
-#[derive(Default)]
-struct ExhaustionLog {
-    logged_ms: Option<u64>,
-}
-
-impl ExhaustionLog {
-    fn log(&mut self, error: &std::io::Error) {
-        let now_ms = clock::now_ms();
-        if self.logged_ms.is_none_or(|logged_ms| now_ms - logged_ms >= LOG_INTERVAL_MS) {
-            self.logged_ms = Some(now_ms);
-            warn!(%error, backoff_ms = BACKOFF_MS, "cannot accept connections: raise the limit of open files");
-        }
-    }
-}
-
 /// Pause after running out of file descriptors or memory, in milliseconds.
 const BACKOFF_MS: u64 = 100;
-/// Interval between two log lines about it, in milliseconds.
-const LOG_INTERVAL_MS: u64 = 60_000;
 /// A poll is restarted after this time, in milliseconds, in case it has failed.
 const POLL_RESTART_MS: u64 = 10_000;

@@ -1,17 +1,14 @@
-//! Connections over a bound: answered as far as there is a reserve for that, counted, and told to the operator once a
-//! minute.
+//! Connections over a bound: answered as far as there is a reserve for that, and counted.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tracing::warn;
-
 use crate::clock;
 use crate::downstream::clients::Network;
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::connection;
-use crate::gateway::core::{Beginning, Core};
+use crate::gateway::core::{Beginning, Core, Resources};
 use crate::http::Scheme;
 use crate::limits::{
     ADDRESS_REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, REFUSALS_LEAST, REFUSALS_LINGERING_MAX, REFUSALS_PER_ADDRESS,
@@ -39,7 +36,6 @@ pub(super) struct Refusals {
     address: Places,
     /// Connections whose answer is on its way to a client that may still be sending.
     lingering: Rc<Cell<usize>>,
-    log: RefusalLog,
 }
 
 impl Refusals {
@@ -53,8 +49,7 @@ impl Refusals {
         scheme: Scheme,
         refusal: Refusal,
     ) {
-        core.resources.metrics.connections.refused.add(1);
-        self.log.count(&core, refusal);
+        count(&core, refusal);
         if core.beginning(peer.ip(), scheme) != Beginning::Direct {
             return;
         }
@@ -66,10 +61,11 @@ impl Refusals {
             }
             Refusal::Address => (&self.address, ADDRESS_REFUSALS_AT_ONCE, Failure::TooManyConnections),
         };
-        // Nobody alone takes all of these places: somebody else may be asking for the health.
+        // Nobody alone takes more than half of these places: somebody else may be asking for the health.
         let client = Network::of(peer.ip());
         let own = answered.borrow().iter().filter(|other| **other == client).count();
-        if answered.borrow().len() >= max || (own >= REFUSALS_PER_ADDRESS && !core.trusts(peer.ip())) {
+        let own_max = REFUSALS_PER_ADDRESS.min(max / 2);
+        if answered.borrow().len() >= max || (own >= own_max && !core.trusts(peer.ip())) {
             return;
         }
         answered.borrow_mut().push(client);
@@ -88,43 +84,15 @@ impl Refusals {
     }
 }
 
+fn count(core: &Core, refusal: Refusal) {
+    let Resources { metrics, clients, .. } = &*core.resources;
+    metrics.connections.refused.add(1);
+    metrics.connections.refused_per_address.add(u64::from(refusal == Refusal::Address));
+    metrics.refusal_notes.look(clients, clock::now_ms());
+}
+
 fn leave(places: &Places, client: Network) {
     let mut places = places.borrow_mut();
     let place = places.iter().position(|other| *other == client);
     place.map(|place| places.swap_remove(place));
 }
-
-/// Logs refused connections: the first one, then once a minute as long as there are any.
-#[derive(Default)]
-struct RefusalLog {
-    logged_ms: Cell<Option<u64>>,
-    full: Cell<u64>,
-    address: Cell<u64>,
-}
-
-impl RefusalLog {
-    fn count(&self, core: &Core, refusal: Refusal) {
-        let count = match refusal {
-            Refusal::Full => &self.full,
-            Refusal::Address => &self.address,
-        };
-        count.set(count.get() + 1);
-        let now_ms = clock::now_ms();
-        if self.logged_ms.get().is_some_and(|logged_ms| now_ms - logged_ms < LOG_INTERVAL_MS) {
-            return;
-        }
-        self.logged_ms.set(Some(now_ms));
-        let (full, address) = (self.full.take(), self.address.take());
-        let fullest = core.resources.clients.fullest(FULLEST_LOGGED).into_iter();
-        let fullest: Vec<String> =
-            fullest.map(|(network, count): (Network, _)| format!("{network}: {count}")).collect();
-        let fullest = fullest.join(", ");
-        // A proxy that is no client belongs in TRUSTED_PROXIES.
-        warn!(core_full = full, address_full = address, fullest, "connections are refused");
-    }
-}
-
-/// Interval between two log lines, in milliseconds.
-const LOG_INTERVAL_MS: u64 = 60_000;
-/// Clients that a log line names.
-const FULLEST_LOGGED: usize = 3;

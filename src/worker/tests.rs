@@ -81,7 +81,12 @@ impl World {
                 readiness: Arc::default(),
                 tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), Arc::<UserSlots>::default()),
                 store: Store::Off,
-                room: Room { connections: 1_024, upstream_connections: 1_024, held_bytes: 1 << 20 },
+                room: Room {
+                    connections: 1_024,
+                    connections_bound: crate::gateway::core::ConnectionsBound::Files,
+                    upstream_connections: 1_024,
+                    held_bytes: 1 << 20,
+                },
             };
             let assignment = Assignment { prepared, sockets: vec![(Scheme::Http, socket)], mailbox };
             let (sender, receiver) = channel();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::refusal_notes::RefusalNotes;
 use super::roll_call::Presences;
 use crate::auth::AuthMetrics;
 use crate::downstream::HandshakeFailure;
@@ -45,6 +46,8 @@ crate::metric_group! {
         gauge tunnels = "tunnels_open";
         /// Connections over the bound of the core or of their address: closed, most of them with an answer.
         counter refused = "connections_refused";
+        /// Those of them that were over the bound of their address.
+        counter refused_per_address = "connections_refused_per_address";
         /// Connections that waited for a request, or for the rest of its head, and were closed in favour of others.
         counter gave_way = "connections_gave_way";
         /// Connections that should have begun with a header of the PROXY protocol and did not: closed.
@@ -128,6 +131,8 @@ pub struct Metrics {
     pub core: Arc<CoreMetrics>,
     /// What is still open, while the core drains.
     pub presences: Arc<Presences>,
+    /// What there is to tell of connections that are refused.
+    pub refusal_notes: Arc<RefusalNotes>,
 }
 
 impl Default for Metrics {
@@ -146,6 +151,7 @@ impl Default for Metrics {
             access_log: Arc::default(),
             core: Arc::default(),
             presences: Arc::default(),
+            refusal_notes: Arc::default(),
         }
     }
 }

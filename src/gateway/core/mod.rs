@@ -10,6 +10,7 @@ mod active;
 pub mod metrics;
 pub mod readiness;
 pub mod request_id;
+mod refusal_notes;
 mod resources;
 mod roll_call;
 mod snapshot;
@@ -17,7 +18,8 @@ mod state;
 
 pub use active::ActiveCore;
 pub use metrics::Metrics;
-pub use resources::{Prepared, Resources, Room};
+pub use refusal_notes::RefusalNotes;
+pub use resources::{ConnectionsBound, Prepared, Resources, Room};
 pub use roll_call::{Presences, Present, RollCall};
 pub use snapshot::{Replacement, Snapshot, body_bytes_max, head_limits};
 pub use state::{Beginning, Core};

@@ -64,10 +64,21 @@ pub struct Resources {
 pub struct Room {
     /// Client connections, unless the operator says how many.
     pub connections: usize,
+    /// What bounds these.
+    pub connections_bound: ConnectionsBound,
     /// Connections to upstreams, after which idle ones are closed.
     pub upstream_connections: usize,
     /// Bytes in buffers for slow peers.
     pub held_bytes: usize,
+}
+
+/// What bounds the client connections of a core, where the operator does not say how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionsBound {
+    /// File descriptors.
+    Files,
+    /// The memory budget.
+    Memory,
 }
 
 /// What the starting thread prepares for one core.

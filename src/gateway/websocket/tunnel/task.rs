@@ -230,7 +230,12 @@ mod tests {
             readiness: Arc::default(),
             tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
             store: Store::Off,
-            room: crate::gateway::core::Room { connections: 1, upstream_connections: 1, held_bytes: 1 << 20 },
+            room: crate::gateway::core::Room {
+                connections: 1,
+                connections_bound: crate::gateway::core::ConnectionsBound::Files,
+                upstream_connections: 1,
+                held_bytes: 1 << 20,
+            },
         }))
     }
 
