@@ -128,3 +128,72 @@ fn a_page_tells_what_is_wrong_and_registers_anybody() {
     page.shows("trouble", "The connection was closed: 1008");
     page.shows("state", "not logged in");
 }
+
+#[test]
+fn the_name_has_the_focus_and_no_field_makes_a_phone_zoom() {
+    let ports = Ports::free();
+    let _demo = ports.demo(SECRET);
+    let browser = Browser::start();
+    let page = browser.open(&format!("http://127.0.0.1:{}/", ports.page));
+    assert_eq!(page.run("return document.activeElement.id"), "user");
+    let sizes = page.run(
+        "return [...document.querySelectorAll('input')].map((input) => getComputedStyle(input).fontSize)",
+    );
+    assert_eq!(sizes, serde_json::json!(["16px", "16px", "16px"]));
+}
+
+#[test]
+fn a_reload_keeps_the_login_and_a_token_that_is_worth_nothing_asks_again() {
+    let ports = Ports::free();
+    let demo = ports.demo(SECRET);
+    let browser = Browser::start();
+    let page = log_in(&browser, &ports, "alice", "wonderland");
+    say(&page, "before the reload");
+    page.shows("messages", "before the reload");
+    page.reload();
+    page.shows("state", "connected as alice");
+    page.shows("messages", "before the reload");
+    assert_eq!(page.run("return document.activeElement.id"), "text");
+    // Another tab is another user.
+    let other = browser.open(&format!("http://127.0.0.1:{}/", ports.page));
+    other.shows("state", "not logged in");
+    assert_eq!(demo.stop().code(), Some(0));
+    let demo = ports.demo("another secret, longer than thirty-two bytes");
+    page.reload();
+    page.shows("trouble", "Please log in again");
+    page.reload();
+    page.shows("state", "not logged in");
+    assert_eq!(page.text("trouble"), "", "the token is forgotten");
+    drop(demo);
+    // What somebody else has put there is no session.
+    page.run("sessionStorage.setItem('realchat-demo-session', '{\"user\": 1}')");
+    let _demo = ports.demo(SECRET);
+    page.reload();
+    page.shows("state", "not logged in");
+}
+
+#[test]
+fn what_is_written_without_a_connection_stays_and_one_click_tries_again() {
+    let ports = Ports::free();
+    let demo = ports.demo(SECRET);
+    let browser = Browser::start();
+    let page = log_in(&browser, &ports, "alice", "wonderland");
+    assert_eq!(demo.stop().code(), Some(0));
+    page.shows("state", "closed: 1012");
+    // It waits ever longer, until somebody does not want to.
+    page.shows("countdown", "trying again in 4 s");
+    let attempts = || page.run("return attempts").as_u64().expect("a number");
+    assert!(attempts() >= 4);
+    page.click("retry");
+    eventually("it begins anew", || attempts() <= 2);
+    page.write("text", "hello\n");
+    page.shows("complaint", "Not sent");
+    assert_eq!(page.run("return document.getElementById('text').value"), "hello");
+    let _demo = ports.demo(SECRET);
+    page.shows("state", "connected as alice");
+    assert_eq!(page.run("return document.getElementById('retry').hidden"), true);
+    assert_eq!(page.text("complaint"), "");
+    page.click("send");
+    page.shows("messages", "hello");
+    assert_eq!(page.run("return document.getElementById('text').value"), "");
+}

@@ -451,6 +451,18 @@ fn the_pages_port_is_judged_as_the_others_are() {
 }
 
 #[test]
+fn the_demo_listens_on_loopback_unless_told_otherwise() {
+    let public = |builder: Builder| {
+        let line = demo(builder).wait_log("gateway is listening");
+        line.split("public=").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned()
+    };
+    let address = public(bare().without("BIND"));
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let address = public(bare().env("BIND", "127.0.0.7"));
+    assert!(address.starts_with("127.0.0.7:"), "{address}");
+}
+
+#[test]
 fn the_demo_limits_in_memory() {
     let gateway = demo(bare());
     let mut client = gateway.client();

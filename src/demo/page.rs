@@ -87,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_asked_for_first_and_no_field_makes_a_phone_zoom() {
+        assert_eq!(HTML.matches("autofocus").count(), 1);
+        assert!(HTML.contains("<label>Name <input id=\"user\"") && HTML.contains("autofocus required"));
+        // The body has 16px, and 1rem is as much; iOS zooms into fields with less.
+        assert!(HTML.contains("input { font: inherit; font-size: 1rem;"));
+    }
+
+    #[test]
     fn its_policy_names_the_gateway_and_nobody_else() {
         let policy = policy("abc", Entrance { scheme: Scheme::Http, port: 8081 });
         assert!(policy.starts_with("default-src 'none'; script-src 'nonce-abc';"), "{policy}");

@@ -15,7 +15,7 @@ use super::page::{Page, origins};
 use super::printed::greeting;
 use super::random::random_hex;
 use crate::config::keys::limits::{RATE_LIMIT_STORE, REDIS_ADDR};
-use crate::config::keys::listen::CORS_ALLOWED_ORIGINS;
+use crate::config::keys::listen::{BIND, CORS_ALLOWED_ORIGINS};
 use crate::config::keys::process::ACCESS_LOG;
 use crate::config::keys::tls::{TLS_CERT_FILE, TLS_KEY_FILE, TLS_PORT};
 use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
@@ -116,6 +116,10 @@ fn handed(listener: &TcpListener, mint: &TokenMint) -> io::Result<Vec<(String, O
 
 fn defaults(written: &Written, certificate: Option<&SelfSigned>, secret: Option<String>) -> Written {
     let mut defaults = Written::default().with(&ACCESS_LOG, "off");
+    // Its users and passwords are known to everybody.
+    if written.get(&BIND).is_none() {
+        defaults = defaults.with(&BIND, "127.0.0.1");
+    }
     if written.get(&JWT_SECRET).or(written.get(&JWT_SECRET_FILE)).is_none() {
         defaults = defaults.with(&JWT_SECRET, secret.unwrap_or_else(random_hex::<32>));
     }

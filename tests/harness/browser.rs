@@ -124,6 +124,12 @@ impl Page<'_> {
         self.command("POST", "/window/rect", &json!({ "width": width, "height": height }));
     }
 
+    /// Loads the page again.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.command("POST", "/refresh", &json!({}));
+    }
+
     /// What a script in the page returns.
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
