@@ -355,17 +355,29 @@ const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && 
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
 // Whom a certificate names fits beside the longest head.
 const _: () = assert!(HEAD_BYTES_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES);
-// So do the fields that are set from claims, and what the path gets.
+// So do the fields that are set from claims, what the path gets, and the fields of a route.
 const _: () = assert!(
     HEAD_BYTES_MAX
         + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8)
         + CLAIM_FIELDS_MAX * (NAME_BYTES_MAX + CLAIM_FIELD_BYTES_MAX + 4)
         + PREFIX_BYTES_MAX
+        + FIELD_EDITS_BYTES_MAX
+        < BUFFER_BYTES
+);
+// And the fields of a route beside a response, corrected as it may be, and the gateway's own.
+const _: () = assert!(
+    HEAD_BYTES_MAX + LOCATIONS_MAX * (HOST_AND_PORT_BYTES_MAX + 16) + FIELD_EDITS_BYTES_MAX + 8 * 1024
         < BUFFER_BYTES
 );
 // A redirect, which may repeat path and query, fits beside the gateway's own fields.
 const _: () = assert!(
-    REDIRECT_BYTES_MAX + PREFIX_BYTES_MAX + HEAD_BYTES_MAX + CORS_HEADERS_BYTES_MAX + 8 * 1024 < BUFFER_BYTES
+    REDIRECT_BYTES_MAX
+        + PREFIX_BYTES_MAX
+        + HEAD_BYTES_MAX
+        + CORS_HEADERS_BYTES_MAX
+        + FIELD_EDITS_BYTES_MAX
+        + 8 * 1024
+        < BUFFER_BYTES
 );
 // What is sealed at a time fits a block: each record grows by 29 bytes at most, and the protocol's own take little.
 const _: () = assert!(TLS_SEALED_BYTES_MAX + 5 * 29 + 2 * 1024 < BUFFER_BYTES);

@@ -535,3 +535,78 @@ fn the_log_names_a_cross_site_request_and_neither_its_cookie_nor_its_user() {
     assert_eq!((&record["code"], &record["status"]), (&"cross_site".into(), &403.into()));
     assert!(record.get("user").is_none() && !line.contains(&t), "{line}");
 }
+
+// --- `header:NAME`
+
+#[test]
+fn a_token_may_stand_in_a_field_of_its_own_and_stays_here_under_every_spelling() {
+    let origin = either();
+    let keys = "tokens_from = ['header', 'header:X-Phoenix-AuthToken']";
+    let gateway = before(&origin, keys, keys).start();
+    let field = |name: &str| format!("{name}: {}\r\n", token("ann"));
+    for is_handshake in [false, true] {
+        let request = |lines: &str| {
+            let asked = if is_handshake { handshake() } else { Request::new("GET", "/api/x") };
+            asked.raw(lines)
+        };
+        let with = |lines: &str| {
+            if is_handshake {
+                Socket::open_with(&gateway, &request(lines)).expect_echo("hi");
+            } else {
+                assert_eq!(gateway.ask(request(lines)).status, 200);
+            }
+            let last = origin.last().head;
+            assert_eq!(last.field("x-internal-user-id"), Some("ann"));
+            for name in ["x-phoenix-authtoken", "x_phoenix_authtoken", "authorization"] {
+                assert_eq!(last.field(name), None, "{name}");
+            }
+        };
+        with(&field("X-Phoenix-AuthToken"));
+        with(&field("x-phoenix-authtoken"));
+        with(&format!("{}X_Phoenix_AuthToken: other\r\n", field("X-Phoenix-AuthToken")));
+        let refused = |lines: &str| gateway.ask(request(lines)).code();
+        assert_eq!(refused(&field("X_Phoenix_AuthToken")), "token_missing");
+        assert_eq!(refused("X-Phoenix-AuthToken: a.b.c\r\n"), "token_invalid");
+        assert_eq!(refused(&field("X-Phoenix-AuthToken").repeat(2)), "token_invalid");
+        let both = format!("{}Authorization: Bearer {}\r\n", field("X-Phoenix-AuthToken"), token("ann"));
+        assert_eq!(refused(&both), "token_invalid");
+    }
+    // Elsewhere the field is the service's.
+    let elsewhere = Request::new("GET", "/plain").raw(&field("X-Phoenix-AuthToken"));
+    assert_eq!(gateway.ask(elsewhere).code(), "token_missing");
+    assert_eq!(
+        gateway.ask(Request::new("GET", "/plain").raw("X-Phoenix-AuthToken: x\r\n").token("bob")).status,
+        200
+    );
+    assert_eq!(origin.last().field("x-phoenix-authtoken"), Some("x"));
+    assert!(gateway.stdout().iter().all(|line| !line.contains(&token("ann"))));
+}
+
+#[test]
+fn a_preflight_may_ask_for_the_field_of_a_token() {
+    let origin = Origin::echo();
+    let gateway = before(&origin, "tokens_from = ['header:X-Auth-Token']", "").start();
+    let answer = gateway.ask(
+        Request::new("OPTIONS", "/api/x")
+            .field("Origin", "https://app.example")
+            .field("Access-Control-Request-Method", "GET")
+            .field("Access-Control-Request-Headers", "x-auth-token"),
+    );
+    assert_eq!((answer.status, answer.field("access-control-allow-headers")), (204, Some("x-auth-token")));
+}
+
+#[test]
+fn a_field_with_a_meaning_of_its_own_holds_no_token() {
+    let origin = Origin::echo();
+    for (keys, told) in [
+        ("tokens_from = ['header:Authorization']", "(write \"header\")"),
+        ("tokens_from = ['header:X-Internal-Token']", "has a meaning of its own"),
+        ("tokens_from = ['header:X_Token']", "is not a name of up to 64"),
+        ("tokens_from = ['header:X-T']\nrequest_headers = { set = { X-T = 'a' } }", "holds credentials"),
+        ("tokens_from = ['header:X-T']\nheaders = { X-T = 'a' }", "may be a credential"),
+    ] {
+        let (code, _, stderr) = before(&origin, keys, "").run(&["check"]);
+        assert_eq!((code, stderr.lines().count()), (Some(2), 1), "{stderr}");
+        assert!(stderr.contains(told) && stderr.contains(".toml:5)"), "{stderr}");
+    }
+}

@@ -1,4 +1,5 @@
-//! Where a request may carry its token: in `Authorization`, in a subprotocol, in the query, in a cookie.
+//! Where a request may carry its token: in `Authorization` or a field of its own, in a subprotocol, in the query, in a
+//! cookie.
 
 use std::borrow::Cow;
 
@@ -7,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::bearer::bearer;
 use super::error::{CredentialError, TokenFault};
+use super::token_fields;
 use crate::config::meaning::token_sources::{ACCESS_TOKEN, BEARER};
 use crate::config::{TokenEncoding, TokenPrefix, TokenSources};
 use crate::http::path::escape;
@@ -59,9 +61,9 @@ pub fn bearer_token(request: &Request) -> Result<Credential<'_>, CredentialError
     Ok(Credential { token: Cow::Borrowed(token), is_cookie: false })
 }
 
-/// The first credential of a request, wherever any route would look for it: in the header, a subprotocol, the query, a
-/// cookie, in this order. What a client without a valid credential is told follows from this one, on every path: an
-/// answer that followed from the route would tell which routes there are.
+/// The first credential of a request, wherever any route would look for it: in the header, a field of its own, a
+/// subprotocol, the query, a cookie, in this order. What a client without a valid credential is told follows from this
+/// one, on every path: an answer that followed from the route would tell which routes there are.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
@@ -80,8 +82,8 @@ pub fn is_in_header(request: &Request, sources: &TokenSources) -> bool {
 /// A token, or why it cannot be read.
 type Read<'r> = Result<Cow<'r, [u8]>, CredentialError>;
 
-/// The tokens of a request that no browser adds by itself: the one of the header, and those in subprotocols and in the
-/// query.
+/// The tokens of a request that no browser adds by itself: the one of the header, and those in fields of their own, in
+/// subprotocols and in the query.
 fn elsewhere<'r>(
     request: &'r Request,
     header: Option<&'r [u8]>,
@@ -93,9 +95,9 @@ fn elsewhere<'r>(
     let offered = subprotocols(request).filter(move |offer| offer.len() >= shortest);
     let offered = offered.filter_map(|offer| prefixes.iter().find_map(|prefix| token_of(offer, prefix)));
     let asked = parameters(request.query(), &sources.queries);
-    header
+    let named = header.into_iter().chain(token_fields::tokens(request, &sources.fields));
+    named
         .map(|token| Ok(Cow::Borrowed(token)))
-        .into_iter()
         .chain(offered)
         .chain(asked.map(|token| Ok(Cow::Borrowed(token))))
 }
@@ -270,10 +272,25 @@ mod tests {
         let phoenix = TokenPrefix { prefix: "b64.phx.".to_owned(), encoding: TokenEncoding::Base64url };
         TokenSources {
             header: true,
+            fields: vec!["x-auth-token".to_owned()],
             subprotocols: vec![TokenPrefix::bearer(), phoenix],
             queries: vec!["access_token".to_owned(), "t".to_owned()],
             cookies: vec!["session".to_owned()],
         }
+    }
+
+    #[test]
+    fn a_field_of_its_own_is_one_of_the_ways() {
+        let all = &every_source();
+        assert_eq!(found("/", "X-Auth-Token: a.b.c\r\n", all), Ok("a.b.c".into()));
+        assert_eq!(found("/", "X_Auth_Token: a.b.c\r\n", all), Err(CredentialError::Missing));
+        for two in ["X-Auth-Token: b\r\n", "X-Auth-Token: a\r\n", "Authorization: Bearer b\r\n"] {
+            let told = found("/", &format!("X-Auth-Token: a\r\n{two}"), all);
+            assert_eq!(told, Err(TokenFault::TwoCredentials.into()), "{two}");
+        }
+        assert_eq!(found("/?t=b", "X-Auth-Token: a\r\n", all), Err(TokenFault::TwoCredentials.into()));
+        assert_eq!(found("/", "X-Auth-Token: a\r\nCookie: session=b\r\n", all), Ok("a".into()));
+        assert_eq!(found("/", "X-Auth-Token: a\r\n", &TokenSources::header()), Err(CredentialError::Missing));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod token;
+pub mod token_fields;
 mod unknown;
 mod user;
 

@@ -127,6 +127,9 @@ fn besides(config: &Config, route: &Route) -> Vec<String> {
     if route.trailers_forwarded {
         besides.push("trailers pass".to_owned());
     }
+    for (word, edits) in [("request", &route.request_edits), ("response", &route.response_edits)] {
+        besides.extend((!edits.is_empty()).then(|| format!("{word} headers: {edits}")));
+    }
     if let Some(host) = &route.host_sent {
         besides.push(format!("host {}", host.text()));
     }
@@ -174,7 +177,7 @@ pub fn show_hosts(route: &Route) -> Option<String> {
     (!hosts.is_empty()).then(|| format!("hosts {}", hosts.join(" ")))
 }
 
-/// The fields that a route wants: `with x-api-version = "2" and x-beta`.
+/// The fields that a route wants: `with x-api-version: 2 and x-beta`.
 pub fn show_conditions(route: &Route) -> Option<String> {
     let conditions: Vec<String> = route.conditions.iter().map(ToString::to_string).collect();
     (!conditions.is_empty()).then(|| format!("with {}", conditions.join(" and ")))

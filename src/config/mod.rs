@@ -35,6 +35,7 @@ mod upstream_text;
 pub mod value;
 mod written;
 mod written_condition;
+mod written_edits;
 mod written_url;
 mod wrong;
 
@@ -49,10 +50,7 @@ pub use lower::{Judged, Lowered, judge, load, load_over, lower};
 pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
-    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, FieldCondition, HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, LogFormat, Members, OnRedisFailure, Origins, EmptySegments, Oddities,
-    OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires,
-    Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit,
-    RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix,
+    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, FieldCondition, HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, LogFormat, Members, OnRedisFailure, Origins, EmptySegments, Oddities, OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, FieldEdits, FixedField,
     TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via,
     WantedClaims, WebSocket, WeightedAddress,
 };
@@ -64,5 +62,6 @@ pub use written::{
     WrittenUpstream, WrittenUpstreamTls,
 };
 pub use written_condition::WrittenCondition;
+pub use written_edits::WrittenEdits;
 pub use written_url::WrittenUrl;
 pub use wrong::Wrong;

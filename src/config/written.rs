@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::file_value::{Texts, list, scalar};
 use super::key::{DefaultText, Key};
 use super::written_condition::WrittenCondition;
+use super::written_edits::WrittenEdits;
 use super::written_url::WrittenUrl;
 use super::wrong::Wrong;
 
@@ -268,6 +269,10 @@ pub struct WrittenRoute {
     /// Whether trailer fields pass.
     #[serde(default, deserialize_with = "scalar")]
     pub forward_trailers: Option<String>,
+    /// What changes in the fields that the upstream gets.
+    pub request_headers: Option<WrittenEdits>,
+    /// What changes in the fields that the client gets.
+    pub response_headers: Option<WrittenEdits>,
     /// `client`, `upstream` or a name: the `Host` that the upstream gets.
     pub host: Option<String>,
     /// From the end of a request to the head of its response.

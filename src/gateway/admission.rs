@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::auth::{
-    self, CredentialError, Identity, Refusal, Standing, UnknownKey, User, Verified, credentials, cross_site,
+    self, CredentialError, Identity, Refusal, Standing, UnknownKey, User, Verified, credentials,
 };
 use crate::clock;
-use crate::config::{Access, IssuerSet, LimitHeaders, Route};
+use crate::config::{Access, FieldEdits, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::share;
@@ -77,6 +77,15 @@ impl Caller {
         }
     }
 
+    /// What the route changes in answers to it: as the route itself, nothing that a stranger could see.
+    fn learns<'c>(&self, plan: &Plan<'c>) -> Option<&'c FieldEdits> {
+        let edits = &plan.route()?.response_edits;
+        match self {
+            Caller::Anonymous | Caller::User(_) => Some(edits).filter(|edits| !edits.is_empty()),
+            Caller::Rejected(_) | Caller::CrossSite => None,
+        }
+    }
+
     /// What `auth` is told of it. `Err`: it does not come so far.
     fn identified(self) -> Result<Result<Verified, CredentialError>, Failure> {
         match self {
@@ -103,6 +112,7 @@ impl<'c> Exchange<'c> {
             caller = Box::pin(self.await_key(key, &plan)).await.map_err(Failure::Credential)?;
         }
         self.record.user = caller.user().cloned();
+        self.record.edits = caller.learns(&plan);
         let permit = self.charge(&plan, &caller).await?;
         let authorized = auth::authorize(plan.access(), plan.route(), caller.identified()?);
         let identity = authorized.map_err(|refusal| self.refused(refusal))?;
@@ -141,16 +151,8 @@ impl<'c> Exchange<'c> {
         }
     }
 
-    /// Whether another site's page may have sent a request that its cookie identifies, and that matters.
     fn is_cross_site(&self, plan: &Plan<'c>) -> bool {
-        let (request, snapshot) = (self.request, &self.core.snapshot);
-        let may_override = plan.route().is_some_and(|route| route.method_override_forwarded);
-        let is_allowed = |origin: &[u8]| match request.is_websocket {
-            true => snapshot.config.websocket.origins.list(origin),
-            false => snapshot.cors.answer(Some(origin)).is_some_and(|allowed| allowed.credentials),
-        };
-        cross_site::matters(request, may_override)
-            && !cross_site::is_own(request, self.client_scheme(), is_allowed)
+        plan.is_cross_site(self.request, &self.core.snapshot.cors, self.client_scheme())
     }
 
     /// Waits for a newer key set, because the token names a key that nobody has yet. Ends when somebody has it.

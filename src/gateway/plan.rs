@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use crate::auth::CredentialError;
 use crate::auth::credentials::{self, Credential};
+use crate::auth::{CredentialError, cross_site};
 use crate::config::{Access, Config, IssuerSet, Oddities, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::local::{self, Local};
@@ -102,6 +102,16 @@ impl<'c> Plan<'c> {
             Some(route) => credentials::token(request, &route.token_sources),
             None => credentials::bearer_token(request),
         }
+    }
+
+    /// Whether another site's page may have sent a request that its cookie identifies, and that matters.
+    pub fn is_cross_site(&self, request: &Request, cors: &CorsPolicy, scheme: Scheme) -> bool {
+        let may_override = self.route().is_some_and(|route| route.method_override_forwarded);
+        let is_allowed = |origin: &[u8]| match request.is_websocket {
+            true => self.config.websocket.origins.list(origin),
+            false => cors.answer(Some(origin)).is_some_and(|allowed| allowed.credentials),
+        };
+        cross_site::matters(request, may_override) && !cross_site::is_own(request, scheme, is_allowed)
     }
 
     /// What the rate limiter needs to know of the request, if this client sends it.
@@ -227,7 +237,13 @@ mod tests {
             ("escapes", target("%C3%A9")),
             ("escapes of four bytes", target("%F0%9F%98%80")),
             ("percent signs", target("%25x")),
+            ("hidden escapes", target("%2541")),
+            ("characters to encode", target("[")),
             ("parameters of a path", target(";a")),
+            ("question marks of a query", target("?")),
+            ("percent signs of a query", target("?%")),
+            ("escapes of a query", filled(&format!("GET /?{}", "%61%".repeat(2_000)), "")),
+            ("characters to encode of a query", target("?\u{e9}")),
             ("parameters of a query", target("?&a")),
             ("tokens of a query", target("?acces%73_toke")),
         ]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::auth::User;
 use crate::clock;
+use crate::config::FieldEdits;
 use crate::downstream::Outcome;
 use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
@@ -36,6 +37,8 @@ pub struct Record<'c> {
     pub quota: Option<Quota>,
     /// The `Strict-Transport-Security` of its response; `None`: there is none.
     pub hsts: Option<&'c str>,
+    /// What its route changes in the response; `None`: nothing, or the client must not learn yet that there is a route.
+    pub edits: Option<&'c FieldEdits>,
     /// The final status sent; 0: none.
     pub status: u16,
     /// The cause of a refusal that the configuration names: a claim that the user lacks.
@@ -92,6 +95,7 @@ impl<'c> Record<'c> {
             user: None,
             quota: None,
             hsts: None,
+            edits: None,
             status: 0,
             refused_for: None,
             failure: None,

@@ -8,7 +8,7 @@ mod memory;
 
 use std::sync::{Arc, Mutex};
 
-use crate::auth::{self, KeyRequests, KeySets, Keys};
+use crate::auth::{self, KeyRequests, KeySets, Keys, token_fields};
 use crate::config::{Config, Members, members_file};
 use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
@@ -21,6 +21,7 @@ use crate::control::sockets::Sockets;
 use crate::control::{Cores, Desired, Target};
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
+use crate::gateway::forward::edits;
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::Tunnels;
 use crate::http::Scheme;
@@ -184,6 +185,8 @@ pub fn check(config: &Config) -> Vec<String> {
     if let Err(wrong) = RouteTable::new(&config.routes) {
         mistakes.extend(wrong);
     }
+    mistakes.extend(token_fields::mistakes(&config.routes));
+    mistakes.extend(edits::mistakes(&config.routes));
     if let Err(wrong) = Termination::load(&config.tls, None) {
         mistakes.extend(wrong);
     }

@@ -11,6 +11,10 @@ pub const ROUTE_HOSTS_MAX: usize = 64;
 pub const ROUTE_CONDITIONS_MAX: usize = 8;
 /// Bytes of the value of one of them. Over it: the configuration is refused.
 pub const ROUTE_CONDITION_BYTES_MAX: usize = 256;
+/// Names of fields that a route changes in its requests, or in its responses. Over it: the configuration is refused.
+pub const FIELD_EDITS_MAX: usize = 32;
+/// Bytes of the lines that a route adds to a request, or to a response. Over it: the configuration is refused.
+pub const FIELD_EDITS_BYTES_MAX: usize = 4096;
 /// Bytes of `strip_prefix` and of `add_prefix` of a route. Over it: the configuration is refused.
 pub const PREFIX_BYTES_MAX: usize = 256;
 /// Networks in `allow` and in `deny` of a route. Over it: the configuration is refused.

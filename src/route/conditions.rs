@@ -25,7 +25,12 @@ fn is_met(condition: &FieldCondition, asked: &Asked<'_>) -> bool {
 /// The conditions that a client cannot be trusted to meet, or that would show a credential.
 pub(super) fn mistakes(routes: &[Route]) -> impl Iterator<Item = String> {
     routes.iter().flat_map(|route| {
-        let why = |condition: &FieldCondition| fault(condition).map(|why| (condition.name.clone(), why));
+        let tokens = &route.token_sources.fields;
+        let why = |condition: &FieldCondition| {
+            let is_token = condition.value.is_some() && tokens.contains(&condition.name);
+            let why = is_token.then_some(CREDENTIAL).or_else(|| fault(condition))?;
+            Some((condition.name.clone(), why))
+        };
         let faults = route.conditions.iter().filter_map(why);
         faults.map(|(name, why)| format!("{}: headers \"{name}\": {why}", route.subject()))
     })
@@ -41,12 +46,13 @@ fn fault(condition: &FieldCondition) -> Option<&'static str> {
         Kind::XForwardedFor | Kind::XForwardedProto | Kind::XForwardedHost => Some(NOT_BELIEVED),
         Kind::Traceparent | Kind::Tracestate | Kind::MethodOverride => Some(NOT_BELIEVED),
         Kind::Authorization | Kind::Cookie | Kind::SecWebSocketProtocol if condition.value.is_some() => {
-            Some("may be a credential: only whether it is there (true) can be asked")
+            Some(CREDENTIAL)
         }
         _ => None,
     }
 }
 
+const CREDENTIAL: &str = "may be a credential: only whether it is there (true) can be asked";
 const NOT_BELIEVED: &str = "is not taken from a client";
 
 #[cfg(test)]

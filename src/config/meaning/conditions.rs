@@ -20,10 +20,10 @@ impl FieldCondition {
 }
 
 impl fmt::Display for FieldCondition {
-    /// `x-api-version = "2"`, or the name alone.
+    /// `x-api-version: 2`, or the name alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "{} = {value:?}", self.name),
+            Some(value) => write!(f, "{}: {value}", self.name),
             None => f.write_str(&self.name),
         }
     }

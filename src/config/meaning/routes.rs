@@ -5,6 +5,7 @@ use super::choice::Choice;
 use super::claims::{ClaimField, RequiredClaim};
 use super::client_networks::ClientNetworks;
 use super::conditions::FieldCondition;
+use super::field_edits::FieldEdits;
 use super::host_sent::HostSent;
 use super::hosts::HostPattern;
 use super::limits::Rate;
@@ -63,6 +64,10 @@ pub struct Route {
     pub method_override_forwarded: bool,
     /// Whether trailer fields pass, in both directions.
     pub trailers_forwarded: bool,
+    /// What changes in the fields that its upstream gets.
+    pub request_edits: FieldEdits,
+    /// What changes in the fields that its clients get.
+    pub response_edits: FieldEdits,
     /// Which `Host` its upstream gets. `None`: as [`super::upstreams::Upstream::host_sent`].
     pub host_sent: Option<HostSent>,
     /// Its own timeouts.
@@ -102,6 +107,8 @@ impl Route {
             authorization_forwarded: true,
             method_override_forwarded: false,
             trailers_forwarded: false,
+            request_edits: FieldEdits::default(),
+            response_edits: FieldEdits::default(),
             host_sent: None,
             timeouts: RouteTimeouts::default(),
             body_bytes_max: None,

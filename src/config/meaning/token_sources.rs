@@ -7,6 +7,8 @@ use std::fmt;
 pub struct TokenSources {
     /// In `Authorization: Bearer …`.
     pub header: bool,
+    /// In a field of one of these names, which are in lower case, as it is.
+    pub fields: Vec<String>,
     /// As a subprotocol of a handshake, behind one of these prefixes.
     pub subprotocols: Vec<TokenPrefix>,
     /// In the query, as a parameter of one of these names.
@@ -45,6 +47,7 @@ impl TokenSources {
     pub fn of_handshakes() -> TokenSources {
         TokenSources {
             header: true,
+            fields: Vec::new(),
             subprotocols: vec![TokenPrefix::bearer()],
             queries: vec![ACCESS_TOKEN.to_owned()],
             cookies: Vec::new(),
@@ -53,7 +56,7 @@ impl TokenSources {
 
     /// Whether nothing but the header is looked at.
     pub fn is_header_alone(&self) -> bool {
-        self.header && self.subprotocols.is_empty() && self.queries.is_empty() && self.cookies.is_empty()
+        self.header && self.len() == 1
     }
 
     /// Whether there is no source.
@@ -63,12 +66,17 @@ impl TokenSources {
 
     /// How many sources there are.
     pub fn len(&self) -> usize {
-        usize::from(self.header) + self.subprotocols.len() + self.queries.len() + self.cookies.len()
+        usize::from(self.header)
+            + self.fields.len()
+            + self.subprotocols.len()
+            + self.queries.len()
+            + self.cookies.len()
     }
 
     /// Adds the sources of another route.
     pub(crate) fn join(&mut self, other: &TokenSources) {
         self.header |= other.header;
+        add(&mut self.fields, &other.fields);
         add(&mut self.subprotocols, &other.subprotocols);
         add(&mut self.queries, &other.queries);
         add(&mut self.cookies, &other.cookies);
@@ -107,6 +115,7 @@ impl fmt::Display for TokenSources {
         let cookie = |name: &String| format!("cookie:{name}");
         let names = header
             .into_iter()
+            .chain(self.fields.iter().map(|name| format!("header:{name}")))
             .chain(self.subprotocols.iter().map(subprotocol))
             .chain(self.queries.iter().map(query))
             .chain(self.cookies.iter().map(cookie));

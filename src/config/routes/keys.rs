@@ -2,12 +2,12 @@
 
 use super::key::RouteKey;
 use super::{
-    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, oddities, paths,
-    prefixes, replies, shares, timeouts, tokens_from,
+    access, body, claims, conditions, edits, forwarding, hosts, issuers, limits, methods, name, networks, oddities,
+    paths, prefixes, replies, shares, timeouts, tokens_from,
 };
 
 /// The keys of a `[[route]]`.
-pub const ROUTE_KEYS: [RouteKey; 34] = [
+pub const ROUTE_KEYS: [RouteKey; 36] = [
     name::NAME,
     hosts::HOSTS,
     paths::PATHS,
@@ -35,6 +35,8 @@ pub const ROUTE_KEYS: [RouteKey; 34] = [
     forwarding::FORWARD_AUTHORIZATION,
     forwarding::FORWARD_METHOD_OVERRIDE,
     forwarding::FORWARD_TRAILERS,
+    edits::REQUEST_HEADERS,
+    edits::RESPONSE_HEADERS,
     forwarding::HOST,
     timeouts::HEAD_TIMEOUT,
     timeouts::IDLE_TIMEOUT,

@@ -8,6 +8,7 @@ mod balancing;
 mod body;
 mod claims;
 mod conditions;
+mod edits;
 mod fields;
 mod forwarding;
 mod health;

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths, oddities,
-    prefixes, realchat, replies, shares, timeouts, tokens_from,
+    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths, oddities, prefixes, realchat, replies, shares, timeouts, tokens_from, edits,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{EmptySegments, Issuer, Oddities, Origins, RateLimit, Route, Upstream};
@@ -101,6 +100,8 @@ fn route(written: &WrittenRoute, known: Known<'_>, report: &mut Report<'_>) -> R
         authorization_forwarded: forwarding::authorization(written, report),
         method_override_forwarded: forwarding::method_override(written, report),
         trailers_forwarded: forwarding::trailers(written, report),
+        request_edits: edits::of_requests(written, report),
+        response_edits: edits::of_responses(written, report),
         host_sent: forwarding::host(written, report),
         is_limited_globally: limits::is_limited_globally(written, report),
         limits: limits::limits(written, access, report),

@@ -1,5 +1,6 @@
 //! `tokens_from` of a route.
 
+use super::fields;
 use super::key::RouteKey;
 use super::report::Report;
 use crate::config::layers::Layers;
@@ -13,9 +14,9 @@ use crate::limits::{NAME_BYTES_MAX, TOKEN_PLACES_MAX, TOKEN_SOURCES_MAX};
 pub(super) const TOKENS_FROM: RouteKey = RouteKey {
     name: "tokens_from",
     default: "`header`; where handshakes are taken also `subprotocol` and `query`",
-    help: "Where a request may carry its token: a list of `header`, `cookie:NAME`, `query:NAME`, and for handshakes \
-           `subprotocol:PREFIX` and `subprotocol-base64url:PREFIX`. `query` is `query:access_token`, `subprotocol` is \
-           `subprotocol:bearer.`.",
+    help: "Where a request may carry its token: a list of `header`, `header:NAME`, `cookie:NAME`, `query:NAME`, and \
+           for handshakes `subprotocol:PREFIX` and `subprotocol-base64url:PREFIX`. `query` is \
+           `query:access_token`, `subprotocol` is `subprotocol:bearer.`.",
 };
 
 pub(super) fn token_sources(
@@ -105,6 +106,10 @@ fn source(written: &str) -> Parsed<TokenSources> {
     };
     match (place, name) {
         ("header", None) => Ok(TokenSources::header()),
+        ("header", Some(name)) => {
+            let name = fields::name(name).map_err(|why| format!("{} {why}", quoted(written)))?;
+            Ok(TokenSources { fields: vec![name], ..TokenSources::default() })
+        }
         ("subprotocol", name) => subprotocol(name.unwrap_or(BEARER), TokenEncoding::Plain),
         ("subprotocol-base64url", Some(prefix)) => subprotocol(prefix, TokenEncoding::Base64url),
         ("query", name) => {
@@ -113,7 +118,8 @@ fn source(written: &str) -> Parsed<TokenSources> {
         }
         ("cookie", Some(name)) => Ok(TokenSources { cookies: vec![token(name)?], ..TokenSources::default() }),
         _ => Err(format!(
-            "{} is not header, cookie:NAME, query:NAME, subprotocol:PREFIX or subprotocol-base64url:PREFIX",
+            "{} is not header, header:NAME, cookie:NAME, query:NAME, subprotocol:PREFIX or \
+             subprotocol-base64url:PREFIX",
             quoted(written)
         )),
     }
@@ -154,6 +160,7 @@ mod tests {
         );
         let all = [
             "header",
+            "header:x-auth-token",
             "subprotocol",
             "subprotocol:jwt-",
             "subprotocol-base64url:base64url.bearer.phx.",
@@ -176,7 +183,10 @@ mod tests {
             &["subprotocol:"],
             &["subprotocol:a b"],
             &["subprotocol-base64url"],
-            &["header:x"],
+            &["header:"],
+            &["header:x_y"],
+            &["header:x y"],
+            &["header:x-a", "header:X-A"],
             &["body"],
             &["query", "query:access_token"],
             &["header", "header"],
@@ -217,7 +227,7 @@ mod tests {
             ),
             (
                 "tokens_from = ['cookie']",
-                "tokens_from \"cookie\" is not header, cookie:NAME, query:NAME, subprotocol:PREFIX or \
+                "tokens_from \"cookie\" is not header, header:NAME, cookie:NAME, query:NAME, subprotocol:PREFIX or \
                  subprotocol-base64url:PREFIX",
             ),
         ] {

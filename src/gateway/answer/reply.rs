@@ -6,7 +6,7 @@ use crate::clock;
 use crate::downstream::{AfterAnswer, Outcome, ResponseBody};
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::forward::headers;
+use crate::gateway::forward::{edits, headers};
 use crate::http::{BodyLength, FieldKind, Method, ProtocolError, push_decimal};
 use crate::limit::Denied;
 use crate::message::{HeadWriter, Trailers};
@@ -80,7 +80,14 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
         | Failure::BodyTooLarge => AfterAnswer::Close,
         _ => AfterAnswer::Continue,
     };
-    send(exchange, answer, after, |head| compose_extra(head, &failure)).await
+    let edits = exchange.record.edits;
+    send(exchange, answer, after, |head| {
+        compose_extra(head, &failure);
+        if let Some(edits) = edits {
+            edits::compose_failure(head, edits);
+        }
+    })
+    .await
 }
 
 /// The reason of a failure for the program's log. Nothing of the request goes there but its id.

@@ -6,7 +6,7 @@ use crate::config::{Piece, Redirect, Reply, Respond};
 use crate::downstream::{AfterAnswer, Outcome};
 use crate::gateway::admission::Admission;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::forward::credentials;
+use crate::gateway::forward::{credentials, edits};
 use crate::http::FieldKind;
 use crate::net::Buffer;
 
@@ -18,7 +18,7 @@ pub async fn answer<'c, U>(
 ) -> Outcome<U> {
     match reply {
         Reply::Redirect(redirect) => redirected(exchange, admission, redirect).await,
-        Reply::Respond(respond) => responded(exchange, respond).await,
+        Reply::Respond(respond) => responded(exchange, admission, respond).await,
     }
 }
 
@@ -32,6 +32,7 @@ async fn redirected<'c, U>(
     let answer = Answer { status: redirect.status, content_type: b"", body: AnswerBody::Fixed(b"") };
     reply::send(exchange, answer, AfterAnswer::Continue, |head| {
         head.field(b"Location", location.filled());
+        edits::compose(head, &admission.route().response_edits);
     })
     .await
 }
@@ -52,7 +53,11 @@ fn put_location(out: &mut Buffer, exchange: &Exchange<'_>, admission: &Admission
     }
 }
 
-async fn responded<'c, U>(exchange: &mut Exchange<'c>, respond: &'c Respond) -> Outcome<U> {
+async fn responded<'c, U>(
+    exchange: &mut Exchange<'c>,
+    admission: &Admission<'c>,
+    respond: &'c Respond,
+) -> Outcome<U> {
     let Respond { status, content_type, body, .. } = respond;
     let answer =
         Answer { status: *status, content_type: content_type.as_bytes(), body: AnswerBody::Fixed(body) };
@@ -63,6 +68,7 @@ async fn responded<'c, U>(exchange: &mut Exchange<'c>, respond: &'c Respond) -> 
         if *status == 204 {
             cors.response_fields(origin, &mut |name, value| head.field(name.as_bytes(), value));
         }
+        edits::compose(head, &admission.route().response_edits);
     })
     .await
 }

@@ -93,7 +93,7 @@ impl Delivery<'_, '_> {
         let head = (self.response.status == 103 && self.responder.takes_interim()).then(|| {
             let bytes = self.reader.head_bytes();
             let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
-            headers::compose_interim(&mut head, self.response, bytes);
+            headers::compose_interim(&mut head, self.response, bytes, self.record.edits);
             head
         });
         self.reader.consume_head();
@@ -120,8 +120,8 @@ impl Delivery<'_, '_> {
         let mut head = self.responder.head(self.response.status, self.response.reason.of(bytes));
         let (id, quota) = (self.record.id, self.record.quota.as_ref());
         let (cors, hsts) = (&self.core.snapshot.cors, self.record.hsts);
-        let locations = self.locations.as_ref();
-        let additions = Additions { request: self.request, id, quota, cors, hsts, locations };
+        let (locations, edits) = (self.locations.as_ref(), self.record.edits);
+        let additions = Additions { request: self.request, id, quota, cors, hsts, locations, edits };
         headers::compose_response(&mut head, self.response, bytes, &additions);
         self.reader.consume_head();
         let Response { body: length, announced, .. } = *self.response;

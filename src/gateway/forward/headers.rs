@@ -5,11 +5,12 @@
 
 use std::net::IpAddr;
 
-use super::credentials;
 use super::locations::Locations;
+use super::{credentials, edits};
 use crate::auth::Identity;
+use crate::auth::token_fields::is_token_field;
 use crate::clock;
-use crate::config::{self, ClaimField, Via};
+use crate::config::{self, ClaimField, FieldEdits, Via};
 use crate::gateway::core::request_id::{RequestId, RequestIds};
 use crate::gateway::cors::CorsPolicy;
 use crate::http::{
@@ -60,25 +61,36 @@ pub fn compose_request(
     compose_ours(head, request, context);
 }
 
-/// Writes the client's fields that pass, without the credentials in them that stay here.
+/// Writes the client's fields that pass, without the credentials in them that stay here, and what the route changes.
 pub fn compose_passing(
     head: &mut HeadWriter,
     request: &Request,
     route: &config::Route,
     passes: impl Fn(&Field) -> bool,
 ) {
-    let bytes = request.bytes();
-    let stays = |field: &Field| match field.kind {
-        FieldKind::Authorization => !credentials::authorization_passes(request, route),
-        FieldKind::Cookie => !route.token_sources.cookies.is_empty(),
-        _ => false,
-    };
+    let (bytes, cookies) = (request.bytes(), &route.token_sources.cookies);
+    let is_rewritten = |field: &Field| field.kind == FieldKind::Cookie && !cookies.is_empty();
+    let stays = |field: &Field| is_rewritten(field) || stays_here(field, request, route);
     for field in request.fields.iter().filter(|field| passes(field) && !stays(field)) {
         head.passing(field, bytes);
     }
-    if !route.token_sources.cookies.is_empty() {
-        credentials::compose_cookies(head, request, &route.token_sources.cookies);
+    if !cookies.is_empty() {
+        credentials::compose_cookies(head, request, cookies);
     }
+    edits::compose(head, &route.request_edits);
+}
+
+/// Whether a client's field does not go upstream although its kind may: a credential, or one that the route drops.
+pub fn stays_here(field: &Field, request: &Request, route: &config::Route) -> bool {
+    let name = || field.name.of(request.bytes());
+    let is_credential = match field.kind {
+        FieldKind::Authorization => !credentials::authorization_passes(request, route),
+        FieldKind::Other if !route.token_sources.fields.is_empty() => {
+            is_token_field(name(), &route.token_sources.fields)
+        }
+        _ => false,
+    };
+    is_credential || (!route.request_edits.is_empty() && edits::drops(&route.request_edits, name()))
 }
 
 /// Writes the gateway's own fields: the user and what its claims say, the client's certificate, the request's id, the
@@ -226,6 +238,8 @@ pub struct Additions<'a> {
     pub hsts: Option<&'a str>,
     /// The service's own names in where it sends the client.
     pub locations: Option<&'a Locations<'a>>,
+    /// What the route changes.
+    pub edits: Option<&'a FieldEdits>,
 }
 
 /// Writes the fields of the response that goes to the client. `bytes`: what the spans of `response` are ranges of.
@@ -236,7 +250,8 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
         has_date |= field.kind == FieldKind::Date;
         let is_overridden = (has_cors && field.kind.is_cors_permission())
             || (additions.quota.is_some() && is_quota(field.name.of(bytes)))
-            || (additions.hsts.is_some() && field.name.of(bytes).eq_ignore_ascii_case(HSTS));
+            || (additions.hsts.is_some() && field.name.of(bytes).eq_ignore_ascii_case(HSTS))
+            || additions.edits.is_some_and(|edits| edits::drops(edits, field.name.of(bytes)));
         if !passes_downstream(field) || is_overridden {
             continue;
         }
@@ -258,6 +273,9 @@ pub fn compose_response(head: &mut HeadWriter, response: &Response, bytes: &[u8]
         compose_quota(head, quota);
     }
     compose_hsts(head, additions.hsts);
+    if let Some(edits) = additions.edits {
+        edits::compose(head, edits);
+    }
 }
 
 /// Writes `Strict-Transport-Security` (RFC 6797 §6.1), in the place of an upstream's.
@@ -280,9 +298,10 @@ fn is_quota(name: &[u8]) -> bool {
     name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"ratelimit-"))
 }
 
-/// Writes the fields of an interim response.
-pub fn compose_interim(head: &mut HeadWriter, response: &Response, bytes: &[u8]) {
-    for field in response.fields.iter().filter(|field| passes_downstream(field)) {
+/// Writes the fields of an interim response, without those that the route sets on the final one or removes.
+pub fn compose_interim(head: &mut HeadWriter, response: &Response, bytes: &[u8], edits: Option<&FieldEdits>) {
+    let is_dropped = |field: &Field| edits.is_some_and(|edits| edits::drops(edits, field.name.of(bytes)));
+    for field in response.fields.iter().filter(|field| passes_downstream(field) && !is_dropped(field)) {
         head.passing(field, bytes);
     }
 }

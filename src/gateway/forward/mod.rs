@@ -2,6 +2,7 @@
 
 pub mod credentials;
 mod delivery;
+pub mod edits;
 pub mod headers;
 mod locations;
 pub mod share;

@@ -5,6 +5,7 @@ use crate::auth::credentials::{is_access_token, is_token_offer, is_token_paramet
 use crate::config::{self, Access, Origins};
 use crate::gateway::answer::failure::HandshakeError;
 use crate::gateway::forward::credentials::{compose_subprotocols, put_query};
+use crate::gateway::forward::edits;
 use crate::gateway::forward::headers::{self, Context};
 use crate::http::{BodyLength, FieldKind, Request, Response, is_token, tokens, values};
 use crate::limits::SUBPROTOCOLS_MAX;
@@ -102,22 +103,23 @@ pub fn has_extension(response: &Response, head: &[u8]) -> bool {
 }
 
 /// Writes the fields of the 101 that goes to the client. `marker`: the subprotocol for which the service may have left
-/// the choice to the gateway.
+/// the choice to the gateway. `edits`: what the route changes.
 pub fn compose_switch(
     head: &mut HeadWriter,
     response: &Response,
     bytes: &[u8],
     id: &[u8],
-    marker: Option<&[u8]>,
+    (marker, edits): (Option<&[u8]>, Option<&config::FieldEdits>),
 ) {
-    for field in response.fields.iter().filter(|field| headers::passes_downstream(field)) {
-        head.field(field.name.of(bytes), field.value.of(bytes));
-    }
+    headers::compose_interim(head, response, bytes, edits);
     let has_chosen = || values(bytes, &response.fields, FieldKind::SecWebSocketProtocol).next().is_some();
     if let Some(marker) = marker.filter(|_| !has_chosen()) {
         head.field(b"Sec-WebSocket-Protocol", marker);
     }
     head.field(b"X-Request-Id", id);
+    if let Some(edits) = edits {
+        edits::compose(head, edits);
+    }
 }
 
 /// A subprotocol that means nothing but that there is one.

@@ -208,7 +208,7 @@ fn switched(
     }
     record.status = 101;
     let mut head = responder.head(101, failure::reason(101).as_bytes());
-    handshake::compose_switch(&mut head, response, bytes, record.id.as_bytes(), marker);
+    handshake::compose_switch(&mut head, response, bytes, record.id.as_bytes(), (marker, record.edits));
     Ok(Switched {
         head,
         early: reader.early().to_vec(),
