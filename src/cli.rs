@@ -35,6 +35,9 @@ pub enum Command {
         /// URL of the request, or its path alone, as in /api/v1/users/42
         #[arg(value_name = "URL", value_parser = url)]
         url: String,
+        /// Header field of the request, as in "X-Api-Version: 2"; may be repeated
+        #[arg(long = "header", value_name = "FIELD")]
+        headers: Vec<String>,
         /// Token whose checks are explained too; a dash: it is read from standard input
         #[arg(long, value_name = "TOKEN")]
         token: Option<String>,
@@ -212,11 +215,18 @@ mod tests {
         let explain = |token: Option<&str>| Command::Explain {
             method: "GET".into(),
             url: "/ws".into(),
+            headers: Vec::new(),
             token: token.map(str::to_owned),
         };
         assert_eq!(read("explain GET /ws").unwrap().command, explain(None));
         assert!(read("explain GET https://chat.example/ws").is_ok());
         assert_eq!(read("explain GET /ws --token -").unwrap().command, explain(Some("-")));
+        let Command::Explain { headers, .. } =
+            read("explain GET /x --header A:b --header C:d").unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!(headers, ["A:b", "C:d"]);
         let token = |ttl| Command::Token { user: "u-1".into(), ttl: Duration::from_secs(ttl) };
         assert_eq!(read("token --user u-1").unwrap().command, token(3600));
         assert_eq!(read("token --user u-1 --ttl 5m").unwrap().command, token(300));

@@ -1,22 +1,23 @@
 //! The subcommand `explain METHOD URL`: describes how the gateway would handle a request, using the same plan as the
 //! pipeline.
 
+mod caller;
+mod question;
+
 use std::fmt::Write;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::auth;
-use crate::clock;
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
-    Via, show_conditions, show_destination, show_hosts, show_networks, show_required, show_spellings, show_oddities,
-    show_timeouts,
+    Via, show_conditions, show_destination, show_hosts, show_networks, show_oddities, show_spellings, show_timeouts,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
 use crate::gateway::cors::CorsPolicy;
 use crate::gateway::forward::headers;
 use crate::gateway::plan::Plan;
+use crate::gateway::websocket::handshake;
 use crate::http::{Field, Request, Scheme};
 use crate::http1::{HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
@@ -24,15 +25,18 @@ use crate::limit::{Charge, Client, KeyBuf, Limit};
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::route::{Match, RouteEntry, RouteTable};
 
+use caller::Caller;
+
+pub use question::Question;
+
 /// Describes how the gateway would handle a request: the plan of the pipeline and the header rules.
 ///
 /// # Errors
-/// Returns a line for the operator if the path is not a request target or the routes conflict.
-pub fn explain(config: &Config, method: &str, url: &str, token: Option<&str>) -> Result<String, String> {
+/// Returns a line for the operator if the path is not a request target, a field is none, or the routes conflict.
+pub fn explain(config: &Config, question: &Question<'_>) -> Result<String, String> {
     let routes = RouteTable::new(&config.routes).map_err(|mistakes| mistakes.join("\n"))?;
     let cors = CorsPolicy::new(&config.cors);
-    let host = host(url).unwrap_or("example");
-    let bytes = format!("{method} {url} HTTP/1.1\r\nHost: {host}\r\n{PROBES}\r\n").into_bytes();
+    let bytes = question.head()?;
     let (limits, mut request) = (head_limits(config), Request::default());
     let length = match HeadScan::default().advance(&bytes, &limits) {
         Ok(Some(length)) => length,
@@ -43,7 +47,7 @@ pub fn explain(config: &Config, method: &str, url: &str, token: Option<&str>) ->
         return Ok(refused(error.status(), error.code(), error.detail()));
     }
     // Of a path alone, what follows on a redirect, if the configuration has any.
-    let scheme = if url.starts_with("http://") { Scheme::Http } else { Scheme::Https };
+    let scheme = if question.url.starts_with("http://") { Scheme::Http } else { Scheme::Https };
     let plan = Plan::new(config, &routes, &cors, &request, scheme);
     let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
     if let Err(error) = plan.check_path() {
@@ -54,20 +58,14 @@ pub fn explain(config: &Config, method: &str, url: &str, token: Option<&str>) ->
         return Ok(text);
     }
     route(&mut text, config, &plan);
+    handshake(&mut text, config, &plan, &request);
     authentication(&mut text, config, &plan);
-    if let Some(token) = token.filter(|_| plan.access() != Access::Public) {
-        text += &auth::report::explain_token(&config.jwt, token.as_bytes(), plan.issuers(), clock::unix_s());
+    let caller = caller::find(&mut text, config, &plan, (question, &request), (&cors, scheme));
+    buckets(&mut text, config, &plan, &caller);
+    if !caller.is_refused() {
+        destination(&mut text, config, &plan, (&request, &caller));
     }
-    claims(&mut text, &plan);
-    buckets(&mut text, config, &plan);
-    destination(&mut text, config, &plan, &request);
     Ok(text)
-}
-
-/// The authority of a URL. A path has none.
-fn host(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://").filter(|_| !url.starts_with('/'))?;
-    rest.split(['/', '?', '#']).next()
 }
 
 fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
@@ -119,6 +117,21 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
     }
 }
 
+/// Tells what is wrong with a handshake, if the request asks for one where it can have it.
+fn handshake(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Request) {
+    let is_taken = plan.route().is_some_and(|route| route.kind != RouteKind::Http);
+    if !request.is_websocket || !is_taken {
+        return;
+    }
+    let _ = match handshake::check(request, &config.websocket.origins).map_err(Failure::Handshake) {
+        Ok(()) => writeln!(text, "handshake       complete"),
+        Err(failure) => {
+            let (status, code) = failure.answer();
+            writeln!(text, "handshake       refused: {status} {code}: {}", failure.detail())
+        }
+    };
+}
+
 /// Reads a token, up to the longest that is looked at. Line breaks at its end are not part of it.
 ///
 /// # Errors
@@ -157,15 +170,8 @@ fn authentication(text: &mut String, config: &Config, plan: &Plan<'_>) {
     }
 }
 
-/// Writes a line for each claim that the route requires.
-fn claims(text: &mut String, plan: &Plan<'_>) {
-    for required in plan.route().iter().flat_map(|route| &route.require) {
-        let _ = writeln!(text, "required claim  {}; without it 403 forbidden", show_required(required));
-    }
-}
-
 /// Describes the limits of the request and which header fields are removed, forwarded and set.
-fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Request) {
+fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, (request, caller): (&Request, &Caller)) {
     let Some(route) = plan.route() else { return };
     if matches!(plan.destination(), Err(Failure::PathParameters)) {
         text.push_str("parameters      refused: 400 path_parameters\n");
@@ -182,14 +188,18 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     }
     let bytes_max = Some(body_bytes_max(config, Some(route))).filter(|bytes_max| *bytes_max != u64::MAX);
     let _ = writeln!(text, "body            at most {} bytes (0: any)", bytes_max.unwrap_or(0));
+    if !route.response_edits.is_empty() {
+        let _ = writeln!(text, "response fields {}", route.response_edits);
+    }
     if route.reply.is_some() {
         return;
     }
     if let Some(timeouts) = show_timeouts(route) {
         let _ = writeln!(text, "timeouts        {timeouts}");
     }
-    let (passed, removed): (Vec<_>, Vec<_>) =
-        request.fields.iter().partition(|field| headers::passes_upstream(field, route, false));
+    let (passed, removed): (Vec<_>, Vec<_>) = request.fields.iter().partition(|field| {
+        headers::passes_upstream(field, route, false) && !headers::stays_here(field, request, route)
+    });
     let names = |fields: Vec<&Field>| {
         let names = fields.into_iter().map(|field| String::from_utf8_lossy(field.name.of(request.bytes())));
         names.collect::<Vec<_>>().join(", ")
@@ -197,16 +207,14 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     let _ = writeln!(text, "removed         {}", names(removed));
     let _ = writeln!(text, "passed on       {}, and any other field", names(passed));
     stays_here(text, &route.token_sources);
-    let user = match route.access {
-        Access::Public => "",
-        Access::Protected => "X-Internal-User-Id, ",
-        Access::Optional => "X-Internal-User-Id (with a token), ",
+    let user = match (route.access, caller.user()) {
+        (_, Some(user)) => &format!("X-Internal-User-Id: {user}, "),
+        (Access::Public, None) => "",
+        (Access::Optional, None) if matches!(caller, Caller::Anonymous) => "",
+        (Access::Protected, None) => "X-Internal-User-Id, ",
+        (Access::Optional, None) => "X-Internal-User-Id (with a token), ",
     };
-    let claims = route
-        .claim_fields
-        .iter()
-        .map(|ClaimField { field, claim, .. }| format!("{field} (from the claim {}), ", claim.text));
-    let claims: String = claims.collect();
+    let claims: String = route.claim_fields.iter().filter_map(|field| claim_field(field, caller)).collect();
     let certified = match config.tls.client_headers {
         ClientHeaders::On => "X-Internal-Client-Verified, X-Internal-Client-Subject, X-Internal-Client-San, ",
         ClientHeaders::Off => "",
@@ -218,6 +226,9 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
         HostSent::Name(name) => &format!(" ({name})"),
     };
     let via = if config.via == Via::Off { "" } else { "Via, " };
+    if !route.request_edits.is_empty() {
+        let _ = writeln!(text, "changed         {}", route.request_edits);
+    }
     let _ = writeln!(
         text,
         "set             Host{host}, {user}{claims}{certified}X-Request-Id, X-Forwarded-For, X-Forwarded-Proto, \
@@ -225,25 +236,47 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, request: &Re
     );
 }
 
+/// A field that is set from a claim; `None`: it is not.
+fn claim_field(field: &ClaimField, caller: &Caller) -> Option<String> {
+    let ClaimField { field: name, claim, .. } = field;
+    let value = match (caller, caller.identity()) {
+        (Caller::Anonymous, _) => return None,
+        (_, Some(identity)) => format!(": {}", identity.claim(field)?),
+        (_, None) => String::new(),
+    };
+    Some(format!("{name}{value} (from the claim {}), ", claim.text))
+}
+
 /// Writes which tokens are taken out of what goes upstream.
 fn stays_here(text: &mut String, sources: &TokenSources) {
     let queries = sources.queries.iter().map(|name| format!("{name} in the query"));
     let cookies = sources.cookies.iter().map(|name| format!("{name} in Cookie"));
     let prefixes = sources.subprotocols.iter().map(|known| format!("subprotocols {}…", known.prefix));
-    let stays: Vec<String> = queries.chain(cookies).chain(prefixes).collect();
+    let stays: Vec<String> =
+        sources.fields.iter().cloned().chain(queries).chain(cookies).chain(prefixes).collect();
     if !stays.is_empty() {
         let _ = writeln!(text, "taken out       {}", stays.join(", "));
     }
 }
 
 /// Writes a line for each bucket, with its key.
-fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>) {
+fn buckets(text: &mut String, config: &Config, plan: &Plan<'_>, caller: &Caller) {
     if config.rate_limit.store == LimitStore::Off {
         return text.push_str("bucket          none: RATE_LIMIT_STORE=off\n");
     }
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     if plan.access() == Access::Public {
         return bucket_lines(text, config, plan, Client::Address(address), "");
+    }
+    if let Some(user) = caller.user() {
+        return bucket_lines(text, config, plan, Client::User(user), "");
+    }
+    match caller {
+        Caller::Anonymous => return bucket_lines(text, config, plan, Client::Address(address), ""),
+        Caller::Rejected | Caller::Forbidden(_) => {
+            return bucket_lines(text, config, plan, Client::Bad(address), "");
+        }
+        Caller::Open | Caller::User(_) => {}
     }
     bucket_lines(text, config, plan, Client::User("<user>"), "");
     let condition = if plan.access() == Access::Optional {
@@ -277,21 +310,17 @@ fn refused(status: u16, code: &str, detail: &str) -> String {
     format!("refused         {status} {code}: {detail}\n")
 }
 
-/// One header field of each kind that has its own rule.
-const PROBES: &str = "Connection: keep-alive, X-Nominated-By-Connection\r\nX-Nominated-By-Connection: 1\r\n\
-Keep-Alive: 1\r\nProxy-Connection: 1\r\nProxy-Authorization: 1\r\nTE: trailers\r\nTrailer: x\r\nUpgrade: h2c\r\n\
-X-Internal-User-Id: 1\r\nX_Internal_Anything: 1\r\nX-Forwarded-For: 1\r\nX-Forwarded-Proto: http\r\n\
-X-Forwarded-Host: h\r\nForwarded: for=1\r\nX-Real-IP: 1\r\nX-Request-Id: 1\r\nVia: 1.1 x\r\nProxy: 1\r\n\
-X-HTTP-Method-Override: 1\r\ntraceparent: 1\r\ntracestate: 1\r\nContent_Length: 1\r\n\
-Authorization: Bearer x\r\nCookie: a=b\r\nAccept: */*\r\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::testing::config;
 
+    fn asked<'q>(method: &'q str, url: &'q str) -> Question<'q> {
+        Question { method, url, fields: &[], token: None }
+    }
+
     fn report(method: &str, path: &str) -> String {
-        explain(&config(""), method, path, None).expect("a report")
+        explain(&config(""), &asked(method, path)).expect("a report")
     }
 
     #[test]
@@ -327,7 +356,7 @@ mod tests {
         assert!(report("GET", "/api/v1/auth/login").contains("405, Allow: POST"));
         assert!(report("GET", "/nowhere").contains("404 no_route"));
         let over_tls = config("upstream_auth_url = 'https://accounts'\n");
-        let login = explain(&over_tls, "POST", "/api/v1/auth/login", None).expect("a report");
+        let login = explain(&over_tls, &asked("POST", "/api/v1/auth/login")).expect("a report");
         assert!(login.contains("(upstream auth, accounts over TLS)"), "{login}");
         assert!(report("GET", "/healthz").contains("the gateway itself"));
         assert!(report("GET", "/a/../b").contains("refused         400"));

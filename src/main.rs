@@ -14,6 +14,7 @@ use realchat_gateway::control::shutdown::ShutdownOutcome;
 use realchat_gateway::control::signals::Signals;
 use realchat_gateway::control::upgrade::{self, Predecessor, Program};
 use realchat_gateway::control::upgrade_request::{self, Refused};
+use realchat_gateway::explain::Question;
 use realchat_gateway::launch::{self, LaunchError};
 use realchat_gateway::telemetry::log::{Log, LogError};
 use realchat_gateway::tls::Termination;
@@ -74,12 +75,14 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             let keys = auth::report::describe_keys(&config.jwt);
             Ok(print(&(config::describe(&config) + &keys + &certificates)))
         }
-        Command::Explain { method, url, token } => {
+        Command::Explain { method, url, headers, token } => {
             let token = match token.as_deref() {
                 Some("-") => Some(explain::read_token(&mut std::io::stdin()).map_err(Failure::Operator)?),
                 _ => token,
             };
-            let text = explain::explain(&load_config(written)?.config, &method, &url, token.as_deref());
+            let (fields, token) = (&headers, token.as_deref());
+            let question = Question { method: &method, url: &url, fields, token };
+            let text = explain::explain(&load_config(written)?.config, &question);
             text.map(|text| print(&text)).map_err(Failure::Operator)
         }
         Command::Token { user, ttl } => {

@@ -15,6 +15,7 @@ mod cors;
 mod deploy;
 mod docs;
 mod drain;
+mod explain;
 mod faults;
 mod headers;
 mod held;

@@ -6,6 +6,7 @@ use super::error::{CAUSES, CredentialError};
 use super::key_sets::{KeySetState, KeySets};
 use super::keys::Keys;
 use super::token;
+use super::user::Verified;
 use crate::config::{Choice, IssuerSet, Jwt};
 
 /// The keys that are known without asking anybody, a line for each. Blocks: files are read.
@@ -27,7 +28,12 @@ pub fn describe_keys(jwt: &Jwt) -> String {
 
 /// Explains what becomes of a token where these issuers count. Blocks: files are read. Nothing of the token is printed
 /// but what its header says and, if its signature is right, its user.
-pub fn explain_token(jwt: &Jwt, token: &[u8], issuers: IssuerSet, now_unix_s: u64) -> String {
+pub fn explain_token(
+    jwt: &Jwt,
+    token: &[u8],
+    issuers: IssuerSet,
+    now_unix_s: u64,
+) -> (String, Result<Verified, CredentialError>) {
     let sets = KeySets::of_files(jwt).map_or_else(|_| KeySets::unavailable(jwt), |(sets, _)| sets);
     let keys = Keys::new(jwt, &sets);
     let mut text = String::new();
@@ -55,19 +61,22 @@ pub fn explain_token(jwt: &Jwt, token: &[u8], issuers: IssuerSet, now_unix_s: u6
         );
         keys.judge(&signed, now_unix_s)
     });
-    let _ = match verdict {
-        Ok(accepted) => {
-            let verified = &accepted.verified;
+    let verdict = verdict.map(|accepted| accepted.verified);
+    match &verdict {
+        Ok(verified) => {
             let left = verified.expires_unix_s.saturating_sub(now_unix_s);
-            writeln!(text, "                valid for {left} s: user {}", verified.user.as_str())
+            let _ = writeln!(text, "                valid for {left} s: user {}", verified.user.as_str());
         }
-        Err(error) => {
-            let status = if error == CredentialError::KeysUnavailable { 503 } else { 401 };
-            let (code, cause, why) = (error.code(), error.cause(), REASONS[error.nth()]);
-            writeln!(text, "                {status} {code} ({cause}): {why}")
-        }
-    };
-    text
+        Err(error) => text.push_str(&explain_error(*error)),
+    }
+    (text, verdict)
+}
+
+/// Tells why a credential is not accepted.
+pub fn explain_error(error: CredentialError) -> String {
+    let status = if error == CredentialError::KeysUnavailable { 503 } else { 401 };
+    let (code, cause, why) = (error.code(), error.cause(), REASONS[error.nth()]);
+    format!("                {status} {code} ({cause}): {why}\n")
 }
 
 /// What each of [`CAUSES`] means, in its order.
@@ -108,7 +117,7 @@ mod tests {
     use crate::config::{Algorithm, Issuer, KeySetSource, WantedClaims};
 
     fn explained(jwt: &Jwt, token: &str) -> String {
-        let text = explain_token(jwt, token.as_bytes(), IssuerSet::ALL, NOW);
+        let (text, _) = explain_token(jwt, token.as_bytes(), IssuerSet::ALL, NOW);
         assert!(!text.contains(token), "{text}");
         text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
     }
