@@ -366,7 +366,10 @@ const _: () = assert!(
 );
 // And the fields of a route beside a response, corrected as it may be, and the gateway's own.
 const _: () = assert!(
-    HEAD_BYTES_MAX + LOCATIONS_MAX * (HOST_AND_PORT_BYTES_MAX + 16) + FIELD_EDITS_BYTES_MAX + 8 * 1024
+    HEAD_BYTES_MAX
+        + LOCATIONS_MAX * (HOST_AND_PORT_BYTES_MAX + PREFIX_BYTES_MAX + 16)
+        + FIELD_EDITS_BYTES_MAX
+        + 8 * 1024
         < BUFFER_BYTES
 );
 // A redirect, which may repeat path and query, fits beside the gateway's own fields.

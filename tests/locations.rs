@@ -125,3 +125,33 @@ fn a_connection_that_its_service_is_about_to_close_is_not_pooled() {
         assert_eq!(origin.connections(), connections, "{announced}");
     }
 }
+
+#[test]
+fn a_redirect_of_a_service_below_a_prefix_leads_below_it() {
+    let origin = sending();
+    let address = origin.address;
+    let route = |name: &str, paths: &str, keys: &str| {
+        format!("[[route]]\nname = '{name}'\npaths = {paths}\nupstream = 'a'\naccess = 'public'\n{keys}\n")
+    };
+    let routes = route("shop", "['/shop', '/shop/*']", "strip_prefix = '/shop'\nadd_prefix = '/v2'")
+        + &route("site", "['/site/*']", "strip_prefix = '/site'")
+        + &route("other", "['/other/*']", "strip_prefix = '/other'\nhost = 'client'");
+    let gateway =
+        Gateway::builder().config(&format!("[upstreams.a]\nurl = 'http://{address}'\n{routes}")).start();
+    let own = format!("{}://chat.test", scheme());
+    for (path, name, value, expected) in [
+        ("/shop/x", "Location", "http://HOST/v2/cart?a=b".to_owned(), format!("{own}/shop/cart?a=b")),
+        ("/shop", "Location", "http://HOST/v2".to_owned(), format!("{own}/shop")),
+        ("/shop", "Content-Location", "//HOST/v2/".to_owned(), format!("{own}/shop/")),
+        ("/site/x", "Location", "http://HOST/login".to_owned(), format!("{own}/site/login")),
+        ("/site/x", "Location", "http://HOST".to_owned(), format!("{own}/site")),
+        ("/site/x", "Refresh", "0;URL='http://HOST'".to_owned(), format!("0;URL='{own}/site'")),
+        // What the route does not lead to, and what does not name the upstream.
+        ("/shop/x", "Location", "http://HOST/v20".to_owned(), format!("{own}/v20")),
+        ("/shop/x", "Location", "/v2/cart".to_owned(), "/v2/cart".to_owned()),
+        ("/site/x", "Location", "https://elsewhere.test/x".to_owned(), "https://elsewhere.test/x".to_owned()),
+        ("/other/x", "Location", "http://HOST/x".to_owned(), "http://chat.test/x".to_owned()),
+    ] {
+        assert_eq!(ask(&gateway, path, name, &value, ""), expected, "{path} {value}");
+    }
+}

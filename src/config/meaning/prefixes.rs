@@ -28,10 +28,28 @@ impl Prefixes {
         }
     }
 
+    /// What stands behind the authority of a URL that a service has made, as the client has to ask for it, in two
+    /// pieces: the reverse of [`Prefixes::apply`]. A path that no request of the route has upstream stays as it is.
+    pub fn undo<'p>(&'p self, rest: &'p [u8]) -> [&'p [u8]; 2] {
+        let is_end = |byte: &u8| matches!(byte, b'/' | b'?' | b'#') || !is_of_path(*byte);
+        let behind = rest.strip_prefix(self.add.as_bytes()).filter(|rest| rest.first().is_none_or(is_end));
+        match (behind, self.strip.as_bytes()) {
+            _ if self.is_empty() => [b"", rest],
+            (None, _) => [b"", rest],
+            (Some(behind), b"") if behind.first() != Some(&b'/') => [b"/", behind],
+            (Some(behind), strip) => [strip, behind],
+        }
+    }
+
     /// Whether it changes anything.
     pub fn is_empty(&self) -> bool {
         self.strip.is_empty() && self.add.is_empty()
     }
+}
+
+/// Whether a path may have this byte, and not what ends a URL in a field.
+fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"';,".contains(&byte)
 }
 
 #[cfg(test)]
@@ -56,6 +74,33 @@ mod tests {
             let prefixes = Prefixes { strip: strip.into(), add: add.into() };
             let sent = prefixes.apply(path.as_bytes()).concat();
             assert_eq!(String::from_utf8_lossy(&sent), expected, "{strip} {add} {path}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_service_becomes_that_of_its_client_again() {
+        for (strip, add, path, expected) in [
+            ("", "", "/a", "/a"),
+            ("/shop", "", "/cart?x#y", "/shop/cart?x#y"),
+            ("/shop", "", "/", "/shop/"),
+            ("/shop", "", "", "/shop"),
+            ("/shop", "", "?x", "/shop?x"),
+            ("/shop", "", "'", "/shop'"),
+            ("/shop", "/v2", "/v2/cart", "/shop/cart"),
+            ("/shop", "/v2", "/v2", "/shop"),
+            ("/shop", "/v2", "/v2?x", "/shop?x"),
+            ("/shop", "/v2", "/v2'", "/shop'"),
+            ("", "/v2", "/v2", "/"),
+            ("", "/v2", "/v2?x", "/?x"),
+            ("", "/v2", "/v2/a", "/a"),
+            // Not below what the route adds: another path of the service.
+            ("/shop", "/v2", "/v20/a", "/v20/a"),
+            ("/shop", "/v2", "/login", "/login"),
+            ("/shop", "/v2", "", ""),
+        ] {
+            let prefixes = Prefixes { strip: strip.into(), add: add.into() };
+            let asked = prefixes.undo(path.as_bytes()).concat();
+            assert_eq!(String::from_utf8_lossy(&asked), expected, "{strip} {add} {path}");
         }
     }
 }

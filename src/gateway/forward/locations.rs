@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{self, UpstreamAddress};
+use crate::config::{self, Prefixes, UpstreamAddress};
 use crate::http::{Field, Scheme, without_port};
 use crate::message::HeadWriter;
 use crate::net::Endpoint;
@@ -17,6 +17,8 @@ pub struct Locations<'a> {
     pub written: &'a config::Upstream,
     /// The service and its members.
     pub upstream: &'a Upstream,
+    /// How the path that went upstream differs from the client's.
+    pub prefixes: &'a Prefixes,
     /// How the client has come.
     pub scheme: Scheme,
     /// The authority that the client has asked for; nobody knows one if it is empty.
@@ -30,10 +32,13 @@ impl Locations<'_> {
         let (name, value) = (field.name.of(bytes), field.value.of(bytes));
         let Some((before, url)) = split(name, value) else { return false };
         let Some(rest) = self.behind_own(url) else { return false };
+        let [prefix, rest] = self.prefixes.undo(rest);
+        let begins = prefix.first().or(rest.first()) == Some(&b'/');
+        let scheme = self.scheme.name().as_bytes();
         match self.authority {
-            b"" if rest.first() == Some(&b'/') => head.field_of(name, [before, rest]),
+            b"" if begins => head.field_of(name, [before, prefix, rest]),
             b"" => head.field_of(name, [before, b"/", rest]),
-            _ => head.field_of(name, [before, self.scheme.name().as_bytes(), b"://", self.authority, rest]),
+            authority => head.field_of(name, [before, scheme, b"://", authority, prefix, rest]),
         }
         true
     }

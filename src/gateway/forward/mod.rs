@@ -153,7 +153,7 @@ fn host_sent<'a>(exchange: &'a Exchange<'_>, admission: &'a Admission<'_>) -> &'
 }
 
 /// The service's own names in where it sends the client. `None`: it was told the client's, or is to be believed.
-pub fn locations<'a>(exchange: &Exchange<'a>, admission: &Admission<'_>) -> Option<Locations<'a>> {
+pub fn locations<'l, 'c: 'l>(exchange: &Exchange<'c>, admission: &'l Admission<'_>) -> Option<Locations<'l>> {
     let (snapshot, request) = (&exchange.core.snapshot, exchange.request);
     let written = &snapshot.config.upstreams[admission.upstream()];
     if *host_sent(exchange, admission) != HostSent::Upstream || !written.rewrite_location {
@@ -163,7 +163,8 @@ pub fn locations<'a>(exchange: &Exchange<'a>, admission: &Admission<'_>) -> Opti
     let authority = claimed.filter(|host| is_host(host)).unwrap_or(request.host());
     let authority = if authority.len() <= HOST_AND_PORT_BYTES_MAX { authority } else { b"" };
     let upstream = &*snapshot.upstreams[admission.upstream()];
-    Some(Locations { written, upstream, scheme: exchange.client_scheme(), authority })
+    let (prefixes, scheme) = (&admission.route().prefixes, exchange.client_scheme());
+    Some(Locations { written, upstream, prefixes, scheme, authority })
 }
 
 /// What the upstream learns beside the request's own head.
