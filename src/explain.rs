@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::{
     self, Access, ClaimField, ClientHeaders, Config, HostSent, LimitStore, Rate, RouteKind, TokenSources,
-    Via, show_conditions, show_destination, show_hosts, show_networks, show_oddities, show_spellings, show_timeouts,
+    Via, show_conditions, show_destination, show_hosts, show_networks, show_oddities, show_spellings,
+    show_timeouts,
 };
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::{body_bytes_max, head_limits};
@@ -382,7 +383,7 @@ mod tests {
             ),
             ("/admin/x;y", "parameters      refused: 400 path_parameters"),
         ] {
-            let told = explain(&config, "GET", path, None).expect("a report");
+            let told = explain(&config, &asked("GET", path)).expect("a report");
             assert!(told.contains(part), "{path}: {told}");
         }
     }

@@ -2,8 +2,8 @@
 
 use super::key::RouteKey;
 use super::{
-    access, body, claims, conditions, edits, forwarding, hosts, issuers, limits, methods, name, networks, oddities,
-    paths, prefixes, replies, shares, timeouts, tokens_from,
+    access, body, claims, conditions, edits, forwarding, hosts, issuers, limits, methods, name, networks,
+    oddities, paths, prefixes, replies, shares, timeouts, tokens_from,
 };
 
 /// The keys of a `[[route]]`.

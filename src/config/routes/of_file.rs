@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::report::Report;
 use super::upstreams::{self, Upstreams};
 use super::{
-    access, body, claims, conditions, forwarding, hosts, issuers, limits, methods, name, networks, paths, oddities, prefixes, realchat, replies, shares, timeouts, tokens_from, edits,
+    access, body, claims, conditions, edits, forwarding, hosts, issuers, limits, methods, name, networks,
+    oddities, paths, prefixes, realchat, replies, shares, timeouts, tokens_from,
 };
 use crate::config::layers::Layers;
 use crate::config::meaning::{EmptySegments, Issuer, Oddities, Origins, RateLimit, Route, Upstream};
