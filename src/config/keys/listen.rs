@@ -287,6 +287,7 @@ mod tests {
                 (&BIND, "::1", "BIND ::1"),
                 (&ADMIN_ADDR, "off", "ADMIN_ADDR off"),
                 (&ADMIN_HOSTS, "Gateway,a.b", "ADMIN_HOSTS a.b, gateway"),
+                (&ADMIN_TOKEN, "hunter2", "ADMIN_TOKEN set"),
                 (&TRUSTED_PROXIES, "10.0.0.0/8,::1", "TRUSTED_PROXIES 10.0.0.0/8, ::1/128"),
                 (&CORS_ALLOWED_ORIGINS, "https://A.b", "CORS_ALLOWED_ORIGINS https://a.b"),
             ],
@@ -298,6 +299,7 @@ mod tests {
         refuses(&[
             (&PORT, "65536"),
             (&BIND, "localhost"),
+            (&ADMIN_TOKEN, "two words"),
             (&ADMIN_ADDR, "localhost:1"),
             (&ADMIN_ADDR, "127.0.0.1:8080"),
             (&ADMIN_HOSTS, "gateway:9901"),
