@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::*;
+use realchat_gateway::config::LogFormat;
 
 /// Exit code 2 and these lines on standard error, each found by its beginning; nothing on standard output.
 #[track_caller]
@@ -501,7 +502,7 @@ fn the_demos_backends_keep_state_and_echo_headers() {
 #[test]
 fn a_panic_on_any_thread_takes_the_process_down_and_says_where() {
     if std::env::var_os("PANIC_ON_A_CORE").is_some() {
-        realchat_gateway::telemetry::log::Log::install().expect("a log").abort_on_panic();
+        realchat_gateway::telemetry::log::Log::install(LogFormat::Text).expect("a log").abort_on_panic();
         let core =
             std::thread::Builder::new().name("core-7".into()).spawn(|| panic!("an invariant is broken"));
         let _ = core.expect("a thread").join();

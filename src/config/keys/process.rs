@@ -153,7 +153,7 @@ pub const LOG_FORMAT: Key<LogFormat> = Key {
     bounds: "`text` or `json`",
     help: "Lines of the program's own log: `text`, or `json` with the process number as `pid`",
     more: "",
-    parse: |text| choice(text, "format"),
+    parse: choice,
     shown: Shown::Value(|config| config.log_format.word().to_owned()),
     on_reload: OnReload::NeedsRestart(|running, wanted| wanted.log_format = running.log_format),
 };
