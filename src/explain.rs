@@ -63,7 +63,9 @@ pub fn explain(config: &Config, question: &Question<'_>) -> Result<String, Strin
     authentication(&mut text, config, &plan);
     let caller = caller::find(&mut text, config, &plan, (question, &request), (&cors, scheme));
     buckets(&mut text, config, &plan, &caller);
-    if !caller.is_refused() {
+    if caller.is_refused() {
+        text.push_str("upstream        gets nothing\n");
+    } else {
         destination(&mut text, config, &plan, (&request, &caller));
     }
     Ok(text)

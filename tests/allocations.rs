@@ -82,6 +82,14 @@ fn cases(redis: &Redis, (signer, set): (&Signer, &TempFile)) -> Vec<Case> {
         case("plain, with a log", unlimited() + LOGGED, open("/open/x"), 200, 0),
         case("a chunked response", unlimited(), open("/open/chunked"), 200, 0),
         case("a path with a parameter", unlimited(), open("/rooms/7/members"), 200, 0),
+        case(
+            "fields that find a route, and that it changes",
+            unlimited(),
+            versioned(open("/fields/x")),
+            200,
+            0,
+        ),
+        case("a token in a field of its own", unlimited(), named("/fields/mine"), 200, 0),
         case("behind a trusted proxy", unlimited() + TRUSTED, forwarded(open("/open/x")), 200, 0),
         case("a token", unlimited(), alice(), 200, 0),
         case("a token, with a body", unlimited(), post(), 200, 0),
@@ -126,6 +134,16 @@ fn forwarded(request: Request) -> Request {
         .field("X-Forwarded-Proto", "https")
         .field("X-Request-Id", "7f1c")
         .field("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+}
+
+/// With a field that a route asks for, and one that it removes.
+fn versioned(request: Request) -> Request {
+    request.field("X-Version", "2").field("X-Debug", "1")
+}
+
+/// With a token in a field of its own.
+fn named(path: &str) -> Request {
+    Request::new("GET", path).field("X-Auth-Token", &token("alice"))
 }
 
 /// A gateway of one core in this process; dropped, it drains.
@@ -265,6 +283,27 @@ name = 'open'
 paths = ['/open/*', '/rooms/{room}/members']
 upstream = 'origin'
 access = 'public'
+
+[[route]]
+name = 'fields'
+paths = ['/fields/*']
+upstream = 'origin'
+access = 'public'
+
+[[route]]
+name = 'fields-2'
+paths = ['/fields/*']
+upstream = 'origin'
+access = 'public'
+headers = { X-Version = '2', Accept = true }
+request_headers = { set = { X-Edge = '1' }, add = { Accept = 'text/plain' }, remove = ['X-Debug'] }
+response_headers = { set = { X-Frame-Options = 'DENY' }, add = { Vary = 'X-Version' }, remove = ['Server'] }
+
+[[route]]
+name = 'fields-mine'
+paths = ['/fields/mine']
+upstream = 'origin'
+tokens_from = ['header', 'header:X-Auth-Token']
 
 [[route]]
 name = 'users'

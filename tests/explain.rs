@@ -98,11 +98,11 @@ fn a_token_that_is_refused_is_told_with_its_reason_and_charged_to_the_address() 
         (vec![format!("Authorization: Bearer {expired}")], "401 token_expired"),
         (vec!["X-Auth-Token: a.b".to_owned()], "401 token_invalid (malformed)"),
         (vec![twice.clone(), twice], "401 token_invalid (two_credentials)"),
-        (vec!["X-A: 1".to_owned()], "401 token_missing"),
+        (vec!["X-A: 1".to_owned()], "token           401 token_missing"),
     ] {
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         let told = told("GET", "/x", &fields);
-        has(&told, &[reason, "bucket          rl:bad:<client address>: "]);
+        has(&told, &[reason, "bucket          rl:bad:<client address>: ", "upstream        gets nothing\n"]);
         assert!(!told.contains("rl:u:") && !told.contains("passed on") && !told.contains(&expired), "{told}");
     }
     let cookie = format!("Cookie: session={}", of(r#","role":"admin","scope":"chat""#));

@@ -46,7 +46,7 @@ pub(super) fn find(
             return Caller::Anonymous;
         }
         (None, Err(error)) => {
-            text.push_str(&auth::report::explain_error(*error));
+            let _ = write!(text, "token           {}", auth::report::explain_error(*error).trim_start());
             return Caller::Rejected;
         }
     };

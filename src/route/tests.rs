@@ -1,5 +1,7 @@
 //! Tests of the route table.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::{FieldCondition, HostPattern, PathCase, TrailingSlash};
 
@@ -391,4 +393,47 @@ fn routes_between_which_no_field_decides_are_a_mistake() {
     assert!(table(&[("x-v", Some("2")), ("x-w", None)], &[("x-v", Some("2"))]).is_ok());
     let own = RouteTable::new(&[asking("a", &[], &[("x-forwarded-for", None)])]).unwrap_err();
     assert_eq!(own, ["route \"a\": headers \"x-forwarded-for\": is not taken from a client"]);
+}
+
+/// Methods and conditions of a route, as numbers.
+type Drawn = (usize, Vec<(usize, usize)>);
+
+fn some_routes() -> impl Strategy<Value = Vec<Drawn>> {
+    let conditions = prop::collection::vec((0..3_usize, 0..3_usize), 0..3);
+    prop::collection::vec((0..3_usize, conditions), 1..6)
+}
+
+const NAMES: [&str; 3] = ["x-a", "x-b", "x-c"];
+const VALUES: [Option<&str>; 3] = [None, Some("1"), Some("2")];
+
+fn drawn(nth: usize, (methods, conditions): &Drawn) -> Route {
+    let methods: &[&str] = [&[][..], &["GET"], &["GET", "HEAD", "PUT"]][*methods];
+    let mut conditions: Vec<_> =
+        conditions.iter().map(|&(name, value)| (NAMES[name], VALUES[value])).collect();
+    conditions.sort_unstable();
+    conditions.dedup_by_key(|(name, _)| *name);
+    asking(&format!("r{nth}"), methods, &conditions)
+}
+
+proptest! {
+    /// Of a table that is accepted, the order of the routes decides nothing.
+    #[test]
+    fn the_order_of_routes_decides_nothing(
+        routes in some_routes(),
+        fields in prop::collection::vec((0..3_usize, 0..3_usize), 0..4),
+        method in 0..3_usize,
+    ) {
+        let routes: Vec<Route> = routes.iter().enumerate().map(|(nth, route)| drawn(nth, route)).collect();
+        let Ok(table) = RouteTable::new(&routes) else { return Ok(()) };
+        let reversed: Vec<Route> = routes.into_iter().rev().collect();
+        let reversed = RouteTable::new(&reversed).expect("the same routes");
+        let line = |&(name, value): &(usize, usize)| {
+            format!("{}: {}\r\n", NAMES[name], VALUES[value].unwrap_or("3"))
+        };
+        let (method, lines) = (["GET", "HEAD", "PUT"][method], fields.iter().map(line).collect::<String>());
+        let (one, other) = (found_with(&table, method, &lines), found_with(&reversed, method, &lines));
+        // The methods of a 405 are listed in the order of the routes.
+        let are_405 = one.starts_with("405") && other.starts_with("405");
+        prop_assert!(are_405 || one == other, "{} {}: {} {}", one, other, method, lines);
+    }
 }

@@ -91,6 +91,8 @@ fn fault_upstream(action: Action, name: &str) -> Option<&'static str> {
         Kind::XForwardedFor | Kind::XForwardedProto | Kind::XForwardedHost => Some(OWN),
         Kind::Traceparent | Kind::Tracestate | Kind::MethodOverride => Some(OWN),
         Kind::Authorization | Kind::Cookie => Some(CREDENTIAL),
+        // Without them, or with another page's, a service would take every page for its own, or for no browser.
+        Kind::Origin | Kind::SecFetchSite => Some("is what services know pages by"),
         kind if is_of_handshakes(kind) => Some(HANDSHAKE),
         _ => None,
     }
@@ -242,6 +244,7 @@ mod tests {
             }
         }
         assert_eq!(fault_upstream(Action::Set, "x-forwarded-prefix"), None);
+        assert!(fault_upstream(Action::Remove, "Origin").is_some());
         for (action, name, is_right) in [
             (Action::Remove, "Set-Cookie", true),
             (Action::Set, "Set-Cookie", false),
