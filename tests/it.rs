@@ -42,6 +42,7 @@ mod route_fields;
 mod routing;
 mod slow;
 mod socket_io;
+mod stacks;
 mod status;
 mod streaming;
 mod tidy;
