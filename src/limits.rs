@@ -68,8 +68,12 @@ pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;
 pub const HEAD_BYTES_MAX: usize = BUFFER_BYTES / 2;
 /// Default bound of a request line, in bytes. Over it: 414.
 pub const REQUEST_LINE_BYTES_DEFAULT: usize = 8 * 1024;
-/// Header fields in one head. Over it: 431 for a request, 502 for a response.
-pub const FIELDS_MAX: usize = 100;
+/// Default bound of the header fields in one head. Over it: 431 for a request, 502 for a response.
+pub const FIELDS_DEFAULT: usize = 100;
+/// The largest bound of the header fields in one head that an operator may set.
+pub const FIELDS_MAX: usize = 1_000;
+/// Fields of a trailer section. Over it: 400 for a request; a response is cut short.
+pub const TRAILER_FIELDS_MAX: usize = 100;
 /// Options in the `Connection` fields of one head, including empty ones. Over it: 400 for a request, 502 for
 /// a response.
 pub const CONNECTION_OPTIONS_MAX: usize = 16;
@@ -352,12 +356,15 @@ pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 const _: () = assert!(2 * ROLL_CALL_MS < DRAIN_TOLD_MS);
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
-const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX);
-// Whom a certificate names fits beside the longest head.
-const _: () = assert!(HEAD_BYTES_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES);
+const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX && FIELDS_DEFAULT <= FIELDS_MAX);
+// Whom a certificate names fits beside the longest head, each field of which may get a space behind its colon.
+const _: () = assert!(
+    HEAD_BYTES_MAX + FIELDS_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES
+);
 // So do the fields that are set from claims, what the path gets, and the fields of a route.
 const _: () = assert!(
     HEAD_BYTES_MAX
+        + FIELDS_MAX
         + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8)
         + CLAIM_FIELDS_MAX * (NAME_BYTES_MAX + CLAIM_FIELD_BYTES_MAX + 4)
         + PREFIX_BYTES_MAX

@@ -117,6 +117,47 @@ fn refuses_a_response_head_over_its_bounds() {
 }
 
 #[test]
+fn a_head_has_as_many_fields_as_the_operator_says() {
+    let head = |count: usize| {
+        format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", "X-A:a\r\n".repeat(count - 1))
+    };
+    let fields = |response: &Response| response.head.fields.iter().filter(|(name, _)| name == "X-A").count();
+    let origin = Origin::each(move |request| {
+        let count = request.target().rsplit('/').next().and_then(|count| count.parse().ok());
+        head(count.expect("a count")).into_bytes()
+    });
+    let gateway = Gateway::builder().everywhere(&origin).env("ACCESS_LOG", "stdout").start();
+    assert_eq!(gateway.get("/api/v1/users/102", "ann").code(), "upstream_protocol_error");
+    let line = gateway.wait_stdout("upstream_protocol_error");
+    assert!(line.contains("\"cause\":\"too_many_fields\""), "{line}");
+
+    // What bounds requests, what bounds responses, and what becomes of 1,000 fields down and up.
+    for (requests, responses, down, up) in
+        [("100", Some("1000"), 200, 431), ("1000", None, 200, 200), ("1000", Some("100"), 502, 200)]
+    {
+        let mut builder = Gateway::builder().everywhere(&origin).env("HEAD_MAX_FIELDS", requests);
+        if let Some(responses) = responses {
+            builder = builder.env("UPSTREAM_HEAD_MAX_FIELDS", responses);
+        }
+        let (settings, gateway) = ((requests, responses), builder.start());
+        let response = gateway.get("/api/v1/users/1000", "ann");
+        assert_eq!(
+            (response.status, fields(&response)),
+            (down, if down == 200 { 999 } else { 0 }),
+            "{settings:?}"
+        );
+        // Host and token beside them.
+        let request = Request::new("GET", "/api/v1/users/9").token("ann").raw(&"X-A:a\r\n".repeat(998));
+        assert_eq!(gateway.ask(request).status, up, "{settings:?}");
+        if up == 200 {
+            assert_eq!(origin.last().fields.iter().filter(|(name, _)| name == "X-A").count(), 998);
+        }
+        let over = Request::new("GET", "/api/v1/users/9").token("ann").raw(&"X-A:a\r\n".repeat(999));
+        gateway.refuses(over.bytes(), 431, Some("too_many_fields"), Then::Closes);
+    }
+}
+
+#[test]
 fn refuses_a_101_that_nobody_asked_for() {
     broken([
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",

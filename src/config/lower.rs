@@ -184,6 +184,7 @@ fn sizes(layers: &mut Layers) -> Sizes {
         head_bytes,
         request_line_bytes,
         fields: layers.value(&clients::HEAD_MAX_FIELDS),
+        upstream_fields: layers.option(&upstreams::UPSTREAM_HEAD_MAX_FIELDS),
         body_bytes: layers.value(&clients::BODY_MAX_BYTES),
         body_rate_min: layers.value(&clients::BODY_MIN_RATE),
         requests_per_address: layers.option(&clients::MAX_REQUESTS_PER_ADDRESS),

@@ -61,7 +61,8 @@ fn has_the_defaults_of_the_documentation() {
     let sizes = Sizes {
         head_bytes: limits::HEAD_BYTES_DEFAULT,
         request_line_bytes: limits::REQUEST_LINE_BYTES_DEFAULT,
-        fields: limits::FIELDS_MAX,
+        fields: limits::FIELDS_DEFAULT,
+        upstream_fields: None,
         body_bytes: limits::BODY_BYTES_DEFAULT,
         body_rate_min: 1024,
         requests_per_address: None,

@@ -173,7 +173,7 @@ mod tests {
     use crate::http::FieldKind;
     use crate::http1::{HeadLimits, HeadScan, RequestHead};
     use crate::limits::{
-        CONNECTION_OPTION_BYTES_MAX, CONNECTION_OPTIONS_MAX, FIELDS_MAX, HEAD_BYTES_DEFAULT,
+        CONNECTION_OPTION_BYTES_MAX, CONNECTION_OPTIONS_MAX, FIELDS_DEFAULT, HEAD_BYTES_DEFAULT,
         REQUEST_LINE_BYTES_DEFAULT,
     };
 
@@ -194,10 +194,10 @@ mod tests {
         let names = |width: usize| {
             let name = |n: usize| format!("{n:03}{}", "x".repeat(width - 3));
             let options: Vec<_> = (0..CONNECTION_OPTIONS_MAX).map(name).collect();
-            let fields: String = (0..FIELDS_MAX - 3).map(|n| name(n) + ":\r\n").collect();
+            let fields: String = (0..FIELDS_DEFAULT - 3).map(|n| name(n) + ":\r\n").collect();
             filled("GET /", &format!("Connection: {}\r\n{fields}", options.join(",")))
         };
-        let many = |line: &str| filled("GET /", &line.repeat(FIELDS_MAX - 3));
+        let many = |line: &str| filled("GET /", &line.repeat(FIELDS_DEFAULT - 3));
         let target = |piece: &str| {
             let times = (REQUEST_LINE_BYTES_DEFAULT - "GET / HTTP/1.1".len()) / piece.len();
             filled(&format!("GET /{}", piece.repeat(times)), "")

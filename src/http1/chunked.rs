@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::section::{check_bytes, check_line, lines};
 use crate::http::{Field, FieldKind, ProtocolError, Span, trim};
-use crate::limits::{CHUNK_LINE_BYTES_MAX, FIELDS_MAX, TRAILER_BYTES_MAX};
+use crate::limits::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 
 /// The last chunk and an empty trailer section.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -54,7 +54,7 @@ fn each_trailer(section: &[u8], mut visit: impl FnMut(usize, usize, &[u8])) -> R
             return if is_last { Ok(()) } else { Err(ProtocolError::TrailerInvalid) };
         }
         count += 1;
-        if count > FIELDS_MAX {
+        if count > TRAILER_FIELDS_MAX {
             return Err(ProtocolError::TrailerTooLarge);
         }
         let colon = check_line(line).map_err(|_| ProtocolError::TrailerInvalid)?;

@@ -21,7 +21,7 @@ impl HeadLimits {
     pub const DEFAULT: HeadLimits = HeadLimits {
         head_bytes: limits::HEAD_BYTES_DEFAULT,
         request_line_bytes: limits::REQUEST_LINE_BYTES_DEFAULT,
-        fields: limits::FIELDS_MAX,
+        fields: limits::FIELDS_DEFAULT,
         oddities: Oddities { empty_segments: false, encoded_slash: false, parameters: false },
     };
 }

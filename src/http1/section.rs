@@ -3,10 +3,12 @@
 use memchr::memchr;
 
 use crate::http::{Field, FieldKind, ProtocolError, Span, is_token, trim};
-use crate::limits::FIELDS_MAX;
+use crate::limits::{FIELDS_DEFAULT, FIELDS_MAX};
 
-/// Fields of nearly every head. More cost a second pass with room for `FIELDS_MAX`.
+/// Fields of nearly every head. More cost a second pass with room for `FIELDS_MANY`, or another one for `FIELDS_MAX`.
 const FIELDS_USUAL: usize = 32;
+/// Fields of every head within the default bound.
+const FIELDS_MANY: usize = FIELDS_DEFAULT;
 
 /// Reads the fields of a head. `start` is where the first field line begins; the head ends with its empty
 /// line.
@@ -28,7 +30,12 @@ pub(super) fn read(
         Ok(httparse::Status::Complete(_)) => Err(ProtocolError::TooManyFields),
         Ok(httparse::Status::Partial) => Err(ProtocolError::HeadIncomplete),
         Err(httparse::Error::TooManyHeaders) if fields_max > FIELDS_USUAL => {
-            read_many(head, start, fields_max, fields)
+            match read_many::<FIELDS_MANY>(head, start, fields_max, fields) {
+                Err(ProtocolError::TooManyFields) if fields_max > FIELDS_MANY => {
+                    read_many::<FIELDS_MAX>(head, start, fields_max, fields)
+                }
+                read => read,
+            }
         }
         Err(error) => Err(name_error(&head[start..], error)),
     }
@@ -36,14 +43,14 @@ pub(super) fn read(
 
 #[cold]
 #[inline(never)]
-fn read_many(
+fn read_many<const ROOM: usize>(
     head: &[u8],
     start: usize,
     fields_max: usize,
     fields: &mut Vec<Field>,
 ) -> Result<(), ProtocolError> {
-    let mut many = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    match httparse::parse_headers(&head[start..], &mut many[..fields_max]) {
+    let mut many = [httparse::EMPTY_HEADER; ROOM];
+    match httparse::parse_headers(&head[start..], &mut many[..fields_max.min(ROOM)]) {
         Ok(httparse::Status::Complete((length, found))) => place(head, start, length, found, fields),
         Ok(httparse::Status::Partial) => Err(ProtocolError::HeadIncomplete),
         Err(error) => Err(name_error(&head[start..], error)),
@@ -150,7 +157,7 @@ mod tests {
 
     fn read_all(section: &str) -> Result<Vec<(String, String)>, ProtocolError> {
         let (mut fields, head) = (Vec::new(), section.as_bytes());
-        read(head, 0, FIELDS_MAX, &mut fields)?;
+        read(head, 0, FIELDS_DEFAULT, &mut fields)?;
         let text = |span: Span| String::from_utf8_lossy(span.of(head)).into_owned();
         Ok(fields.iter().map(|field| (text(field.name), text(field.value))).collect())
     }
@@ -204,7 +211,12 @@ mod tests {
             assert_eq!(read_all(&section(count)).unwrap().len(), count);
         }
         assert_eq!(read_all(&section(101)), Err(ProtocolError::TooManyFields));
-        for (max, count) in [(3, 4), (32, 33), (40, 41)] {
+        for count in [100, 101, 999, 1000] {
+            let (section, mut fields) = (section(count), Vec::new());
+            assert_eq!(read(section.as_bytes(), 0, usize::MAX, &mut fields), Ok(()), "{count}");
+            assert_eq!(fields.len(), count);
+        }
+        for (max, count) in [(3, 4), (32, 33), (40, 41), (100, 101), (150, 151), (usize::MAX, 1001)] {
             let found = read(section(count).as_bytes(), 0, max, &mut Vec::new());
             assert_eq!(found, Err(ProtocolError::TooManyFields), "{max}");
         }

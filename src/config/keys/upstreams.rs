@@ -10,6 +10,7 @@ use crate::config::meaning::{ReadyRequires, Upstream, Via};
 use crate::config::value::{
     DAY, Parsed, SECOND, TICK, count, duration, items, quoted, show_duration, show_list,
 };
+use crate::limits;
 
 /// The settings under "Upstreams".
 pub const SECTION: Section = Section {
@@ -29,6 +30,7 @@ pub const SECTION: Section = Section {
         &UPSTREAM_CONNECTION_REQUESTS,
         &UPSTREAM_IDLE_CONNECTIONS,
         &UPSTREAM_MAX_IN_FLIGHT,
+        &UPSTREAM_HEAD_MAX_FIELDS,
         &VIA,
         &DNS_REFRESH,
         &DNS_SERVER,
@@ -224,6 +226,23 @@ pub const UPSTREAM_MAX_IN_FLIGHT: Key<usize> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const UPSTREAM_HEAD_MAX_FIELDS: Key<usize, NoDefault> = Key {
+    env: "UPSTREAM_HEAD_MAX_FIELDS",
+    flag: "upstream-head-max-fields",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "1 to 1000",
+    help: "Header fields of one response head; unset: as HEAD_MAX_FIELDS",
+    more: "Over it: 502, with the cause `too_many_fields` in the access log.",
+    parse: |text| count(text, 1, limits::FIELDS_MAX),
+    shown: Shown::Value(|config| match config.sizes.upstream_fields {
+        Some(fields) => format!("{fields} fields"),
+        None => "as HEAD_MAX_FIELDS".to_owned(),
+    }),
+    on_reload: OnReload::Takes,
+};
+
 pub const VIA: Key<Via> = Key {
     env: "VIA",
     flag: "via",
@@ -358,6 +377,7 @@ mod tests {
                 (&UPSTREAM_CONNECTION_REQUESTS, "7", "UPSTREAM_CONNECTION_REQUESTS 7 per"),
                 (&UPSTREAM_IDLE_CONNECTIONS, "0", "UPSTREAM_IDLE_CONNECTIONS 0 per"),
                 (&UPSTREAM_MAX_IN_FLIGHT, "7", "UPSTREAM_MAX_IN_FLIGHT 7 per"),
+                (&UPSTREAM_HEAD_MAX_FIELDS, "300", "UPSTREAM_HEAD_MAX_FIELDS 300 fields"),
                 (&VIA, "edge-1", "VIA edge-1"),
                 (&DNS_REFRESH, "7s", "DNS_REFRESH 7s"),
                 (&DNS_SERVER, "127.0.0.1:53", "DNS_SERVER 127.0.0.1:53"),
@@ -382,6 +402,7 @@ mod tests {
             (&UPSTREAM_CONNECTION_REQUESTS, "-1"),
             (&UPSTREAM_IDLE_CONNECTIONS, "65537"),
             (&UPSTREAM_MAX_IN_FLIGHT, "0"),
+            (&UPSTREAM_HEAD_MAX_FIELDS, "1001"),
             (&VIA, "a b"),
             (&DNS_REFRESH, "500ms"),
             (&DNS_SERVER, "127.0.0.1"),

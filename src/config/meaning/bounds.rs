@@ -44,6 +44,8 @@ pub struct Sizes {
     pub request_line_bytes: usize,
     /// Fields of a head, at most [`crate::limits::FIELDS_MAX`]. `HEAD_MAX_FIELDS`, 100.
     pub fields: usize,
+    /// Fields of a response's head, likewise. `None`: as `fields`. `UPSTREAM_HEAD_MAX_FIELDS`, none.
+    pub upstream_fields: Option<usize>,
     /// A request body, in bytes. 0: no bound. `BODY_MAX_BYTES`, 10 MiB.
     pub body_bytes: u64,
     /// The lowest average rate of a body that is waited for, in bytes per second. 0: no bound.

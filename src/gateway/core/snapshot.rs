@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Rc<Upstream>>,
     /// Bounds and timeouts of clients' connections.
     pub downstream: downstream::Settings,
+    /// Bounds of a response's head.
+    pub response_head: HeadLimits,
     /// TLS towards clients; `None`: there is no listener for it.
     pub tls: Option<Arc<tls::Termination>>,
     /// The challenges of a certificate authority.
@@ -96,6 +98,10 @@ impl Snapshot {
             redis,
             cors: CorsPolicy::new(&config.cors),
             downstream: downstream_settings(&config),
+            response_head: HeadLimits {
+                fields: config.sizes.upstream_fields.unwrap_or(config.sizes.fields),
+                ..head_limits(&config)
+            },
             tls: replacement.tls.clone(),
             challenges: replacement.challenges.clone(),
             originations: replacement.originations.clone(),

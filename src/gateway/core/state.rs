@@ -61,10 +61,9 @@ impl Core {
         terms: &Terms,
         route: &Route,
     ) -> ExchangeContext<'t> {
-        let Snapshot { downstream, .. } = &self.snapshot;
         let pace = Pace::new(route.timeouts.idle_ms(terms.idle_timeout_ms()), 0);
         let recipient = Recipient::new(client, self.snapshot.config.client_half_close);
-        ExchangeContext { io: &self.resources.io, head_limits: &downstream.head_limits, pace, recipient }
+        ExchangeContext { io: &self.resources.io, head_limits: &self.snapshot.response_head, pace, recipient }
     }
 
     /// Client connections that may be open at one time.
