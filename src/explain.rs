@@ -97,6 +97,9 @@ fn route(text: &mut String, config: &Config, plan: &Plan<'_>) {
         Match::MethodNotAllowed { allow, .. } => {
             writeln!(text, "route           none for this method: 405, Allow: {allow}")
         }
+        Match::FieldsMissing => {
+            writeln!(text, "route           none for these fields: 404 no_route, only with a valid token")
+        }
         Match::Unknown => {
             writeln!(text, "route           none: 404 no_route, only with a valid token")
         }

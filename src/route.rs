@@ -48,6 +48,9 @@ pub enum Match<'t> {
         /// What the path may have on one of the routes.
         oddities: Oddities,
     },
+    /// Routes have the path and the method, and all ask for fields that the request lacks. To its client the same as the
+    /// next.
+    FieldsMissing,
     /// No route has the path.
     Unknown,
 }
@@ -57,7 +60,7 @@ impl<'t> Match<'t> {
     pub fn name(&self) -> Option<&'t str> {
         match self {
             Match::Route(entry) => Some(&entry.route.name),
-            Match::MethodNotAllowed { .. } | Match::Unknown => None,
+            Match::MethodNotAllowed { .. } | Match::FieldsMissing | Match::Unknown => None,
         }
     }
 
@@ -65,7 +68,7 @@ impl<'t> Match<'t> {
     pub fn index(&self) -> Option<usize> {
         match self {
             Match::Route(entry) => Some(entry.index),
-            Match::MethodNotAllowed { .. } | Match::Unknown => None,
+            Match::MethodNotAllowed { .. } | Match::FieldsMissing | Match::Unknown => None,
         }
     }
 
@@ -74,7 +77,7 @@ impl<'t> Match<'t> {
         match self {
             Match::Route(entry) => entry.route.access,
             Match::MethodNotAllowed { access, .. } => *access,
-            Match::Unknown => Access::Protected,
+            Match::FieldsMissing | Match::Unknown => Access::Protected,
         }
     }
 }
@@ -108,7 +111,7 @@ impl RouteTable {
         let Some(pattern) = of_host.or_else(|| self.paths.find(path)) else { return Match::Unknown };
         match pattern.route_of(&self.entries, &asked) {
             Some(entry) => Match::Route(entry),
-            None if pattern.takes_method(&self.entries, &asked) => Match::Unknown,
+            None if pattern.takes_method(&self.entries, &asked) => Match::FieldsMissing,
             None => {
                 let Pattern { allow, access, oddities, .. } = pattern;
                 Match::MethodNotAllowed { allow, access: *access, oddities: *oddities }
@@ -131,7 +134,8 @@ impl RouteTable {
                     !oddities.beyond(route.oddities).any() && route.asks_no_more_than(&found.route)
                 }
                 Match::Unknown => is_decoded,
-                Match::Route(_) | Match::MethodNotAllowed { .. } => false,
+                // Whoever leaves the fields out would get past the routes that ask for them.
+                Match::Route(_) | Match::MethodNotAllowed { .. } | Match::FieldsMissing => false,
             };
             misleading.encoded_slash |= is_decoded && !is_harmless;
             misleading.parameters |= !is_decoded && !is_harmless;

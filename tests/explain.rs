@@ -10,6 +10,7 @@ const CONFIG: &str = "cors_allowed_origins = ['https://app.example']\nws_allowed
     request_headers = { set = { X-Edge = '1' }, remove = ['X-Debug'] }\n\
     [[route]]\nname = 'two'\npaths = ['/x']\nupstream = 'b'\naccess = 'optional'\nheaders = { X-Api-Version = '2' }\n\
     [[route]]\nname = 'of-host'\npaths = ['/x']\nhosts = ['b.example']\nupstream = 'b'\naccess = 'public'\n\
+    [[route]]\nname = 'beta'\npaths = ['/beta']\nupstream = 'b'\nheaders = { X-Beta = true }\n\
     [[route]]\nname = 'live'\npaths = ['/ws']\nupstream = 'a'\nkind = 'websocket'\n";
 
 /// What `explain` prints for these fields.
@@ -38,6 +39,7 @@ fn of(claims: &str) -> String {
 #[test]
 fn the_fields_of_a_request_find_its_route() {
     has(&told("GET", "/x", &["X-A: 1"]), &["route           plain (upstream a"]);
+    has(&told("GET", "/beta", &["X-A: 1"]), &["route           none for these fields: 404 no_route"]);
     let two = told("GET", "/x", &["x-api-version: 2"]);
     has(
         &two,

@@ -380,6 +380,7 @@ fn an_encoded_slash_leads_past_no_other_route() {
         ("kept", "['/kept/*']", &format!("{keep}access = 'protected'")),
         ("limited", "['/limited/*']", &format!("{keep}[[route.limit]]\nrate = 0\nburst = 1\n")),
         ("post", "['/post/{id}']", &format!("{keep}methods = ['POST']")),
+        ("fields", "['/fields/{id}']", &format!("{keep}headers = {{ X-A = '1' }}\n")),
         ("same", "['/same/{id}']", keep),
     ];
     let gateway = with_routes(&origin, &routes).start();
@@ -387,7 +388,15 @@ fn an_encoded_slash_leads_past_no_other_route() {
     refuses_each(
         &gateway,
         "path_encoded_slash",
-        ["/admin%2Fx", "/%2Fadmin%2Fx", "/%2fadmin/x", "/kept%2Fx", "/limited%2Fx", "/post%2Fx"],
+        [
+            "/admin%2Fx",
+            "/%2Fadmin%2Fx",
+            "/%2fadmin/x",
+            "/kept%2Fx",
+            "/limited%2Fx",
+            "/post%2Fx",
+            "/fields%2Fx",
+        ],
     );
     arrives(
         &gateway,

@@ -65,7 +65,7 @@ impl<'c> Plan<'c> {
         let taken = match &self.found {
             Match::Route(entry) => entry.route.oddities,
             Match::MethodNotAllowed { oddities, .. } => *oddities,
-            Match::Unknown => self.config.default_oddities(),
+            Match::FieldsMissing | Match::Unknown => self.config.default_oddities(),
         };
         self.request.target.oddities.beyond(taken)
     }
@@ -79,7 +79,7 @@ impl<'c> Plan<'c> {
     pub fn route(&self) -> Option<&'c Route> {
         match self.found {
             Match::Route(entry) => Some(&entry.route),
-            Match::MethodNotAllowed { .. } | Match::Unknown => None,
+            Match::MethodNotAllowed { .. } | Match::FieldsMissing | Match::Unknown => None,
         }
     }
 
@@ -133,7 +133,7 @@ impl<'c> Plan<'c> {
         let route = match self.found {
             Match::Route(entry) => &entry.route,
             Match::MethodNotAllowed { allow, .. } => return Err(Failure::MethodNotAllowed(allow.into())),
-            Match::Unknown => return Err(Failure::NoRoute),
+            Match::FieldsMissing | Match::Unknown => return Err(Failure::NoRoute),
         };
         let body_bytes_max = body_bytes_max(self.config, Some(route));
         match self.request.body {

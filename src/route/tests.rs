@@ -33,7 +33,7 @@ fn found(table: &RouteTable, method: &str, path: &str) -> String {
     match table.find(asked(method, path.as_bytes())) {
         Match::Route(entry) => entry.route.name.clone(),
         Match::MethodNotAllowed { allow, access, .. } => format!("405 {allow} {access:?}"),
-        Match::Unknown => "?".into(),
+        Match::FieldsMissing | Match::Unknown => "?".into(),
     }
 }
 
@@ -226,7 +226,7 @@ fn found_on(table: &RouteTable, host: &str, method: &str, path: &str) -> String 
     match table.find(Asked { host: host.as_bytes(), ..asked(method, path.as_bytes()) }) {
         Match::Route(entry) => entry.route.name.clone(),
         Match::MethodNotAllowed { allow, access, .. } => format!("405 {allow} {access:?}"),
-        Match::Unknown => "?".into(),
+        Match::FieldsMissing | Match::Unknown => "?".into(),
     }
 }
 
@@ -313,6 +313,7 @@ fn found_with(table: &RouteTable, method: &str, fields: &str) -> String {
     match table.find((&request).into()) {
         Match::Route(entry) => entry.route.name.clone(),
         Match::MethodNotAllowed { allow, .. } => format!("405 {allow}"),
+        Match::FieldsMissing => "fields".into(),
         Match::Unknown => "?".into(),
     }
 }
@@ -365,7 +366,7 @@ fn without_the_fields_a_path_has_no_route_and_without_the_method_it_is_405() {
     .unwrap();
     assert_eq!(found_with(&table, "GET", "X-V: 1\r\n"), "a");
     for method in ["GET", "HEAD"] {
-        assert_eq!(found_with(&table, method, ""), "?");
+        assert_eq!(found_with(&table, method, ""), "fields");
     }
     assert_eq!(found_with(&table, "POST", ""), "405 GET, HEAD");
     assert_eq!(found_with(&table, "POST", "X-V: 1\r\n"), "405 GET, HEAD");
