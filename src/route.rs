@@ -48,7 +48,7 @@ pub enum Match<'t> {
         /// What the path may have on one of the routes.
         oddities: Oddities,
     },
-    /// Routes have the path and the method, and all ask for fields that the request lacks. To its client the same as the
+    /// Routes have the path and the method, and all ask for fields that the request lacks. To its client it is as the
     /// next.
     FieldsMissing,
     /// No route has the path.

@@ -104,7 +104,7 @@ fn a_token_that_is_refused_is_told_with_its_reason_and_charged_to_the_address() 
     ] {
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         let told = told("GET", "/x", &fields);
-        has(&told, &[reason, "bucket          rl:bad:<client address>: ", "upstream        gets nothing\n"]);
+        has(&told, &[reason, "bucket          rl:bad:<client address>: ", "upstream        gets nothing"]);
         assert!(!told.contains("rl:u:") && !told.contains("passed on") && !told.contains(&expired), "{told}");
     }
     let cookie = format!("Cookie: session={}", of(r#","role":"admin","scope":"chat""#));
