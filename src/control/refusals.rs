@@ -35,7 +35,7 @@ impl RefusalWatch {
     pub(super) fn look(&mut self, config: &Config, now_ms: u64) {
         let sum = |count: fn(&Metrics) -> u64| self.cores.iter().map(count).sum::<u64>();
         let address = sum(|core| core.connections.refused_per_address.get());
-        let full = sum(|core| core.connections.refused.get()).saturating_sub(address);
+        let full = sum(|core| core.refusal_notes.full.get());
         let accept = sum(|core| core.connections.accept_failures.get());
         if let Some(refused) = self.full.take(full, now_ms) {
             let (bound, max) = self.bound_of_cores(config);

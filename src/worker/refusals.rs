@@ -87,7 +87,10 @@ impl Refusals {
 fn count(core: &Core, refusal: Refusal) {
     let Resources { metrics, clients, .. } = &*core.resources;
     metrics.connections.refused.add(1);
-    metrics.connections.refused_per_address.add(u64::from(refusal == Refusal::Address));
+    match refusal {
+        Refusal::Full => metrics.refusal_notes.full.add(1),
+        Refusal::Address => metrics.connections.refused_per_address.add(1),
+    }
     metrics.refusal_notes.look(clients, clock::now_ms());
 }
 
