@@ -22,6 +22,7 @@
 //! - [`tls`]: TLS towards clients: certificates and what a handshake needs of them.
 //! - [`net`]: sockets, buffers, timers, listeners, the runtime.
 //! - [`http1`]: the HTTP/1.1 codec.
+//! - [`http2`]: the HTTP/2 codec.
 //! - [`ws`]: WebSocket framing.
 //! - [`http`]: HTTP's vocabulary, the same for every version: requests, responses, fields, paths.
 //! - [`telemetry`]: metrics, the access log, the program's log.
@@ -50,6 +51,7 @@ pub mod redis;
 pub mod tls;
 pub mod net;
 pub mod http1;
+pub mod http2;
 pub mod ws;
 pub mod http;
 pub mod telemetry;

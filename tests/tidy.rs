@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 14] = [
     &["limits", "clock", "sys", "spare"],
     &["config", "telemetry"],
     &["http"],
-    &["http1", "ws"],
+    &["http1", "http2", "ws"],
     &["redis", "net", "tls"],
     &["message"],
     &["route", "auth", "limit", "upstream"],
@@ -37,8 +37,20 @@ const GATEWAY_ENTRIES_MAX: usize = 12;
 const COLUMNS_MAX: usize = 120;
 
 /// Where a peer's bytes arrive: nothing here may panic on them.
-const NO_UNWRAP: [&str; 11] =
-    ["http", "http1", "ws", "net", "tls", "redis", "message", "upstream", "auth", "downstream", "gateway"];
+const NO_UNWRAP: [&str; 12] = [
+    "http",
+    "http1",
+    "http2",
+    "ws",
+    "net",
+    "tls",
+    "redis",
+    "message",
+    "upstream",
+    "auth",
+    "downstream",
+    "gateway",
+];
 
 /// Modules whose standard output is for a person.
 const MAY_PRINT: [&str; 3] = ["main", "cli", "demo"];
