@@ -164,6 +164,7 @@ const SETTINGS: Settings = Settings {
     keep_alive_ms: ADMIN_IDLE_MS,
     body_ms: ADMIN_ANSWER_MS,
     body_rate_min: 0,
+    is_h2c: false,
 };
 
 /// Pause after a failed accept, in milliseconds.

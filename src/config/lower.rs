@@ -147,6 +147,7 @@ fn config(layers: &mut Layers) -> Config {
         proxy_protocol,
         empty_segments,
         client_half_close: layers.value(&clients::CLIENT_HALF_CLOSE),
+        h2c: layers.value(&listen::H2C),
         via: layers.value(&upstreams::VIA),
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websocket),

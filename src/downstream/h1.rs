@@ -159,6 +159,31 @@ impl Connection {
         }
     }
 
+    /// Whether what has come may be the beginning of HTTP/2 in the clear.
+    pub fn may_be_h2(&self, settings: &Settings) -> bool {
+        settings.is_h2c
+            && self.phase == Phase::Fresh
+            && self.transport.raw().is_some()
+            && self.buffer.filled().iter().zip(H2_BEGINS).all(|(got, want)| got == want)
+    }
+
+    /// Whether it is, when enough of it has come to tell; nothing of it is taken.
+    pub async fn is_h2(&mut self, io: &Io, settings: &Settings) -> bool {
+        let now_ms = clock::now_ms();
+        let deadline = now_ms + settings.request_head_ms;
+        self.presence.holds(self.buffer.len(), now_ms);
+        while self.may_be_h2(settings) {
+            if self.buffer.len() >= H2_BEGINS.len() {
+                return true;
+            }
+            let more = pin!(self.transport.recv(&mut self.buffer, &io.timers, deadline));
+            if !matches!(self.presence.unless_told_to_leave(Waits::Head, more).await, Some(Ok(1..))) {
+                return false;
+            }
+        }
+        false
+    }
+
     /// Waits for the rest of a head, the beginning of which is in the buffer.
     pub async fn head(&mut self, io: &Io, settings: &Settings, heads: &Rc<HeadPool>) -> Received {
         self.phase = Phase::Used;
@@ -228,3 +253,6 @@ impl Connection {
         }
     }
 }
+
+/// What no request of HTTP/1 begins with that would be served: `*` is for OPTIONS.
+const H2_BEGINS: &[u8] = b"PRI *";

@@ -6,6 +6,7 @@ pub mod clients;
 mod future_pool;
 mod handshake;
 pub mod h1;
+pub mod h2;
 mod outcome;
 pub mod proxied;
 mod responder;

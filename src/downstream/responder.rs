@@ -1,5 +1,6 @@
 //! The response on its way to a client.
 
+use super::h2::H2Responder;
 use crate::http::{BodyLength, push_decimal};
 use crate::http1::{RequestHead, Version};
 use crate::message::h1::{Encoding, H1Sink};
@@ -10,6 +11,8 @@ use crate::net::{Buffer, Io, Pace, SendError, Sink, Transport};
 pub enum Responder<'r> {
     /// On an HTTP/1 connection.
     H1(H1Responder<'r>),
+    /// On a stream of HTTP/2.
+    H2(H2Responder<'r>),
 }
 
 /// What a response's head says of its body.
@@ -43,10 +46,12 @@ enum End {
 }
 
 impl<'r> Responder<'r> {
-    /// The client, to look after while its response is awaited.
-    pub fn client(&self) -> &'r Transport {
-        let Responder::H1(responder) = self;
-        responder.transport
+    /// The client, to look after while its response is awaited. `None`: whoever reads the connection does.
+    pub fn client(&self) -> Option<&'r Transport> {
+        match self {
+            Responder::H1(responder) => Some(responder.transport),
+            Responder::H2(_) => None,
+        }
     }
 
     /// Asks a client that waits for it to send its body.
@@ -54,16 +59,17 @@ impl<'r> Responder<'r> {
     /// # Errors
     /// The client is gone, or does not take it.
     pub async fn send_continue(&self) -> Result<(), SendError> {
-        let Responder::H1(responder) = self;
-        let mut out = responder.io.buffers.buffer();
+        let mut out = self.buffer();
         out.put(b"HTTP/1.1 100 Continue\r\n\r\n");
-        responder.send(out).await
+        self.send(out).await
     }
 
     /// Whether the client understands interim responses.
     pub fn takes_interim(&self) -> bool {
-        let Responder::H1(responder) = self;
-        responder.head.version == Version::Http11
+        match self {
+            Responder::H1(responder) => responder.head.version == Version::Http11,
+            Responder::H2(_) => true,
+        }
     }
 
     /// Sends an interim response, whose fields are written.
@@ -71,29 +77,49 @@ impl<'r> Responder<'r> {
     /// # Errors
     /// The client is gone, or does not take it.
     pub async fn send_interim(&self, head: HeadWriter) -> Result<(), SendError> {
-        let (Responder::H1(responder), HeadWriter::H1(mut out)) = (self, head);
+        let HeadWriter::H1(mut out) = head;
         out.put(b"\r\n");
-        responder.send(out).await
+        self.send(out).await
     }
 
-    /// Begins the head of a response.
+    async fn send(&self, out: Buffer) -> Result<(), SendError> {
+        match self {
+            Responder::H1(responder) => responder.send(out).await,
+            Responder::H2(responder) => responder.send(out).await,
+        }
+    }
+
+    fn buffer(&self) -> Buffer {
+        match self {
+            Responder::H1(responder) => responder.io.buffers.buffer(),
+            Responder::H2(responder) => responder.buffer(),
+        }
+    }
+
+    /// Begins the head of a response. In every version of HTTP it is written as lines; on a stream these become a block
+    /// of fields when the head ends.
     pub fn head(&self, status: u16, reason: &[u8]) -> HeadWriter {
-        let Responder::H1(responder) = self;
-        HeadWriter::h1_response(responder.io.buffers.buffer(), status, reason)
+        HeadWriter::h1_response(self.buffer(), status, reason)
     }
 
     /// Ends the head of the final response, whose fields are written. The sink takes its body.
     pub fn respond(&mut self, head: HeadWriter, body: ResponseBody) -> BodySink<'r> {
-        let (Responder::H1(responder), HeadWriter::H1(out)) = (self, head);
-        BodySink::H1(responder.respond(out, body))
+        let HeadWriter::H1(out) = head;
+        match self {
+            Responder::H1(responder) => BodySink::H1(responder.respond(out, body)),
+            Responder::H2(responder) => BodySink::H2(responder.respond(out, body)),
+        }
     }
 
     /// Ends the head of a 101, whose fields are written, and sends it. Gives the bytes sent.
     ///
     /// # Errors
-    /// The client is gone, or does not take it.
+    /// The client is gone, or does not take it; or there is nothing to switch (RFC 9113 §8.6).
     pub async fn switch(&self, head: HeadWriter) -> Result<u64, SendError> {
-        let (Responder::H1(responder), HeadWriter::H1(mut out)) = (self, head);
+        let HeadWriter::H1(mut out) = head;
+        let Responder::H1(responder) = self else {
+            return Err(SendError::Closed(io::ErrorKind::Unsupported.into()));
+        };
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         let length = out.len() as u64;
         responder.send(out).await.map(|()| length)
@@ -101,7 +127,8 @@ impl<'r> Responder<'r> {
 
     /// The response was begun and cannot be finished: the client must be able to tell.
     pub fn cut(&self) {
-        let Responder::H1(responder) = self;
+        // A stream that lacks its end is reset.
+        let Responder::H1(responder) = self else { return };
         responder.transport.cut();
         if responder.end == End::OfConnection {
             responder.transport.reset_on_close();

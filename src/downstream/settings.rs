@@ -16,6 +16,8 @@ pub struct Settings {
     pub body_ms: u64,
     /// The floor of a body's average rate, in bytes per second of waiting; 0: none.
     pub body_rate_min: u64,
+    /// A client may speak HTTP/2 from its first byte on a connection in the clear.
+    pub is_h2c: bool,
 }
 
 impl Settings {

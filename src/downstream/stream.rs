@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use super::clients::Place;
 use super::h1::Connection;
+use super::h2::{H2Checkpoint, H2Stream, Way};
 use super::outcome::{Next, Outcome};
 use super::responder::{H1Responder, Responder};
 use super::settings::Settings;
@@ -21,6 +22,8 @@ use crate::net::{DetachedTransport, Io};
 pub enum ClientStream<'c> {
     /// A request on an HTTP/1 connection.
     H1(H1Stream<'c>),
+    /// A request on a stream of HTTP/2.
+    H2(H2Stream<'c>),
 }
 
 /// One request on an HTTP/1 connection.
@@ -47,7 +50,16 @@ pub enum AfterAnswer {
 
 /// Where a request's body stood, to send it once more.
 #[derive(Clone)]
-pub struct Checkpoint {
+pub enum Checkpoint {
+    /// On an HTTP/1 connection.
+    H1(H1Checkpoint),
+    /// On a stream.
+    H2(H2Checkpoint),
+}
+
+/// Where the body of a request on an HTTP/1 connection stood.
+#[derive(Clone)]
+pub struct H1Checkpoint {
     /// Where the buffer stood; `None`: the request has no body in it.
     mark: Option<Mark>,
     body: H1Body,
@@ -78,52 +90,78 @@ impl<'c> ClientStream<'c> {
     /// The exchange ends here, whatever is missing. Where the end of the connection would look like that of a response,
     /// the client sees a reset.
     pub fn cut(&self) {
-        let ClientStream::H1(stream) = self;
+        let stream = match self {
+            ClientStream::H1(stream) => stream,
+            ClientStream::H2(stream) => return stream.cut(),
+        };
         stream.connection.transport.cut();
         if stream.head.version == Version::Http10 {
             stream.connection.transport.reset_on_close();
         }
     }
 
+    /// A request that has come on a stream of HTTP/2.
+    pub fn h2(io: &'c Io, settings: &'c Settings, way: Way<'c>, body_bytes_max: u64) -> ClientStream<'c> {
+        ClientStream::H2(H2Stream::new(io, settings, way, body_bytes_max))
+    }
+
     /// The other end of the connection: a client, or a proxy.
     pub fn peer(&self) -> SocketAddr {
-        let ClientStream::H1(stream) = self;
-        stream.connection.peer
+        match self {
+            ClientStream::H1(stream) => stream.connection.peer,
+            ClientStream::H2(stream) => stream.link.peer,
+        }
     }
 
     /// The TLS session of the connection, if it has one.
     pub fn tls(&self) -> Option<&TlsStream> {
-        let ClientStream::H1(stream) = self;
-        stream.connection.tls()
+        match self {
+            ClientStream::H1(stream) => stream.connection.tls(),
+            ClientStream::H2(stream) => stream.link.transport.tls(),
+        }
     }
 
     /// Whose connection it is.
     pub fn client(&self) -> Place {
-        let ClientStream::H1(stream) = self;
-        stream.connection.presence.client()
+        match self {
+            ClientStream::H1(stream) => stream.connection.presence.client(),
+            ClientStream::H2(stream) => stream.client,
+        }
     }
 
     /// Bytes of the request's body so far.
     pub fn body_bytes(&self) -> u64 {
-        let ClientStream::H1(stream) = self;
-        stream.body.bytes()
+        match self {
+            ClientStream::H1(stream) => stream.body.bytes(),
+            ClientStream::H2(stream) => stream.body.bytes(),
+        }
     }
 
     /// The bound of the request's body, in bytes.
     pub fn set_body_bytes_max(&mut self, bytes_max: u64) {
-        let ClientStream::H1(stream) = self;
-        stream.body.set_bytes_max(bytes_max);
+        match self {
+            ClientStream::H1(stream) => stream.body.set_bytes_max(bytes_max),
+            ClientStream::H2(stream) => stream.body.set_bytes_max(bytes_max),
+        }
     }
 
     /// How long the client may take to move its body, or to take the response, in milliseconds.
     pub fn set_body_timeout_ms(&mut self, body_ms: u64) {
-        let ClientStream::H1(stream) = self;
-        stream.body_ms = body_ms;
+        match self {
+            ClientStream::H1(stream) => stream.body_ms = body_ms,
+            ClientStream::H2(stream) => stream.body_ms = body_ms,
+        }
     }
 
     /// Both directions at once: the request's body, and the response.
     pub fn split(&mut self) -> (BodySource<'_>, Responder<'_>) {
-        let ClientStream::H1(H1Stream { io, settings, connection, head, body, body_ms, keeps_alive }) = self;
+        let H1Stream { io, settings, connection, head, body, body_ms, keeps_alive } = match self {
+            ClientStream::H1(stream) => stream,
+            ClientStream::H2(stream) => {
+                let (source, responder) = stream.split();
+                return (BodySource::H2(source), Responder::H2(responder));
+            }
+        };
         let Connection { transport, buffer, .. } = &mut **connection;
         let (transport, timers, pace) = (&*transport, &*io.timers, settings.pace_of(*body_ms));
         let source = H1Source { transport, timers, buffer, body, pace: pace.clone(), recipient: None };
@@ -133,7 +171,11 @@ impl<'c> ClientStream<'c> {
 
     /// The way for an answer of the gateway's own, while nothing of the request's body is awaited.
     pub fn answer(&mut self, after: AfterAnswer, expects_continue: bool) -> Responder<'_> {
-        let ClientStream::H1(stream) = self;
+        let stream = match self {
+            ClientStream::H1(stream) => stream,
+            // Whatever is wrong with a request, the other streams go on.
+            ClientStream::H2(stream) => return Responder::H2(stream.answer()),
+        };
         let may_continue = after == AfterAnswer::Continue && stream.is_drainable(expects_continue);
         let H1Stream { io, settings, connection, head, keeps_alive, .. } = stream;
         // A client that does not read its answer makes the core hold no more than what it has sent.
@@ -144,14 +186,21 @@ impl<'c> ClientStream<'c> {
 
     /// Remembers where the request's body stands.
     pub fn checkpoint(&self) -> Checkpoint {
-        let ClientStream::H1(stream) = self;
+        let stream = match self {
+            ClientStream::H1(stream) => stream,
+            ClientStream::H2(stream) => return Checkpoint::H2(stream.checkpoint()),
+        };
         let mark = (stream.head.framing != Framing::None).then(|| stream.connection.buffer.mark());
-        Checkpoint { mark, body: stream.body.clone() }
+        Checkpoint::H1(H1Checkpoint { mark, body: stream.body.clone() })
     }
 
     /// Goes back to a checkpoint. False: what was consumed since is gone.
     pub fn rewind(&mut self, checkpoint: Checkpoint) -> bool {
-        let ClientStream::H1(stream) = self;
+        let (stream, checkpoint) = match (self, checkpoint) {
+            (ClientStream::H1(stream), Checkpoint::H1(checkpoint)) => (stream, checkpoint),
+            (ClientStream::H2(stream), Checkpoint::H2(checkpoint)) => return stream.rewind(checkpoint),
+            _ => return false,
+        };
         let is_there = checkpoint.mark.is_none_or(|mark| stream.connection.buffer.rewind(mark));
         if is_there {
             stream.body = checkpoint.body;
@@ -161,7 +210,13 @@ impl<'c> ClientStream<'c> {
 
     /// What the outcome of the exchange means for the connection.
     pub async fn conclude<U>(&mut self, outcome: &Outcome<U>) -> Next {
-        let ClientStream::H1(stream) = self;
+        let stream = match self {
+            ClientStream::H1(stream) => stream,
+            ClientStream::H2(stream) => {
+                stream.conclude(outcome);
+                return Next::KeepAlive;
+            }
+        };
         let next = match outcome {
             Outcome::Aborted | Outcome::Upgraded(_) => Next::Close,
             Outcome::Complete if stream.keeps_alive => stream.discard_rest().await,
@@ -178,15 +233,21 @@ impl<'c> ClientStream<'c> {
     /// own on the ring, and another core may go on.
     ///
     /// # Errors
-    /// No file descriptors.
+    /// No file descriptors; or the connection is one of several requests, which does not leave HTTP.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
-        let ClientStream::H1(stream) = self;
-        stream.connection.transport.duplicate()
+        match self {
+            ClientStream::H1(stream) => stream.connection.transport.duplicate(),
+            ClientStream::H2(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Leaves HTTP: what the client sent behind its request goes along. `socket`: a second descriptor.
     pub fn upgrade(&mut self, socket: OwnedFd) -> Upgraded {
-        let ClientStream::H1(stream) = self;
+        let stream = match self {
+            ClientStream::H1(stream) => stream,
+            // Nobody has a second descriptor of it.
+            ClientStream::H2(_) => return Upgraded { transport: socket.into(), early: Vec::new() },
+        };
         let Connection { transport, buffer, .. } = &mut *stream.connection;
         let early = buffer.filled().to_vec();
         buffer.clear();

@@ -7,6 +7,7 @@ use crate::config::ClientHeaders;
 use crate::downstream::client_address::client_address;
 use crate::downstream::clients::{Network, RequestSlot};
 use crate::downstream::h1::Connection;
+use crate::downstream::h2::Way;
 use crate::downstream::{ClientStream, Outcome};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::Core;
@@ -70,6 +71,14 @@ impl<'c> Exchange<'c> {
         let body_bytes_max = core.snapshot.body_bytes_max(None);
         let settings = &core.snapshot.downstream;
         let client = ClientStream::h1(&core.resources.io, settings, connection, head, body_bytes_max);
+        Exchange::begin(core, about, client, heads)
+    }
+
+    /// Begins with a request that has come on a stream.
+    pub fn h2(core: &'c Core, about: &'c About, way: Way<'c>, heads: &'c mut Heads) -> Exchange<'c> {
+        let body_bytes_max = core.snapshot.body_bytes_max(None);
+        let settings = &core.snapshot.downstream;
+        let client = ClientStream::h2(&core.resources.io, settings, way, body_bytes_max);
         Exchange::begin(core, about, client, heads)
     }
 

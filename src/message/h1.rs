@@ -312,7 +312,7 @@ const CHUNK_SIZE_BYTES_MAX: usize = 18;
 const CHUNK_END: &[u8] = b"\r\n";
 
 /// The lines of a trailer section that may pass. Trailers are rare: this is the one place that allocates.
-fn trailers_that_pass(section: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
+pub(super) fn trailers_that_pass(section: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
     let mut fields = Vec::new();
     parse_trailers(section, &mut fields)?;
     let mut lines = section.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));

@@ -10,6 +10,7 @@
 
 mod error;
 pub mod h1;
+pub mod h2;
 mod head_writer;
 mod piece;
 mod pump;

@@ -2,12 +2,15 @@
 
 use super::error::FinishError;
 use super::h1::H1Sink;
+use super::h2::H2Sink;
 use crate::net::SendError;
 
 /// The sending side of one message: its head, already gathered, and its body.
 pub enum BodySink<'s> {
     /// An HTTP/1 message on its connection.
     H1(H1Sink<'s>),
+    /// A message on a stream of HTTP/2.
+    H2(H2Sink<'s>),
 }
 
 impl BodySink<'_> {
@@ -33,6 +36,7 @@ impl BodySink<'_> {
     pub fn try_write(&mut self, piece: &[u8]) -> Result<usize, SendError> {
         match self {
             BodySink::H1(sink) => sink.try_write(piece),
+            BodySink::H2(sink) => sink.try_write(piece),
         }
     }
 
@@ -43,6 +47,7 @@ impl BodySink<'_> {
     pub async fn wait(&mut self) -> Result<(), SendError> {
         match self {
             BodySink::H1(sink) => sink.wait().await,
+            BodySink::H2(sink) => sink.wait().await,
         }
     }
 
@@ -53,6 +58,8 @@ impl BodySink<'_> {
     pub async fn end_piece(&mut self) -> Result<(), SendError> {
         match self {
             BodySink::H1(sink) => sink.end_piece().await,
+            // Each piece is in frames of its own.
+            BodySink::H2(_) => Ok(()),
         }
     }
 
@@ -63,6 +70,7 @@ impl BodySink<'_> {
     pub async fn finish(&mut self, trailers: &[u8]) -> Result<(), FinishError> {
         match self {
             BodySink::H1(sink) => sink.finish(trailers).await,
+            BodySink::H2(sink) => sink.finish(trailers).await,
         }
     }
 
@@ -73,6 +81,7 @@ impl BodySink<'_> {
     pub fn try_flush(&mut self) -> Result<bool, SendError> {
         match self {
             BodySink::H1(sink) => sink.try_flush(),
+            BodySink::H2(sink) => sink.try_flush(),
         }
     }
 
@@ -83,6 +92,7 @@ impl BodySink<'_> {
     pub async fn flush(&mut self) -> Result<(), SendError> {
         match self {
             BodySink::H1(sink) => sink.flush().await,
+            BodySink::H2(sink) => sink.flush().await,
         }
     }
 
@@ -90,6 +100,7 @@ impl BodySink<'_> {
     pub fn sent(&self) -> u64 {
         match self {
             BodySink::H1(sink) => sink.sent(),
+            BodySink::H2(sink) => sink.sent(),
         }
     }
 }

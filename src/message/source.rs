@@ -2,12 +2,15 @@
 
 use super::error::BodyError;
 use super::h1::H1Source;
+use super::h2::H2Source;
 use super::piece::Piece;
 
 /// The receiving side of one body.
 pub enum BodySource<'s> {
     /// The rest of an HTTP/1 message on its connection.
     H1(H1Source<'s>),
+    /// The rest of a message on a stream of HTTP/2.
+    H2(H2Source<'s>),
 }
 
 impl BodySource<'_> {
@@ -19,6 +22,7 @@ impl BodySource<'_> {
     pub fn next_piece(&mut self) -> Result<Piece<'_>, BodyError> {
         match self {
             BodySource::H1(source) => source.next_piece(),
+            BodySource::H2(source) => source.next_piece(),
         }
     }
 
@@ -26,6 +30,7 @@ impl BodySource<'_> {
     pub fn accept(&mut self) {
         match self {
             BodySource::H1(source) => source.accept(),
+            BodySource::H2(source) => source.accept(),
         }
     }
 
@@ -34,6 +39,7 @@ impl BodySource<'_> {
     pub fn accept_part(&mut self, bytes: usize) {
         match self {
             BodySource::H1(source) => source.accept_part(bytes),
+            BodySource::H2(source) => source.accept_part(bytes),
         }
     }
 
@@ -41,6 +47,7 @@ impl BodySource<'_> {
     pub fn rest(&self) -> &[u8] {
         match self {
             BodySource::H1(source) => source.rest(),
+            BodySource::H2(source) => source.rest(),
         }
     }
 
@@ -49,6 +56,7 @@ impl BodySource<'_> {
     pub fn park(&mut self) {
         match self {
             BodySource::H1(source) => source.park(),
+            BodySource::H2(source) => source.park(),
         }
     }
 
@@ -60,6 +68,7 @@ impl BodySource<'_> {
     pub async fn receive(&mut self) -> Result<Piece<'static>, BodyError> {
         match self {
             BodySource::H1(source) => source.receive().await,
+            BodySource::H2(source) => source.receive().await,
         }
     }
 }

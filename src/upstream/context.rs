@@ -12,6 +12,6 @@ pub struct ExchangeContext<'t> {
     pub head_limits: &'t HeadLimits,
     /// The slowest pace that is accepted of the upstream.
     pub pace: Pace,
-    /// Whom the response is for: when the client has left, the wait ends.
-    pub recipient: Recipient<'t>,
+    /// Whom the response is for: when the client has left, the wait ends. `None`: somebody else looks after it.
+    pub recipient: Option<Recipient<'t>>,
 }

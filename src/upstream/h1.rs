@@ -16,7 +16,7 @@ pub struct H1ResponseReader<'r> {
     io: &'r Io,
     head_limits: &'r HeadLimits,
     pace: Pace,
-    recipient: Recipient<'r>,
+    recipient: Option<Recipient<'r>>,
     expected: Expected,
     /// What has arrived.
     buffer: Buffer,
@@ -77,7 +77,7 @@ impl<'r> H1ResponseReader<'r> {
 
     /// Waits for bytes of a head.
     async fn receive(&mut self, deadline_ms: u64) -> Result<(), ResponseError> {
-        let (timers, recipient) = (&self.io.timers, Some(self.recipient));
+        let (timers, recipient) = (&self.io.timers, self.recipient);
         let received = h1::receive(self.transport, timers, &mut self.buffer, recipient, deadline_ms).await;
         let is_untouched = self.buffer.is_empty() && self.interim == 0;
         match received {
@@ -117,7 +117,7 @@ impl<'r> H1ResponseReader<'r> {
             buffer: &mut self.buffer,
             body: &mut self.body,
             pace: self.pace.clone(),
-            recipient: Some(self.recipient),
+            recipient: self.recipient,
         }
     }
 

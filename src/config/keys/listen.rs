@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Choice, Cors, Listen, ProxyProtocol, Secret};
+use crate::config::meaning::{Choice, Cors, Http2, Listen, ProxyProtocol, Secret};
 use crate::config::origins;
 use crate::config::secret::{FoundSecret, SecretKeys};
 use crate::config::value::{Parsed, choice, count, host_and_port, items, quoted, show_list};
@@ -25,6 +25,7 @@ pub const SECTION: Section = Section {
         &ADMIN_TOKEN_FILE,
         &TRUSTED_PROXIES,
         &PROXY_PROTOCOL,
+        &H2C,
         &CORS_ALLOWED_ORIGINS,
     ],
 };
@@ -156,6 +157,21 @@ pub const PROXY_PROTOCOL: Key<ProxyProtocol> = Key {
     more: "Version 1 or 2. The address in it is the client's.",
     parse: choice,
     shown: Shown::Value(|config| config.proxy_protocol.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
+pub const H2C: Key<Http2> = Key {
+    env: "H2C",
+    flag: "h2c",
+    value_name: "off|on",
+    in_file: InFile::Scalar,
+    default: "off",
+    bounds: "`off` or `on`",
+    help: "Whether clients of the public listener may speak HTTP/2 without TLS, from their first byte on (prior \
+           knowledge), beside HTTP/1.1",
+    more: "For load balancers; browsers speak it over TLS alone.",
+    parse: choice,
+    shown: Shown::Value(|config| config.h2c.word().to_owned()),
     on_reload: OnReload::Takes,
 };
 

@@ -10,7 +10,7 @@ use super::bounds::{Sizes, Timeouts};
 use super::half_close::HalfClose;
 use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
-use super::listen::{Cors, Listen, ProxyProtocol, Via};
+use super::listen::{Cors, Http2, Listen, ProxyProtocol, Via};
 use super::members::ReadyRequires;
 use super::oddities::{EmptySegments, Oddities};
 use super::process::{AccessLog, CoreChoice, IoDriver, LogFormat};
@@ -67,6 +67,8 @@ pub struct Config {
     pub empty_segments: EmptySegments,
     /// What becomes of a request whose client half-closes.
     pub client_half_close: HalfClose,
+    /// Whether clients of the public listener may speak HTTP/2 without TLS.
+    pub h2c: Http2,
     /// What the gateway says of itself in `Via` of requests.
     pub via: Via,
     /// The browser origins that may call.

@@ -36,6 +36,26 @@ impl Choice for ProxyProtocol {
     }
 }
 
+/// Whether clients may speak HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http2 {
+    /// HTTP/1.1 alone.
+    Off,
+    /// Both.
+    On,
+}
+
+impl Choice for Http2 {
+    const ALL: &'static [Self] = &[Self::Off, Self::On];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
+}
+
 /// What the gateway says of itself in `Via` of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Via {

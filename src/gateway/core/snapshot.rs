@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::metrics::{Metrics, NO_ROUTE, RouteMetrics};
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
-use crate::config::{self, Config, Members};
+use crate::config::{self, Config, Http2, Members};
 use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
@@ -179,6 +179,7 @@ fn downstream_settings(config: &Config) -> downstream::Settings {
         keep_alive_ms: ms(config.timeouts.keep_alive),
         body_ms: ms(config.timeouts.body),
         body_rate_min: config.sizes.body_rate_min,
+        is_h2c: config.h2c == Http2::On,
     }
 }
 

@@ -54,15 +54,17 @@ impl Core {
         connect_redis(&self.resources, settings)
     }
 
-    /// What an exchange with an upstream is bound to, on this route and for a client that `client` leads to.
+    /// What an exchange with an upstream is bound to, on this route and for a client that `client` leads to. `None`:
+    /// somebody else looks after the client.
     pub fn exchange_context<'t>(
         &'t self,
-        client: &'t Transport,
+        client: Option<&'t Transport>,
         terms: &Terms,
         route: &Route,
     ) -> ExchangeContext<'t> {
         let pace = Pace::new(route.timeouts.idle_ms(terms.idle_timeout_ms()), 0);
-        let recipient = Recipient::new(client, self.snapshot.config.client_half_close);
+        let half_close = self.snapshot.config.client_half_close;
+        let recipient = client.map(|client| Recipient::new(client, half_close));
         ExchangeContext { io: &self.resources.io, head_limits: &self.snapshot.response_head, pace, recipient }
     }
 

@@ -1,5 +1,7 @@
 //! The life of a client connection: one exchange after another, and an orderly end.
 
+mod streams;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -21,10 +23,13 @@ use crate::limits::{REFUSED_REQUEST_MS, ROOM_MADE_AT_ONCE};
 use crate::net::Transport;
 use crate::net::tls::{Fault, TlsStream};
 
+use streams::Streams;
+
 /// A function that serves the client connections of one core, each from its first byte to its close. The acceptor has
 /// already counted the connection.
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Rc<Core>, Transport, SocketAddr, Scheme) {
-    let pool = FuturePool::new(turn);
+    let streams = Streams::new(&active);
+    let pool = FuturePool::new(move |active, connection| turn(active, connection, streams.clone()));
     active.core().resources.future_pools.borrow_mut().push(pool.clone());
     let begin = Rc::new(move |core: &Core, transport: Transport, peer: SocketAddr, scheme: Scheme| {
         let Some(transport) = transport_of(core, transport, scheme) else {
@@ -180,9 +185,17 @@ async fn await_request(active: &ActiveCore, connection: &mut Connection) -> bool
 
 /// The next request: its head, the exchange, and what follows from it. The connection comes back if it may carry
 /// another one.
-async fn turn(active: Rc<ActiveCore>, mut connection: Box<Connection>) -> Option<Box<Connection>> {
+async fn turn(
+    active: Rc<ActiveCore>,
+    mut connection: Box<Connection>,
+    streams: Rc<Streams>,
+) -> Option<Box<Connection>> {
     if connection.is_handshaking() {
         return secure(&active.core(), connection).await;
+    }
+    if connection.may_be_h2(&active.core().snapshot.downstream) && is_h2(&active, &mut connection).await {
+        streams.take(&active, *connection);
+        return None;
     }
     let received = head(&active, &mut connection).await;
     // A reload may have come while the head was awaited.
@@ -240,6 +253,12 @@ fn count_handshake(core: &Core, connection: &Connection, secured: Result<(), Han
     }
 }
 
+/// Whether the client speaks HTTP/2 from its first byte.
+async fn is_h2(active: &ActiveCore, connection: &mut Connection) -> bool {
+    let Core { resources, snapshot } = &*active.core();
+    connection.is_h2(&resources.io, &snapshot.downstream).await
+}
+
 async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {
     let Core { resources, snapshot } = &*active.core();
     connection.head(&resources.io, &snapshot.downstream, &resources.heads).await
@@ -290,10 +309,15 @@ mod tests {
         size_of_output(serve::<T, F>)
     }
 
+    fn unreachable_streams() -> Rc<Streams> {
+        unreachable!("the future is never made")
+    }
+
     /// What a connection costs while nothing happens on it: its task, and its socket and buffer beside it.
     #[test]
     fn an_idle_connection_is_a_small_task() {
-        assert!(size_of_task(turn) <= 384, "{} bytes", size_of_task(turn));
+        let bytes = size_of_task(|active, connection| turn(active, connection, unreachable_streams()));
+        assert!(bytes <= 384, "{bytes} bytes");
         assert!(size_of::<Connection>() <= 192, "{} bytes", size_of::<Connection>());
     }
 }
