@@ -125,6 +125,7 @@ fn every_field_of_the_access_log_is_explained() {
         upstream_name: Some("n"),
         upstream: Some("a"),
         reused: Some(true),
+        protocol: Some("v"),
         tls_version: Some("v"),
         tls_cipher: Some("c"),
         sni: Some("n"),
@@ -296,7 +297,7 @@ pub(crate) fn capitals(text: &str) -> impl Iterator<Item = &str> {
 
 fn has_heading(file: &Path, anchor: &str) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.', ':'], "");
+    let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.', ':', '/'], "");
     text.lines()
         .filter_map(|line| line.strip_prefix('#'))
         .any(|line| slug(line.trim_start_matches('#').trim()) == anchor)

@@ -19,6 +19,7 @@ mod explain;
 mod faults;
 mod headers;
 mod held;
+mod http2;
 mod issuers;
 mod key_sets;
 mod limits_of_machine;

@@ -10,12 +10,14 @@ pub mod h2;
 mod outcome;
 pub mod proxied;
 mod responder;
+mod response_body;
 mod settings;
 mod stream;
 
 pub use future_pool::{FuturePool, Pool};
 pub use handshake::HandshakeFailure;
 pub use outcome::{Next, Outcome};
-pub use responder::{Responder, ResponseBody};
+pub use responder::Responder;
+pub use response_body::ResponseBody;
 pub use settings::Settings;
 pub use stream::{AfterAnswer, ClientStream, Upgraded};

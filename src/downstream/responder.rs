@@ -1,10 +1,11 @@
 //! The response on its way to a client.
 
 use super::h2::H2Responder;
+use super::response_body::ResponseBody;
 use crate::http::{BodyLength, push_decimal};
 use crate::http1::{RequestHead, Version};
 use crate::message::h1::{Encoding, H1Sink};
-use crate::message::{BodySink, HeadWriter, Trailers};
+use crate::message::{BodySink, HeadWriter};
 use crate::net::{Buffer, Io, Pace, SendError, Sink, Transport};
 
 /// Writes responses to one request: interim ones, then the final one.
@@ -13,17 +14,6 @@ pub enum Responder<'r> {
     H1(H1Responder<'r>),
     /// On a stream of HTTP/2.
     H2(H2Responder<'r>),
-}
-
-/// What a response's head says of its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResponseBody {
-    /// The body that follows.
-    pub length: BodyLength,
-    /// The length to announce, also where no body follows (HEAD, 304).
-    pub announced: Option<u64>,
-    /// Whether trailer fields pass.
-    pub trailers: Trailers,
 }
 
 /// On an HTTP/1 connection.

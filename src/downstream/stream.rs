@@ -121,6 +121,14 @@ impl<'c> ClientStream<'c> {
         }
     }
 
+    /// The version of HTTP as the access log names it; `None`: HTTP/1.
+    pub fn protocol(&self) -> Option<&'static str> {
+        match self {
+            ClientStream::H1(_) => None,
+            ClientStream::H2(_) => Some("HTTP/2"),
+        }
+    }
+
     /// Whose connection it is.
     pub fn client(&self) -> Place {
         match self {

@@ -199,7 +199,8 @@ impl<'c> Exchange<'c> {
 
     fn record_end(&mut self) {
         self.record.bytes_in = self.request.received() as u64 + self.client.body_bytes();
-        self.record.finish(self.core, self.request, self.client.tls());
+        let connection = (self.client.protocol(), self.client.tls());
+        self.record.finish(self.core, self.request, connection);
     }
 }
 

@@ -187,7 +187,7 @@ impl<'c> Record<'c> {
     }
 
     /// The exchange is over: counted, and written into the core's log buffer.
-    pub fn finish(&mut self, core: &Core, request: &Request, tls: Option<&TlsStream>) {
+    pub fn finish(&mut self, core: &Core, request: &Request, (protocol, tls): (Option<&str>, Option<&TlsStream>)) {
         let requests = &core.resources.metrics.requests;
         self.is_finished = true;
         requests.in_flight.subtract(1);
@@ -232,6 +232,7 @@ impl<'c> Record<'c> {
             upstream_name: self.upstream(core).map(|upstream| &*upstream.terms().name),
             upstream: self.endpoint.as_ref().map(Endpoint::text),
             reused: self.is_reused,
+            protocol,
             tls_version: agreed.map(|agreed| agreed.version),
             tls_cipher: agreed.map(|agreed| agreed.cipher),
             sni: tls.and_then(TlsStream::server_name),

@@ -62,6 +62,7 @@ mod tests {
         assert_eq!(block.add(1, b""), Err(ErrorCode::EnhanceYourCalm));
         let mut block = Unfinished::begin(1, true, &[0; 16_384]);
         block.add(1, &[0; 16_384]).unwrap();
-        assert_eq!(block.add(1, &[0; 16_384]), Err(ErrorCode::EnhanceYourCalm));
+        block.add(1, &[0; 16_384]).unwrap();
+        assert_eq!(block.add(1, &[0]), Err(ErrorCode::EnhanceYourCalm));
     }
 }

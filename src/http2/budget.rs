@@ -22,8 +22,8 @@ impl Budget {
         Budget { resets: RESETS_MAX, control: CONTROL_FRAMES_MAX, since_ms: now_ms }
     }
 
-    /// A stream was reset before its exchange was finished: by the client (CVE-2023-44487), or by us, for what the client
-    /// has sent (CVE-2025-8671).
+    /// A stream was reset before its exchange was finished: by the client (CVE-2023-44487), or by us, for what the
+    /// client has sent (CVE-2025-8671).
     ///
     /// # Errors
     /// There were too many.
@@ -51,8 +51,8 @@ impl Budget {
         Ok(())
     }
 
-    /// A frame with something in it was sent, or received: it makes up for some that the other side needs on its account
-    /// (windows of stream and connection, a measurement of the round trip).
+    /// A frame with something in it was sent, or received: it makes up for some that the other side needs on its
+    /// account (windows of stream and connection, a measurement of the round trip).
     pub fn moved(&mut self) {
         self.control = (self.control + CONTROL_FRAMES_PER_FRAME).min(CONTROL_FRAMES_MAX);
     }

@@ -16,8 +16,8 @@ pub(super) fn check(name: &[u8], value: &[u8]) -> Result<FieldKind, Malformed> {
     if name.is_empty() || !name.iter().all(is_name) {
         return Err(Malformed);
     }
-    // "A field value MUST NOT contain the zero value, line feed, or carriage return at any position", and "MUST NOT start
-    // or end with an ASCII whitespace character".
+    // "A field value MUST NOT contain the zero value, line feed, or carriage return at any position", and "MUST NOT
+    // start or end with an ASCII whitespace character".
     let ends_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
         || ends_blank(value.first())

@@ -175,8 +175,8 @@ fn read(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Frame<'_>, E
     })
 }
 
-/// §6.1: "If the length of the padding is the length of the frame payload or greater, the recipient MUST treat this as a
-/// connection error".
+/// §6.1: "If the length of the padding is the length of the frame payload or greater, the recipient MUST treat this as
+/// a connection error".
 fn unpadded(flags: u8, payload: &[u8]) -> Result<&[u8], ErrorCode> {
     if flags & PADDED == 0 {
         return Ok(payload);

@@ -1,6 +1,6 @@
 //! The head of a request: its fields become the lines that HTTP/1 has for them, and these are parsed as any other head.
-//! So there is one set of rules for paths, hosts, lengths and fields, whatever version they came in. What could turn into
-//! another line on the way is refused first.
+//! So there is one set of rules for paths, hosts, lengths and fields, whatever version they came in. What could turn
+//! into another line on the way is refused first.
 
 use super::fields::{self, Malformed};
 use super::hpack::Fields;
@@ -188,8 +188,8 @@ impl RequestLines {
         Ok(())
     }
 
-    /// §8.3.1: "A server SHOULD treat a request as malformed if it contains a Host header field that identifies an entity
-    /// that differs from the entity in the ":authority" pseudo-header field."
+    /// §8.3.1: "A server SHOULD treat a request as malformed if it contains a Host header field that identifies an
+    /// entity that differs from the entity in the ":authority" pseudo-header field."
     fn check_same(&self, authority: &[u8], value: &[u8]) -> Result<(), HeadError> {
         if !is_host(value) || !is_host(authority) {
             return Err(HeadError::Refused(ProtocolError::InvalidHost));

@@ -9,7 +9,8 @@ pub struct Streams<T> {
     open: Vec<Stream<T>>,
     /// The last stream that the client has begun.
     last: u32,
-    /// Streams that this side has reset lately, in a ring: frames that were on their way are not held against the client.
+    /// Streams that this side has reset lately, in a ring: frames that were on their way are not held against the
+    /// client.
     reset: Vec<u32>,
     reset_next: usize,
 }

@@ -17,13 +17,14 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Size of the table of fields that a client's encoder may use, in bytes as the standard counts them (RFC 7541 §4.1).
 /// Over it: the oldest fields are evicted; a client that asks for more loses the connection.
 pub const HPACK_TABLE_BYTES_MAX: usize = 4 * 1024;
-/// The longest name or value of a field, in bytes. Over it: the connection is closed. No head that is taken has one.
-pub const HPACK_STRING_BYTES_MAX: usize = HEAD_BYTES_MAX;
+/// The longest name or value of a field as it is decoded, in bytes. Over it: the connection is closed. The shortest
+/// code has five bits, so no block that is taken has one.
+pub const HPACK_STRING_BYTES_MAX: usize = BLOCK_BYTES_MAX * 8 / 5;
 /// Frames that one block of fields may come in. Over it: the connection is closed.
 pub const BLOCK_FRAMES_MAX: usize = 8;
-/// Bytes of one block of fields, as it comes. Over it: the connection is closed. What is decoded of it has the bounds of
-/// every head; the rest is only looked through, because later blocks refer to it.
-pub const BLOCK_BYTES_MAX: usize = HEAD_BYTES_MAX + 1024;
+/// Bytes of one block of fields, as it comes. Over it: the connection is closed. What is decoded of it has the bounds
+/// of every head; the rest is only looked through, because later blocks refer to it.
+pub const BLOCK_BYTES_MAX: usize = 48 * 1024;
 /// Cookie fields of one head, which a client may take apart (RFC 9113 §8.2.3). Over it: 431.
 pub const COOKIE_CRUMBS_MAX: usize = 256;
 /// Streams of one connection that were reset, by either side, and that no finished exchange has made up for. Over it:
@@ -38,8 +39,8 @@ pub const CONTROL_FRAMES_PER_SECOND: u32 = 100;
 /// forgotten.
 pub const RESETS_REMEMBERED: usize = 128;
 
-/// Bytes of control frames that a connection has gathered and the client has not taken. Over it: nothing more is read of
-/// it meanwhile.
+/// Bytes of control frames that a connection has gathered and the client has not taken. Over it: nothing more is read
+/// of it meanwhile.
 pub const CONTROL_BYTES_UNSENT_MAX: usize = 4 * 1024;
 /// Room of a connection's output for control frames, in bytes. What streams send gets the rest.
 pub const CONTROL_BYTES_RESERVED: usize = 12 * 1024;
@@ -52,5 +53,6 @@ const _: () = assert!(STREAM_WINDOW_BYTES as usize <= BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX + 16 * 1024 + CONTROL_BYTES_RESERVED < BUFFER_BYTES);
 // Each stream opens its windows twice for each half of them that it has taken, besides what is read of the client.
 const _: () = assert!(CONTROL_BYTES_UNSENT_MAX + STREAMS_MAX * 2 * 26 + 64 < CONTROL_BYTES_RESERVED);
-// A block of fields fits what a head may have, in its frames.
-const _: () = assert!(BLOCK_FRAMES_MAX * FRAME_BYTES_MAX > BLOCK_BYTES_MAX);
+// The longest head fits a block, and a block its frames.
+const _: () =
+    assert!(HEAD_BYTES_MAX < BLOCK_BYTES_MAX && BLOCK_BYTES_MAX <= BLOCK_FRAMES_MAX * FRAME_BYTES_MAX);

@@ -51,6 +51,8 @@ pub struct AccessRecord<'a> {
     pub upstream: Option<&'a str>,
     /// The upstream connection had been used before.
     pub reused: Option<bool>,
+    /// The version of HTTP that the client speaks; `None`: HTTP/1.
+    pub protocol: Option<&'a str>,
     /// The version of TLS that the client speaks; `None`: none.
     pub tls_version: Option<&'a str>,
     /// Its cipher suite.
@@ -119,6 +121,7 @@ impl AccessRecord<'_> {
             key(out, b"reused");
             out.extend_from_slice(if reused { b"true" } else { b"false" });
         }
+        optional(out, b"protocol", self.protocol);
         optional(out, b"tls_version", self.tls_version);
         optional(out, b"tls_cipher", self.tls_cipher);
         optional(out, b"sni", self.sni);
@@ -246,6 +249,7 @@ pub(super) mod tests {
             upstream_name: Some("profile"),
             upstream: Some("10.0.0.4:5004"),
             reused: Some(true),
+            protocol: None,
             tls_version: None,
             tls_cipher: None,
             sni: None,
@@ -281,6 +285,7 @@ pub(super) mod tests {
             upstream_name: None,
             upstream: None,
             reused: None,
+            protocol: Some("HTTP/2"),
             tls_version: Some("TLSv1.3"),
             tls_cipher: Some("TLS_AES_128_GCM_SHA256"),
             sni: Some("chat.example"),

@@ -14,7 +14,7 @@ use super::names::Chooser;
 use super::suites;
 use super::tickets::{TicketSecrets, Tickets};
 use crate::config;
-use crate::config::meaning::Choice;
+use crate::config::meaning::{Choice, Http2};
 
 /// The server side of TLS, the same for every core. It is immutable: a renewed certificate makes another one, and a
 /// connection keeps the one that it began with.
@@ -53,7 +53,11 @@ impl Termination {
             .map_err(|error| vec![format!("TLS_MIN_VERSION: {error}")])?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(chooser.clone());
-        server.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        // The first one that the client offers as well.
+        server.alpn_protocols = match tls.http2 {
+            Http2::Off => vec![HTTP_1_1.to_vec()],
+            Http2::On => vec![H2.to_vec(), HTTP_1_1.to_vec()],
+        };
         let policy = digest(&[tls.client_auth.word().as_bytes(), client_ca]);
         let tickets = Tickets::new(secrets, &policy);
         server.ticketer =
@@ -130,3 +134,4 @@ impl fmt::Debug for Termination {
 
 /// The name of HTTP/1.1 in the application-layer protocol negotiation (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";
+const H2: &[u8] = b"h2";

@@ -14,7 +14,9 @@ use rustls::{RootCertStore, ServerConnection};
 use super::client::{Name, Subject};
 use super::suites;
 use super::{Termination, client};
-use crate::config::{Certificate, ClientAuth, ClientHeaders, ProxyProtocol, Tls, TlsVersion, UnknownName};
+use crate::config::{
+    Certificate, ClientAuth, ClientHeaders, Http2, ProxyProtocol, Tls, TlsVersion, UnknownName,
+};
 
 /// An authority, and a folder for what it issues.
 struct Authority {
@@ -102,6 +104,7 @@ fn settings(certificates: &[&Certificate]) -> Tls {
         certificates: certificates.iter().map(|one| (*one).clone()).collect(),
         unknown_name: UnknownName::Default,
         version_min: TlsVersion::V12,
+        http2: Http2::Off,
         ticket_keys: None,
         client_auth: ClientAuth::Off,
         client_ca: None,
@@ -202,6 +205,23 @@ fn negotiates_http_1_1_by_name() {
     assert_eq!(offers(&["h2", "http/1.1"]), Ok(Some(b"http/1.1".to_vec())));
     assert_eq!(offers(&[]), Ok(None));
     assert!(offers(&["h2"]).is_err());
+}
+
+#[test]
+fn negotiates_h2_where_it_is_on_and_the_client_has_it() {
+    let authority = Authority::new();
+    let on = Tls { http2: Http2::On, ..settings(&[&authority.certify("a", &["a.test"])]) };
+    let termination = load(&on);
+    let offers = |protocols: &[&str]| {
+        let mut client = (*authority.client(TlsVersion::V13, None)).clone();
+        client.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (client, _) = handshake(&Arc::new(client), &termination, "a.test")?;
+        Ok::<_, rustls::Error>(client.alpn_protocol().map(<[u8]>::to_vec))
+    };
+    assert_eq!(offers(&["http/1.1", "h2"]), Ok(Some(b"h2".to_vec())));
+    assert_eq!(offers(&["http/1.1"]), Ok(Some(b"http/1.1".to_vec())));
+    assert_eq!(offers(&[]), Ok(None));
+    assert!(offers(&["h3"]).is_err());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod browser;
 mod client;
 mod dns;
 mod gateway;
+pub mod h2;
 mod load;
 mod message;
 mod origin;

@@ -305,6 +305,7 @@ mod tests {
                 (&ADMIN_HOSTS, "Gateway,a.b", "ADMIN_HOSTS a.b, gateway"),
                 (&ADMIN_TOKEN, "hunter2", "ADMIN_TOKEN set"),
                 (&TRUSTED_PROXIES, "10.0.0.0/8,::1", "TRUSTED_PROXIES 10.0.0.0/8, ::1/128"),
+                (&H2C, "on", "H2C on"),
                 (&CORS_ALLOWED_ORIGINS, "https://A.b", "CORS_ALLOWED_ORIGINS https://a.b"),
             ],
         );

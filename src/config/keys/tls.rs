@@ -10,7 +10,8 @@ use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::keys::listen::{ADMIN_ADDR, PORT, PROXY_PROTOCOL, TRUSTED_PROXIES, is_shared};
 use crate::config::layers::Layers;
 use crate::config::meaning::{
-    Certificate, Choice, ClientAuth, ClientHeaders, Listen, ProxyProtocol, Tls, TlsVersion, UnknownName,
+    Certificate, Choice, ClientAuth, ClientHeaders, Http2, Listen, ProxyProtocol, Tls, TlsVersion,
+    UnknownName,
 };
 use crate::config::value::{Parsed, choice, count, quoted};
 
@@ -25,6 +26,7 @@ pub const SECTION: Section = Section {
         &TLS_KEY_FILE,
         &TLS_UNKNOWN_NAME,
         &TLS_MIN_VERSION,
+        &HTTP2,
         &TLS_TICKET_KEYS_FILE,
         &TLS_CLIENT_AUTH,
         &TLS_CLIENT_CA_FILE,
@@ -121,6 +123,20 @@ pub const TLS_MIN_VERSION: Key<TlsVersion> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const HTTP2: Key<Http2> = Key {
+    env: "HTTP2",
+    flag: "http2",
+    value_name: "off|on",
+    in_file: InFile::Scalar,
+    default: "off",
+    bounds: "`off` or `on`",
+    help: "Whether clients of the listener for HTTPS may speak HTTP/2 (ALPN `h2`), beside HTTP/1.1",
+    more: "",
+    parse: choice,
+    shown: Shown::Value(|config| config.tls.http2.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
 pub const TLS_TICKET_KEYS_FILE: Key<PathBuf, NoDefault> = Key {
     env: "TLS_TICKET_KEYS_FILE",
     flag: "tls-ticket-keys-file",
@@ -186,6 +202,7 @@ pub(crate) fn tls(layers: &mut Layers, public: &Listen, admin: Option<SocketAddr
         certificates: of_settings(layers).into_iter().chain(certificates::of_file(layers)).collect(),
         unknown_name: layers.value(&TLS_UNKNOWN_NAME),
         version_min: layers.value(&TLS_MIN_VERSION),
+        http2: layers.value(&HTTP2),
         ticket_keys: layers.option(&TLS_TICKET_KEYS_FILE),
         client_auth: layers.value(&TLS_CLIENT_AUTH),
         client_ca: layers.option(&TLS_CLIENT_CA_FILE),
@@ -328,6 +345,7 @@ mod tests {
             &[
                 (&TLS_UNKNOWN_NAME, "refuse", "TLS_UNKNOWN_NAME refuse"),
                 (&TLS_MIN_VERSION, "1.3", "TLS_MIN_VERSION 1.3"),
+                (&HTTP2, "on", "HTTP2 on"),
                 (&TLS_TICKET_KEYS_FILE, "/keys", "TLS_TICKET_KEYS_FILE /keys"),
                 (&TLS_CLIENT_CA_FILE, "/ca.pem", "TLS_CLIENT_CA_FILE /ca.pem"),
             ],

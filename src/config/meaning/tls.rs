@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::choice::Choice;
-use super::listen::ProxyProtocol;
+use super::listen::{Http2, ProxyProtocol};
 
 /// TLS towards clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Tls {
     pub unknown_name: UnknownName,
     /// The oldest version of the protocol.
     pub version_min: TlsVersion,
+    /// Whether clients may speak HTTP/2.
+    pub http2: Http2,
     /// The keys of session tickets. `None`: keys of this process.
     pub ticket_keys: Option<PathBuf>,
     /// Whether clients show certificates.

@@ -1,13 +1,14 @@
-//! The life of a client's HTTP/2 connection: it reads frames, gives out requests, and sends what their streams have put.
+//! The life of a client's HTTP/2 connection: it reads frames, gives out requests, and sends what their streams have
+//! put.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::protocol::{Bench, Protocol};
-use super::ready::Ready;
 use super::request::H2Request;
 use crate::clock;
 use crate::downstream::clients::Presence;
@@ -17,7 +18,7 @@ use crate::http::HeadPool;
 use crate::http2::ErrorCode;
 use crate::http2::frame::{self, PREFACE};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS, REQUESTS_PER_TURN};
-use crate::message::h2::{Link, Pulse};
+use crate::message::h2::{H2Metrics, Link, Pulse};
 use crate::net::{Buffer, Io, NEVER, Pace};
 
 /// A client's connection.
@@ -41,6 +42,19 @@ pub struct H2Connection {
     leave: Leave,
 }
 
+/// What the wait has ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// There is something to read.
+    Read,
+    /// Something has changed that the wait depends on.
+    Changed,
+    /// Nothing has come in time.
+    TimedOut,
+    /// The client is gone, or takes nothing.
+    Gone,
+}
+
 /// How far the connection is on its way to its end (RFC 9113 §6.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leave {
@@ -58,11 +72,11 @@ impl H2Connection {
         connection: Connection,
         io: &Io,
         settings: &Settings,
-        bench: Rc<RefCell<Bench>>,
+        (bench, metrics): (Rc<RefCell<Bench>>, Arc<H2Metrics>),
     ) -> H2Connection {
         let Connection { transport, peer, buffer, presence, .. } = connection;
         let now_ms = clock::now_ms();
-        let link = Link::new(transport, peer, &io.buffers, settings.head_limits.head_bytes, now_ms);
+        let link = Link::new(transport, peer, &io.buffers, settings.head_limits.head_bytes, now_ms, metrics);
         H2Connection {
             protocol: Protocol::new(Rc::new(link), presence.client(), bench),
             buffer,
@@ -89,7 +103,7 @@ impl H2Connection {
                 Ok(None) => {}
                 Err(code) => {
                     self.protocol.link.go_away(code);
-                    self.close(io).await;
+                    self.close(io, code).await;
                     return None;
                 }
             }
@@ -100,8 +114,12 @@ impl H2Connection {
                 self.protocol.link.park();
             }
             if self.leaves(io) {
-                self.close(io).await;
+                self.close(io, ErrorCode::NoError).await;
                 return None;
+            }
+            let excess = io.buffers.excess();
+            if excess > 0 {
+                self.presence.relieve(excess, clock::now_ms());
             }
             let ready = self.ready(io, settings).await;
             self.requests = 0;
@@ -115,7 +133,7 @@ impl H2Connection {
                 Ready::TimedOut if clock::now_ms() >= self.closes_at_ms() => {}
                 Ready::TimedOut => {
                     self.protocol.link.go_away(ErrorCode::NoError);
-                    self.close(io).await;
+                    self.close(io, ErrorCode::NoError).await;
                     return None;
                 }
             }
@@ -175,8 +193,9 @@ impl H2Connection {
         self.protocol.unfinished.is_some() || matches!(self.buffer.filled().get(3), None | Some(1 | 9))
     }
 
-    /// Goes on with a drain, if there is one. True: nothing is left to serve. "A server that is attempting to gracefully
-    /// shut down a connection SHOULD send an initial GOAWAY frame with the last stream identifier set to 2^31-1".
+    /// Goes on with a drain, if there is one. True: nothing is left to serve. "A server that is attempting to
+    /// gracefully shut down a connection SHOULD send an initial GOAWAY frame with the last stream identifier set to
+    /// 2^31-1".
     fn leaves(&mut self, io: &Io) -> bool {
         let (now_ms, link) = (clock::now_ms(), &self.protocol.link);
         match self.leave {
@@ -203,8 +222,9 @@ impl H2Connection {
     }
 
     /// Ends the connection: sends what is left, and reads on for a bounded time, so that a reset does not destroy it.
-    async fn close(&mut self, io: &Io) {
+    async fn close(&mut self, io: &Io, code: ErrorCode) {
         let link = self.protocol.link.clone();
+        link.count_close(code);
         link.end();
         let deadline = clock::now_ms() + LINGER_MS;
         loop {

@@ -4,25 +4,12 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use super::connection::H2Connection;
+use super::connection::{H2Connection, Ready};
 use crate::clock;
 use crate::downstream::clients::Waits;
 use crate::downstream::settings::Settings;
 use crate::message::h2::Pulse;
 use crate::net::{Io, NEVER};
-
-/// What the wait has ended with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ready {
-    /// There is something to read.
-    Read,
-    /// Something has changed that the wait depends on.
-    Changed,
-    /// Nothing has come in time.
-    TimedOut,
-    /// The client is gone, or takes nothing.
-    Gone,
-}
 
 impl H2Connection {
     /// Waits, and sends what the streams have put meanwhile: once for all of them.
@@ -33,7 +20,8 @@ impl H2Connection {
         let taken_by_ms = if is_blocked { self.pace.deadline(now_ms) } else { NEVER };
         let deadline = self.deadline(settings, is_idle).min(taken_by_ms);
         let acknowledged = if is_blocked { link.acknowledged() } else { 0 };
-        self.presence.holds(self.buffer.len(), now_ms);
+        let held = self.buffer.len() + self.protocol.unfinished.as_ref().map_or(0, |part| part.bytes().len());
+        self.presence.holds(held, now_ms);
         let ready = {
             let mut readable = pin!(link.transport.readable());
             let mut writable = pin!(link.transport.writable());
@@ -59,7 +47,11 @@ impl H2Connection {
                 }
                 Poll::Pending
             }));
-            let waits = if is_idle { Waits::Request } else { Waits::No };
+            let waits = match (is_idle, self.part_since_ms) {
+                (false, _) => Waits::No,
+                (true, Some(_)) => Waits::Head,
+                (true, None) => Waits::Request,
+            };
             let ready = pin!(self.presence.unless_told_to_leave(waits, ready));
             match io.until_drain(deadline, ready).await {
                 Ok(Some(Some(ready))) => ready,

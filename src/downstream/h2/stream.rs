@@ -2,14 +2,14 @@
 
 use crate::downstream::clients::Place;
 use crate::downstream::outcome::Outcome;
-use crate::downstream::responder::ResponseBody;
+use crate::downstream::response_body::ResponseBody;
 use crate::downstream::settings::Settings;
 use crate::http::{BodyLength, push_decimal};
 use crate::http2::ErrorCode;
 use crate::message::Trailers;
 use crate::message::h2::{H2Body, H2Head, H2Sink, H2Source, Link, Position, StreamId, send_interim};
 use crate::net::buffer::Mark;
-use crate::net::{Buffer, Io, SendError};
+use crate::net::{Buffer, Io, Pace, SendError};
 
 use super::request::Way;
 
@@ -21,6 +21,8 @@ pub struct H2Stream<'c> {
     id: StreamId,
     pub(in crate::downstream) client: Place,
     pub(in crate::downstream) body: H2Body,
+    /// How long the client may take to move its body, or to take the response, in milliseconds.
+    pub(in crate::downstream) body_ms: u64,
 }
 
 /// Where a request's body stood, to send it once more.
@@ -37,20 +39,25 @@ impl<'c> H2Stream<'c> {
     ) -> H2Stream<'c> {
         let Way { link, id, client } = way;
         let body = H2Body::new(io.buffers.buffer(), body_bytes_max);
-        H2Stream { io, settings, link, id, client, body }
+        H2Stream { io, settings, link, id, client, body, body_ms: settings.body_ms }
     }
 
     pub(in crate::downstream) fn split(&mut self) -> (H2Source<'_>, H2Responder<'_>) {
-        let H2Stream { io, settings, link, id, body, .. } = self;
-        let (link, id, timers) = (*link, *id, &*io.timers);
-        let source = H2Source { link, id, timers, body, pace: settings.pace() };
-        (source, H2Responder { io, settings, link, id })
+        let H2Stream { io, settings, link, id, body, body_ms, .. } = self;
+        let (link, id, timers, pace) = (*link, *id, &*io.timers, settings.pace_of(*body_ms));
+        let source = H2Source { link, id, timers, body, pace: pace.clone() };
+        (source, H2Responder { io, pace, link, id })
     }
 
     /// The way for an answer of the gateway's own. What is held of the request meanwhile is no more than has come.
     pub(in crate::downstream) fn answer(&mut self) -> H2Responder<'_> {
         self.body.park();
         self.split().1
+    }
+
+    /// The exchange ends here, whatever is missing.
+    pub(in crate::downstream) fn cut(&self) {
+        self.link.conclude(self.id, ErrorCode::InternalError);
     }
 
     pub(in crate::downstream) fn checkpoint(&self) -> H2Checkpoint {
@@ -67,8 +74,8 @@ impl<'c> H2Stream<'c> {
         if is_complete {
             self.link.finished();
         }
-        // RFC 9113 §8.1: "When this is true, a server MAY request that the client abort transmission of a request without
-        // error by sending a RST_STREAM with an error code of NO_ERROR after sending a complete response".
+        // RFC 9113 §8.1: "When this is true, a server MAY request that the client abort transmission of a request
+        // without error by sending a RST_STREAM with an error code of NO_ERROR after sending a complete response".
         let code = if is_complete { ErrorCode::NoError } else { ErrorCode::InternalError };
         self.link.conclude(self.id, code);
     }
@@ -77,7 +84,7 @@ impl<'c> H2Stream<'c> {
 /// Writes responses to one request on a stream.
 pub struct H2Responder<'r> {
     io: &'r Io,
-    settings: &'r Settings,
+    pace: Pace,
     link: &'r Link,
     id: StreamId,
 }
@@ -90,7 +97,7 @@ impl<'r> H2Responder<'r> {
     /// Sends an interim head.
     pub(in crate::downstream) async fn send(&self, text: Buffer) -> Result<(), SendError> {
         let head = H2Head::of_text(text);
-        send_interim(self.link, self.id, &self.io.timers, self.settings.pace(), head).await
+        send_interim(self.link, self.id, &self.io.timers, self.pace.clone(), head).await
     }
 
     pub(in crate::downstream) fn respond(&self, mut text: Buffer, body: ResponseBody) -> H2Sink<'r> {
@@ -102,7 +109,7 @@ impl<'r> H2Responder<'r> {
             text.put_all([b"content-length: ", push_decimal(length, &mut [0; 20]), b"\r\n"]);
         }
         let (head, trailers): (H2Head, Trailers) = (H2Head::of_text(text), body.trailers);
-        let pace = self.settings.pace();
+        let pace = self.pace.clone();
         H2Sink::new(self.link, self.id, &self.io.timers, pace, head, (body.length, trailers))
     }
 }

@@ -1,8 +1,9 @@
 //! The life of a client connection: one exchange after another, and an orderly end.
 
+mod serving;
 mod streams;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -191,7 +192,12 @@ async fn turn(
     streams: Rc<Streams>,
 ) -> Option<Box<Connection>> {
     if connection.is_handshaking() {
-        return secure(&active.core(), connection).await;
+        let secured = secure(&active.core(), connection).await?;
+        if secured.tls().and_then(TlsStream::agreed).is_some_and(|agreed| agreed.is_h2) {
+            streams.take(&active, *secured);
+            return None;
+        }
+        return Some(secured);
     }
     if connection.may_be_h2(&active.core().snapshot.downstream) && is_h2(&active, &mut connection).await {
         streams.take(&active, *connection);
@@ -267,30 +273,13 @@ async fn head(active: &ActiveCore, connection: &mut Connection) -> Received {
 /// One exchange from its head to its record. `refused`: the head is not one.
 async fn exchange(mut exchange: Exchange<'_>, refused: Option<HeadFailure>) -> (ExchangeOutcome, Next) {
     let outcome = match refused {
-        None => serve_and_answer(&mut exchange).await,
-        Some(HeadFailure::Protocol(error)) => {
-            let failure = exchange.malformed(error).await;
-            reply::refuse(&mut exchange, failure).await
-        }
+        None => serving::serve(&mut exchange).await,
+        Some(HeadFailure::Protocol(error)) => serving::refuse(&mut exchange, error).await,
         Some(HeadFailure::TimedOut) => reply::refuse(&mut exchange, Failure::HeadTimeout).await,
     };
     let next = exchange.client.conclude(&outcome).await;
     exchange.finish();
     (outcome, next)
-}
-
-/// Serves a request. While it waits, it answers the roll call of a core that drains.
-async fn serve_and_answer(exchange: &mut Exchange<'_>) -> ExchangeOutcome {
-    let (core, about) = (exchange.core, exchange.about());
-    let mut serving = pin!(pipeline::serve(exchange));
-    poll_fn(|context| {
-        let polled = serving.as_mut().poll(context);
-        if polled.is_pending() && core.resources.roll_call.is_open() {
-            about.answer(core);
-        }
-        polled
-    })
-    .await
 }
 
 #[cfg(test)]

@@ -4,17 +4,15 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 
-use super::malformed;
+use super::serving;
+use crate::downstream::FuturePool;
 use crate::downstream::h1::Connection;
 use crate::downstream::h2::{Bench, H2Connection, H2Request};
-use crate::downstream::{FuturePool, Settings};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::reply;
 use crate::gateway::core::{ActiveCore, Core};
-use crate::gateway::exchange::{Exchange, ExchangeOutcome};
-use crate::gateway::pipeline;
+use crate::gateway::exchange::{About, Exchange, ExchangeOutcome};
 use crate::message::h2::Gone;
-use crate::net::Io;
 
 /// What the connections of one core with several requests have in common.
 pub(super) struct Streams {
@@ -35,13 +33,10 @@ impl Streams {
     /// Goes on with a connection, in a task of its own.
     pub(super) fn take(self: &Rc<Self>, active: &Rc<ActiveCore>, connection: Connection) {
         let Core { resources, snapshot } = &*active.core();
-        let connection = self.connection(connection, &resources.io, &snapshot.downstream);
+        let shared = (self.bench.clone(), resources.metrics.http2.clone());
+        let connection = H2Connection::new(connection, &resources.io, &snapshot.downstream, shared);
         resources.metrics.connections.open.add(1);
         monoio::spawn(receive(active.clone(), self.clone(), Box::new(connection)));
-    }
-
-    fn connection(&self, connection: Connection, io: &Io, settings: &Settings) -> H2Connection {
-        H2Connection::new(connection, io, settings, self.bench.clone())
     }
 }
 
@@ -63,12 +58,13 @@ async fn serve(active: Rc<ActiveCore>, mut request: H2Request) {
     let core = active.core();
     let refused = request.refused;
     let (way, heads) = request.parts();
-    let mut exchange = Exchange::h2(&core, way, heads);
+    let about = About::default();
+    let mut exchange = Exchange::h2(&core, &about, way, heads);
     let outcome: Result<ExchangeOutcome, Gone> = {
         let served = pin!(async {
             match refused {
-                None => pipeline::serve(&mut exchange).await,
-                Some(error) => malformed(&mut exchange, error).await,
+                None => serving::serve(&mut exchange).await,
+                Some(error) => serving::refuse(&mut exchange, error).await,
             }
         });
         way.unless_gone(served).await

@@ -8,6 +8,7 @@ use crate::auth::AuthMetrics;
 use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::TunnelMetrics;
 use crate::limit::LimitMetrics;
+use crate::message::h2::H2Metrics;
 use crate::redis::{OutageMetrics, RedisMetrics};
 use crate::telemetry::metrics::{Labels, MetricGroup, Named};
 use crate::telemetry::{AccessLogMetrics, DURATIONS_US, STATUS_CLASSES};
@@ -109,6 +110,8 @@ pub struct Metrics {
     pub connections: Arc<ConnectionMetrics>,
     /// TLS with clients.
     pub tls: Arc<TlsMetrics>,
+    /// HTTP/2 with clients.
+    pub http2: Arc<H2Metrics>,
     /// Requests.
     pub requests: Arc<RequestMetrics>,
     /// Requests by route.
@@ -140,6 +143,7 @@ impl Default for Metrics {
         Metrics {
             connections: Arc::default(),
             tls: Arc::default(),
+            http2: Arc::default(),
             requests: Arc::default(),
             routes: Arc::new(Named::new("route")),
             auth: Arc::default(),
@@ -160,13 +164,13 @@ impl Metrics {
     /// Calls `visit` with every group and the labels of its metrics. What tells how a core fares has the number of its
     /// CPU; everything else is added up over the cores.
     pub fn each_group(&self, cpu: &str, visit: &mut dyn FnMut(Labels<'_>, &dyn MetricGroup)) {
-        let Metrics { connections, tls, requests, routes, auth, limit, redis, outage, .. } = self;
+        let Metrics { connections, tls, http2, requests, routes, auth, limit, redis, outage, .. } = self;
         let Metrics { upstreams, tunnels, access_log, core, .. } = self;
         for group in [&**connections as &dyn MetricGroup, &**core] {
             visit(&[("core", cpu)], group);
         }
-        let groups: [&dyn MetricGroup; 8] =
-            [&**requests, &**tls, &**auth, &**limit, &**redis, &**outage, &**tunnels, &**access_log];
+        let groups: [&dyn MetricGroup; 9] =
+            [&**requests, &**tls, &**http2, &**auth, &**limit, &**redis, &**outage, &**tunnels, &**access_log];
         groups.into_iter().for_each(|group| visit(&[], group));
         for (route, group) in routes.each() {
             visit(&[(routes.label(), &route)], &*group);

@@ -3,15 +3,17 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::metrics::{CloseReason, H2Metrics, ResetReason};
 use super::state::State;
 use super::stream::{Gone, StreamId};
 use crate::http2::frame;
 use crate::http2::{Block, Budget, ErrorCode, Exhausted, Fault, settings};
 use crate::limits::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use crate::net::{Buffer, BufferPool, Transport};
-use std::rc::Rc;
 
 /// A connection of HTTP/2. Its own task reads and writes; its streams, each a task of the same core, take from it what
 /// has come for them, and put into it what they have to send.
@@ -22,6 +24,7 @@ pub struct Link {
     pub peer: SocketAddr,
     pub(super) state: RefCell<State>,
     buffers: Rc<BufferPool>,
+    metrics: Arc<H2Metrics>,
 }
 
 /// What a look at the output shows.
@@ -41,11 +44,13 @@ impl Link {
         buffers: &Rc<BufferPool>,
         head_bytes: usize,
         now_ms: u64,
+        metrics: Arc<H2Metrics>,
     ) -> Link {
+        metrics.connections.add(1);
         let mut state = State::new(buffers.buffer(), now_ms);
         state.control(&settings::ours(head_bytes));
         state.control(&frame::window_update(0, CONNECTION_WINDOW_BYTES - STREAM_WINDOW_BYTES));
-        Link { transport, peer, state: RefCell::new(state), buffers: buffers.clone() }
+        Link { transport, peer, state: RefCell::new(state), buffers: buffers.clone(), metrics }
     }
 
     /// What a block of fields on a stream is.
@@ -58,6 +63,7 @@ impl Link {
 
     /// A stream begins. `expected`: the length of its body, where the head has said it.
     pub fn open(&self, id: StreamId, expected: Option<u64>, ends_stream: bool) {
+        self.metrics.open.add(1);
         self.state.borrow_mut().open(id, expected, ends_stream, self.buffers.buffer());
     }
 
@@ -102,7 +108,11 @@ impl Link {
         if state.streams.is_idle(id) {
             return Err(Fault::Connection(ErrorCode::ProtocolError));
         }
-        Ok(state.give_up(id))
+        let is_given_up = state.give_up(id);
+        if is_given_up {
+            self.count(ResetReason::Client);
+        }
+        Ok(is_given_up)
     }
 
     /// Resets a stream for what the client has sent.
@@ -110,6 +120,15 @@ impl Link {
         let mut state = self.state.borrow_mut();
         state.give_up(id);
         state.reset(id, code);
+        self.count(if code == ErrorCode::RefusedStream {
+            ResetReason::Refused
+        } else {
+            ResetReason::Protocol
+        });
+    }
+
+    fn count(&self, reason: ResetReason) {
+        self.metrics.resets.at(reason as usize).add(1);
     }
 
     /// Puts a control frame.
@@ -122,6 +141,16 @@ impl Link {
         let mut state = self.state.borrow_mut();
         let last = state.streams.last();
         state.control(&frame::go_away(last, code));
+    }
+
+    /// The connection is closed for this reason.
+    pub fn count_close(&self, code: ErrorCode) {
+        let reason = match code {
+            ErrorCode::NoError => CloseReason::NoError,
+            ErrorCode::EnhanceYourCalm => CloseReason::Calm,
+            _ => CloseReason::Protocol,
+        };
+        self.metrics.closed.at(reason as usize).add(1);
     }
 
     /// Spends of the budgets.
@@ -198,6 +227,7 @@ impl Link {
     /// The exchange of a stream has ended.
     pub fn close(&self, id: StreamId) {
         self.state.borrow_mut().close(id);
+        self.metrics.open.subtract(1);
     }
 
     /// What is left of a stream after its exchange: without both of its ends it is reset with this code.
@@ -207,6 +237,11 @@ impl Link {
         let is_whole = stream.part.has_ended && !stream.receives;
         if !is_whole && stream.part.gone.is_none() {
             state.reset(id, code);
+            self.count(if code == ErrorCode::NoError {
+                ResetReason::Unread
+            } else {
+                ResetReason::Unfinished
+            });
         }
     }
 
@@ -229,5 +264,11 @@ impl Link {
     /// Another buffer of the same core.
     pub(super) fn buffer(&self) -> Buffer {
         self.buffers.buffer()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.metrics.connections.subtract(1);
     }
 }

@@ -7,6 +7,7 @@
 
 mod head;
 mod link;
+mod metrics;
 mod output;
 mod sink;
 mod source;
@@ -15,6 +16,7 @@ mod stream;
 
 pub use head::H2Head;
 pub use link::{Link, Pulse};
+pub use metrics::{H2Metrics, ResetReason};
 pub use sink::H2Sink;
 pub(crate) use sink::send_interim;
 pub use source::{H2Body, H2Source, Position};

@@ -39,7 +39,8 @@ impl Output {
         at
     }
 
-    /// Puts a control frame into the room that is reserved for it. False: there is none, because the peer reads nothing.
+    /// Puts a control frame into the room that is reserved for it. False: there is none, because the peer reads
+    /// nothing.
     pub(super) fn put_control(&mut self, frame: &[u8]) -> bool {
         if self.buffer.free() < frame.len() {
             return false;

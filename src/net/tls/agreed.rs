@@ -11,6 +11,8 @@ pub struct Agreed {
     pub cipher: &'static str,
     /// It goes on with the keys of an earlier connection.
     pub is_resumed: bool,
+    /// The connection speaks HTTP/2 (ALPN).
+    pub is_h2: bool,
 }
 
 impl Agreed {
@@ -24,6 +26,7 @@ impl Agreed {
             },
             cipher: cipher(state.negotiated_cipher_suite()?.suite().as_str()?),
             is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            is_h2: state.alpn_protocol() == Some(b"h2"),
         })
     }
 }

@@ -69,6 +69,7 @@ impl AccessContext {
             upstream_name: self.upstream_name.as_deref(),
             upstream: self.upstream.as_deref(),
             reused: Some(false),
+            protocol: None,
             tls_version: self.tls_version.as_deref(),
             tls_cipher: self.tls_cipher.as_deref(),
             sni: self.sni.as_deref(),
