@@ -297,7 +297,8 @@ pub(crate) fn capitals(text: &str) -> impl Iterator<Item = &str> {
 
 fn has_heading(file: &Path, anchor: &str) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.', ':', '/'], "");
+    let slug =
+        |heading: &str| heading.to_lowercase().replace(' ', "-").replace([',', '`', '.', ':', '/'], "");
     text.lines()
         .filter_map(|line| line.strip_prefix('#'))
         .any(|line| slug(line.trim_start_matches('#').trim()) == anchor)

@@ -10,13 +10,11 @@ use crate::limits::{FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX};
 pub struct Settings {
     /// What may be sent on a stream at first, in bytes.
     pub initial_window: u32,
-    /// The largest payload of a frame that the client takes.
-    pub frame_bytes_max: u32,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { initial_window: 65_535, frame_bytes_max: 16_384 }
+        Settings { initial_window: 65_535 }
     }
 }
 
@@ -38,8 +36,8 @@ impl Settings {
                 MAX_FRAME_SIZE if !(16_384..1 << 24).contains(&value) => {
                     return Err(ErrorCode::ProtocolError);
                 }
-                MAX_FRAME_SIZE => self.frame_bytes_max = value,
-                // No block uses a table, nothing is pushed, and what the client takes of a head is its own affair.
+                // No frame is longer than the least that a client has to take, no block uses a table, nothing is pushed, and
+                // what the client takes of a head is its own affair.
                 _ => {}
             }
         }
@@ -96,7 +94,7 @@ mod tests {
     #[test]
     fn the_last_value_counts_and_what_is_unknown_does_not() {
         let found = applied(&[(4, 1), (0xff, 7), (5, 20_000), (4, 2), (1, 0), (3, 0), (2, 0), (8, 1)]);
-        assert_eq!(found, Ok(Settings { initial_window: 2, frame_bytes_max: 20_000 }));
+        assert_eq!(found, Ok(Settings { initial_window: 2 }));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 pub const STREAM_WINDOW_BYTES: u32 = 65_535;
 /// Bytes of the bodies of one connection that a client may send before the services have taken any. Over it: the
 /// connection is closed.
-pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+pub const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// Size of the table of fields that a client's encoder may use, in bytes as the standard counts them (RFC 7541 §4.1).
 /// Over it: the oldest fields are evicted; a client that asks for more loses the connection.
 pub const HPACK_TABLE_BYTES_MAX: usize = 4 * 1024;
@@ -53,6 +53,8 @@ const _: () = assert!(STREAM_WINDOW_BYTES as usize <= BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX + 16 * 1024 + CONTROL_BYTES_RESERVED < BUFFER_BYTES);
 // Each stream opens its windows twice for each half of them that it has taken, besides what is read of the client.
 const _: () = assert!(CONTROL_BYTES_UNSENT_MAX + STREAMS_MAX * 2 * 26 + 64 < CONTROL_BYTES_RESERVED);
+// So does a block of fields.
+const _: () = assert!(BLOCK_BYTES_MAX + FRAME_BYTES_MAX <= BUFFER_BYTES);
 // The longest head fits a block, and a block its frames.
 const _: () =
     assert!(HEAD_BYTES_MAX < BLOCK_BYTES_MAX && BLOCK_BYTES_MAX <= BLOCK_FRAMES_MAX * FRAME_BYTES_MAX);

@@ -123,7 +123,7 @@ fn uploads_and_downloads_of_any_length_in_bounded_memory() {
     assert_eq!(came, LENGTH);
     let length = LENGTH.to_string();
     client.begin(3, &head("POST", LOGIN, &[("content-length", &length)]), false);
-    let (mut left, mut window, mut of_connection) = (LENGTH, 65_535usize, 1usize << 20);
+    let (mut left, mut window, mut of_connection) = (LENGTH, 65_535usize, 256usize << 10);
     while left > 0 {
         let count = left.min(window).min(of_connection).min(16_384);
         if count == 0 {

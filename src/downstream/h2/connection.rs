@@ -78,7 +78,7 @@ impl H2Connection {
         let now_ms = clock::now_ms();
         let link = Link::new(transport, peer, &io.buffers, settings.head_limits.head_bytes, now_ms, metrics);
         H2Connection {
-            protocol: Protocol::new(Rc::new(link), presence.client(), bench),
+            protocol: Protocol::new(Rc::new(link), presence.client(), bench, io.buffers.buffer()),
             buffer,
             presence,
             has_preface: false,
@@ -155,7 +155,7 @@ impl H2Connection {
             }
             if let Some(request) = taken? {
                 self.presence.serves();
-                (self.is_used, self.requests) = (true, self.requests + 1);
+                (self.is_used, self.requests, self.since_ms) = (true, self.requests + 1, now_ms);
                 return Ok(Some(request));
             }
         }

@@ -11,6 +11,7 @@ use crate::http2::frame::{self, Frame};
 use crate::http2::hpack::{Decoder, Fields, Scratch};
 use crate::http2::{Block, Budget, ErrorCode, Fault, HeadError, RequestLines, TrailerLines, Unfinished};
 use crate::message::h2::{Link, StreamId};
+use crate::net::Buffer;
 
 /// What heads are decoded with: one for all connections of a core, since a head is decoded at once.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(super) struct Protocol {
     bench: Rc<RefCell<Bench>>,
     decoder: Decoder,
     pub(super) unfinished: Option<Unfinished>,
+    /// What has come of it.
+    pub(super) block: Buffer,
     /// "The server connection preface … MUST be the first frame"; the client's is a SETTINGS frame as well.
     is_greeted: bool,
     /// New streams are not served any more.
@@ -35,13 +38,14 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    pub(super) fn new(link: Rc<Link>, client: Place, bench: Rc<RefCell<Bench>>) -> Protocol {
+    pub(super) fn new(link: Rc<Link>, client: Place, bench: Rc<RefCell<Bench>>, block: Buffer) -> Protocol {
         Protocol {
             link,
             client,
             bench,
             decoder: Decoder::default(),
             unfinished: None,
+            block,
             is_greeted: false,
             is_closing: false,
             has_data: false,
@@ -88,18 +92,15 @@ impl Protocol {
                 return self.block(stream, ends_stream, block, settings, heads);
             }
             Frame::Headers { stream, block, ends_stream, .. } => {
-                self.unfinished = Some(Unfinished::begin(stream, ends_stream, block));
+                self.unfinished = Some(Unfinished::begin(stream, ends_stream, block.len()));
+                self.block.put(block);
                 return Ok(None);
             }
             Frame::Continuation { stream, block, ends_block } => {
-                let mut unfinished = self.unfinished.take().ok_or(ErrorCode::ProtocolError)?;
-                unfinished.add(stream, block)?;
-                if ends_block {
-                    let Unfinished { stream, ends_stream, .. } = unfinished;
-                    return self.block(stream, ends_stream, unfinished.bytes(), settings, heads);
-                }
-                self.unfinished = Some(unfinished);
-                return Ok(None);
+                let unfinished = self.unfinished.as_mut().ok_or(ErrorCode::ProtocolError)?;
+                unfinished.add(stream, block.len())?;
+                self.block.put(block);
+                return if ends_block { self.finish_block(settings, heads) } else { Ok(None) };
             }
             Frame::Data { stream, data, flow, ends_stream } if !data.is_empty() || ends_stream => {
                 self.link.moved();
@@ -132,6 +133,18 @@ impl Protocol {
             | Frame::Other { .. } => {}
         }
         Ok(None)
+    }
+
+    /// A block that has come in several frames is complete.
+    fn finish_block(
+        &mut self,
+        settings: &Settings,
+        heads: &Rc<HeadPool>,
+    ) -> Result<Option<H2Request>, Fault> {
+        let empty = self.block.sibling();
+        let whole = std::mem::replace(&mut self.block, empty);
+        let Some(Unfinished { stream, ends_stream, .. }) = self.unfinished.take() else { return Ok(None) };
+        self.block(stream, ends_stream, whole.filled(), settings, heads)
     }
 
     /// A whole block of fields. Whatever it is, it is decoded: later ones refer to it.

@@ -15,12 +15,13 @@ impl H2Connection {
     /// Waits, and sends what the streams have put meanwhile: once for all of them.
     pub(super) async fn ready(&mut self, io: &Io, settings: &Settings) -> Ready {
         self.buffer.park();
+        self.protocol.block.park();
         let (link, now_ms) = (&self.protocol.link, clock::now_ms());
         let (is_idle, reads, is_blocked) = (link.streams() == 0, link.may_read(), self.is_blocked);
         let taken_by_ms = if is_blocked { self.pace.deadline(now_ms) } else { NEVER };
         let deadline = self.deadline(settings, is_idle).min(taken_by_ms);
         let acknowledged = if is_blocked { link.acknowledged() } else { 0 };
-        let held = self.buffer.len() + self.protocol.unfinished.as_ref().map_or(0, |part| part.bytes().len());
+        let held = self.buffer.len() + self.protocol.block.len();
         self.presence.holds(held, now_ms);
         let ready = {
             let mut readable = pin!(link.transport.readable());
