@@ -50,7 +50,14 @@ pub use lower::{Judged, Lowered, judge, load, load_over, lower};
 pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
-    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, EmptySegments, FieldCondition, FieldEdits, FixedField, HalfClose, HashOn, Health, HostPattern, HostSent, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen, LogFormat, Members, Oddities, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress, Http2,
+    ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, EmptySegments,
+    FieldCondition, FieldEdits, FixedField, HalfClose, HashOn, Health, HostPattern, HostSent, Http2, Https,
+    HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen,
+    LogFormat, Members, Oddities, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece,
+    Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply,
+    RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls,
+    TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
+    UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};

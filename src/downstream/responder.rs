@@ -1,5 +1,7 @@
 //! The response on its way to a client.
 
+use std::io;
+
 use super::h2::H2Responder;
 use super::response_body::ResponseBody;
 use crate::http::{BodyLength, push_decimal};
@@ -36,6 +38,14 @@ enum End {
 }
 
 impl<'r> Responder<'r> {
+    /// The client's connection, whatever else it carries.
+    pub fn transport(&self) -> &'r Transport {
+        match self {
+            Responder::H1(responder) => responder.transport,
+            Responder::H2(responder) => &responder.link.transport,
+        }
+    }
+
     /// The client, to look after while its response is awaited. `None`: whoever reads the connection does.
     pub fn client(&self) -> Option<&'r Transport> {
         match self {

@@ -187,7 +187,12 @@ impl<'c> Record<'c> {
     }
 
     /// The exchange is over: counted, and written into the core's log buffer.
-    pub fn finish(&mut self, core: &Core, request: &Request, (protocol, tls): (Option<&str>, Option<&TlsStream>)) {
+    pub fn finish(
+        &mut self,
+        core: &Core,
+        request: &Request,
+        (protocol, tls): (Option<&str>, Option<&TlsStream>),
+    ) {
         let requests = &core.resources.metrics.requests;
         self.is_finished = true;
         requests.in_flight.subtract(1);

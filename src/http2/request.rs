@@ -221,7 +221,8 @@ mod tests {
     use super::*;
     use crate::http::Method;
 
-    const LIMITS: HeadLimits = HeadLimits { head_bytes: 1024, request_line_bytes: 256, fields: 8 };
+    const LIMITS: HeadLimits =
+        HeadLimits { head_bytes: 1024, request_line_bytes: 256, fields: 8, ..HeadLimits::DEFAULT };
     const GET: [(&str, &str); 4] =
         [(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", "/a")];
 

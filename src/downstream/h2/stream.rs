@@ -85,7 +85,7 @@ impl<'c> H2Stream<'c> {
 pub struct H2Responder<'r> {
     io: &'r Io,
     pace: Pace,
-    link: &'r Link,
+    pub(in crate::downstream) link: &'r Link,
     id: StreamId,
 }
 

@@ -16,7 +16,6 @@ use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::{local, reply};
 use crate::gateway::core::{ActiveCore, Beginning, Core, Resources};
 use crate::gateway::exchange::{About, Exchange, ExchangeOutcome};
-use crate::gateway::pipeline;
 use crate::gateway::websocket::tunnel;
 use crate::http::Scheme;
 use crate::http1::RequestHead;

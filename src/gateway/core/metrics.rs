@@ -169,8 +169,17 @@ impl Metrics {
         for group in [&**connections as &dyn MetricGroup, &**core] {
             visit(&[("core", cpu)], group);
         }
-        let groups: [&dyn MetricGroup; 9] =
-            [&**requests, &**tls, &**http2, &**auth, &**limit, &**redis, &**outage, &**tunnels, &**access_log];
+        let groups: [&dyn MetricGroup; 9] = [
+            &**requests,
+            &**tls,
+            &**http2,
+            &**auth,
+            &**limit,
+            &**redis,
+            &**outage,
+            &**tunnels,
+            &**access_log,
+        ];
         groups.into_iter().for_each(|group| visit(&[], group));
         for (route, group) in routes.each() {
             visit(&[(routes.label(), &route)], &*group);

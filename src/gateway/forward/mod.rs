@@ -198,7 +198,7 @@ async fn transmit(
     };
     let (mut body, responder) = client.split();
     let route = admission.route();
-    watch_peers(route, responder.client(), lease);
+    watch_peers(route, responder.transport(), lease);
     let context = core.exchange_context(responder.client(), lease.terms(), route);
     let mut sink = lease.finish_request_head(&context, head, request, trailers);
     let delivery = Delivery {

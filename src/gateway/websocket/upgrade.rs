@@ -161,7 +161,7 @@ async fn ask(
     let (mut body, responder) = client.split();
     body.park();
     let route = admission.route();
-    watch_peers(route, responder.client(), lease);
+    watch_peers(route, responder.transport(), lease);
     let context = core.exchange_context(responder.client(), lease.terms(), route);
     let timeout_ms = core.snapshot.config.websocket.handshake.as_millis() as u64;
     let timeout_ms = timeout_ms.min(route.timeouts.head_ms(lease.terms().head_timeout_ms()));
