@@ -36,8 +36,8 @@ impl Settings {
                 MAX_FRAME_SIZE if !(16_384..1 << 24).contains(&value) => {
                     return Err(ErrorCode::ProtocolError);
                 }
-                // No frame is longer than the least that a client has to take, no block uses a table, nothing is pushed, and
-                // what the client takes of a head is its own affair.
+                // No frame is longer than the least that a client has to take, no block uses a table, nothing is
+                // pushed, and what the client takes of a head is its own affair.
                 _ => {}
             }
         }
