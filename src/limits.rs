@@ -40,7 +40,8 @@ pub const TIGHT_READ_BYTES: usize = 4 * 1024;
 /// without the bound; one that stalls makes the kernel hold 128 KiB and not the 4 MiB of `net.ipv4.tcp_wmem`.
 pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// How long bytes to a client may stay unacknowledged, or its window closed, in milliseconds (tcp(7),
-/// `TCP_USER_TIMEOUT`). Over it: the kernel drops the connection, also one that the gateway has closed already.
+/// `TCP_USER_TIMEOUT`). Over it: the kernel drops the connection, also one that the gateway has closed already. Not
+/// where a route gives its clients more time.
 pub const UNACKNOWLEDGED_MS: u32 = 60_000;
 /// Receive buffer of a connection to an upstream, in bytes (socket(7), `SO_RCVBUF`). Over it: the upstream waits. The
 /// kernel grants at most `net.core.rmem_max`, and keeps twice as much for its own bookkeeping. Without the bound a

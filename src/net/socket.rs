@@ -227,6 +227,12 @@ impl StreamSocket {
         let _ = sockopt::set_tcp_keepcnt(fd, 3);
     }
 
+    /// Leaves it to the kernel how long bytes may stay unacknowledged (tcp(7), `TCP_USER_TIMEOUT` of 0): for as long as
+    /// the peer answers, however long its window is closed; some 15 minutes if it does not.
+    pub fn wait_for_window(&self) {
+        let _ = sockopt::set_tcp_user_timeout(fd_of(&self.inner), 0);
+    }
+
     /// Acknowledges what has come, at once (tcp(7), `TCP_QUICKACK`). A peer that writes a message in several small
     /// pieces without `TCP_NODELAY` sends the second one when the first is acknowledged, which the kernel delays by 40
     /// ms.
@@ -310,6 +316,7 @@ fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::UNACKNOWLEDGED_MS;
     use crate::net::NEVER;
     use crate::net::runtime::{Preference, ThreadRuntime};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -320,6 +327,26 @@ mod tests {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
         (StreamSocket::new(near).expect("near"), StreamSocket::new(far).expect("far"))
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_has_a_minute_or_as_long_as_it_answers() {
+        let (mut runtime, _) = ThreadRuntime::build(Preference::Epoll).expect("a runtime");
+        runtime.block_on(async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let near =
+                std::net::TcpStream::connect(listener.local_addr().expect("the port")).expect("a peer");
+            near.set_nonblocking(true).expect("a mode");
+            let near = StreamSocket::new(near.into()).expect("near");
+            let patience_ms = || sockopt::tcp_user_timeout(fd_of(&near.inner)).expect("read the option");
+            near.watch_peer(Duration::from_millis(UNACKNOWLEDGED_MS.into()));
+            assert_eq!(patience_ms(), UNACKNOWLEDGED_MS);
+            near.probe_peer(Duration::from_secs(8));
+            assert_eq!(patience_ms(), UNACKNOWLEDGED_MS, "probes are for a peer that is sent nothing");
+            assert_eq!(sockopt::tcp_keepidle(fd_of(&near.inner)).expect("read it"), Duration::from_secs(2));
+            near.wait_for_window();
+            assert_eq!(patience_ms(), 0);
+        });
     }
 
     #[test]

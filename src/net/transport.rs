@@ -354,6 +354,11 @@ impl Transport {
         self.socket().probe_peer(patience);
     }
 
+    /// Lets the peer not read for as long as it answers; see [`StreamSocket::wait_for_window`].
+    pub fn wait_for_window(&self) {
+        self.socket().wait_for_window();
+    }
+
     /// Makes the close a reset, so that a message that was cut short does not look complete.
     pub fn reset_on_close(&self) {
         self.cut();

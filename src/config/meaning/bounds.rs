@@ -89,9 +89,9 @@ impl RouteTimeouts {
         in_force_ms(self.body, gateway_ms)
     }
 
-    /// Whether a request may wait for its upstream for ever: then only the kernel can tell that a peer has vanished.
+    /// Whether a request may wait for ever: then only the kernel can tell that a peer has vanished.
     pub fn are_endless(&self) -> bool {
-        [self.head, self.idle].contains(&Some(Duration::ZERO))
+        [self.head, self.idle, self.body].contains(&Some(Duration::ZERO))
     }
 
     /// The keys that are written, with their values.
@@ -120,8 +120,9 @@ mod tests {
         let timeouts = RouteTimeouts { head: own, idle: Some(Duration::ZERO), body: None };
         assert_eq!((timeouts.head_ms(5), timeouts.idle_ms(5), timeouts.body_ms(5)), (70, NO_TIMEOUT_MS, 5));
         assert_eq!(timeouts.written().count(), 2);
-        let is_endless = |head, idle| RouteTimeouts { head, idle, body: None }.are_endless();
-        assert!(timeouts.are_endless() && is_endless(Some(Duration::ZERO), None));
-        assert!(!is_endless(own, own) && !is_endless(None, None));
+        let is_endless = |head, idle, body| RouteTimeouts { head, idle, body }.are_endless();
+        let none = Some(Duration::ZERO);
+        assert!(is_endless(none, None, None) && is_endless(own, none, own) && is_endless(None, None, none));
+        assert!(!is_endless(own, own, own) && !is_endless(None, None, None));
     }
 }

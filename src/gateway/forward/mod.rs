@@ -19,7 +19,7 @@ use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{Failure, UpstreamFault, UpstreamWait};
 use crate::gateway::exchange::Exchange;
 use crate::http::{BodyLength, FieldKind, is_host};
-use crate::limits::{HOST_AND_PORT_BYTES_MAX, PROBED_MS};
+use crate::limits::{HOST_AND_PORT_BYTES_MAX, PROBED_MS, UNACKNOWLEDGED_MS};
 use crate::message::{BodySink, BodySource, HeadWriter, Trailers, pump};
 use crate::net::Transport;
 use crate::upstream::{Expected, Lease};
@@ -222,8 +222,11 @@ async fn transmit(
 }
 
 /// Where no timeout ends a wait, the kernel has to tell of a peer that has vanished: one that has lost its network says
-/// nothing at all.
+/// nothing at all. And where a client has long to take its response, the kernel must not be less patient.
 pub fn watch_peers(route: &Route, client: &Transport, lease: &Lease<'_>) {
+    if route.timeouts.body_ms(0) > u64::from(UNACKNOWLEDGED_MS) {
+        client.wait_for_window();
+    }
     if route.timeouts.are_endless() {
         let patience = Duration::from_millis(PROBED_MS);
         client.probe_peer(patience);
