@@ -121,6 +121,14 @@ impl<'c> ClientStream<'c> {
         }
     }
 
+    /// The version of HTTP, as `Via` has it (RFC 9110 §7.6.3), and a space.
+    pub fn version(&self) -> &'static [u8] {
+        match self {
+            ClientStream::H1(_) => b"1.1 ",
+            ClientStream::H2(_) => b"2 ",
+        }
+    }
+
     /// The version of HTTP as the access log names it; `None`: HTTP/1.
     pub fn protocol(&self) -> Option<&'static str> {
         match self {

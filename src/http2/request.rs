@@ -220,6 +220,7 @@ impl Fields for RequestLines {
 mod tests {
     use super::*;
     use crate::http::Method;
+    use proptest::prelude::*;
 
     const LIMITS: HeadLimits =
         HeadLimits { head_bytes: 1024, request_line_bytes: 256, fields: 8, ..HeadLimits::DEFAULT };
@@ -358,5 +359,42 @@ mod tests {
         GET.iter().for_each(|(name, value)| lines.field(name.as_bytes(), value.as_bytes()));
         (0..100_000).for_each(|_| lines.field(b"cookie", large.as_bytes()));
         assert!(lines.text.capacity() + lines.cookie.capacity() < 8 * LIMITS.head_bytes);
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = [
+            "a", "B", ":", " ", "\r", "\n", "\r\n", "\0", "\t", "cookie", "host", "h", "/", "x-", "\u{e9}",
+            "",
+        ];
+        let piece = proptest::sample::select(piece.map(str::to_owned).to_vec());
+        proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Whatever is taken, each line of it is a field that the client has sent: none can make another one.
+        #[test]
+        fn no_field_becomes_two(
+            more in proptest::collection::vec((text(), text()), 0..6),
+            path in text(),
+            authority in text(),
+        ) {
+            let path = format!("/{path}");
+            let pseudo = [GET[0], GET[1], (":path", &*path), (":authority", &*authority)];
+            let fields: Vec<(&str, &str)> =
+                pseudo.into_iter().chain(more.iter().map(|(name, value)| (&**name, &**value))).collect();
+            if let Ok(request) = parsed(&fields, true) {
+                for field in &request.fields {
+                    let of = |span: crate::http::Span| span.of(&request.bytes);
+                    let sent = |(name, value): &(&str, &str)| {
+                        let is_host = *name == ":authority" && of(field.name) == b"host";
+                        (is_host || name.as_bytes() == of(field.name)) && value.as_bytes() == of(field.value)
+                    };
+                    let is_cookie = field.kind == FieldKind::Cookie;
+                    prop_assert!(is_cookie || fields.iter().any(sent), "{:?} of {:?}", field, fields);
+                }
+                let regular = more.iter().filter(|(name, _)| name != "cookie" && name != "host").count();
+                prop_assert!(request.fields.len() <= regular + 2);
+            }
+        }
     }
 }

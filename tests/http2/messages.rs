@@ -23,6 +23,7 @@ fn a_request_and_its_answer() {
     let seen = origin.last();
     assert_eq!((seen.method(), seen.target()), ("GET", "/api/v1/users/me?x=%41&y"));
     assert_eq!(seen.field("x-internal-user-id"), Some("ann"));
+    assert_eq!(seen.field("via"), Some("2 realchat-gateway"));
     let line = gateway.wait_stdout("\"status\":200");
     assert!(line.contains("\"protocol\":\"HTTP/2\"") && line.contains("\"user\":\"ann\""), "{line}");
     assert_eq!(gateway.metric("http2_connections_open"), 1);
@@ -321,4 +322,23 @@ fn a_websocket_needs_a_connection_of_its_own() {
         (":authority", "chat.test"),
     ];
     assert_eq!(client.begin(3, &extended, false).answer(3).reset, Some(h2::PROTOCOL_ERROR));
+}
+
+#[test]
+fn a_stream_of_events_that_the_client_ends_is_remembered_with_what_it_got() {
+    let origin = Origin::new(|exchange| {
+        exchange.read_request();
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n");
+        exchange.wait_closed();
+    });
+    let gateway = builder(&origin).env("ACCESS_LOG", "stdout").start();
+    let mut client = connect(&gateway);
+    client.get(1, ME, &token("ann"));
+    assert_eq!(client.wait(h2::DATA).payload, b"data: one\n\n");
+    client.send(h2::frame(h2::RST_STREAM, 0, 1, h2::CANCEL.to_be_bytes()));
+    let line = gateway.wait_stdout("stream_reset");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("a line");
+    assert_eq!((&line["status"], &line["code"]), (&200.into(), &"response_cut".into()), "{line}");
+    assert!(line["bytes_out"].as_u64() > Some(11), "{line}");
+    eventually("the upstream is free", || origin.open() == 0);
 }

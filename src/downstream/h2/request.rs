@@ -36,6 +36,11 @@ impl H2Request {
 }
 
 impl Way<'_> {
+    /// Of the final response: the status, and the bytes so far. `None`: it has not begun.
+    pub fn answered(self) -> Option<(u16, u64)> {
+        self.link.answered(self.id)
+    }
+
     /// Runs a future to its end, or until the client has given up the stream.
     ///
     /// # Errors

@@ -71,10 +71,24 @@ async fn serve(active: Rc<ActiveCore>, mut request: H2Request) {
     };
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(gone) => reply::refuse(&mut exchange, Failure::ClientGone(cause(gone))).await,
+        Err(gone) => give_up(&mut exchange, way.answered(), cause(gone)).await,
     };
     exchange.client.conclude(&outcome).await;
     exchange.finish();
+}
+
+/// Nobody waits for the response any more. The record has what has become of it.
+async fn give_up(
+    exchange: &mut Exchange<'_>,
+    answered: Option<(u16, u64)>,
+    cause: &'static str,
+) -> ExchangeOutcome {
+    let Some((status, bytes)) = answered else {
+        return reply::refuse(exchange, Failure::ClientGone(cause)).await;
+    };
+    exchange.record.status = status;
+    exchange.record.bytes_out += bytes;
+    reply::refuse(exchange, Failure::Cut(cause)).await
 }
 
 fn cause(gone: Gone) -> &'static str {

@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub is_peer_trusted: bool,
     /// Under which name the gateway stands in `Via`.
     pub via: &'a Via,
+    /// The version of HTTP that the request came in, as `Via` has it, and a space.
+    pub version: &'static [u8],
 }
 
 /// Writes the fields of the request that goes upstream.
@@ -157,7 +159,7 @@ fn compose_forwarding(head: &mut HeadWriter, request: &Request, context: &Contex
         head.field(b"X-Forwarded-Host", host);
     }
     if let Via::Name(name) = context.via {
-        compose_list(head, (b"Via", FieldKind::Via), [b"1.1 ", name.as_bytes()], request, context);
+        compose_list(head, (b"Via", FieldKind::Via), [context.version, name.as_bytes()], request, context);
     }
 }
 

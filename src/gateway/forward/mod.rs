@@ -179,6 +179,7 @@ pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> 
         scheme: exchange.scheme(),
         is_peer_trusted: exchange.is_peer_trusted,
         via: &exchange.core.snapshot.config.via,
+        version: exchange.client.version(),
     }
 }
 

@@ -14,9 +14,10 @@ use crate::limits::HPACK_TABLE_BYTES_MAX;
 /// The table of one direction. It has memory for what is in it, and none while nothing is.
 #[derive(Default, Debug)]
 pub(super) struct Table {
-    /// Names and values, the oldest first; before `start` they are given up.
+    /// Names and values, the oldest first. The first ones may be of entries that are gone.
     bytes: Vec<u8>,
-    start: usize,
+    /// How many bytes were dropped off their front so far, modulo 2^32.
+    dropped: u32,
     /// The oldest first.
     entries: VecDeque<Entry>,
     /// As the standard counts: with 32 bytes for each entry.
@@ -25,6 +26,9 @@ pub(super) struct Table {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// Where it stands in all bytes that there ever were, modulo 2^32: an entry is found at once, or a block of bytes
+    /// that each name the oldest one would cost much.
+    at: u32,
     name: u16,
     value: u16,
 }
@@ -51,11 +55,9 @@ impl Table {
         if newer >= self.entries.len() {
             return Err(HpackError::Index);
         }
-        // The entries up to the one asked for, from the newest: there are 128 at most.
-        let after: usize = self.entries.iter().rev().take(newer).map(|entry| entry.bytes()).sum();
         let entry = self.entries[self.entries.len() - 1 - newer];
-        let end = self.bytes.len() - after;
-        let both = &self.bytes[end - entry.bytes()..end];
+        let start = entry.at.wrapping_sub(self.dropped) as usize;
+        let both = &self.bytes[start..start + entry.bytes()];
         Ok(both.split_at(usize::from(entry.name)))
     }
 
@@ -67,10 +69,11 @@ impl Table {
         if size > size_max {
             return;
         }
+        let at = self.dropped.wrapping_add(self.bytes.len() as u32);
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
         // Both fit: `size_max` is at most `HPACK_TABLE_BYTES_MAX`.
-        self.entries.push_back(Entry { name: name.len() as u16, value: value.len() as u16 });
+        self.entries.push_back(Entry { at, name: name.len() as u16, value: value.len() as u16 });
         self.size += size;
     }
 
@@ -79,11 +82,13 @@ impl Table {
         while self.size > size_max {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.size -= oldest.size();
-            self.start += oldest.bytes();
         }
-        if self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
+        let kept = self.dropped.wrapping_add(self.bytes.len() as u32);
+        let first = self.entries.front().map_or(kept, |oldest| oldest.at);
+        let gone = first.wrapping_sub(self.dropped) as usize;
+        if gone > self.bytes.len() / 2 {
+            self.bytes.drain(..gone);
+            self.dropped = first;
         }
     }
 }
@@ -125,6 +130,18 @@ mod tests {
         table.add(b"a", b"1", 100);
         table.add(b"a", &[b'x'; 100], 100);
         assert_eq!((table.get(62), table.size), (Err(HpackError::Index), 0));
+    }
+
+    #[test]
+    fn it_goes_on_when_the_count_of_bytes_begins_anew() {
+        let mut table = Table { dropped: u32::MAX - 50, ..Table::default() };
+        for number in 0..100u32 {
+            table.add(b"name", number.to_string().as_bytes(), 200);
+            for (newer, index) in (62..).enumerate().take(number.min(4) as usize) {
+                let value = (number - newer as u32).to_string();
+                assert_eq!(table.get(index), Ok((&b"name"[..], value.as_bytes())), "{number}");
+            }
+        }
     }
 
     #[test]

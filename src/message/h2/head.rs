@@ -11,6 +11,8 @@ use crate::net::Buffer;
 /// A block of fields that waits for room.
 pub struct H2Head {
     block: Buffer,
+    /// The status; 0: it is a trailer section.
+    status: u16,
 }
 
 impl Out for Buffer {
@@ -25,7 +27,7 @@ impl H2Head {
         let mut block = text.sibling();
         let (status, lines) = split(text.filled());
         response::put_head(&mut block, status, lines);
-        H2Head { block }
+        H2Head { block, status }
     }
 
     /// The block of a trailer section.
@@ -33,7 +35,7 @@ impl H2Head {
         for line in lines {
             response::put_lines(&mut block, &[line, b"\r\n"].concat());
         }
-        H2Head { block }
+        H2Head { block, status: 0 }
     }
 
     /// Puts the block into the output, if there is room for the whole of it. False: there is none.
@@ -57,6 +59,9 @@ impl H2Head {
         state.budget.moved();
         if let Some(stream) = state.streams.get(id) {
             stream.part.last_frame = Some(at);
+            if self.status >= 200 {
+                stream.part.answered = (self.status, block.len() as u64);
+            }
         }
         state.wake_writer();
         true

@@ -245,6 +245,12 @@ impl Link {
         }
     }
 
+    /// Of the final response on a stream: the status, and the bytes so far. `None`: it has not begun.
+    pub fn answered(&self, id: StreamId) -> Option<(u16, u64)> {
+        let answered = self.state.borrow_mut().streams.get(id)?.part.answered;
+        (answered.0 > 0).then_some(answered)
+    }
+
     /// An exchange had its whole response.
     pub fn finished(&self) {
         self.state.borrow_mut().budget.finished();

@@ -250,6 +250,7 @@ impl State {
         if let Some(stream) = self.streams.get(id) {
             stream.part.send_window.take(data.len());
             stream.part.last_frame = Some(at);
+            stream.part.answered.1 += data.len() as u64;
             stream.part.turn = turn;
         }
         self.wake_writer();

@@ -34,6 +34,8 @@ pub(super) struct Part {
     pub(super) send_window: SendWindow,
     /// Its last frame: the one that may become its end.
     pub(super) last_frame: Option<FrameAt>,
+    /// Of its final response: the status, and bytes that were put so far. 0: it has not begun.
+    pub(super) answered: (u16, u64),
     /// Its response has ended.
     pub(super) has_ended: bool,
     pub(super) gone: Option<Gone>,
@@ -61,6 +63,7 @@ impl Part {
             trailers: Vec::new(),
             send_window: SendWindow::new(send_window),
             last_frame: None,
+            answered: (0, 0),
             has_ended: false,
             gone: None,
             turn: turn.wrapping_sub(1),
