@@ -197,23 +197,26 @@ fn a_drain_that_lasts_says_what_is_still_open_and_for_how_long() {
         .start();
     let mut tunnel = Socket::open(&gateway, "bertha");
     tunnel.expect_echo("hello");
-    // What begins within a tick is of one age.
-    let ticks = gateway.metric("ticks_total");
-    eventually("both cores have ticked", || gateway.metric("ticks_total") >= ticks + 8);
-    let mut busy: Vec<Client> = (0..6).map(|_| gateway.client()).collect();
+    let mut busy: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
     for (nth, client) in busy.iter_mut().enumerate() {
         let target = format!("/api/v1/users/me?secret=hunter{nth}");
         client.send(Request::new("GET", &target).token("ann").bytes());
     }
-    eventually("all are in flight", || gateway.metric("requests_in_flight") == 6);
+    eventually("all are in flight", || gateway.metric("requests_in_flight") == 4);
     gateway.signal(Signal::TERM);
-    let line = gateway.wait_log("draining: still open");
-    for part in ["WARN", "requests=6", "tunnels=1", "open=7", "of route ", " for "] {
+    // A core that is late for a roll call is named the next time.
+    let is_whole =
+        |line: &String| line.contains("draining: still open") && line.matches(" of route ").count() == 5;
+    eventually("it says what is still open", || gateway.log().iter().any(|line| is_whole(line)));
+    let line = gateway.log().into_iter().find(is_whole).unwrap_or_default();
+    for part in ["WARN", "requests=4", "tunnels=1", "open=5", "of route ", " for "] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    assert_eq!(line.matches(" of route ").count(), 5, "{line}");
-    assert!(line.contains(" of route users for ") && !line.contains(" for 99"), "new is not old: {line}");
-    assert_eq!(line.matches("tunnel ").count(), 1, "the oldest one: {line}");
+    // No age is one since the start of the machine.
+    let ages = line.split(" for ").skip(1).filter_map(|rest| rest.split('s').next()?.parse::<u64>().ok());
+    let ages: Vec<u64> = ages.collect();
+    assert!(ages.len() == 5 && ages.iter().all(|age| (4..60).contains(age)), "{line}");
+    assert_eq!(line.matches("tunnel ").count(), 1, "{line}");
     for secret in ["hunter", "ann", "bertha", "127.0.0.1"] {
         assert!(!line.contains(secret), "{secret}: {line}");
     }
