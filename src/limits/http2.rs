@@ -1,6 +1,6 @@
 //! Bounds of HTTP/2.
 
-use super::{BUFFER_BYTES, HEAD_BYTES_MAX};
+use super::*;
 
 /// Requests that one HTTP/2 connection has at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`). A stream counts until its
 /// exchange has ended, also if the client has reset it. Over it: the stream is refused.
@@ -49,8 +49,20 @@ pub const STREAM_BYTES_PER_TURN: usize = FRAME_BYTES_MAX;
 
 // What a client may send ahead of its service fits one block, and more than one block never waits for one stream.
 const _: () = assert!(STREAM_WINDOW_BYTES as usize <= BUFFER_BYTES);
-// The longest head and its frames fit an empty output.
-const _: () = assert!(HEAD_BYTES_MAX + 16 * 1024 + CONTROL_BYTES_RESERVED < BUFFER_BYTES);
+// The longest head of a response and its frames fit an empty output: as a block, each field may have three bytes more
+// than its line. One that did not would wait for room that never comes.
+const _: () = assert!(
+    HEAD_BYTES_MAX
+        + REDIRECT_BYTES_MAX
+        + PREFIX_BYTES_MAX
+        + LOCATIONS_MAX * (HOST_AND_PORT_BYTES_MAX + PREFIX_BYTES_MAX + 16)
+        + CORS_HEADERS_BYTES_MAX
+        + FIELD_EDITS_BYTES_MAX
+        + 4 * 1024
+        + 4 * FIELDS_MAX
+        + CONTROL_BYTES_RESERVED
+        < BUFFER_BYTES
+);
 // Each stream opens its windows twice for each half of them that it has taken, besides what is read of the client.
 const _: () = assert!(CONTROL_BYTES_UNSENT_MAX + STREAMS_MAX * 2 * 26 + 64 < CONTROL_BYTES_RESERVED);
 // So does a block of fields.
