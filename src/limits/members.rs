@@ -58,8 +58,8 @@ pub const MEMBERS_FILE_LOOK_MS: u64 = 1_000;
 pub const HURRIES_QUEUED_MAX: usize = 64;
 /// How long the start waits for the upstreams' names to resolve, in milliseconds. Over it: it goes on without them.
 pub const FIRST_RESOLUTION_MS: u64 = 2_000;
-/// The longest name of a header field that requests are kept with one member by, in bytes. Over it: the configuration
-/// is refused.
+/// The longest name of a header field in a configuration, in bytes: what a route asks for or changes, where a token
+/// stands, what requests are kept with one member by. Over it: the configuration is refused.
 pub const FIELD_NAME_BYTES_MAX: usize = 64;
 /// The longest time that a new member may take to its whole weight, in seconds. Over it: the configuration is refused.
 pub const SLOW_START_MAX_S: u64 = 3_600;
