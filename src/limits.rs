@@ -15,7 +15,8 @@ pub use members::*;
 pub use routes::*;
 pub use tls::*;
 
-/// Size of one I/O buffer, in bytes. A whole head fits, so a head never needs a second buffer.
+/// Size of one I/O buffer, in bytes. A whole head fits, so a head never needs a second buffer: where longer ones than
+/// [`HEAD_BYTES_DEFAULT`] are allowed, the buffers are longer by as much ([`block_bytes`]).
 pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Free buffers that a core keeps. Over it: they are freed.
 pub const BUFFERS_POOLED_MAX: usize = 64;
@@ -67,8 +68,8 @@ pub const FUTURES_KEPT_MIN: usize = 16;
 
 /// Default bound of a request or response head, in bytes. Over it: 431 for a request, 502 for a response.
 pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;
-/// The largest bound of a head that an operator may set, in bytes: half a buffer.
-pub const HEAD_BYTES_MAX: usize = BUFFER_BYTES / 2;
+/// The longest head that may be allowed, in bytes. Over it: the configuration is refused.
+pub const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// Default bound of a request line, in bytes. Over it: 414.
 pub const REQUEST_LINE_BYTES_DEFAULT: usize = 8 * 1024;
 /// Default bound of the header fields in one head. Over it: 431 for a request, 502 for a response.
@@ -356,17 +357,22 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// The longest `Retry-After` of a denied request, in seconds. It is sent if the rate is 0.
 pub const RETRY_AFTER_MAX_S: u64 = 3_600;
 
+/// Size of the I/O buffers where heads may have so many bytes: what fits beside a head by default fits beside any.
+pub const fn block_bytes(head_bytes: usize) -> usize {
+    BUFFER_BYTES + head_bytes.saturating_sub(HEAD_BYTES_DEFAULT)
+}
+
 const _: () = assert!(2 * ROLL_CALL_MS < DRAIN_TOLD_MS);
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX && FIELDS_DEFAULT <= FIELDS_MAX);
-// Whom a certificate names fits beside the longest head, each field of which may get a space behind its colon.
+// Where heads have their default bound, and so with any, whom a certificate names fits beside the longest head, each field of which may get a space behind its colon.
 const _: () = assert!(
-    HEAD_BYTES_MAX + FIELDS_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES
+    HEAD_BYTES_DEFAULT + FIELDS_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES
 );
 // So do the fields that are set from claims, what the path gets, and the fields of a route.
 const _: () = assert!(
-    HEAD_BYTES_MAX
+    HEAD_BYTES_DEFAULT
         + FIELDS_MAX
         + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8)
         + CLAIM_FIELDS_MAX * (NAME_BYTES_MAX + CLAIM_FIELD_BYTES_MAX + 4)
@@ -376,7 +382,7 @@ const _: () = assert!(
 );
 // And the fields of a route beside a response, corrected as it may be, and the gateway's own.
 const _: () = assert!(
-    HEAD_BYTES_MAX
+    HEAD_BYTES_DEFAULT
         + LOCATIONS_MAX * (HOST_AND_PORT_BYTES_MAX + PREFIX_BYTES_MAX + 16)
         + FIELD_EDITS_BYTES_MAX
         + 8 * 1024
@@ -386,7 +392,7 @@ const _: () = assert!(
 const _: () = assert!(
     REDIRECT_BYTES_MAX
         + PREFIX_BYTES_MAX
-        + HEAD_BYTES_MAX
+        + HEAD_BYTES_DEFAULT
         + CORS_HEADERS_BYTES_MAX
         + FIELD_EDITS_BYTES_MAX
         + 8 * 1024
@@ -397,8 +403,8 @@ const _: () = assert!(TLS_SEALED_BYTES_MAX + 5 * 29 + 2 * 1024 < BUFFER_BYTES);
 // A record that has not come whole leaves room for its rest.
 const _: () = assert!(2 * (TLS_RECORD_BYTES_MAX + 4096) < BUFFER_BYTES);
 const _: () = assert!(TLS_HANDSHAKE_BYTES_MAX > TLS_RECORD_BYTES_MAX + 2048);
-// The spans of a head are 16 bits wide.
-const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
+// The spans of a head, and of what is encoded behind it, are 32 bits wide.
+const _: () = assert!(4 * HEAD_BYTES_MAX <= u32::MAX as usize);
 const _: () = assert!(REQUEST_LINE_BYTES_DEFAULT < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_BYTES_MAX < BUFFER_BYTES && CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(TOKEN_CACHED_BYTES_MAX <= TOKEN_BYTES_MAX && TOKEN_BYTES_MAX < HEAD_BYTES_DEFAULT);

@@ -207,7 +207,7 @@ fn a_drain_that_lasts_says_what_is_still_open_and_for_how_long() {
     // A core that is late for a roll call is named the next time.
     let is_whole =
         |line: &String| line.contains("draining: still open") && line.matches(" of route ").count() == 5;
-    eventually("it says what is still open", || gateway.log().iter().any(|line| is_whole(line)));
+    eventually("it says what is still open", || gateway.log().iter().any(&is_whole));
     let line = gateway.log().into_iter().find(is_whole).unwrap_or_default();
     for part in ["WARN", "requests=4", "tunnels=1", "open=5", "of route ", " for "] {
         assert!(line.contains(part), "{part}: {line}");

@@ -158,6 +158,72 @@ fn a_head_has_as_many_fields_as_the_operator_says() {
 }
 
 #[test]
+fn a_head_is_as_long_as_the_operator_says_both_ways_and_after_a_reload() {
+    let origin = Origin::new(|exchange| {
+        while let Some(request) = exchange.read_request() {
+            // As long as the request's own, and a little different.
+            let length = request.field("X-Long").map_or(1, str::len);
+            let field = "y".repeat(length);
+            exchange.write(format!("HTTP/1.1 200 OK\r\nX-Long: {field}\r\nContent-Length: 2\r\n\r\nok"));
+        }
+    });
+    let toml = |setting: &str| {
+        format!(
+            "{setting}\n[upstreams.a]\nurl = 'http://{}'\n\
+             [[route]]\nname = 'a'\npaths = ['/*']\nupstream = 'a'\naccess = 'public'\n",
+            origin.address
+        )
+    };
+    let gateway = Gateway::builder().config(&toml("")).start();
+    let ask = |length: usize| Request::new("GET", "/a").field("X-Long", &"x".repeat(length)).bytes();
+    let passes = |client: &mut Client, length: usize| {
+        let response = client.send(ask(length)).read_response();
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"), "{length}");
+        assert_eq!(response.field("x-long").map(str::len), Some(length));
+        assert_eq!(origin.last().field("X-Long").map(str::len), Some(length));
+    };
+    let mut waiting = gateway.client();
+    passes(&mut waiting, 30_000);
+    gateway.refuses(ask(33_000), 431, Some("head_too_large"), Then::Closes);
+    gateway.rewrite_config(&toml("head_max_bytes = '256KiB'"));
+    gateway.reload();
+    for length in [1, 30_000, 70_000, 250_000] {
+        passes(&mut waiting, length);
+        passes(&mut gateway.client(), length);
+    }
+    // In pieces it is the same.
+    let whole = ask(200_000);
+    let mut slow = gateway.client();
+    for piece in whole.chunks(50_001) {
+        slow.send(piece);
+    }
+    assert_eq!(slow.read_response().status, 200);
+    gateway.refuses(ask(263_000), 431, Some("head_too_large"), Then::Closes);
+    // What a smaller bound leaves: the longer head is refused, and nothing else has changed.
+    gateway.rewrite_config(&toml("head_max_bytes = '32KiB'"));
+    gateway.reload();
+    passes(&mut gateway.client(), 30_000);
+    gateway.refuses(ask(70_000), 431, Some("head_too_large"), Then::Closes);
+}
+
+#[test]
+fn a_response_head_over_the_bound_is_a_502_with_its_cause() {
+    let origin = Origin::fixed(&format!(
+        "HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n",
+        "y".repeat(120_000)
+    ));
+    for (bound, status) in [("32KiB", 502), ("64KiB", 502), ("128KiB", 200)] {
+        let builder = Gateway::builder().everywhere(&origin).env("ACCESS_LOG", "stdout");
+        let gateway = builder.env("HEAD_MAX_BYTES", bound).start();
+        assert_eq!(gateway.get(ME, "ann").status, status, "{bound}");
+        if status == 502 {
+            let line = gateway.wait_stdout("\"status\":502");
+            assert!(line.contains("\"cause\":\"head_too_large\""), "{line}");
+        }
+    }
+}
+
+#[test]
 fn refuses_a_101_that_nobody_asked_for() {
     broken([
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",

@@ -1,18 +1,18 @@
 //! A range of bytes in a head, as two offsets, so that it outlives the borrow of the buffer.
 
-/// Bytes `start..end` of the head that it was made from. Heads are at most 64 KiB, so 16 bits are enough.
+/// Bytes `start..end` of the head that it was made from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    start: u16,
-    end: u16,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
-    /// The bytes from `start` to before `end`. Both must fit 16 bits: `HEAD_BYTES_MAX` and
+    /// The bytes from `start` to before `end`. Both must fit 32 bits: `HEAD_BYTES_MAX` and
     /// `TRAILER_BYTES_MAX` see to it.
     pub fn new(start: usize, end: usize) -> Self {
-        assert!(start <= end && end <= usize::from(u16::MAX), "a span lies within one head");
-        Self { start: start as u16, end: end as u16 }
+        assert!(start <= end && end <= u32::MAX as usize, "a span lies within one head");
+        Self { start: start as u32, end: end as u32 }
     }
 
     /// The bytes themselves; `head` is the one that the span was made from.
@@ -22,7 +22,7 @@ impl Span {
 
     /// How many bytes.
     pub fn len(self) -> usize {
-        usize::from(self.end - self.start)
+        (self.end - self.start) as usize
     }
 
     /// Whether there are none, as for everything that was not in the head.
@@ -31,14 +31,14 @@ impl Span {
     }
 
     /// From this one's start to the other's end, if there are exactly this many bytes between them.
-    pub fn joined(self, next: Span, between: u16) -> Option<Span> {
+    pub fn joined(self, next: Span, between: u32) -> Option<Span> {
         (self.end.checked_add(between) == Some(next.start))
             .then_some(Span { start: self.start, end: next.end })
     }
 
     /// Where the bytes stand in the head.
     pub fn range(self) -> std::ops::Range<usize> {
-        usize::from(self.start)..usize::from(self.end)
+        self.start as usize..self.end as usize
     }
 }
 

@@ -111,7 +111,7 @@ impl Target {
         if longer > room.line {
             return Err(ProtocolError::RequestLineTooLong);
         }
-        if longer > room.head || path_at + path.len() + query.len() + longer > usize::from(u16::MAX) {
+        if longer > room.head {
             return Err(ProtocolError::HeadTooLarge);
         }
         let is_path = !path.is_empty();

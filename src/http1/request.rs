@@ -30,7 +30,7 @@ impl RequestHead {
     ) -> Result<RequestHead, ProtocolError> {
         request.bytes.clear();
         request.fields.clear();
-        if head.len() > limits.head_bytes.min(usize::from(u16::MAX)) {
+        if head.len() > limits.head_bytes {
             return Err(ProtocolError::HeadTooLarge);
         }
         request.bytes.extend_from_slice(head);

@@ -26,7 +26,7 @@ impl ResponseHead {
         response: &mut Response,
     ) -> Result<ResponseHead, ProtocolError> {
         response.fields.clear();
-        if head.len() > limits.head_bytes.min(usize::from(u16::MAX)) {
+        if head.len() > limits.head_bytes {
             return Err(ProtocolError::HeadTooLarge);
         }
         let (version, fields_start) = parse_line(head, response)?;

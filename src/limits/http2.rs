@@ -52,7 +52,7 @@ const _: () = assert!(STREAM_WINDOW_BYTES as usize <= BUFFER_BYTES);
 // The longest head of a response and its frames fit an empty output: as a block, each field may have three bytes more
 // than its line. One that did not would wait for room that never comes.
 const _: () = assert!(
-    HEAD_BYTES_MAX
+    HEAD_BYTES_DEFAULT
         + REDIRECT_BYTES_MAX
         + PREFIX_BYTES_MAX
         + LOCATIONS_MAX * (HOST_AND_PORT_BYTES_MAX + PREFIX_BYTES_MAX + 16)
@@ -67,6 +67,6 @@ const _: () = assert!(
 const _: () = assert!(CONTROL_BYTES_UNSENT_MAX + STREAMS_MAX * 2 * 26 + 64 < CONTROL_BYTES_RESERVED);
 // So does a block of fields.
 const _: () = assert!(BLOCK_BYTES_MAX + FRAME_BYTES_MAX <= BUFFER_BYTES);
-// The longest head fits a block, and a block its frames.
+// The longest head by default fits a block, and a block its frames.
 const _: () =
-    assert!(HEAD_BYTES_MAX < BLOCK_BYTES_MAX && BLOCK_BYTES_MAX <= BLOCK_FRAMES_MAX * FRAME_BYTES_MAX);
+    assert!(HEAD_BYTES_DEFAULT < BLOCK_BYTES_MAX && BLOCK_BYTES_MAX <= BLOCK_FRAMES_MAX * FRAME_BYTES_MAX);

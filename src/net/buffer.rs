@@ -1,11 +1,11 @@
 //! I/O buffers, lent by the core's pool while there are bytes to move.
 //!
 //! ```text
-//! 0        start         end              BUFFER_BYTES
+//! 0        start         end              the block's size
 //! | consumed | filled      | room          |
 //! ```
 //!
-//! A block has a fixed size, and a core needs few of them: those of the tasks that move bytes this moment. What has to
+//! All blocks have one size, and a core needs few of them: those of the tasks that move bytes this moment. What has to
 //! wait (a part of a head, bytes that the peer does not take) is *parked* in memory of just its size. The pool counts
 //! both, so that a core knows how much its slow peers make it hold.
 
@@ -23,6 +23,8 @@ pub struct BufferPool {
     /// Bytes in blocks that are lent, and in memory that parked bytes are in.
     held: Cell<usize>,
     held_max: Cell<usize>,
+    /// The size of a block, in bytes.
+    block: Cell<usize>,
 }
 
 impl Default for BufferPool {
@@ -31,6 +33,7 @@ impl Default for BufferPool {
             free: RefCell::new(Spare::new(BUFFERS_POOLED_MAX)),
             held: Cell::new(0),
             held_max: Cell::new(HELD_BYTES_DEFAULT),
+            block: Cell::new(BUFFER_BYTES),
         }
     }
 }
@@ -49,6 +52,15 @@ impl BufferPool {
     /// Changes how many bytes the core's peers should make it hold at most.
     pub fn set_held_max(&self, bytes: usize) {
         self.held_max.set(bytes);
+    }
+
+    /// From now on a block has this many bytes, or as many as before if those were more: what was begun with a larger one
+    /// may still need it.
+    pub fn grow_blocks(&self, bytes: usize) {
+        if bytes > self.block.get() {
+            self.block.set(bytes);
+            self.free.replace(Spare::new(BUFFERS_POOLED_MAX));
+        }
     }
 
     /// Bytes that the core holds for its peers: blocks that are lent, and parked bytes.
@@ -73,14 +85,15 @@ impl BufferPool {
     }
 
     fn take(&self) -> Box<[u8]> {
-        self.held.set(self.held.get() + BUFFER_BYTES);
-        self.free.borrow_mut().take().unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
+        let block = self.block.get();
+        self.held.set(self.held.get() + block);
+        self.free.borrow_mut().take().unwrap_or_else(|| vec![0; block].into_boxed_slice())
     }
 
     /// Takes back a block, or frees the memory of parked bytes.
     fn give_back(&self, bytes: Box<[u8]>) {
         self.held.set(self.held.get() - bytes.len());
-        if bytes.len() == BUFFER_BYTES {
+        if bytes.len() == self.block.get() {
             self.free.borrow_mut().give_back(bytes);
         }
     }
@@ -100,7 +113,7 @@ impl BufferPool {
 
 /// A buffer. It borrows memory from the pool while it holds bytes.
 pub struct Buffer {
-    /// A block; shorter: parked bytes; empty: nothing.
+    /// A block; shorter: parked bytes, or a block of before they grew; empty: nothing.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -186,7 +199,9 @@ impl Buffer {
         if self.is_empty() {
             return self.release_if_empty();
         }
-        if self.bytes.len() == BUFFER_BYTES && self.len() <= PARKED_BYTES_MAX {
+        let block = self.pool.block.get();
+        // More than most of a block is not parked: the copy would save little.
+        if self.bytes.len() == block && self.len() <= block / 4 * 3 {
             let parked = self.pool.park(self.filled());
             self.replace(parked);
         }
@@ -201,7 +216,7 @@ impl Buffer {
 
     /// Makes the memory a block. Bytes of the buffer that are already in a block stay where they are.
     fn borrow(&mut self) {
-        if self.bytes.len() != BUFFER_BYTES {
+        if self.bytes.len() != self.pool.block.get() {
             self.unpark();
         }
     }
@@ -245,7 +260,7 @@ impl Buffer {
 
     /// The number of bytes that [`Buffer::put`] would accept now.
     pub fn free(&self) -> usize {
-        BUFFER_BYTES - self.end
+        self.pool.block.get() - self.end
     }
 
     /// Appends bytes. The caller knows that there is room for them (for heads, the assertions in `limits` prove it).
@@ -276,12 +291,28 @@ impl Drop for Buffer {
     }
 }
 
-/// More than so many bytes are not parked: the copy would save little.
-const PARKED_BYTES_MAX: usize = BUFFER_BYTES / 4 * 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn larger_blocks_hold_what_was_begun_with_smaller_ones_and_never_shrink() {
+        let pool = BufferPool::new();
+        let (mut lent, mut parked) = (pool.buffer(), pool.buffer());
+        lent.put(b"lent");
+        parked.put(b"parked");
+        parked.park();
+        pool.grow_blocks(2 * BUFFER_BYTES);
+        pool.grow_blocks(BUFFER_BYTES);
+        for (buffer, bytes) in [(&mut lent, &b"lent"[..]), (&mut parked, b"parked")] {
+            assert_eq!(buffer.free(), 2 * BUFFER_BYTES - bytes.len());
+            buffer.put(&vec![b'x'; 2 * BUFFER_BYTES - bytes.len()]);
+            assert!(buffer.filled().starts_with(bytes) && buffer.free() == 0);
+        }
+        assert_eq!(pool.held(), 4 * BUFFER_BYTES);
+        drop((lent, parked));
+        assert_eq!((pool.held(), pool.free()), (0, 2), "the smaller block is gone");
+    }
 
     #[test]
     fn a_dropped_buffer_is_lent_again_empty() {
@@ -333,14 +364,14 @@ mod tests {
     fn most_of_a_block_is_not_parked() {
         let pool = BufferPool::new();
         let mut buffer = pool.buffer();
-        buffer.put(&vec![b'x'; PARKED_BYTES_MAX + 1]);
+        buffer.put(&vec![b'x'; BUFFER_BYTES / 4 * 3 + 1]);
         let mark = buffer.mark();
         buffer.park();
         assert_eq!(pool.held(), BUFFER_BYTES);
         assert!(buffer.rewind(mark));
         buffer.consume(1);
         buffer.park();
-        assert_eq!(pool.held(), PARKED_BYTES_MAX);
+        assert_eq!(pool.held(), BUFFER_BYTES / 4 * 3);
     }
 
     #[test]

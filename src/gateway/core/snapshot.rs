@@ -13,6 +13,7 @@ use crate::downstream;
 use crate::gateway::cors::CorsPolicy;
 use crate::http1::HeadLimits;
 use crate::limit::Limiter;
+use crate::limits::block_bytes;
 use crate::redis::Redis;
 use crate::route::RouteTable;
 use crate::tls;
@@ -78,6 +79,7 @@ impl Snapshot {
     ) -> Snapshot {
         let config = replacement.config.clone();
         let metrics = &resources.metrics;
+        resources.io.buffers.grow_blocks(block_bytes(config.sizes.head_bytes));
         let upstreams = config.upstreams.iter().map(|wanted| {
             let tls = replacement.originations.get(&wanted.name).map(|tls| &**tls);
             let known = before.and_then(|before| before.upstream(wanted, tls));

@@ -22,7 +22,7 @@ use super::phase::Phase;
 use super::relay::{Ahead, Relay, Stage, track};
 use super::rules::TunnelRules;
 use super::state::TunnelState;
-use crate::limits::BUFFER_BYTES;
+use crate::limits::{HEAD_BYTES_MAX, block_bytes};
 use crate::ws::ControlFrame;
 
 /// Why a state cannot be written down now.
@@ -144,7 +144,8 @@ fn read_relay(
 
 fn is_relay_consistent(relay: &Relay) -> bool {
     let counted = relay.to_send.checked_add(relay.to_skip);
-    let is_counted = relay.held.len() <= BUFFER_BYTES && counted.is_some_and(|all| all <= relay.held.len());
+    let is_counted =
+        relay.held.len() <= block_bytes(HEAD_BYTES_MAX) && counted.is_some_and(|all| all <= relay.held.len());
     let is_own_possible = relay.own.len() <= ControlFrame::BYTES_MAX
         && match relay.stage {
             Stage::Relaying => true,
