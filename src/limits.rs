@@ -366,7 +366,8 @@ const _: () = assert!(2 * ROLL_CALL_MS < DRAIN_TOLD_MS);
 const _: () = assert!(DRAIN_IDLE_MS < DRAIN_FIRST_REQUEST_MS && DRAIN_FIRST_REQUEST_MS < HANDOVER_IDLE_MS);
 const _: () = assert!(RELOAD_TAKEN_MS > REDIS_FIRST_ATTEMPT_MS + 2 * TICK_MS && CORE_LATE_MS < CORE_STALL_MS);
 const _: () = assert!(HEAD_BYTES_DEFAULT <= HEAD_BYTES_MAX && FIELDS_DEFAULT <= FIELDS_MAX);
-// Where heads have their default bound, and so with any, whom a certificate names fits beside the longest head, each field of which may get a space behind its colon.
+// Where heads have their default bound, and so with any, whom a certificate names fits beside the longest head, each
+// field of which may get a space behind its colon.
 const _: () = assert!(
     HEAD_BYTES_DEFAULT + FIELDS_MAX + (CLIENT_NAMES_MAX + 1) * (CLIENT_NAME_BYTES_MAX + 8) < BUFFER_BYTES
 );

@@ -208,7 +208,7 @@ fn a_head_is_as_long_as_the_operator_says_both_ways_and_after_a_reload() {
 
 #[test]
 fn a_response_head_over_the_bound_is_a_502_with_its_cause() {
-    let origin = Origin::fixed(&format!(
+    let origin = Origin::fixed(format!(
         "HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n",
         "y".repeat(120_000)
     ));

@@ -204,8 +204,10 @@ fn documents_name_no_folder_of_one_machine() {
 
 #[test]
 fn every_bound_is_used() {
-    let limits = read("src/limits.rs") + &read("src/limits/members.rs");
+    let is_limits = |file: &&Source| file.module == "limits";
+    let limits: String = sources().iter().filter(is_limits).map(|file| file.text.clone()).collect();
     let names = limits.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    let names = names.filter(|name| !name.starts_with("fn "));
     let used: BTreeSet<String> = sources()
         .iter()
         .filter(|file| file.module != "limits")

@@ -54,8 +54,8 @@ impl BufferPool {
         self.held_max.set(bytes);
     }
 
-    /// From now on a block has this many bytes, or as many as before if those were more: what was begun with a larger one
-    /// may still need it.
+    /// From now on a block has this many bytes, or as many as before if those were more: what was begun with a larger
+    /// one may still need it.
     pub fn grow_blocks(&self, bytes: usize) {
         if bytes > self.block.get() {
             self.block.set(bytes);

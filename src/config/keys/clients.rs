@@ -108,7 +108,7 @@ pub const HEAD_MAX_BYTES: Key<usize> = Key {
     default: "32KiB",
     bounds: "1KiB to 256KiB",
     help: "Size of a request or response head",
-    more: "Over it: 431 to a client, 502 for an upstream. Over 32KiB the I/O buffers are larger by as much, until the process ends.",
+    more: "Over it: 431 to a client, 502 for an upstream. Over 32KiB every I/O buffer is larger by as much.",
     parse: |text| buffer_size(text, HEAD_BYTES_MIN, limits::HEAD_BYTES_MAX),
     shown: Shown::Value(|config| show_bytes(config.sizes.head_bytes as u64, "0")),
     on_reload: OnReload::Takes,
