@@ -129,6 +129,11 @@ impl<'c> ClientStream<'c> {
         }
     }
 
+    /// Whether its connection has others at the same time.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, ClientStream::H2(_))
+    }
+
     /// The version of HTTP as the access log names it; `None`: HTTP/1.
     pub fn protocol(&self) -> Option<&'static str> {
         match self {

@@ -5,6 +5,14 @@ use super::*;
 /// Requests that one HTTP/2 connection has at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`). A stream counts until its
 /// exchange has ended, also if the client has reset it. Over it: the stream is refused.
 pub const STREAMS_MAX: usize = 100;
+/// Requests on streams that one core has at a time, in all of its connections. Each that waits takes some 5 KiB. Over
+/// it: the stream is refused.
+pub const STREAMS_OF_CORE_MAX: usize = 16 * 1024;
+/// Such requests after which a connection may have only [`STREAMS_OF_CROWDED_MAX`], so that a few connections do not
+/// take all places.
+pub const STREAMS_CROWDED: usize = STREAMS_OF_CORE_MAX / 2;
+/// Requests that one connection has at a time while the core has many. Over it: the stream is refused.
+pub const STREAMS_OF_CROWDED_MAX: usize = 4;
 /// The payload of one frame, in bytes: the least that an endpoint has to take (RFC 9113 §4.2). Over it: the connection
 /// is closed.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024;

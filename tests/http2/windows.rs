@@ -217,3 +217,27 @@ fn a_large_answer_does_not_hold_up_small_ones() {
 fn first_piece() -> usize {
     16_384
 }
+
+#[test]
+fn answers_that_nobody_takes_hold_no_more_than_their_bytes() {
+    let origin = Origin::echo();
+    let gateway = builder(&origin).env("RATE_LIMIT_STORE", "off").start();
+    let mut clients: Vec<H2Client> = (0..10).map(|_| connect(&gateway)).collect();
+    for client in &mut clients {
+        settings(client, 0);
+        for nth in 0..100 {
+            client.begin(2 * nth + 1, &head("GET", ME, &[]), true);
+        }
+    }
+    eventually("all wait", || gateway.metric("http2_streams_open") == 1_000);
+    eventually("each is refused", || gateway.metric("errors_total{code=\"token_missing\"") == 1_000);
+    // Each of them held a block of 64 KiB, and others had to go for it.
+    eventually("they hold little", || gateway.metric("buffer_bytes_held") < 1_000 * 1_024);
+    assert_eq!(gateway.get(ME, "ann").status, 200);
+    // Once there is room, each gets its answer.
+    for client in &mut clients {
+        settings(client, 1_000);
+        assert_eq!(client.answer(1).status(), 401);
+        assert_eq!(client.answer(199).code(), "token_missing");
+    }
+}

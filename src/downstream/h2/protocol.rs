@@ -159,7 +159,7 @@ impl Protocol {
         let bench = self.bench.clone();
         let Bench { scratch, lines } = &mut *bench.borrow_mut();
         match self.link.block(id, ends_stream) {
-            Ok(Block::Request) if !self.is_closing => {
+            Ok(Block::Request) if !self.is_closing && self.link.has_place() => {
                 lines.begin(&settings.head_limits);
                 self.decode(block, scratch, lines)?;
                 self.request(id, ends_stream, lines, heads).map(Some)

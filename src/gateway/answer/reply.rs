@@ -70,6 +70,10 @@ pub async fn refuse<U>(exchange: &mut Exchange<'_>, failure: Failure) -> Outcome
     }
     let mut body = exchange.core.resources.io.buffers.buffer();
     put_problem(&mut body, &failure, exchange.record.id);
+    if exchange.client.is_stream() {
+        // A connection has many answers that its client does not take, and each may wait for long.
+        body.park();
+    }
     let answer = Answer { status, content_type: PROBLEM, body: AnswerBody::Made(body) };
     let after = match failure {
         Failure::Request(_)

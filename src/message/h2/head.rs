@@ -67,6 +67,11 @@ impl H2Head {
         true
     }
 
+    /// To be called before a wait: the block takes no more memory than it needs.
+    pub(super) fn park(&mut self) {
+        self.block.park();
+    }
+
     /// Bytes of the block.
     pub(super) fn bytes(&self) -> usize {
         self.block.len()

@@ -12,7 +12,10 @@ use super::state::State;
 use super::stream::{Gone, StreamId};
 use crate::http2::frame;
 use crate::http2::{Block, Budget, ErrorCode, Exhausted, Fault, settings};
-use crate::limits::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_CROWDED, STREAMS_OF_CORE_MAX,
+    STREAMS_OF_CROWDED_MAX,
+};
 use crate::net::{Buffer, BufferPool, Transport};
 
 /// A connection of HTTP/2. Its own task reads and writes; its streams, each a task of the same core, take from it what
@@ -59,6 +62,11 @@ impl Link {
     /// No block may come on it.
     pub fn block(&self, id: StreamId, ends_stream: bool) -> Result<Block, Fault> {
         self.state.borrow_mut().streams.block(id, ends_stream)
+    }
+
+    /// Whether one more stream may begin, for all that the core and this connection have already.
+    pub fn has_place(&self) -> bool {
+        has_place(self.metrics.open.get() as usize, self.state.borrow().streams.len())
     }
 
     /// A stream begins. `expected`: the length of its body, where the head has said it.
@@ -276,5 +284,21 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.metrics.connections.subtract(1);
+    }
+}
+
+/// `all`: the streams of the core; `own`: those of the connection.
+fn has_place(all: usize, own: usize) -> bool {
+    all < STREAMS_CROWDED || (all < STREAMS_OF_CORE_MAX && own < STREAMS_OF_CROWDED_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowded_core_leaves_places_to_connections_that_have_few_streams() {
+        assert!(has_place(STREAMS_CROWDED - 1, 99) && !has_place(STREAMS_CROWDED, STREAMS_OF_CROWDED_MAX));
+        assert!(has_place(STREAMS_OF_CORE_MAX - 1, 0) && !has_place(STREAMS_OF_CORE_MAX, 0));
     }
 }

@@ -110,6 +110,9 @@ impl<'s> H2Sink<'s> {
 
     /// Waits until there is room for more.
     pub(crate) async fn wait(&mut self) -> Result<(), SendError> {
+        if let Some(head) = &mut self.head {
+            head.park();
+        }
         let (link, id, blocked) = (self.link, self.id, self.blocked);
         let (since, before) = (clock::now_ms(), link.acknowledged());
         let mut is_first = true;
