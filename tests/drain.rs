@@ -154,7 +154,8 @@ fn whatever_the_end_of_a_drain_cuts_off_is_in_the_access_log() {
         let record = record_of(&gateway, &format!("/api/v1/{target}"));
         assert_eq!((&record["code"], &record["status"]), (&"drain_cut".into(), &status.into()), "{record}");
         assert!(record["route"].is_string() && record["user"] == "ann", "{record}");
-        assert!(record["total_us"].as_u64().is_some_and(|us| us >= 400_000), "{record}");
+        // The end of a drain is a deadline by the coarse clock.
+        assert!(record["total_us"].as_u64().is_some_and(|us| us >= 300_000), "{record}");
     }
     // What has no end cannot look complete.
     assert!(!streaming.read_until_gone().ends_with(b"0\r\n\r\n"));
