@@ -3,12 +3,14 @@
 //! Each bound says its unit and what happens there. A bound that an operator may change has its default here and its
 //! key in `config`.
 
+mod control;
 mod http2;
 mod key_sets;
 mod members;
 mod routes;
 mod tls;
 
+pub use control::*;
 pub use http2::*;
 pub use key_sets::*;
 pub use members::*;

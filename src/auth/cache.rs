@@ -115,16 +115,22 @@ const _: () = assert!(HALF > 0);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::User;
     use crate::auth::kept::KeptClaims;
     use crate::auth::key::KeyId;
+    use crate::auth::{Holder, User};
 
     const ALL: IssuerSet = IssuerSet::ALL;
 
     fn verified(valid_from_unix_s: u64, expires_unix_s: u64) -> Accepted {
         let (user, claims) = (User::parse("alice").unwrap(), KeptClaims::default());
         Accepted {
-            verified: Verified { user, valid_from_unix_s, expires_unix_s, claims },
+            verified: Verified {
+                holder: Holder::someone("alice", 0).into(),
+                user,
+                valid_from_unix_s,
+                expires_unix_s,
+                claims,
+            },
             key: KeyId::default(),
             issuer: 3,
         }

@@ -1,9 +1,11 @@
 //! The claims of a token whose signature is right: who it is for, and from when to when it is valid.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::error::{CredentialError, TokenFault};
+use super::holder::Holder;
 use super::json::{self, Json, Object};
 use super::kept::KeptClaims;
 use super::user::{User, Verified};
@@ -69,8 +71,11 @@ impl ClaimRules {
         if now_unix_s >= expires_unix_s {
             return Err(CredentialError::Expired);
         }
+        let issued_unix_s =
+            claims.get("iat").and_then(date_ns).map_or(0, |issued_ns| (issued_ns / NS_PER_S) as u64);
+        let holder = Rc::new(Holder::of(user.as_str(), &claims, issued_unix_s, expires_unix_s));
         let claims = KeptClaims::of(&self.wanted, &claims);
-        Ok(Verified { user, valid_from_unix_s, expires_unix_s, claims })
+        Ok(Verified { user, valid_from_unix_s, expires_unix_s, holder, claims })
     }
 
     /// A token that claims to be issued in the future lives no longer for it.

@@ -1,6 +1,7 @@
 //! Identity: the evidence that a request is authorized for its route.
 
 use super::error::CredentialError;
+use super::holder::Holder;
 use super::kept::ClaimValue;
 use super::user::{User, Verified};
 use crate::config::{Access, ClaimField, Route};
@@ -64,6 +65,11 @@ impl Identity {
         self.0.as_ref().map(|verified| verified.expires_unix_s)
     }
 
+    /// Whose the token is; `None` without a user.
+    pub fn holder(&self) -> Option<Holder> {
+        self.0.as_ref().map(|verified| *verified.holder)
+    }
+
     /// The value of a field that is set from a claim; `None`: the user does not have the claim.
     pub fn claim(&self, field: &ClaimField) -> Option<&str> {
         match self.0.as_ref()?.claims.value(field.index) {
@@ -83,7 +89,8 @@ mod tests {
 
     fn alice(claims: KeptClaims) -> Verified {
         let user = User::parse("alice").unwrap();
-        Verified { user, valid_from_unix_s: 0, expires_unix_s: 1_800_000_000, claims }
+        let holder = Holder::someone("alice", 0);
+        Verified { user, valid_from_unix_s: 0, expires_unix_s: 1_800_000_000, holder: holder.into(), claims }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::holder::Holder;
 use super::kept::KeptClaims;
 use crate::limits::SUBJECT_BYTES_MAX;
 
@@ -36,6 +37,8 @@ pub struct Verified {
     pub valid_from_unix_s: u64,
     /// The first second, since 1970, at which the token is no longer valid, leeway included.
     pub expires_unix_s: u64,
+    /// Whose it is, to whoever looks for it later.
+    pub holder: Rc<Holder>,
     /// What routes want to know of its claims.
     pub claims: KeptClaims,
 }

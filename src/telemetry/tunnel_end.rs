@@ -30,11 +30,15 @@ pub enum TunnelEnd {
     ClientMisbehaved,
     /// The upstream broke the framing.
     UpstreamMisbehaved,
+    /// The token, the session or the user was revoked.
+    Revoked,
+    /// The control stream said that the user's WebSockets are to end.
+    Dismissed,
 }
 
 impl TunnelEnd {
     /// All reasons, in the order of declaration.
-    pub const ALL: [TunnelEnd; 13] = [
+    pub const ALL: [TunnelEnd; 15] = [
         TunnelEnd::ClientClosed,
         TunnelEnd::UpstreamClosed,
         TunnelEnd::ClientGone,
@@ -48,6 +52,8 @@ impl TunnelEnd {
         TunnelEnd::TooManyMessages,
         TunnelEnd::ClientMisbehaved,
         TunnelEnd::UpstreamMisbehaved,
+        TunnelEnd::Revoked,
+        TunnelEnd::Dismissed,
     ];
 
     /// The texts of all reasons, in the same order.
@@ -77,6 +83,8 @@ impl TunnelEnd {
             TunnelEnd::TooManyMessages => "too_many_messages",
             TunnelEnd::ClientMisbehaved => "client_misbehaved",
             TunnelEnd::UpstreamMisbehaved => "upstream_misbehaved",
+            TunnelEnd::Revoked => "revoked",
+            TunnelEnd::Dismissed => "dismissed",
         }
     }
 }

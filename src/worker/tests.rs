@@ -142,6 +142,7 @@ impl World {
                 early_out: Vec::new(),
                 has_extension: false,
                 expires_unix_s: None,
+                ownership: None,
                 rules: self.config.websocket.clone(),
                 context: None,
                 slot: self.slots.take(core, u64::MAX).expect("a slot"),

@@ -14,6 +14,7 @@ use crate::clock;
 
 use crate::downstream::Pool;
 use crate::downstream::clients::Clients;
+use crate::gateway::websocket::leashes::Leashes;
 use crate::gateway::websocket::{DrainSchedule, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
@@ -49,6 +50,8 @@ pub struct Resources {
     pub readiness: Arc<Readiness>,
     /// The tunnels of all cores: where one more may run.
     pub tunnels: Tunnels,
+    /// The tunnels that can be told something from outside.
+    pub leashes: Rc<Leashes>,
     /// When the drain comes to which tunnel.
     pub drain_schedule: DrainSchedule,
     /// What is still open, for those who wait for the end of a drain.
@@ -121,6 +124,7 @@ impl Resources {
             debug_lines: DebugLines::default(),
             readiness: prepared.readiness,
             tunnels: prepared.tunnels,
+            leashes: Rc::default(),
             drain_schedule: DrainSchedule::default(),
             store: prepared.store,
             room: prepared.room,

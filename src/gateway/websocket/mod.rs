@@ -1,6 +1,7 @@
 //! WebSockets: the handshake, the upgrade of both connections, and the tunnel that follows.
 
 pub mod handshake;
+pub mod leashes;
 mod metrics;
 pub mod slots;
 pub mod tunnel;

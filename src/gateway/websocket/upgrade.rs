@@ -6,7 +6,7 @@ use std::pin::pin;
 use super::handshake;
 use super::metrics::TunnelMetrics;
 use super::slots::{TunnelSlot, UserSlot};
-use super::tunnel::Handover;
+use super::tunnel::{Handover, Ownership};
 use crate::auth::Identity;
 use crate::downstream::Outcome;
 use crate::downstream::clients::Network;
@@ -242,6 +242,7 @@ async fn begin(
         early_out: switched.early,
         has_extension: switched.has_extension,
         expires_unix_s: identity.expires_unix_s(),
+        ownership: identity.holder().map(|holder| Ownership { holder, handle: None }),
         rules: exchange.core.snapshot.config.websocket.clone(),
         context,
         slot: switched.tunnel_slot,

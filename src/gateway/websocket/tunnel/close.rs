@@ -30,6 +30,8 @@ impl Closing {
         match self.reason {
             TunnelEnd::Drained => (code::SERVICE_RESTART, "service restart"),
             TunnelEnd::TokenExpired => (code::POLICY, "token expired"),
+            TunnelEnd::Revoked => (code::POLICY, "revoked"),
+            TunnelEnd::Dismissed => (code::POLICY, ""),
             TunnelEnd::TooManyMessages => (code::POLICY, "too many messages"),
             TunnelEnd::MessageTooBig => (code::TOO_BIG, "message too big"),
             TunnelEnd::ClientMisbehaved | TunnelEnd::UpstreamMisbehaved => {
@@ -60,9 +62,9 @@ impl Closing {
         )
     }
 
-    /// The Close frame for the sink of a direction. A frame to the upstream is a client's, so it is masked.
-    pub fn frame(&self, direction: Direction, mask: [u8; 4]) -> ControlFrame {
-        let (code, reason) = self.to_client();
+    /// The Close frame for the sink of a direction, with what the client is told. A frame to the upstream is a
+    /// client's, so it is masked.
+    pub fn frame(&self, direction: Direction, (code, reason): (u16, &str), mask: [u8; 4]) -> ControlFrame {
         match direction {
             Direction::Up => ws::close(self.to_upstream(), reason, Some(mask)),
             Direction::Down => ws::close(code, reason, None),
@@ -90,6 +92,8 @@ mod tests {
         for (reason, to_client, to_upstream) in [
             (TunnelEnd::Drained, 1012, 1001),
             (TunnelEnd::TokenExpired, 1008, 1001),
+            (TunnelEnd::Revoked, 1008, 1001),
+            (TunnelEnd::Dismissed, 1008, 1001),
             (TunnelEnd::TooManyMessages, 1008, 1001),
             (TunnelEnd::MessageTooBig, 1009, 1001),
             (TunnelEnd::ClientMisbehaved, 1002, 1001),

@@ -3,10 +3,13 @@
 use super::close::Closing;
 use super::direction::Direction;
 use super::event::Actions;
+use super::farewell::Farewell;
+use super::ownership::Ownership;
 use super::phase::{Conclusion, Phase};
 use super::relay::{Ahead, Stage};
 use super::state::TunnelState;
 use super::timers::{Due, Expiry};
+use crate::auth::Holder;
 use crate::limits::TUNNEL_CLOSE_MS;
 use crate::telemetry::TunnelEnd;
 
@@ -32,9 +35,31 @@ impl TunnelState {
             _ => now_ms.saturating_add(TUNNEL_CLOSE_MS),
         };
         let closing = Closing::new(reason, deadline_ms);
-        self.close_code = self.close_code.or(Some(closing.to_client().0));
+        self.close_code = self.close_code.or(Some(self.words(&closing).0));
         self.phase = Phase::Closing(closing);
         self.end_with(reason);
+    }
+
+    /// Somebody else wants the tunnel to end, and has words for the client.
+    pub(super) fn ordered(&mut self, end: TunnelEnd, farewell: &Farewell, now_ms: u64) {
+        if !matches!(self.phase, Phase::Closing(_) | Phase::Over(_)) {
+            self.farewell = Some(Box::new(farewell.clone()));
+            self.close(end, now_ms);
+        }
+    }
+
+    /// The code and the reason that the client gets.
+    pub(super) fn words(&self, closing: &Closing) -> (u16, &str) {
+        self.farewell.as_ref().map_or(closing.to_client(), |farewell| (farewell.code(), farewell.reason()))
+    }
+
+    /// The holder has another token. Where the token's end does not matter, neither does this one's.
+    pub(super) fn renewed(&mut self, holder: Holder, unix_s: u64, now_ms: u64) {
+        let handle = self.ownership.as_ref().and_then(|ownership| ownership.handle);
+        self.ownership = Some(Box::new(Ownership { holder, handle }));
+        if self.timers.expiry.is_some() {
+            self.timers.expiry = Some(Expiry::new(holder.expires_unix_s, unix_s, now_ms));
+        }
     }
 
     /// Our Close frame has gone to the sink of this direction.

@@ -1,7 +1,10 @@
 //! What goes into the state of a tunnel, and what comes out of it.
 
 use super::direction::Direction;
+use super::farewell::Farewell;
 use super::timers::Drain;
+use crate::auth::Holder;
+use crate::telemetry::TunnelEnd;
 
 /// What has happened to a tunnel.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +38,20 @@ pub enum Event<'b> {
     SinkLost(Direction),
     /// The core begins to drain.
     Drain(Drain),
+    /// Somebody else wants the tunnel to end.
+    Ordered {
+        /// Why.
+        end: TunnelEnd,
+        /// What the client is told.
+        farewell: &'b Farewell,
+    },
+    /// The holder has another token, which holds for longer.
+    Renewed {
+        /// Whose it is now.
+        holder: Holder,
+        /// The wall clock, in seconds since 1970.
+        unix_s: u64,
+    },
     /// The next deadline has come.
     Deadline {
         /// The wall clock, in seconds since 1970.

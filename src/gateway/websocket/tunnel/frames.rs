@@ -123,7 +123,7 @@ impl TunnelState {
         }
         let frame = match &self.phase {
             Phase::Closing(closing) => {
-                let frame = closing.frame(direction, mask);
+                let frame = closing.frame(direction, self.words(closing), mask);
                 self.relay_mut(direction).stage = Stage::SendingClose;
                 frame
             }

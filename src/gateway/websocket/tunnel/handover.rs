@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::access_context::AccessContext;
+use super::ownership::Ownership;
 use crate::config::WebSocket;
 use crate::downstream::clients::Network;
 use crate::gateway::core::metrics::ConnectionMetrics;
@@ -30,6 +31,8 @@ pub struct Handover {
     pub has_extension: bool,
     /// When the token holds no longer, in seconds since 1970.
     pub expires_unix_s: Option<u64>,
+    /// Who holds it.
+    pub ownership: Option<Ownership>,
     /// What held when the handshake was taken, and holds for the tunnel.
     pub rules: Arc<WebSocket>,
     /// For the access log.

@@ -18,9 +18,10 @@
 //! | `frames`, `ends` | its transitions, by bytes and towards the end |
 //! | `relay`, `judge`, `allowance` | one direction: where its frames are, what becomes of each |
 //! | `timers`, `keepalive` | what is due when |
-//! | `close` | the close handshake that the gateway begins |
+//! | `close`, `farewell` | the close handshake that the gateway begins |
 //! | `task`, `turn`, `lane`, `waiter`, `sockets` | the I/O around it |
-//! | `handover`, `drain_schedule`, `access_context` | where it runs, when it leaves, what the access log says |
+//! | `handover`, `drain_schedule` | where it runs, when it leaves |
+//! | `access_context`, `ownership` | what the access log says, and who holds it |
 //! | `saved` | the state as bytes, for another process to go on with |
 
 mod access_context;
@@ -30,11 +31,13 @@ pub mod direction;
 mod drain_schedule;
 mod ends;
 pub mod event;
+pub mod farewell;
 mod frames;
 mod handover;
 pub mod judge;
 pub mod keepalive;
 mod lane;
+pub mod ownership;
 pub mod phase;
 pub mod relay;
 pub mod rules;
@@ -52,5 +55,7 @@ mod waiter;
 
 pub use self::access_context::AccessContext;
 pub use self::drain_schedule::DrainSchedule;
+pub use self::farewell::Farewell;
 pub use self::handover::{Handover, Sibling, Tunnels};
+pub use self::ownership::Ownership;
 pub use self::task::{adopt, begin};

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::gateway::core::Resources;
 use crate::gateway::record::DRAIN_CUT;
 use crate::gateway::websocket::TunnelMetrics;
+use crate::gateway::websocket::leashes::Leashed;
 use crate::limits::TUNNEL_CLOSE_MS;
 use crate::net::{Buffer, Pipe, Timers, Transport};
 use crate::telemetry::TunnelRecord;
@@ -20,6 +21,8 @@ pub(super) struct Sockets {
     pub(super) resources: Rc<Resources>,
     pub(super) client: Transport,
     pub(super) upstream: Transport,
+    /// `None`: nobody tells the tunnel anything from outside.
+    pub(super) leash: Option<Leashed>,
 }
 
 /// What a direction waits for.

@@ -7,8 +7,10 @@ use super::access_context::AccessContext;
 use super::allowance::Allowance;
 use super::direction::Direction;
 use super::event::{Actions, Event};
+use super::farewell::Farewell;
 use super::judge::Tally;
 use super::keepalive::Keepalive;
+use super::ownership::Ownership;
 use super::phase::{Conclusion, Phase};
 use super::relay::{Relay, Work};
 use super::rules::TunnelRules;
@@ -25,6 +27,10 @@ pub struct TunnelState {
     pub(super) end: Option<TunnelEnd>,
     /// The code of the first Close frame that passed, or that the gateway sent to the client.
     pub(super) close_code: Option<u16>,
+    /// What the client is told instead of what the reason says.
+    pub(super) farewell: Option<Box<Farewell>>,
+    /// Who holds it; `None`: nobody, because its route needs no user.
+    pub(super) ownership: Option<Box<Ownership>>,
     pub(super) timers: TunnelTimers,
     pub(super) allowance: Allowance,
     pub(super) tally: Tally,
@@ -49,6 +55,8 @@ pub struct Beginning {
     pub early_in: Vec<u8>,
     /// What the upstream sent behind its 101.
     pub early_out: Vec<u8>,
+    /// Who holds the tunnel.
+    pub ownership: Option<Box<Ownership>>,
     /// What the access log says about the handshake.
     pub context: Option<Box<AccessContext>>,
 }
@@ -56,7 +64,7 @@ pub struct Beginning {
 impl TunnelState {
     /// A tunnel right after its handshake.
     pub fn new(rules: TunnelRules, beginning: Beginning, now_ms: u64) -> TunnelState {
-        let Beginning { has_extension, expires_unix_s, unix_s, ping_payload, early_in, early_out, context } =
+        let Beginning { has_extension, expires_unix_s, unix_s, ping_payload, early_in, early_out, .. } =
             beginning;
         TunnelState {
             up: Relay::new(Direction::Up, &rules, has_extension, early_in),
@@ -73,7 +81,9 @@ impl TunnelState {
             allowance: Allowance::new(&rules, now_ms),
             tally: Tally::default(),
             has_extension,
-            context,
+            farewell: None,
+            ownership: beginning.ownership,
+            context: beginning.context,
             rules,
         }
     }
@@ -117,6 +127,8 @@ impl TunnelState {
             Event::SourceLost(direction) => self.source_lost(direction, now_ms, &mut actions),
             Event::SinkLost(direction) => self.sink_lost(direction, now_ms, &mut actions),
             Event::Drain(drain) => self.timers.drain = Some(drain),
+            Event::Ordered { end, farewell } => self.ordered(end, farewell, now_ms),
+            Event::Renewed { holder, unix_s } => self.renewed(holder, unix_s, now_ms),
             Event::Deadline { unix_s, unacknowledged } => self.deadline(unix_s, unacknowledged, now_ms),
         }
         actions
@@ -153,6 +165,11 @@ impl TunnelState {
     /// Why the tunnel ended, and the code of the first Close frame.
     pub fn end(&self) -> (TunnelEnd, Option<u16>) {
         (self.end.unwrap_or(TunnelEnd::ClientGone), self.close_code)
+    }
+
+    /// Who holds the tunnel.
+    pub fn ownership(&self) -> Option<Ownership> {
+        self.ownership.as_deref().copied()
     }
 
     /// What the access log says about the handshake.

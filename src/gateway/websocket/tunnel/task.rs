@@ -13,6 +13,7 @@ use super::direction::Direction;
 use super::event::Event;
 use super::handover::Handover;
 use super::lane::{Lane, Step};
+use super::ownership::Ownership;
 use super::phase::Conclusion;
 use super::rules::TunnelRules;
 use super::sockets::{Interest, Sockets};
@@ -24,6 +25,7 @@ use crate::clock;
 use crate::config::TokenExpiry;
 use crate::downstream::clients::Holding;
 use crate::gateway::core::Resources;
+use crate::gateway::websocket::leashes::{Leashed, Leashes};
 use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
 use crate::limits::TUNNEL_RECEIVE_BYTES;
 use crate::net::{NEVER, Transport};
@@ -95,9 +97,11 @@ impl Tunnel {
             ping_payload,
             early_in: handover.early_in,
             early_out: handover.early_out,
+            ownership: handover.ownership.map(Box::new),
             context: handover.context,
         };
-        let sockets = Sockets { resources: resources.clone(), client, upstream };
+        let leash = handover.ownership.and_then(|ownership| take_leash(&resources.leashes, ownership));
+        let sockets = Sockets { resources: resources.clone(), client, upstream, leash };
         Ok(Tunnel {
             state: TunnelState::new(TunnelRules::from(&**rules), beginning, clock::now_ms()),
             up: Lane::new(Direction::Up, &sockets),
@@ -122,6 +126,7 @@ impl Tunnel {
         poll_fn(move |context| {
             loop {
                 let mut turn = Turn { sockets, state: &mut *state, now_ms: clock::now_ms() };
+                sockets.leash.iter().for_each(|leash| obey(leash, &mut turn, context));
                 // A direction may make work for the other one, so both are asked until neither has any.
                 advance(up, &mut turn, &mut up_wait, context);
                 let has_moved = advance(down, &mut turn, &mut down_wait, context);
@@ -167,6 +172,22 @@ where
             },
         }
         has_moved = true;
+    }
+}
+
+/// The leash of a tunnel that begins. `None`: nobody controls sockets from outside.
+fn take_leash(leashes: &Rc<Leashes>, ownership: Ownership) -> Option<Leashed> {
+    leashes.are_kept().then(|| leashes.take(ownership))
+}
+
+/// Passes on what the tunnel is told from outside.
+fn obey(leash: &Leashed, turn: &mut Turn<'_>, context: &Context<'_>) {
+    let (order, renewed) = leash.look(context.waker());
+    if let Some(holder) = renewed {
+        turn.tell(Event::Renewed { holder, unix_s: clock::unix_s() });
+    }
+    if let Some(order) = order {
+        turn.tell(Event::Ordered { end: order.end, farewell: &order.farewell });
     }
 }
 
@@ -259,6 +280,7 @@ mod tests {
             early_out: b"\x81\x05early".to_vec(),
             has_extension: false,
             expires_unix_s: None,
+            ownership: None,
             rules: config("").websocket,
             context: None,
             slot: slots.take(0, 1).expect("a slot"),

@@ -2,9 +2,9 @@
 //! process does so yet: a hot upgrade leaves tunnels with the process that began them.
 //!
 //! ```text
-//! ┌─────────┬───────┬───────┬────────┬───────────┬───────┬──────────┬────────────┬─────────┐
-//! │ version │ rules │ phase │ timers │ allowance │ tally │ relay up │ relay down │ context │
-//! └─────────┴───────┴───────┴────────┴───────────┴───────┴──────────┴────────────┴─────────┘
+//! ┌─────────┬───────┬───────┬───────────┬────────┬───────────┬───────┬──────────┬────────────┬─────────┐
+//! │ version │ rules │ phase │ ownership │ timers │ allowance │ tally │ relay up │ relay down │ context │
+//! └─────────┴───────┴───────┴───────────┴────────┴───────────┴───────┴──────────┴────────────┴─────────┘
 //! ```
 //!
 //! It is at most [`FIXED_BYTES_MAX`] long, besides the path of the handshake and the bytes that have not gone on yet.
@@ -53,6 +53,8 @@ impl TunnelState {
         self.phase.write(to);
         self.end.write(to);
         self.close_code.write(to);
+        self.farewell.write(to);
+        self.ownership.write(to);
         self.timers.write(to);
         self.allowance.write(to);
         self.tally.write(to);
@@ -79,6 +81,8 @@ impl TunnelState {
             phase: Saved::read(from)?,
             end: Saved::read(from)?,
             close_code: Saved::read(from)?,
+            farewell: Saved::read(from)?,
+            ownership: Saved::read(from)?,
             timers: Saved::read(from)?,
             allowance: Saved::read(from)?,
             tally: Saved::read(from)?,
@@ -164,6 +168,6 @@ fn is_relay_consistent(relay: &Relay) -> bool {
 }
 
 /// Changes with every change of what is written, and of the order in which it is.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The most that a state takes, in bytes, without the path of the handshake and the bytes that have not gone on yet.
-pub const FIXED_BYTES_MAX: usize = 1_920;
+pub const FIXED_BYTES_MAX: usize = 2_176;

@@ -4,13 +4,16 @@ use super::super::access_context::AccessContext;
 use super::super::allowance::Allowance;
 use super::super::close::Closing;
 use super::super::direction::Direction;
+use super::super::farewell::Farewell;
 use super::super::judge::Tally;
 use super::super::keepalive::{Keepalive, Ping};
+use super::super::ownership::Ownership;
 use super::super::phase::{Conclusion, Phase};
 use super::super::relay::{Ahead, Stage};
 use super::super::rules::TunnelRules;
 use super::super::timers::{Expiry, TunnelTimers};
 use super::codec::{ReadError, Reader, Saved, Writer};
+use crate::auth::{Holder, Mark};
 use crate::telemetry::TunnelEnd;
 use crate::ws::Position;
 
@@ -43,6 +46,8 @@ structures! {
     Allowance { times: [filled_ms], values: [messages, frames, control_frames, pongs_owed] }
     Tally { times: [], values: [bytes_in, bytes_out, messages_in, messages_out] }
     Position { times: [], values: [payload_left, message_bytes, in_message] }
+    Ownership { times: [], values: [holder, handle] }
+    Holder { times: [], values: [user, token, session, issued_unix_s, expires_unix_s] }
 }
 
 /// A choice is a tag and what belongs to it.
@@ -77,6 +82,28 @@ impl Saved for TunnelEnd {
 
     fn read(from: &mut Reader<'_>) -> Result<TunnelEnd, ReadError> {
         TunnelEnd::ALL.get(usize::from(u8::read(from)?)).copied().ok_or(ReadError::Malformed)
+    }
+}
+
+impl Saved for Mark {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.words().into_iter().for_each(|word| word.write(to));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Mark, ReadError> {
+        Ok(Mark::from_words([u64::read(from)?, u64::read(from)?]))
+    }
+}
+
+impl Saved for Farewell {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.code().write(to);
+        Box::<str>::from(self.reason()).write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Farewell, ReadError> {
+        let (code, reason) = (u16::read(from)?, Box::<str>::read(from)?);
+        Farewell::new(code, &reason).ok_or(ReadError::Malformed)
     }
 }
 

@@ -7,8 +7,10 @@ use super::world::{World, close, frame};
 use crate::gateway::websocket::tunnel::AccessContext;
 use crate::gateway::websocket::tunnel::direction::Direction;
 use crate::gateway::websocket::tunnel::event::Event;
+use crate::gateway::websocket::tunnel::farewell::{Farewell, REASON_BYTES_MAX};
 use crate::gateway::websocket::tunnel::saved::{FIXED_BYTES_MAX, ReadError, WriteError};
 use crate::gateway::websocket::tunnel::state::TunnelState;
+use crate::telemetry::TunnelEnd;
 
 fn context(text: usize) -> AccessContext {
     AccessContext {
@@ -114,7 +116,9 @@ fn a_frame_of_ours_that_is_cut_at_any_byte_is_finished() {
 fn a_state_is_small_and_is_not_written_while_bytes_are_in_a_pipe() {
     let mut world = World::expiring(super::super::testing::rules(), Some(1_000));
     world.state.context = Some(Box::new(context(256)));
-    world.drain(0, 10_000);
+    world.state.ownership = Some(Box::new(super::orders::ownership()));
+    let farewell = Farewell::new(4401, &"x".repeat(REASON_BYTES_MAX)).expect("a farewell");
+    world.tell(Event::Ordered { end: TunnelEnd::Revoked, farewell: &farewell });
     world.pass(1_000);
     let (path, kept) = (3, world.state.down.own.len() + world.state.up.own.len());
     let length = written(&world.state, world.now_ms).len() - path - kept;
@@ -151,6 +155,7 @@ proptest! {
             let mut world = World::with(rules);
             world.has_pipes = has_pipes;
             world.state.context = has_context.then(|| Box::new(context(20)));
+            world.state.ownership = has_context.then(|| Box::new(super::orders::ownership()));
             let mut script = Script::default();
             for op in ops.iter().cloned().chain(closer.map(|is_client| Op::Close { is_client })) {
                 script.play(&mut world, &op);

@@ -155,6 +155,7 @@ impl World {
             ping_payload: PING_PAYLOAD,
             early_in: Vec::new(),
             early_out: Vec::new(),
+            ownership: None,
             context: None,
         };
         World {
@@ -247,7 +248,7 @@ impl World {
         buffer
     }
 
-    fn unix_s(&self) -> u64 {
+    pub(super) fn unix_s(&self) -> u64 {
         (BEGUN_UNIX_S + self.age_ms() / 1_000).saturating_add_signed(self.wall_ahead_s)
     }
 
