@@ -65,7 +65,7 @@ impl SharedLimiter {
             Ok(Some(decision)) => self.on_decision(charges, decision, asked_us),
             // An answer of another form counts as no answer.
             Ok(None) => self.without_redis(charges, Outage::NotAsked),
-            Err(Unavailable::Open) => self.without_redis(charges, Outage::NotAsked),
+            Err(Unavailable::Open | Unavailable::Refused) => self.without_redis(charges, Outage::NotAsked),
             Err(Unavailable::TimedOut) => self.without_redis(charges, Outage::Late),
             Err(Unavailable::Unsent | Unavailable::QueueFull) => self.without_asking(charges),
         }

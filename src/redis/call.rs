@@ -5,6 +5,8 @@ use crate::limits::REDIS_INTEGERS_MAX;
 /// One attempt at a script call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
+    /// The place of the script among those of the client.
+    pub(super) script: usize,
     /// The number of integers that the script answers with.
     pub(super) integers: usize,
     /// Whether Redis has already said that it does not know the script.
@@ -44,6 +46,9 @@ pub(super) enum CallOutcome {
 pub enum Unavailable {
     /// The circuit breaker is open, the connection broke during the call, or Redis answered with an error.
     Open,
+    /// Redis has refused this call of a script other than the first, and that says nothing of other calls: a key of
+    /// another type, or an access list without it.
+    Refused,
     /// Redis had the command for the whole budget, or did not take it for so long, and there is no answer.
     TimedOut,
     /// The command could not leave within the budget. That says nothing of Redis.

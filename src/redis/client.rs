@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::handshake;
 use super::metrics::{OutageMetrics, RedisMetrics};
 use super::pipeline::Pipeline;
-use super::script::{CallWriter, Script};
+use super::script::{CallWriter, Scripts};
 use super::server::Server;
 use super::settings::Settings;
 use crate::clock;
@@ -41,11 +41,11 @@ struct FirstAttempt {
 }
 
 impl Redis {
-    /// A client without a connection; [`Redis::run`] connects. `script` answers with an array of integers, at most
-    /// [`REDIS_INTEGERS_MAX`](crate::limits::REDIS_INTEGERS_MAX) of them.
+    /// A client without a connection; [`Redis::run`] connects. Each script answers with an array of integers, at most
+    /// [`REDIS_INTEGERS_MAX`](crate::limits::REDIS_INTEGERS_MAX) of them; the first tries out new connections.
     pub fn new(
         settings: Settings,
-        script: &'static str,
+        scripts: &[&'static str],
         io: Rc<Io>,
         metrics: Arc<RedisMetrics>,
         outage: Arc<OutageMetrics>,
@@ -54,15 +54,15 @@ impl Redis {
             settings,
             server: Server::unresolved(),
             io,
-            pipeline: Pipeline::new(Script::new(script), metrics, outage.clone()),
+            pipeline: Pipeline::new(Scripts::new(scripts), metrics, outage.clone()),
             outage,
             generation: Cell::new(0),
             first_attempt: FirstAttempt::default(),
         })
     }
 
-    /// Calls the script. `write` writes the keys and arguments of the call; they are not kept during the wait. The
-    /// budget begins at `asked_us`, which is the present.
+    /// Calls the first script. `write` writes the keys and arguments of the call; they are not kept during the wait.
+    /// The budget begins at `asked_us`, which is the present.
     ///
     /// # Errors
     /// Why there is no answer within the budget.
@@ -71,8 +71,29 @@ impl Redis {
         asked_us: u64,
         write: impl Fn(CallWriter<'_>),
     ) -> Result<[i64; N], Unavailable> {
+        self.call_script(0, asked_us, write).await
+    }
+
+    /// Calls the script at this place among those of the client, likewise.
+    ///
+    /// # Errors
+    /// Why there is no answer within the budget.
+    ///
+    /// # Panics
+    /// If there is no such script.
+    pub async fn call_script<const N: usize>(
+        &self,
+        script: usize,
+        asked_us: u64,
+        write: impl Fn(CallWriter<'_>),
+    ) -> Result<[i64; N], Unavailable> {
         let deadline_us = asked_us + self.settings.timeout_ms * 1_000;
-        self.pipeline.call(asked_us, deadline_us, write).await
+        self.pipeline.call(script, asked_us, deadline_us, write).await
+    }
+
+    /// What Redis has said to the last call that it refused ([`Unavailable::Refused`]), once.
+    pub fn take_refusal(&self) -> Option<String> {
+        self.pipeline.refusal.borrow_mut().take()
     }
 
     /// The state of the circuit breaker.
@@ -152,12 +173,12 @@ impl Redis {
 
     /// Tries until a connection works. Meanwhile the breaker logs a summary from time to time.
     async fn connect(&self, backoff: &mut Backoff) -> Transport {
-        let Pipeline { breaker, metrics, script, .. } = &self.pipeline;
+        let Pipeline { breaker, metrics, scripts, .. } = &self.pipeline;
         let mut connecting = pin!(async {
             loop {
                 breaker.half_open();
                 metrics.reconnects.add(1);
-                match handshake::connect(&self.server, &self.settings, script, &self.io).await {
+                match handshake::connect(&self.server, &self.settings, scripts.at(0), &self.io).await {
                     Ok(transport) => return transport,
                     Err(cause) => breaker.open(&cause),
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use monoio::time::Instant;
 
 use super::breaker::OutageCause;
-use super::call::{Attempt, CallOutcome, Unavailable};
+use super::call::{Attempt, Call, CallOutcome, Unavailable};
 use super::error_reply::ErrorReply;
 use super::pipeline::Pipeline;
 use super::queue::Expected;
@@ -146,11 +146,11 @@ impl<'p> Connection<'p> {
                     self.answer(slot, count, integers, now_us)?;
                 }
                 (Some(Expected::Call(slot)), Reply::Other(bytes)) => self.refuse(slot, bytes)?,
-                (Some(Expected::Load), Reply::Other(bytes)) if bytes.starts_with(b"$") => {}
-                (Some(Expected::Load), Reply::Other(bytes)) => {
+                (Some(Expected::Load(_)), Reply::Other(bytes)) if bytes.starts_with(b"$") => {}
+                (Some(Expected::Load(_)), Reply::Other(bytes)) => {
                     return Err(ErrorReply::parse(bytes).into_cause());
                 }
-                (Some(Expected::Load), Reply::Integers(_)) => {
+                (Some(Expected::Load(_)), Reply::Integers(_)) => {
                     return Err(OutageCause::Garbage(UNEXPECTED_FORM));
                 }
             }
@@ -185,15 +185,24 @@ impl<'p> Connection<'p> {
     fn refuse(&self, slot: u32, bytes: &[u8]) -> Result<(), OutageCause> {
         let error = ErrorReply::parse(bytes);
         let mut queue = self.pipeline.queue.borrow_mut();
-        let is_first = queue.call(slot).attempt == Attempt::First;
+        let Call { script, attempt, .. } = queue.call(slot);
+        let is_first = attempt == Attempt::First;
         if matches!(error, ErrorReply::NoScript(_)) && is_first {
-            if queue.push_load() {
+            if queue.push_load(script) {
                 // It follows the commands that are queued already, and leaves in the same write.
-                self.pipeline.script.pack_load(&mut self.pipeline.out.borrow_mut());
+                self.pipeline.scripts.at(script).pack_load(&mut self.pipeline.out.borrow_mut());
                 // The task that writes may have looked already.
                 self.pipeline.wake_task();
             }
             queue.end(slot, CallOutcome::NoScript);
+            return Ok(());
+        }
+        if script > 0
+            && let Some(text) = error.about_the_call()
+        {
+            // The calls of the first script, which every request may need, do not suffer for it.
+            *self.pipeline.refusal.borrow_mut() = Some(text.to_owned());
+            queue.end(slot, CallOutcome::Unavailable(Unavailable::Refused));
             return Ok(());
         }
         queue.end(slot, CallOutcome::Unavailable(Unavailable::Open));

@@ -32,6 +32,16 @@ impl ErrorReply {
         }
     }
 
+    /// What it says of a call of a script that not every request needs, if it is about that call alone: its keys may be
+    /// missing in the access list.
+    pub(super) fn about_the_call(&self) -> Option<&str> {
+        match self {
+            ErrorReply::NoScript(text) | ErrorReply::Call(text) => Some(text),
+            ErrorReply::Server(text) => text.starts_with("NOPERM").then_some(text),
+            ErrorReply::Unexpected => None,
+        }
+    }
+
     /// The reply as the reason to give up the connection.
     pub(super) fn into_cause(self) -> OutageCause {
         match self {

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 use super::breaker::OutageCause;
 use super::error_reply::ErrorReply;
 use super::reply::{self, UNASKED, UNEXPECTED_FORM};
-use super::script::Script;
+use super::script::{Arg, Script};
 use super::server::Server;
 use super::settings::Settings;
 use crate::clock;
@@ -90,7 +90,8 @@ impl Setup<'_> {
         let settings = self.settings;
         let mut command = Vec::new();
         let keys: Vec<&[u8]> = settings.probe_keys.iter().map(Vec::as_slice).collect();
-        self.script.pack_call(&keys, &settings.probe_args, &mut command);
+        let args = settings.probe_args.iter().map(|number| Arg::Number(*number));
+        self.script.pack_call(&keys, args, &mut command);
         let deadline_ms = clock::now_ms() + REDIS_CONNECT_MS;
         self.send(&command, deadline_ms).await?;
         let sent_us = clock::now_us();

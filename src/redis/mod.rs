@@ -1,4 +1,4 @@
-//! The Redis client of one core: script calls of all requests, pipelined over one connection. A circuit breaker
+//! The Redis client of one core: calls of a few scripts, pipelined over one connection. A circuit breaker
 //! keeps requests from waiting for a Redis that does not answer.
 //!
 //! ```text
@@ -33,5 +33,5 @@ pub use breaker::BreakerState;
 pub use call::Unavailable;
 pub use client::Redis;
 pub use metrics::{OutageMetrics, RedisMetrics};
-pub use script::CallWriter;
+pub use script::{Arg, CallWriter};
 pub use settings::Settings;

@@ -11,13 +11,13 @@ use super::breaker::{Breaker, OutageCause};
 use super::call::{Attempt, Call, CallOutcome, Unavailable};
 use super::metrics::{OutageMetrics, RedisMetrics};
 use super::queue::CallQueue;
-use super::script::{CallWriter, Script};
+use super::script::{CallWriter, Scripts};
 use crate::clock;
 use crate::limits::REDIS_INTEGERS_MAX;
 
 /// Calls on their way to Redis and back.
 pub(super) struct Pipeline {
-    pub(super) script: Script,
+    pub(super) scripts: Scripts,
     pub(super) breaker: Breaker,
     pub(super) metrics: Arc<RedisMetrics>,
     pub(super) queue: RefCell<CallQueue>,
@@ -28,12 +28,14 @@ pub(super) struct Pipeline {
     /// Wakes the connection's task.
     task: RefCell<Option<Waker>>,
     is_retired: Cell<bool>,
+    /// What Redis has said to the last call that it refused ([`Unavailable::Refused`]).
+    pub(super) refusal: RefCell<Option<String>>,
 }
 
 impl Pipeline {
-    pub(super) fn new(script: Script, metrics: Arc<RedisMetrics>, outage: Arc<OutageMetrics>) -> Pipeline {
+    pub(super) fn new(scripts: Scripts, metrics: Arc<RedisMetrics>, outage: Arc<OutageMetrics>) -> Pipeline {
         Pipeline {
-            script,
+            scripts,
             breaker: Breaker::new(metrics.clone(), outage),
             metrics,
             queue: RefCell::new(CallQueue::new()),
@@ -41,19 +43,21 @@ impl Pipeline {
             sent: Cell::new(0),
             task: RefCell::default(),
             is_retired: Cell::new(false),
+            refusal: RefCell::default(),
         }
     }
 
-    /// Calls the script, and a second time if Redis does not know it.
+    /// Calls the script at this place, and a second time if Redis does not know it.
     pub(super) async fn call<const N: usize>(
         &self,
+        script: usize,
         asked_us: u64,
         deadline_us: u64,
         write: impl Fn(CallWriter<'_>),
     ) -> Result<[i64; N], Unavailable> {
         const { assert!(N <= REDIS_INTEGERS_MAX) };
         for attempt in [Attempt::First, Attempt::Second] {
-            let call = Call { integers: N, attempt, asked_us, deadline_us };
+            let call = Call { script, integers: N, attempt, asked_us, deadline_us };
             match self.enqueue(call, &write)?.outcome().await {
                 CallOutcome::Answered(integers) => return Ok(std::array::from_fn(|nth| integers[nth])),
                 CallOutcome::Unavailable(why) => return Err(why),
@@ -79,7 +83,7 @@ impl Pipeline {
         if out.is_empty() || call.deadline_us < earliest_us {
             self.wake_task();
         }
-        write(CallWriter::new(&self.script, &mut out));
+        write(CallWriter::new(self.scripts.at(call.script), &mut out));
         queue.written(slot, self.sent.get() + out.len() as u64);
         self.metrics.calls.add(1);
         Ok(QueuedCall { pipeline: self, slot })

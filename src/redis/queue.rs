@@ -18,8 +18,8 @@ use crate::limits::REDIS_QUEUE_MAX;
 pub(super) enum Expected {
     /// A call, by its slot.
     Call(u32),
-    /// The command that loads the script.
-    Load,
+    /// The command that loads the script at this place.
+    Load(usize),
 }
 
 /// The calls of one connection.
@@ -138,11 +138,11 @@ impl CallQueue {
         }
     }
 
-    /// Expects the reply to a command that loads the script. False: such a command is under way already.
-    pub(super) fn push_load(&mut self) -> bool {
-        let is_loading = self.expected.contains(&Expected::Load);
+    /// Expects the reply to a command that loads this script. False: such a command is under way already.
+    pub(super) fn push_load(&mut self, script: usize) -> bool {
+        let is_loading = self.expected.contains(&Expected::Load(script));
         if !is_loading {
-            self.expected.push_back(Expected::Load);
+            self.expected.push_back(Expected::Load(script));
         }
         !is_loading
     }
@@ -294,7 +294,7 @@ mod tests {
     const OVERDUE: Due = Due { overdue: 1, unsent: 0, crowded: 0 };
 
     fn call(deadline_us: u64) -> Call {
-        Call { integers: 1, attempt: Attempt::First, asked_us: deadline_us - 10, deadline_us }
+        Call { script: 0, integers: 1, attempt: Attempt::First, asked_us: deadline_us - 10, deadline_us }
     }
 
     /// A call that has left at `sent_us`, with a budget of 10 µs.
@@ -422,8 +422,8 @@ mod tests {
     #[test]
     fn the_script_is_loaded_once_for_all() {
         let mut queue = CallQueue::new();
-        assert!(queue.push_load() && !queue.push_load());
-        assert_eq!(queue.next(), Some(Expected::Load));
-        assert!(queue.push_load());
+        assert!(queue.push_load(0) && !queue.push_load(0) && queue.push_load(1));
+        assert_eq!(queue.next(), Some(Expected::Load(0)));
+        assert!(queue.push_load(0) && !queue.push_load(1));
     }
 }

@@ -1,4 +1,4 @@
-//! The Lua script as Redis commands. The `redis` crate computes its hash and packs the commands.
+//! Lua scripts as Redis commands. The `redis` crate computes its hash and packs the commands.
 
 use std::cell::RefCell;
 
@@ -10,6 +10,31 @@ pub struct Script {
     hash: String,
     /// Reused, so that packing a command does not allocate.
     command: RefCell<Cmd>,
+}
+
+/// The scripts of one client. The first is the one that tries out a new connection, and that is loaded with it; the
+/// others are loaded when they are needed.
+pub struct Scripts(Box<[Script]>);
+
+impl Scripts {
+    /// Computes their hashes.
+    pub fn new(texts: &[&'static str]) -> Scripts {
+        Scripts(texts.iter().map(|text| Script::new(text)).collect())
+    }
+
+    /// The one at this place.
+    pub(super) fn at(&self, nth: usize) -> &Script {
+        &self.0[nth]
+    }
+}
+
+/// One argument of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Arg<'a> {
+    /// A number.
+    Number(u64),
+    /// Bytes.
+    Bytes(&'a [u8]),
 }
 
 /// Takes the keys and arguments of one call and packs them at once.
@@ -26,7 +51,7 @@ impl Script {
     }
 
     /// Appends `EVALSHA hash count keys… args…`.
-    pub fn pack_call(&self, keys: &[&[u8]], args: &[u64], out: &mut Vec<u8>) {
+    pub fn pack_call<'a>(&self, keys: &[&[u8]], args: impl Iterator<Item = Arg<'a>>, out: &mut Vec<u8>) {
         let mut command = self.command.borrow_mut();
         command.clear();
         command.arg("EVALSHA").arg(self.hash.as_str()).arg(keys.len());
@@ -34,7 +59,10 @@ impl Script {
             command.arg(*key);
         }
         for arg in args {
-            command.arg(*arg);
+            match arg {
+                Arg::Number(number) => command.arg(number),
+                Arg::Bytes(bytes) => command.arg(bytes),
+            };
         }
         command.write_packed_command(out);
     }
@@ -52,6 +80,11 @@ impl<'w> CallWriter<'w> {
 
     /// Appends the call to the commands that leave next.
     pub fn write(self, keys: &[&[u8]], args: &[u64]) {
+        self.write_args(keys, args.iter().map(|number| Arg::Number(*number)));
+    }
+
+    /// The same with arguments that are not all numbers.
+    pub fn write_args<'a>(self, keys: &[&[u8]], args: impl Iterator<Item = Arg<'a>>) {
         self.script.pack_call(keys, args, self.out);
     }
 }
@@ -64,11 +97,11 @@ mod tests {
     fn a_call_names_the_script_by_its_hash() {
         let script = Script::new("return {1}");
         let mut out = b"before".to_vec();
-        script.pack_call(&[b"rl:u:a b", b"k"], &[10, u64::MAX], &mut out);
+        script.pack_call(&[b"rl:u:a b", b"k"], [Arg::Number(10), Arg::Bytes(b"\r\n")].into_iter(), &mut out);
         assert_eq!(
             out.escape_ascii().to_string(),
             "before*7\\r\\n$7\\r\\nEVALSHA\\r\\n$40\\r\\n9c8545b8579e405965831fc6d1e3d0b3ac248d51\\r\\n$1\\r\\n2\\r\\n\
-             $8\\r\\nrl:u:a b\\r\\n$1\\r\\nk\\r\\n$2\\r\\n10\\r\\n$20\\r\\n18446744073709551615\\r\\n"
+             $8\\r\\nrl:u:a b\\r\\n$1\\r\\nk\\r\\n$2\\r\\n10\\r\\n$2\\r\\n\\r\\n\\r\\n"
         );
     }
 }

@@ -22,6 +22,9 @@ use super::*;
 const SCRIPT: &str =
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000) return {tonumber(ARGV[1]), tonumber(ARGV[2])}";
 
+/// A script of another kind, with an argument that is no number.
+const LIST_SCRIPT: &str = "return {redis.call('RPUSH', KEYS[1], ARGV[1])}";
+
 /// The budget of a call where it matters, in milliseconds.
 const BUDGET_MS: u64 = 25;
 
@@ -54,7 +57,7 @@ fn bench_on<F: Future<Output = ()>>(
     let (mut runtime, _) = ThreadRuntime::build(preference).unwrap();
     runtime.block_on(async {
         let (io, metrics) = (Rc::<Io>::default(), Arc::new(RedisMetrics::default()));
-        let redis = Redis::new(settings, SCRIPT, io.clone(), metrics.clone(), Arc::default());
+        let redis = Redis::new(settings, &[SCRIPT, LIST_SCRIPT], io.clone(), metrics.clone(), Arc::default());
         redis.replace_endpoints(Arc::new([endpoint.clone()]));
         monoio::spawn(async move {
             loop {
@@ -74,6 +77,13 @@ impl Bench {
     async fn call(&self, n: u64) -> Answer {
         let key = format!("key:{n}");
         self.redis.call(clock::now_us(), |call| call.write(&[key.as_bytes()], &[n, n + 1])).await
+    }
+
+    async fn push(&self, key: &str, text: &str) -> Result<[i64; 1], Unavailable> {
+        let write = |call: CallWriter<'_>| {
+            call.write_args(&[key.as_bytes()], [Arg::Bytes(text.as_bytes())].into_iter());
+        };
+        self.redis.call_script(1, clock::now_us(), write).await
     }
 
     /// Concurrent calls, each a task of its own; their answers and the longest wait.

@@ -117,5 +117,5 @@ impl Core {
 
 fn connect_redis(resources: &Resources, settings: redis::Settings) -> Rc<Redis> {
     let Resources { io, metrics, .. } = resources;
-    Redis::new(settings, limit::SCRIPT, io.clone(), metrics.redis.clone(), metrics.outage.clone())
+    Redis::new(settings, &[limit::SCRIPT], io.clone(), metrics.redis.clone(), metrics.outage.clone())
 }

@@ -124,6 +124,42 @@ fn a_server_that_forgets_the_script_is_told_it_again() {
 }
 
 #[test]
+fn each_script_is_loaded_when_it_is_needed_and_again_when_it_is_forgotten() {
+    let server = Server::start(&[]);
+    bench(&server.endpoint(), settings(1_000), async |bench| {
+        for nth in 0..5 {
+            assert_eq!(bench.push("list", "a b\r\n").await, Ok([2 * nth + 1]));
+            bench.assert_right(8).await;
+            assert_eq!(bench.push("list", "").await, Ok([2 * nth + 2]));
+            assert!(server.say(&["SCRIPT", "FLUSH"]).starts_with("+OK"));
+        }
+        assert_eq!(bench.metrics.reconnects.get(), 1);
+    });
+}
+
+#[test]
+fn a_refused_call_of_a_further_script_harms_no_other_call() {
+    let rights = "--user gw on >word +evalsha +script|load +set +rpush ~key:* ~probe".split(' ');
+    let server = Server::start(&rights.collect::<Vec<_>>());
+    let settings =
+        Settings { username: Some("gw".into()), password: Some(b"word".to_vec()), ..settings(1_000) };
+    bench(&server.endpoint(), settings, async |bench| {
+        bench.assert_right(8).await;
+        // A key that the access list does not have, and one of another type: each more often than the breaker bears.
+        for (key, said) in [("list", "NOPERM"), ("key:1", "WRONGTYPE")] {
+            for _ in 0..5 {
+                assert_eq!(bench.push(key, "x").await, Err(Unavailable::Refused));
+                let refusal = bench.redis.take_refusal().expect("what Redis has said");
+                assert!(refusal.contains(said), "{refusal}");
+                assert_eq!(bench.redis.take_refusal(), None);
+            }
+            bench.assert_right(8).await;
+        }
+        assert_eq!((bench.metrics.reconnects.get(), bench.redis.state()), (1, BreakerState::Closed));
+    });
+}
+
+#[test]
 fn a_password_that_we_do_not_have_keeps_the_breaker_open() {
     let mut server = Server::start(&[]);
     bench(&server.endpoint(), settings(BUDGET_MS), async |bench| {
