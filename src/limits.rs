@@ -189,6 +189,11 @@ pub const TUNNEL_CLOSE_MS: u64 = 5_000;
 /// How long before the end of a drain the remaining tunnels are cut off, in milliseconds, or a quarter of the drain if
 /// that is less: their access-log lines must be written before the process ends.
 pub const DRAIN_CUT_MS: u64 = 4 * TICK_MS;
+/// The part of a second's handshakes (`WS_HANDSHAKE_RATE`) that a core takes at once: one in so many.
+pub const HANDSHAKE_BURST_PART: u32 = 10;
+/// The longest line of clients whose handshakes were refused for that rate, in seconds: they are told to come back
+/// within half and one and a half of the time that the line takes. Over it: all of them within this range.
+pub const HANDSHAKE_LINE_MAX_S: u64 = 60;
 /// A core moves tunnels to another core only if it has at least this many more, whatever `WS_BALANCE_SLACK` says.
 pub const BALANCE_DIFFERENCE_MIN: u64 = 16;
 

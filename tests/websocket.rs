@@ -5,5 +5,6 @@ mod ends;
 mod floods;
 mod frames;
 mod handshake;
+mod pace;
 mod peers;
 mod times;

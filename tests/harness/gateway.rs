@@ -60,6 +60,7 @@ impl Gateway {
         for name in ["MAX_CONNECTIONS_PER_ADDRESS", "MAX_REQUESTS_PER_ADDRESS"] {
             builder = builder.env(name, "0");
         }
+        builder = builder.env("WS_HANDSHAKE_RATE", "off");
         // The name that every request of the harness has.
         builder = builder.env("ADMIN_HOSTS", "chat.test");
         for service in SERVICES {

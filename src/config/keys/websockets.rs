@@ -1,5 +1,6 @@
 //! The settings under "WebSockets", and what they mean together.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
@@ -17,6 +18,7 @@ pub const SECTION: Section = Section {
     keys: &[
         &WS_ALLOWED_ORIGINS,
         &WS_HANDSHAKE_TIMEOUT,
+        &WS_HANDSHAKE_RATE,
         &WS_PING_INTERVAL,
         &WS_IDLE_TIMEOUT,
         &WS_MAX_LIFETIME,
@@ -59,6 +61,22 @@ pub const WS_HANDSHAKE_TIMEOUT: Key<Duration> = Key {
     more: "",
     parse: |text| duration(text, TICK, DAY),
     shown: Shown::Value(|config| show_duration(config.websocket.handshake)),
+    on_reload: OnReload::Takes,
+};
+
+pub const WS_HANDSHAKE_RATE: Key<Option<NonZeroU32>> = Key {
+    env: "WS_HANDSHAKE_RATE",
+    flag: "ws-handshake-rate",
+    value_name: "COUNT",
+    in_file: InFile::Scalar,
+    default: "1000",
+    bounds: "`off`, or 1 to 100000",
+    help: "Handshakes per second that one core takes, so that clients who all come back at once do not hold up \
+           ordinary requests",
+    more: "A tenth of them may come at once. Over it a handshake gets 503 `handshakes_paced`, with a \
+           `Retry-After` that spreads the clients.",
+    parse: handshake_rate,
+    shown: Shown::Value(|config| show_handshake_rate(config.websocket.handshake_rate)),
     on_reload: OnReload::Takes,
 };
 
@@ -288,6 +306,7 @@ pub(crate) fn websocket(layers: &mut Layers) -> WebSocket {
     WebSocket {
         origins: layers.value(&WS_ALLOWED_ORIGINS),
         handshake: layers.value(&WS_HANDSHAKE_TIMEOUT),
+        handshake_rate: layers.value(&WS_HANDSHAKE_RATE),
         ping_interval: layers.value(&WS_PING_INTERVAL),
         idle: layers.value(&WS_IDLE_TIMEOUT),
         lifetime: layers.value(&WS_MAX_LIFETIME),
@@ -311,6 +330,14 @@ fn ws_origins(value: &str) -> Parsed<Origins> {
         Cors::Origins(origins) => Origins::Listed(origins),
         Cors::Off => Origins::Listed(Vec::new()),
     })
+}
+
+/// Reads a rate of handshakes.
+fn handshake_rate(value: &str) -> Parsed<Option<NonZeroU32>> {
+    match value {
+        "off" => Ok(None),
+        _ => count(value, 1, HANDSHAKES_MAX).map(NonZeroU32::new),
+    }
 }
 
 /// Reads a percentage: `10%`.
@@ -348,6 +375,10 @@ fn show_rate(rate: Rate, of_what: &str) -> String {
     }
 }
 
+fn show_handshake_rate(rate: Option<NonZeroU32>) -> String {
+    rate.map_or_else(|| "no bound".to_owned(), |rate| format!("{rate} handshakes/s per core"))
+}
+
 fn show_tunnels(tunnels_max: Option<usize>) -> String {
     match tunnels_max {
         Some(count) => format!("{count} per core"),
@@ -369,6 +400,8 @@ fn show_slack(slack_percent: Option<u32>) -> String {
 
 /// The largest bound of a message, and of what is spliced, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 1 << 40;
+/// Handshakes per second that one core may be allowed.
+const HANDSHAKES_MAX: u32 = 100_000;
 /// Tunnels that one core may be allowed.
 const TUNNELS_MAX: usize = 16 * 1024 * 1024;
 /// Tunnels that one user may be allowed.
@@ -387,6 +420,7 @@ mod tests {
             &[
                 (&WS_ALLOWED_ORIGINS, "https://A.b:443", "WS_ALLOWED_ORIGINS https://a.b"),
                 (&WS_HANDSHAKE_TIMEOUT, "7s", "WS_HANDSHAKE_TIMEOUT 7s"),
+                (&WS_HANDSHAKE_RATE, "off", "WS_HANDSHAKE_RATE no bound"),
                 (&WS_PING_INTERVAL, "0", "WS_PING_INTERVAL never"),
                 (&WS_IDLE_TIMEOUT, "7s", "WS_IDLE_TIMEOUT 7s"),
                 (&WS_MAX_LIFETIME, "168h", "WS_MAX_LIFETIME 168h"),
@@ -410,6 +444,7 @@ mod tests {
         refuses(&[
             (&WS_ALLOWED_ORIGINS, "chat.example"),
             (&WS_HANDSHAKE_TIMEOUT, "0s"),
+            (&WS_HANDSHAKE_RATE, "0"),
             (&WS_PING_INTERVAL, "169h"),
             (&WS_IDLE_TIMEOUT, "10ms"),
             (&WS_MAX_LIFETIME, "1d"),

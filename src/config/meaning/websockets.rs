@@ -1,5 +1,6 @@
 //! Rules for WebSocket handshakes and tunnels.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::choice::Choice;
@@ -13,6 +14,8 @@ pub struct WebSocket {
     pub origins: Origins,
     /// From a whole request head to the upstream's answer. `WS_HANDSHAKE_TIMEOUT`, 10 s.
     pub handshake: Duration,
+    /// Handshakes per second that one core takes. `None`: any number. `WS_HANDSHAKE_RATE`, 1000.
+    pub handshake_rate: Option<NonZeroU32>,
     /// A client that is silent for this long is pinged. Zero: never. `WS_PING_INTERVAL`, 30 s.
     pub ping_interval: Duration,
     /// A tunnel whose client sends no frame for this long ends. Zero: never. `WS_IDLE_TIMEOUT`, 120 s.

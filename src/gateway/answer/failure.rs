@@ -56,6 +56,8 @@ pub enum Failure {
     TooManyRequests,
     /// The user has as many tunnels as allowed.
     TooManyTunnels,
+    /// The core takes no more handshakes for the moment. The client should come back after this many seconds.
+    HandshakesPaced(u64),
     /// The gateway drains and begins no tunnel.
     Draining,
     /// No connection to the upstream.
@@ -208,6 +210,7 @@ impl Failure {
             Failure::TooManyConnections => (429, "too_many_connections"),
             Failure::TooManyRequests => (429, "too_many_requests_in_flight"),
             Failure::TooManyTunnels => (429, "too_many_websockets"),
+            Failure::HandshakesPaced(_) => (503, "handshakes_paced"),
             Failure::Draining => (503, "draining"),
             Failure::Unreachable(_) | Failure::Stale => (502, "upstream_unreachable"),
             Failure::ConnectTimeout => (504, "upstream_connect_timeout"),
@@ -274,6 +277,7 @@ impl Failure {
             Failure::TooManyConnections => "Too many connections from this address.",
             Failure::TooManyRequests => "Too many requests from this address are in flight.",
             Failure::TooManyTunnels => "This user has too many WebSockets open.",
+            Failure::HandshakesPaced(_) => "Many clients open WebSockets at the moment.",
             Failure::Draining => "The gateway is about to restart. Try again.",
             Failure::Unreachable(_) | Failure::Stale => "The service could not be reached.",
             Failure::ConnectTimeout => "The service did not accept the connection in time.",

@@ -127,6 +127,7 @@ fn count(exchange: &Exchange<'_>, failure: &Failure, code: &'static str) {
         }
         Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
+        Failure::HandshakesPaced(_) => metrics.tunnels.handshakes_paced.add(1),
         _ => {}
     }
 }
@@ -216,6 +217,9 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
             head.field(b"Retry-After", b"1");
         }
         Failure::TooManyConnections | Failure::TooManyTunnels => head.field(b"Retry-After", b"10"),
+        Failure::HandshakesPaced(retry_after_s) => {
+            head.field(b"Retry-After", push_decimal(*retry_after_s, &mut [0; 20]));
+        }
         Failure::MethodNotAllowed(allow) => head.field(b"Allow", allow.as_bytes()),
         // RFC 9110 §15.5.6 asks for the methods. The same for every path: nothing of the routes is told.
         Failure::Request(ProtocolError::TraceRefused) => head.field(b"Allow", METHODS),

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::downstream::Pool;
 use crate::downstream::clients::Clients;
 use crate::gateway::websocket::leashes::Leashes;
+use crate::gateway::websocket::pace::HandshakePace;
 use crate::gateway::websocket::{DrainSchedule, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
@@ -52,6 +53,8 @@ pub struct Resources {
     pub tunnels: Tunnels,
     /// The tunnels that can be told something from outside.
     pub leashes: Rc<Leashes>,
+    /// How fast WebSocket handshakes are taken.
+    pub handshake_pace: HandshakePace,
     /// When the drain comes to which tunnel.
     pub drain_schedule: DrainSchedule,
     /// What is still open, for those who wait for the end of a drain.
@@ -125,6 +128,7 @@ impl Resources {
             readiness: prepared.readiness,
             tunnels: prepared.tunnels,
             leashes: Rc::default(),
+            handshake_pace: HandshakePace::default(),
             drain_schedule: DrainSchedule::default(),
             store: prepared.store,
             room: prepared.room,

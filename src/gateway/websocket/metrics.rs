@@ -15,6 +15,8 @@ crate::metric_group! {
         gauge handshakes_pending = "handshakes_pending";
         /// WebSocket handshakes that were refused: not one, from a foreign origin, or one too many.
         counter handshakes_refused = "handshakes_refused";
+        /// WebSocket handshakes that were refused because too many came at once.
+        counter handshakes_paced = "handshakes_paced";
         /// Frames from WebSocket clients.
         counter frames_in = "tunnel_frames_in";
         /// Frames to WebSocket clients.

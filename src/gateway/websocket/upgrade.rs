@@ -8,6 +8,7 @@ use super::metrics::TunnelMetrics;
 use super::slots::{TunnelSlot, UserSlot};
 use super::tunnel::{Handover, Ownership};
 use crate::auth::Identity;
+use crate::clock;
 use crate::downstream::Outcome;
 use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
@@ -119,6 +120,11 @@ fn take_slots<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Slots<
         }
         _ => None,
     };
+    // At last, so that only a handshake which would go on takes from the pace: strangers take nothing of it.
+    if let Some(per_second) = rules.handshake_rate {
+        let taken = resources.handshake_pace.take(per_second, clock::now_us(), resources.ids.next_word());
+        taken.map_err(Failure::HandshakesPaced)?;
+    }
     Ok(Slots { tunnel, user, _pending: Pending::begin(&resources.metrics.tunnels) })
 }
 
