@@ -29,6 +29,7 @@
 //! - [`config`]: the configuration.
 //! - [`sys`]: system calls that need `unsafe`.
 //! - [`spare`]: objects that are kept for their next use.
+//! - [`storm`]: the end of a storm, when memory can be given back.
 //! - [`clock`]: coarse and precise clocks.
 //! - [`limits`]: all bounds by name.
 
@@ -58,5 +59,6 @@ pub mod telemetry;
 pub mod config;
 pub mod sys;
 pub mod spare;
+pub mod storm;
 pub mod clock;
 pub mod limits;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A module uses only what is below it. Modules of one line are siblings that may use each other.
 const LAYERS: [&[&str]; 14] = [
-    &["limits", "clock", "sys", "spare"],
+    &["limits", "clock", "sys", "spare", "storm"],
     &["config", "telemetry"],
     &["http"],
     &["http1", "http2", "ws"],

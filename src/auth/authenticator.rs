@@ -73,6 +73,11 @@ impl Authenticator {
         count <= DEAR_TOKENS_PER_TICK
     }
 
+    /// Forgets the remembered tokens that were not used since the last call; they are verified again when they come.
+    pub fn forget_unused(&self) {
+        self.cache.borrow_mut().turn();
+    }
+
     /// From now on these keys verify, by the rules of before. Remembered tokens of a key that is not among them are
     /// forgotten.
     pub fn take_keys(&self, keys: &Arc<Keys>) {

@@ -27,6 +27,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         core.resources.metrics.tls.pending.set(core.resources.io.handshakes.in_flight() as u64);
         core.resources.metrics.connections.gave_way.add(core.resources.clients.take_gave_way());
         let delay_ms = now_ms.saturating_sub(due_ms);
+        core.resources.storm.borrow_mut().watch(core.resources.metrics.load());
         metrics.lag.set(delay_ms * 1_000);
         metrics.lag_max.set(delays.longest(delay_ms, now_ms) * 1_000);
         let cpu_us = clock::thread_cpu_us();
@@ -38,7 +39,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         }
         if now_ms - tidied_ms >= TIDY_MS {
             tidied_ms = now_ms;
-            core.resources.tidy();
+            core.tidy();
         }
         if now_ms - swept_ms >= SWEEP_MS {
             swept_ms = now_ms;

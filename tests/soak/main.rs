@@ -111,7 +111,7 @@ fn soak(options: &Options) -> ExitCode {
     clients.enter(Phase::Attacked);
     let (tallies, peak, probes) = attack(options, &gateway, Duration::from_secs(options.seconds) - quiet);
     clients.rest();
-    let limits = Limits::after(&before, options.only.len());
+    let limits = Limits::after(&before);
     let (after, took) = back_to(&gateway, &limits);
     let seen = clients.stop();
 

@@ -191,12 +191,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// After one kind of attack the gateway is at most 2 MiB larger. After all at once it has no more in use either
-    /// (1.2 MiB on the core's heap before, 1.3 after), but what stays in use lies scattered among what was freed, one
-    /// piece in a page: 2 MiB more. jemalloc and mimalloc began larger and ended larger.
-    pub fn after(before: &Sample, attackers: usize) -> Limits {
-        let more_kib = if attackers == 1 { 2 * 1024 } else { 4 * 1024 };
-        Limits { before: before.clone(), resident_kib: before.resident_kib * 11 / 10 + more_kib }
+    /// After the attack the gateway is at most a tenth and 2 MiB larger.
+    pub fn after(before: &Sample) -> Limits {
+        Limits { before: before.clone(), resident_kib: before.resident_kib * 11 / 10 + 2 * 1024 }
     }
 
     /// Well-behaved clients that have no connection at the moment may have one afterwards.

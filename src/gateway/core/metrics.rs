@@ -138,6 +138,13 @@ pub struct Metrics {
     pub refusal_notes: Arc<RefusalNotes>,
 }
 
+impl Metrics {
+    /// What the core holds: connections, and the buffers of slow peers in pages.
+    pub fn load(&self) -> u64 {
+        self.connections.open.get() + self.core.held_bytes.get() / 4096
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics {

@@ -21,6 +21,7 @@ use crate::http::HeadPool;
 use crate::limit::Store;
 use crate::limits::CUT_MS;
 use crate::net::Io;
+use crate::storm::Storm;
 use crate::telemetry::{AccessLog, DebugLines};
 use crate::upstream::{self, CoreNumber};
 
@@ -63,6 +64,8 @@ pub struct Resources {
     pub store: Store,
     /// What the core may hold.
     pub room: Room,
+    /// Whether it holds much less than a while ago.
+    pub storm: RefCell<Storm>,
 }
 
 /// What one core may hold: what the machine has room for.
@@ -132,6 +135,7 @@ impl Resources {
             drain_schedule: DrainSchedule::default(),
             store: prepared.store,
             room: prepared.room,
+            storm: RefCell::default(),
         }
     }
 

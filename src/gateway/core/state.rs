@@ -49,6 +49,15 @@ impl Core {
         Core { resources: self.resources.clone(), snapshot }
     }
 
+    /// Frees what nobody needed since the last call. After a storm, and once more at the next call, the tokens that are
+    /// not used any more go, too: a piece of memory in use keeps its whole page.
+    pub fn tidy(&self) {
+        self.resources.tidy();
+        if self.resources.storm.borrow_mut().check(self.resources.metrics.load(), 1) {
+            self.snapshot.authenticator.forget_unused();
+        }
+    }
+
     /// A connection to Redis with other settings, not opened yet.
     pub fn another_redis(&self, settings: redis::Settings) -> Rc<Redis> {
         connect_redis(&self.resources, settings)
