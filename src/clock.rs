@@ -1,5 +1,7 @@
 //! Clocks: a coarse clock for deadlines, a precise clock for durations, and the calendar for logs.
 
+use std::cell::Cell;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds of a monotonic clock, as of the last kernel tick (1–4 ms ago). For deadlines: reading this clock
@@ -14,6 +16,47 @@ pub fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
+
+/// The precise clock, read at most once in a turn of a task: from one poll of it to its return. What happens in a turn
+/// happens within some 20 µs, a system call or two, which histograms that begin at 0.5 ms do not show; and a look costs
+/// 25 ns, of which a request had four.
+#[derive(Debug)]
+pub struct TurnClock(Cell<u64>);
+
+impl TurnClock {
+    /// A turn begins.
+    pub fn begin_turn(&self) {
+        self.0.set(NOT_READ);
+    }
+
+    /// The turn is over.
+    pub fn end_turn(&self) {
+        self.0.set(NO_TURN);
+    }
+
+    /// Microseconds, as [`now_us`] has told the first who asked in this turn. Outside of a turn: as it tells now.
+    pub fn now_us(&self) -> u64 {
+        match self.0.get() {
+            NO_TURN => now_us(),
+            NOT_READ => {
+                self.0.set(now_us());
+                self.0.get()
+            }
+            read_us => read_us,
+        }
+    }
+}
+
+impl Default for TurnClock {
+    fn default() -> TurnClock {
+        TurnClock(Cell::new(NO_TURN))
+    }
+}
+
+/// Of a turn in which nobody has asked. A machine has been up for longer when it runs this.
+const NOT_READ: u64 = 0;
+/// There is no turn.
+const NO_TURN: u64 = u64::MAX;
 
 /// CPU time of this thread, in microseconds. A system call.
 pub fn thread_cpu_us() -> u64 {
@@ -53,6 +96,24 @@ mod tests {
     fn the_clocks_agree_within_a_few_ticks() {
         assert!(now_ms().abs_diff(now_us() / 1_000) < 50);
         assert!(unix_s().abs_diff(unix_us() / 1_000_000) <= 1);
+    }
+
+    #[test]
+    fn a_turn_has_one_time_and_outside_of_it_time_goes_on() {
+        let (clock, wait) = (TurnClock::default(), || std::thread::sleep(std::time::Duration::from_millis(2)));
+        clock.begin_turn();
+        let first_us = clock.now_us();
+        wait();
+        assert_eq!(clock.now_us(), first_us);
+        clock.begin_turn();
+        let second_us = clock.now_us();
+        assert!(second_us >= first_us + 2_000);
+        clock.end_turn();
+        wait();
+        let third_us = clock.now_us();
+        assert!(third_us >= second_us + 2_000);
+        wait();
+        assert!(clock.now_us() >= third_us + 2_000, "nobody ends a turn that nobody has begun");
     }
 
     #[test]

@@ -11,12 +11,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::clock::TurnClock;
 use crate::limits::{FUTURES_KEPT_MIN, FUTURES_POOLED_MAX};
 use crate::spare::Spare;
 
 /// The free slots of one core, for the futures that one function makes.
 pub struct FuturePool<T, F> {
     make: T,
+    clock: Rc<TurnClock>,
     is_cut: Cell<bool>,
     free: RefCell<Spare<Pin<Box<Option<F>>>>>,
 }
@@ -40,10 +42,11 @@ impl<T, F> Pool for FuturePool<T, F> {
 }
 
 impl<T, F: Future> FuturePool<T, F> {
-    /// An empty pool. `make` makes the futures, because their type has no name.
-    pub fn new(make: T) -> Rc<FuturePool<T, F>> {
+    /// An empty pool. `make` makes the futures, because their type has no name. Each poll of one is a turn of `clock`.
+    pub fn new(clock: Rc<TurnClock>, make: T) -> Rc<FuturePool<T, F>> {
         Rc::new(FuturePool {
             make,
+            clock,
             is_cut: Cell::new(false),
             free: RefCell::new(Spare::new(FUTURES_POOLED_MAX)),
         })
@@ -78,8 +81,12 @@ where
             self.slot.iter_mut().for_each(|slot| slot.as_mut().set(None));
             return Poll::Ready(F::Output::default());
         }
-        let future = self.slot.as_mut().and_then(|slot| slot.as_mut().as_pin_mut());
-        future.expect("the future stays in its slot until the drop").poll(context)
+        let PooledFuture { slot, pool } = &mut *self;
+        let future = slot.as_mut().and_then(|slot| slot.as_mut().as_pin_mut());
+        pool.clock.begin_turn();
+        let polled = future.expect("the future stays in its slot until the drop").poll(context);
+        pool.clock.end_turn();
+        polled
     }
 }
 
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_next_future_reuses_a_slot() {
-        let pool = FuturePool::new(turn);
+        let pool = FuturePool::new(Rc::default(), turn);
         for _ in 0..3 {
             let mut future = pin!(pool.run(Rc::default(), true));
             assert_eq!(pool.free.borrow().len(), 0);
@@ -124,7 +131,7 @@ mod tests {
 
     #[test]
     fn dropping_an_unfinished_future_drops_what_it_holds() {
-        let (pool, shared) = (FuturePool::new(turn), Rc::new(()));
+        let (pool, shared) = (FuturePool::new(Rc::default(), turn), Rc::new(()));
         {
             let mut future = pin!(pool.run(shared.clone(), false));
             assert!(poll(&mut future).is_pending() && Rc::strong_count(&shared) == 2);
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_ends_where_it_is_and_lets_go_of_what_it_holds() {
-        let (pool, shared) = (FuturePool::new(turn), Rc::new(()));
+        let (pool, shared) = (FuturePool::new(Rc::default(), turn), Rc::new(()));
         let mut future = pin!(pool.run(shared.clone(), false));
         assert!(poll(&mut future).is_pending());
         pool.cut();
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_pool_keeps_no_more_free_slots_than_the_bound() {
-        let pool = FuturePool::new(turn);
+        let pool = FuturePool::new(Rc::default(), turn);
         let all: Vec<_> = (0..FUTURES_POOLED_MAX + 5).map(|_| pool.run(Rc::default(), true)).collect();
         drop(all);
         assert_eq!(pool.free.borrow().len(), FUTURES_POOLED_MAX);

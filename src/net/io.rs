@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::clock::TurnClock;
 use crate::net::tls::Gate;
 use crate::net::{BufferPool, Elapsed, PipePool, Timers};
 
@@ -14,6 +15,8 @@ use crate::net::{BufferPool, Elapsed, PipePool, Timers};
 pub struct Io {
     /// The deadlines of the thread.
     pub timers: Rc<Timers>,
+    /// The precise clock of the exchanges.
+    pub clock: Rc<TurnClock>,
     /// Free I/O buffers.
     pub buffers: Rc<BufferPool>,
     /// Pipes for splicing payloads.

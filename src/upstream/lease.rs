@@ -97,14 +97,14 @@ impl<'u> Lease<'u> {
         }
     }
 
-    /// The whole request has left. The time to its answer is measured.
-    pub fn sent(&self) {
-        self.request.sent();
+    /// The whole request has left, now. The time to its answer is measured.
+    pub fn sent(&self, now_us: u64) {
+        self.request.sent(now_us);
     }
 
-    /// The head of its response has arrived.
-    pub fn answered(&self) {
-        if let Some(us) = self.request.answered() {
+    /// The head of its response has arrived, now.
+    pub fn answered(&self, now_us: u64) {
+        if let Some(us) = self.request.answered(now_us) {
             self.terms.metrics().response.observe(us);
         }
     }

@@ -103,14 +103,14 @@ impl Member {
 }
 
 impl MemberRequest {
-    /// The request has left. The time to its answer is measured.
-    pub(super) fn sent(&self) {
-        self.sent_us.set(clock::now_us());
+    /// The request has left, now. The time to its answer is measured.
+    pub(super) fn sent(&self, now_us: u64) {
+        self.sent_us.set(now_us);
     }
 
-    /// The head of its response has arrived: how long it took, in µs. `None`: the request has not left whole.
-    pub(super) fn answered(&self) -> Option<u64> {
-        let us = self.take_elapsed_us();
+    /// The head of its response has arrived, now: how long it took, in µs. `None`: the request has not left whole.
+    pub(super) fn answered(&self, now_us: u64) -> Option<u64> {
+        let us = self.take_elapsed_us(|| now_us);
         us.inspect(|us| self.member.seat.observe(*us, clock::now_ms()))
     }
 
@@ -133,19 +133,19 @@ impl MemberRequest {
     pub(super) fn failed(&self, cause: &'static str) {
         self.member.seen().failures.add(1);
         self.member.record.note_cause(cause);
-        self.member.seat.failed(self.take_elapsed_us().unwrap_or(0), clock::now_ms());
+        self.member.seat.failed(self.take_elapsed_us(clock::now_us).unwrap_or(0), clock::now_ms());
     }
 
-    fn take_elapsed_us(&self) -> Option<u64> {
+    fn take_elapsed_us(&self, now_us: impl FnOnce() -> u64) -> Option<u64> {
         let sent_us = Some(self.sent_us.replace(0)).filter(|sent_us| *sent_us > 0);
-        sent_us.map(|sent_us| clock::now_us().saturating_sub(sent_us))
+        sent_us.map(|sent_us| now_us().saturating_sub(sent_us))
     }
 }
 
 impl Drop for MemberRequest {
     fn drop(&mut self) {
         // A client that has not waited for the answer has seen how slow the member is, all the same.
-        if let Some(us) = self.take_elapsed_us() {
+        if let Some(us) = self.take_elapsed_us(clock::now_us) {
             self.member.seat.observe(us, clock::now_ms());
         }
         if self.is_load.get() {
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!((member.failures(), member.seen().connect_failures.get()), (3, 3));
         assert_eq!(member.record.last_cause(), Some("ECONNREFUSED"));
         let request = member.begin();
-        request.answered();
+        request.answered(clock::now_us());
         assert_eq!(member.failures(), 3, "the response may still break off");
         request.succeeded();
         request.succeeded();
@@ -234,7 +234,7 @@ mod tests {
         let member = member();
         for _ in 0..2 {
             let request = member.begin();
-            request.sent();
+            request.sent(clock::now_us());
             request.sent_us.set(request.sent_us.get().saturating_sub(5_000_000));
         }
         assert!(member.seat().latency_us(clock::now_ms()).is_some_and(|us| us > 4_900_000.0));

@@ -29,7 +29,8 @@ use streams::Streams;
 /// already counted the connection.
 pub fn server(active: Rc<ActiveCore>) -> impl Fn(Rc<Core>, Transport, SocketAddr, Scheme) {
     let streams = Streams::new(&active);
-    let pool = FuturePool::new(move |active, connection| turn(active, connection, streams.clone()));
+    let clock = active.core().resources.io.clock.clone();
+    let pool = FuturePool::new(clock, move |active, connection| turn(active, connection, streams.clone()));
     active.core().resources.future_pools.borrow_mut().push(pool.clone());
     let begin = Rc::new(move |core: &Core, transport: Transport, peer: SocketAddr, scheme: Scheme| {
         let Some(transport) = transport_of(core, transport, scheme) else {

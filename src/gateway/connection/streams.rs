@@ -24,7 +24,7 @@ pub(super) struct Streams {
 impl Streams {
     /// For the core that runs on this thread.
     pub(super) fn new(active: &ActiveCore) -> Rc<Streams> {
-        let pool = FuturePool::new(serve);
+        let pool = FuturePool::new(active.core().resources.io.clock.clone(), serve);
         active.core().resources.future_pools.borrow_mut().push(pool.clone());
         let begin = move |active, request| drop(monoio::spawn(pool.run(active, request)));
         Rc::new(Streams { begin: Box::new(begin), bench: Rc::default() })

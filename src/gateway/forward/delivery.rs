@@ -72,7 +72,7 @@ impl Delivery<'_, '_> {
                 None => {}
             }
         }
-        self.lease.answered();
+        self.lease.answered(self.core.resources.io.clock.now_us());
         self.record.upstream_head_us = Some(self.core.resources.stopwatch_us() - self.begun_us);
         Ok(())
     }

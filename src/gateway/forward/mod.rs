@@ -259,7 +259,7 @@ async fn deliver(
         body.park();
     }
     if sent == Sent::Whole {
-        delivery.lease.sent();
+        delivery.lease.sent(delivery.core.resources.io.clock.now_us());
     }
     let rest = pin!(pump(body, sink));
     let mut upload = Upload::new(rest, sent, delivery.head_timeout_ms);

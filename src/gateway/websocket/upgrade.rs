@@ -188,7 +188,7 @@ async fn ask(
     sent.map_err(|error| Failure::of_upload(error.into()))?;
     let rest = pin!(pending::<Result<(), BodyError>>());
     let mut upload = Upload::new(rest, Sent::Whole, timeout_ms);
-    lease.sent();
+    lease.sent(core.resources.io.clock.now_us());
     delivery.await_head(&mut upload).await?;
     let Some(slots) = slots.take() else { return Err(Failure::Overloaded) };
     if delivery.response.status != 101 {
