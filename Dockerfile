@@ -19,8 +19,10 @@ RUN mkdir src tests \
  && cargo clean --release --locked --package realchat-gateway \
  && rm -r src
 
+# What `build_info` says of this build: docker build --build-arg GATEWAY_COMMIT=$(git rev-parse HEAD) …
+ARG GATEWAY_COMMIT=
 COPY src src
-RUN cargo build --release --locked
+RUN GATEWAY_COMMIT=$GATEWAY_COMMIT cargo build --release --locked
 
 # What the final stage holds: the binary, exactly the libraries that the loader finds for it, the authorities that
 # vouch for https:// upstreams, and three small files.

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_turn_has_one_time_and_outside_of_it_time_goes_on() {
-        let (clock, wait) = (TurnClock::default(), || std::thread::sleep(std::time::Duration::from_millis(2)));
+        let (clock, wait) =
+            (TurnClock::default(), || std::thread::sleep(std::time::Duration::from_millis(2)));
         clock.begin_turn();
         let first_us = clock.now_us();
         wait();

@@ -22,13 +22,14 @@ const README_BYTES_MAX: usize = 10_000;
 
 /// Names in capitals that are neither settings nor bounds of ours; the last is shown as a mistake.
 /// `PAGE_PORT` is the demo's.
-const FOREIGN_NAMES: [&str; 22] = [
+const FOREIGN_NAMES: [&str; 23] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "TCP_NODELAY",
     "TCP_NOTSENT_LOWAT",
     "TCP_QUICKACK",
     "SO_RCVBUF",
+    "GATEWAY_COMMIT",
     "PAGE_PORT",
     "RUSTC_BOOTSTRAP",
     "TCP_USER_TIMEOUT",
@@ -117,6 +118,7 @@ fn every_field_of_the_access_log_is_explained() {
         status: 200,
         code: Some("c"),
         cause: Some("x"),
+        limit: Some("l"),
         bytes_in: 1,
         bytes_out: 1,
         total_us: 1,

@@ -17,6 +17,7 @@ mod docs;
 mod drain;
 mod explain;
 mod faults;
+mod figures;
 mod headers;
 mod held;
 mod http2;

@@ -1,21 +1,31 @@
 //! What `/metrics` shows: the groups of all cores, and what is known of the process, its members, issuers and
 //! certificates.
 
-use super::process;
 use super::state::Admin;
+use super::{predecessor, process};
 use crate::gateway::core::readiness::Status;
 use crate::telemetry::metrics::{Exposition, Kind};
 
 use Kind::{Counter, Gauge};
 
+/// What the build was told to be made from; empty: it was told nothing.
+pub(super) const COMMIT: &str = match option_env!("GATEWAY_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
+
 /// Everything.
 pub(super) fn exposition(admin: &Admin) -> Exposition {
     let mut all = Exposition::default();
-    let build = [("version", env!("CARGO_PKG_VERSION")), ("control_driver", admin.control.text())];
+    let build = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("commit", COMMIT),
+        ("control_driver", admin.control.text()),
+    ];
     all.number(
         "build_info",
         Gauge,
-        "The version that runs, and the I/O driver of its control thread.",
+        "The version that runs, the commit that it was built from, and the I/O driver of its control thread.",
         &build,
         1,
     );
@@ -26,6 +36,7 @@ pub(super) fn exposition(admin: &Admin) -> Exposition {
         metrics.each_group(&cpu, &mut |labels, group| all.group(labels, group));
     }
     of_process(admin, &mut all);
+    predecessor::expose((admin.predecessor)(), &mut all);
     of_certificates(admin, &mut all);
     of_members(admin, &mut all);
     of_issuers(admin, &mut all);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::issuers::IssuerRow;
 use super::last_reload::LastReload;
+use super::predecessor::DrainFigures;
 use super::upstreams::UpstreamRow;
 use crate::config::Config;
 use crate::gateway::core::Metrics;
@@ -35,6 +36,8 @@ pub struct Admin {
     pub config_version: Arc<Gauge>,
     /// Returns the current configuration.
     pub config: Box<dyn Fn() -> Arc<Config>>,
+    /// Returns what the process before this one still has open.
+    pub predecessor: Box<dyn Fn() -> Option<DrainFigures>>,
     /// Returns the upstreams and their members.
     pub upstreams: Box<dyn Fn() -> Vec<UpstreamRow>>,
     /// Returns the issuers and their keys.

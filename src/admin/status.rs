@@ -53,6 +53,7 @@ pub(super) fn json(admin: &Admin) -> String {
         "started_unix_s": started_unix_s,
         "uptime_s": (unix_us / 1_000_000).saturating_sub(started_unix_s),
         "version": env!("CARGO_PKG_VERSION"),
+        "commit": metrics::COMMIT,
         "state": admin.readiness.get().text(),
         "metrics": metrics::exposition(admin).json(),
         "upstreams": upstreams::values(&(admin.upstreams)()),

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::cache::Cache;
 use super::error::{CredentialError, TokenFault, UnknownKey};
+use super::key::KeyId;
+use super::key_counters::{KeyCounters, KeyMetrics};
 use super::keys::Keys;
 use super::metrics::AuthMetrics;
 use super::unknown::{KeyRequests, Standing, UnknownKeys, Waiter};
@@ -21,6 +23,9 @@ pub struct Authenticator {
     keys: RefCell<Arc<Keys>>,
     cache: RefCell<Cache>,
     metrics: Arc<AuthMetrics>,
+    counters: Arc<KeyCounters>,
+    /// What each key has verified, in the keys' order.
+    verified: RefCell<Vec<Arc<KeyMetrics>>>,
     /// How often the keys have changed.
     generation: Cell<u64>,
     unknown: UnknownKeys,
@@ -31,8 +36,14 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Starts with an empty cache.
-    pub fn new(keys: Arc<Keys>, requests: Arc<KeyRequests>, metrics: Arc<AuthMetrics>) -> Self {
+    pub fn new(
+        keys: Arc<Keys>,
+        requests: Arc<KeyRequests>,
+        (metrics, counters): (Arc<AuthMetrics>, Arc<KeyCounters>),
+    ) -> Self {
         Self {
+            verified: RefCell::new(counters.of(&keys.labels())),
+            counters,
             keys: RefCell::new(keys),
             cache: RefCell::new(Cache::new()),
             metrics,
@@ -84,6 +95,7 @@ impl Authenticator {
         let before = self.keys.replace(keys.clone());
         if !Arc::ptr_eq(&before, keys) {
             self.cache.borrow_mut().retain_signed_by(keys);
+            *self.verified.borrow_mut() = self.counters.of(&keys.labels());
             self.unknown.withdraw(keys.withdrawn_since(&before), clock::now_ms());
             self.generation.set(self.generation.get() + 1);
         }
@@ -110,11 +122,21 @@ impl Authenticator {
             return Err(TokenFault::Unverified.into());
         }
         self.metrics.cache_misses.add(1);
-        let accepted = self.keys.borrow().verify(token, issuers, now_unix_s)?;
+        let keys = self.keys.borrow();
+        let signed = keys.signed(token, issuers)?;
+        self.count(&keys, signed.key.id);
+        let accepted = keys.judge(&signed, now_unix_s)?;
         if cacheable {
             self.cache.borrow_mut().insert(token, accepted.clone());
         }
         Ok(accepted.verified)
+    }
+
+    fn count(&self, keys: &Keys, id: KeyId) {
+        let verified = self.verified.borrow();
+        if let Some(counter) = keys.place(id).and_then(|place| verified.get(place)) {
+            counter.verified.add(1);
+        }
     }
 }
 
@@ -135,7 +157,11 @@ mod tests {
         fn new() -> Self {
             let metrics = Arc::<AuthMetrics>::default();
             Self {
-                authenticator: Authenticator::new(Arc::new(keys(&jwt())), Arc::default(), metrics.clone()),
+                authenticator: Authenticator::new(
+                    Arc::new(keys(&jwt())),
+                    Arc::default(),
+                    (metrics.clone(), Arc::default()),
+                ),
                 metrics,
             }
         }
@@ -201,7 +227,8 @@ mod tests {
         };
         let (of_one, of_two) = (token_of(&one, "one"), token_of(&two, "two"));
         let metrics = Arc::<AuthMetrics>::default();
-        let authenticator = Authenticator::new(keys(&[&one, &two]), Arc::default(), metrics.clone());
+        let authenticator =
+            Authenticator::new(keys(&[&one, &two]), Arc::default(), (metrics.clone(), Arc::default()));
         let asked = Asked { authenticator, metrics };
         assert!(asked.by(&of_one, NOW).is_ok() && asked.by(&of_two, NOW).is_ok());
         // The same keys in another order, then without one of them, then with it again.

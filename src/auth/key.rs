@@ -17,6 +17,8 @@ pub(super) struct Key {
     pub(super) algorithms: AlgorithmSet,
     /// What tells it from every other key of every configuration.
     pub(super) id: KeyId,
+    /// What it is called where it has no name.
+    pub(super) kind: &'static str,
     key: DecodingKey,
 }
 
@@ -27,14 +29,15 @@ pub struct KeyId([u8; 16]);
 impl Key {
     /// `None`: the secret must not verify anything. Anyone can sign with an empty one, and anyone who has the public
     /// key can sign with a PEM. This holds even if the configuration accepts them.
-    pub(super) fn of_secret(index: usize, issuer: &Issuer, secret: &[u8]) -> Option<Key> {
+    pub(super) fn of_secret(index: usize, issuer: &Issuer, nth: usize, secret: &[u8]) -> Option<Key> {
         let algorithms = issuer.secret_algorithms();
         if secret.trim_ascii_start().starts_with(b"-----BEGIN") || algorithms.is_empty() {
             return None;
         }
         let key = DecodingKey::from_secret(secret).ok()?;
         let id = KeyId::new(issuer, None, algorithms, &[secret]);
-        Some(Key { issuer: index, kid: None, algorithms, id, key })
+        let kind = if nth == 0 { "secret" } else { "secret_previous" };
+        Some(Key { issuer: index, kid: None, algorithms, id, kind, key })
     }
 
     /// `None`: its issuer uses none of its algorithms.
@@ -44,7 +47,8 @@ impl Key {
             return None;
         }
         let id = KeyId::new(issuer, public.kid.as_deref(), algorithms, &public.parts());
-        Some(Key { issuer: index, kid: public.kid.clone(), algorithms, id, key: public.decoding_key() })
+        let (kid, key) = (public.kid.clone(), public.decoding_key());
+        Some(Key { issuer: index, kid, algorithms, id, kind: "public_key", key })
     }
 
     /// Whether this key made the signature by this algorithm. A comparison of bytes takes the same time wherever they

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::claims::ClaimRules;
 use super::error::{CredentialError, TokenFault, UnknownKey};
 use super::key::{Key, KeyId};
+use super::key_counters::KeyLabel;
 use super::key_sets::{KeySetState, KeySets};
 use super::pem;
 use super::token::{self, Header, Parts};
@@ -26,6 +27,7 @@ pub struct Keys {
 
 /// What is known of one issuer.
 struct Rules {
+    name: String,
     claims: ClaimRules,
     /// The algorithms that keys of its key set may have; none if it has no key set.
     of_key_set: AlgorithmSet,
@@ -72,6 +74,7 @@ impl Keys {
         }
         keys.sort_by(|one, other| one.kid.cmp(&other.kid));
         let rules = |(index, issuer): (usize, &Issuer)| Rules {
+            name: issuer.name.clone(),
             claims: ClaimRules::new(issuer, &jwt.claims),
             of_key_set: issuer.key_set.as_ref().map_or(AlgorithmSet::NONE, |_| issuer.public_algorithms()),
             is_available: *sets.get(index) != KeySetState::Unavailable,
@@ -99,6 +102,21 @@ impl Keys {
     /// The keys that are left out because too many have their name: a line for each.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
+    }
+
+    /// What each key is called in metrics, in the order of [`Keys::place`].
+    pub(super) fn labels(&self) -> Vec<KeyLabel> {
+        let label = |key: &Key| KeyLabel {
+            issuer: self.issuers[key.issuer].name.clone(),
+            key: key.kid.as_deref().unwrap_or(key.kind).to_owned(),
+        };
+        let of = |id: &KeyId| self.keys.iter().find(|key| key.id == *id).map(label);
+        self.ids.iter().filter_map(of).collect()
+    }
+
+    /// The place of a key in the list of labels.
+    pub(super) fn place(&self, id: KeyId) -> Option<usize> {
+        self.ids.binary_search(&id).ok()
     }
 
     /// Whether a key is among them.
@@ -222,7 +240,8 @@ impl Keys {
 
 /// All keys of an issuer: secrets, those of its PEM file, those of its key set.
 fn of_issuer(index: usize, issuer: &Issuer, set: &KeySetState) -> Vec<Key> {
-    let secrets = issuer.secrets.iter().filter_map(|secret| Key::of_secret(index, issuer, &secret.0));
+    let secrets = issuer.secrets.iter().enumerate();
+    let secrets = secrets.filter_map(|(nth, secret)| Key::of_secret(index, issuer, nth, &secret.0));
     let of_file = issuer.pem.as_ref().and_then(|file| pem::parse(&file.pem).ok()).unwrap_or_default();
     let of_set = match set {
         KeySetState::Available(set) => set.keys(),

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod desired;
+mod drain_board;
 pub mod fetch;
 pub mod health;
 mod heap;

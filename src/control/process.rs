@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::certificates::CertificateWatch;
 use super::desired::Phase;
+use super::drain_board::{DrainBoard, PredecessorBoard};
 use super::heap::HeapKeeper;
 use super::mailbox::Cores;
 use super::manager::{self, Watchdog};
@@ -121,12 +122,15 @@ impl Process {
         prober.clone().step(clock::now_ms());
         monoio::spawn(self.run_ticks(timers.clone(), prober.clone()));
         prober.first_round().await;
+        let mut board_before = None;
         if let Some(predecessor) = predecessor {
+            board_before = rustix::process::getppid()
+                .and_then(|parent| PredecessorBoard::of(parent.as_raw_pid() as u32));
             predecessor.take_over(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
         }
         let pid_file = self.accept_connections();
         let is_admin_handed_over = Rc::<Cell<bool>>::default();
-        self.serve_admin(io, driver, is_admin_handed_over.clone());
+        self.serve_admin(io, driver, is_admin_handed_over.clone(), board_before);
         manager::ready();
         let reloads = Rc::<ReloadRequests>::default();
         monoio::spawn(reload::on_signal(
@@ -150,6 +154,7 @@ impl Process {
             cores: self.wanted.clone(),
             board: UpgradeBoard::new(),
         };
+        let board = DrainBoard::new();
         let shutdown = Shutdown {
             timers,
             signal: signals.end.open()?,
@@ -159,6 +164,7 @@ impl Process {
             readiness: self.readiness.clone(),
             running: self.running.clone(),
             is_admin_handed_over: is_admin_handed_over.clone(),
+            board,
         };
         let outcome = shutdown.run().await;
         if is_admin_handed_over.get() {
@@ -176,7 +182,13 @@ impl Process {
     }
 
     /// Serves the admin listener, and logs the addresses of all listeners.
-    fn serve_admin(&mut self, io: Rc<Io>, control: Driver, is_handed_over: Rc<Cell<bool>>) {
+    fn serve_admin(
+        &mut self,
+        io: Rc<Io>,
+        control: Driver,
+        is_handed_over: Rc<Cell<bool>>,
+        before: Option<PredecessorBoard>,
+    ) {
         let socket = self.admin.take();
         let address = socket.as_ref().and_then(|socket| socket.local_address().ok());
         if let Some(socket) = socket {
@@ -193,6 +205,7 @@ impl Process {
                     let running = self.running.clone();
                     Box::new(move || running.get())
                 },
+                predecessor: Box::new(move || before.as_ref()?.figures(clock::now_ms())),
                 upstreams: {
                     let rosters = self.reload.rosters.clone();
                     Box::new(move || rosters.rows())

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::admin::DrainFigures;
 use crate::clock;
+use crate::control::drain_board::DrainBoard;
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade::Upgrade;
@@ -50,6 +52,8 @@ pub struct Shutdown {
     pub running: Arc<RunningConfig>,
     /// Set when the admin listener is handed over to the successor process.
     pub is_admin_handed_over: Rc<Cell<bool>>,
+    /// Where it says how its drain stands.
+    pub board: DrainBoard,
 }
 
 /// The cause of the shutdown.
@@ -125,12 +129,17 @@ impl Shutdown {
         // queue.
         let mut idle_checks = 0;
         let mut told_ms = drain.begun_ms;
+        let mut shown_ms = 0;
         while idle_checks < IDLE_CHECKS {
             if self.signal.wait(&self.timers, clock::now_ms() + DRAIN_LOOK_MS).await {
                 if signals_left == 0 {
                     return ShutdownOutcome::Immediate;
                 }
                 signals_left -= 1;
+            }
+            if clock::now_ms() >= shown_ms + DRAIN_SHOWN_MS {
+                shown_ms = clock::now_ms();
+                self.board.say(&self.figures(shown_ms, deadline));
             }
             if clock::now_ms() >= told_ms + DRAIN_TOLD_MS && self.open() > 0 {
                 told_ms += DRAIN_TOLD_MS;
@@ -143,6 +152,18 @@ impl Shutdown {
             }
         }
         ShutdownOutcome::Drained
+    }
+
+    /// What a successor shows of this process.
+    fn figures(&self, now_ms: u64, deadline_ms: u64) -> DrainFigures {
+        let presences = self.metrics.iter().flat_map(|core| core.presences.get());
+        DrainFigures {
+            told_ms: now_ms,
+            requests: self.metrics.iter().map(|core| core.requests.in_flight.get()).sum(),
+            tunnels: self.metrics.iter().map(|core| core.connections.tunnels.get()).sum(),
+            deadline_ms,
+            oldest_ms: presences.map(|present| present.begun_ms).min().unwrap_or(0),
+        }
     }
 
     /// Tells the operator whom the drain waits for.
@@ -185,5 +206,7 @@ async fn tick_while_draining(timers: Rc<Timers>) {
     }
 }
 
+/// How often a draining process says what it has open, in milliseconds.
+const DRAIN_SHOWN_MS: u64 = 1_000;
 /// The drain ends after this number of consecutive checks without an open connection.
 const IDLE_CHECKS: u32 = 2;

@@ -14,7 +14,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::share;
 use crate::gateway::plan::Plan;
 use crate::http::ProtocolError;
-use crate::limit::{Client, Denied, Limited, LimitedRequest, Permit};
+use crate::limit::{Client, Denied, LimitOutcome, Limited, LimitedRequest, Permit};
 use crate::limits::{TICK_MS, UNKNOWN_KEY_WAIT_MS};
 
 /// Evidence that one request may use one route: its caller is authorized, and every bucket was charged.
@@ -218,7 +218,10 @@ impl<'c> Exchange<'c> {
     /// The bucket is empty.
     pub async fn charge_stranger(&mut self) -> Result<(), Limited> {
         let snapshot = &self.core.snapshot;
-        match snapshot.limiter.charge(&self.stranger(), &snapshot.config.rate_limit).await {
+        let (stranger, global) = (self.stranger(), &snapshot.config.rate_limit);
+        let charged = snapshot.limiter.charge(&stranger, global).await;
+        self.count_decision(&stranger, &charged);
+        match charged {
             Err(Denied::Limited(limited)) => {
                 self.record.quota = Some(limited.quota);
                 Err(limited)
@@ -240,7 +243,9 @@ impl<'c> Exchange<'c> {
     async fn charge(&mut self, plan: &Plan<'c>, caller: &Caller) -> Result<Permit, Failure> {
         let address = self.record.client;
         let (limiter, global) = (&self.core.snapshot.limiter, &self.core.snapshot.config.rate_limit);
-        let charged = limiter.charge(&plan.limited_request(caller.client(address), address), global).await;
+        let request = plan.limited_request(caller.client(address), address);
+        let charged = limiter.charge(&request, global).await;
+        self.count_decision(&request, &charged);
         self.record.quota = match &charged {
             Ok(permit) if global.headers == LimitHeaders::All => permit.quota(),
             Err(Denied::Limited(limited)) => Some(limited.quota),
@@ -249,5 +254,27 @@ impl<'c> Exchange<'c> {
         let permit = charged.map_err(Failure::Limit)?;
         self.core.resources.metrics.requests.admitted.add(1);
         Ok(permit)
+    }
+
+    /// Counts what each limit of a request has decided. The record gets the one that has refused it.
+    fn count_decision(&mut self, request: &LimitedRequest<'_>, charged: &Result<Permit, Denied>) {
+        let snapshot = &self.core.snapshot;
+        if snapshot.limiter.is_off() {
+            return;
+        }
+        let route = self.record.route_index();
+        let label = |limit| snapshot.limits.of(limit, route);
+        let outcome = match charged {
+            Err(Denied::Limited(limited)) => {
+                if let Some(label) = request.limits().nth(limited.charge).and_then(label) {
+                    label.count(LimitOutcome::Limited);
+                    self.record.limited_by = Some(&label.name);
+                }
+                return;
+            }
+            Ok(permit) if permit.quota().is_some() => LimitOutcome::Admitted,
+            Ok(_) | Err(Denied::Unavailable) => LimitOutcome::Undecided,
+        };
+        request.limits().filter_map(label).for_each(|label| label.count(outcome));
     }
 }

@@ -43,6 +43,8 @@ pub struct Record<'c> {
     pub status: u16,
     /// The cause of a refusal that the configuration names: a claim that the user lacks.
     pub refused_for: Option<&'c str>,
+    /// The limit that has refused it.
+    pub limited_by: Option<&'c str>,
     failure: Option<Failed>,
     conclusion: Conclusion,
     /// Head and body bytes from the client.
@@ -98,6 +100,7 @@ impl<'c> Record<'c> {
             edits: None,
             status: 0,
             refused_for: None,
+            limited_by: None,
             failure: None,
             conclusion: Conclusion::Response,
             bytes_in: 0,
@@ -117,6 +120,11 @@ impl<'c> Record<'c> {
             self.route = Some(&entry.route.name);
             self.route_index = Some(entry.index);
         }
+    }
+
+    /// The index of its route.
+    pub fn route_index(&self) -> Option<usize> {
+        self.route_index
     }
 
     /// The request goes out on this connection, to the upstream with this index.
@@ -152,6 +160,8 @@ impl<'c> Record<'c> {
         tls: Option<&TlsStream>,
     ) -> Option<Box<AccessContext>> {
         self.conclusion = Conclusion::Tunnel;
+        let took_us = core.resources.io.clock.now_us().saturating_sub(self.begun_us);
+        core.resources.metrics.tunnels.handshake.observe(took_us);
         core.resources.access_log.as_ref()?;
         let agreed = tls.and_then(TlsStream::agreed);
         Some(Box::new(AccessContext {
@@ -238,6 +248,7 @@ impl<'c> Record<'c> {
             status: self.status,
             code: self.failure.map(|failure| failure.code),
             cause: self.failure.and_then(|failure| failure.cause.or(self.refused_for)),
+            limit: self.limited_by,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             total_us: now_us.saturating_sub(self.begun_us),

@@ -19,6 +19,17 @@ pub struct LimitedRequest<'a> {
     pub route: Option<&'a Route>,
 }
 
+/// Which limit of the configuration a bucket belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitId {
+    /// The global one.
+    Global,
+    /// The global one, for who has shown no valid credential.
+    Strangers,
+    /// One of the route's own, by its place.
+    Own(usize),
+}
+
 /// One bucket and what the request costs there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge<'a> {
@@ -62,6 +73,18 @@ impl<'a> LimitedRequest<'a> {
     }
 }
 
+impl LimitedRequest<'_> {
+    /// The limits of the request, in the order of its charges.
+    pub fn limits(&self) -> impl Iterator<Item = LimitId> + use<> {
+        let is_stranger = matches!(self.client, Client::Bad(_));
+        let route = self.route.filter(|_| !is_stranger);
+        let global = if is_stranger { LimitId::Strangers } else { LimitId::Global };
+        let is_global = route.is_none_or(|route| route.is_limited_globally);
+        let own = route.map_or(0, |route| route.limits.len());
+        is_global.then_some(global).into_iter().chain((0..own).map(LimitId::Own))
+    }
+}
+
 impl<'a> Charges<'a> {
     fn push(&mut self, charge: Charge<'a>) {
         self.all[self.length] = charge;
@@ -94,7 +117,11 @@ impl<'a> Charges<'a> {
         let Decision { is_admitted, most_restrictive, remaining, wait_us, full_us } = decision;
         let limit = self.all().get(most_restrictive).map_or(0, |charge| charge.limit.burst());
         let quota = Quota { limit, remaining: remaining.min(limit), full_us };
-        if is_admitted { Ok(Permit::charged(quota)) } else { Err(Limited { wait_us, quota }) }
+        if is_admitted {
+            Ok(Permit::charged(quota))
+        } else {
+            Err(Limited { charge: most_restrictive, wait_us, quota })
+        }
     }
 }
 
@@ -120,6 +147,15 @@ mod tests {
         let global = global("10", 20);
         let charges = request.charges(&global);
         let key = |charge: &Charge<'_>| charge.bucket.key(charges.prefix(), &mut KeyBuf::default()).to_vec();
+        assert_eq!(request.limits().count(), charges.all().len());
+        for (limit, charge) in request.limits().zip(charges.all()) {
+            let is_its = match charge.bucket {
+                Bucket::Global(Client::Bad(_)) => limit == LimitId::Strangers,
+                Bucket::Global(_) => limit == LimitId::Global,
+                Bucket::Own(_, own) | Bucket::Everybody(own) => limit == LimitId::Own(own.index),
+            };
+            assert!(is_its, "{limit:?} of {charge:?}");
+        }
         charges.all().iter().map(|charge| String::from_utf8(key(charge)).unwrap()).collect()
     }
 

@@ -19,6 +19,11 @@ pub enum Limiter {
 }
 
 impl Limiter {
+    /// Whether nothing is limited.
+    pub fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
     /// Whether this core knows, without a wait and without a charge, that the request would be denied now.
     pub fn is_known_empty(&self, request: &LimitedRequest<'_>, global: &RateLimit) -> bool {
         match self {

@@ -20,10 +20,10 @@ mod testing;
 
 pub use arithmetic::{Decision, Limit};
 pub use bucket::{Bucket, Client, KeyBuf};
-pub use charge::{Charge, Charges, LimitedRequest};
+pub use charge::{Charge, Charges, LimitId, LimitedRequest};
 pub use limiter::Limiter;
 pub use memory::MemoryLimiter;
-pub use metrics::LimitMetrics;
+pub use metrics::{LimitDecisions, LimitMetrics, LimitOutcome};
 pub use permit::{Denied, Limited, Permit, Quota};
 pub use shared::SharedLimiter;
 pub use store::Store;

@@ -31,6 +31,8 @@ pub enum Denied {
 /// The bucket that denied a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
+    /// Its place among the charges of the request.
+    pub charge: usize,
     /// Time until the same request would be admitted.
     pub wait_us: u64,
     /// The bucket's size and what is left in it.
@@ -82,7 +84,7 @@ mod tests {
         let quota = Quota { limit: 1, remaining: 0, full_us: 1_000_001 };
         assert_eq!(quota.reset_s(), 2);
         for (wait_us, seconds) in [(0, 1), (1, 1), (1_000_000, 1), (1_000_001, 2), (u64::MAX, 3600)] {
-            assert_eq!(Limited { wait_us, quota }.retry_after_s(), seconds, "{wait_us}");
+            assert_eq!(Limited { charge: 0, wait_us, quota }.retry_after_s(), seconds, "{wait_us}");
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct AccessRecord<'a> {
     pub code: Option<&'a str>,
     /// What caused that, where the code does not say it.
     pub cause: Option<&'a str>,
+    /// The limit that refused it.
+    pub limit: Option<&'a str>,
     /// Bytes from the client: the head, and the body without its framing.
     pub bytes_in: u64,
     /// Bytes to the client: head and body.
@@ -103,6 +105,7 @@ impl AccessRecord<'_> {
         number(out, b"status", self.status.into());
         optional(out, b"code", self.code);
         optional(out, b"cause", self.cause);
+        optional(out, b"limit", self.limit);
         number(out, b"bytes_in", self.bytes_in);
         number(out, b"bytes_out", self.bytes_out);
         number(out, b"total_us", self.total_us);
@@ -241,6 +244,7 @@ pub(super) mod tests {
             status: 200,
             code: None,
             cause: None,
+            limit: None,
             bytes_in: 0,
             bytes_out: u64::MAX,
             total_us: 1234,
@@ -280,6 +284,7 @@ pub(super) mod tests {
             user: None,
             code: Some("upstream_unreachable"),
             cause: Some("ECONNREFUSED"),
+            limit: Some("shop:2"),
             upstream_head_us: None,
             connect_us: Some(0),
             upstream_name: None,
@@ -298,7 +303,7 @@ pub(super) mod tests {
             (&value["code"], &value["cause"]),
             (&"upstream_unreachable".into(), &"ECONNREFUSED".into())
         );
-        assert_eq!(value["client"], "2001:db8::1");
+        assert_eq!((&value["client"], &value["limit"]), (&"2001:db8::1".into(), &"shop:2".into()));
         assert_eq!(value["connect_us"], 0);
         assert!(value.get("route").is_none() && value.get("reused").is_none());
         let tls = (&value["tls_version"], &value["tls_cipher"], &value["sni"]);

@@ -103,7 +103,7 @@ fn codes_by_a_secret_are_taken_exactly_where_they_are_whole_and_right() {
     ] {
         for group in mac::TestSet::load(set).unwrap().test_groups {
             for test in group.tests {
-                let Some(key) = Key::of_secret(0, &issuer, &test.key) else { continue };
+                let Some(key) = Key::of_secret(0, &issuer, 0, &test.key) else { continue };
                 let taken = key.signed(algorithm, &test.msg, &test.tag.to_vec());
                 // A part of a code is right elsewhere; in a token it is none.
                 let result = if group.tag_size == bits { test.result } else { TestResult::Invalid };

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::refusal_notes::RefusalNotes;
 use super::roll_call::Presences;
-use crate::auth::AuthMetrics;
+use crate::auth::{AuthMetrics, KeyCounters};
 use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::TunnelMetrics;
-use crate::limit::LimitMetrics;
+use crate::limit::{LimitDecisions, LimitMetrics};
 use crate::message::h2::H2Metrics;
 use crate::redis::{OutageMetrics, RedisMetrics};
 use crate::telemetry::metrics::{Labels, MetricGroup, Named};
@@ -118,8 +118,12 @@ pub struct Metrics {
     pub routes: Arc<Named<RouteMetrics>>,
     /// Authentication.
     pub auth: Arc<AuthMetrics>,
+    /// What each key has verified.
+    pub keys: Arc<KeyCounters>,
     /// The rate limiter.
     pub limit: Arc<LimitMetrics>,
+    /// What each limit has decided.
+    pub limits: Arc<Named<LimitDecisions>>,
     /// The connection to Redis.
     pub redis: Arc<RedisMetrics>,
     /// What became of requests that Redis could not decide.
@@ -154,7 +158,9 @@ impl Default for Metrics {
             requests: Arc::default(),
             routes: Arc::new(Named::new("route")),
             auth: Arc::default(),
+            keys: Arc::default(),
             limit: Arc::default(),
+            limits: Arc::new(Named::new("limit")),
             redis: Arc::default(),
             outage: Arc::default(),
             upstreams: Arc::new(Named::new("upstream")),
@@ -191,6 +197,10 @@ impl Metrics {
         for (route, group) in routes.each() {
             visit(&[(routes.label(), &route)], &*group);
         }
+        self.keys.each_group(visit);
+        for (limit, group) in self.limits.each() {
+            visit(&[(self.limits.label(), &limit)], &*group);
+        }
         for (upstream, group) in upstreams.each() {
             visit(&[(upstreams.label(), &upstream)], &*group);
         }
@@ -211,6 +221,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.routes.of(NO_ROUTE);
         metrics.upstreams.of("auth");
+        metrics.limits.of("global");
         let mut all = Exposition::default();
         metrics.each_group("0", &mut |labels, group| all.group(labels, group));
         let text = all.text(Format::Prometheus);

@@ -7,6 +7,7 @@
 //! ```
 
 mod active;
+mod limit_labels;
 pub mod metrics;
 pub mod readiness;
 pub mod request_id;

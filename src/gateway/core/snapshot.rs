@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limit_labels::LimitLabels;
 use super::metrics::{Metrics, NO_ROUTE, RouteMetrics};
 use super::resources::Resources;
 use crate::auth::{Authenticator, Keys};
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub authenticator: Rc<Authenticator>,
     /// Rate limiting.
     pub limiter: Limiter,
+    /// What its limits are called, and what is counted of each.
+    pub limits: LimitLabels,
     /// The connection to Redis, if the limiter keeps its buckets there.
     pub redis: Option<Rc<Redis>>,
     /// Which browser origins may call.
@@ -97,6 +100,7 @@ impl Snapshot {
             routes: replacement.routes.clone(),
             authenticator: authenticator(replacement, resources, before),
             limiter: resources.store.limiter(&config.rate_limit, redis.clone(), &metrics.limit),
+            limits: LimitLabels::new(&config, &metrics.limits),
             redis,
             cors: CorsPolicy::new(&config.cors),
             downstream: downstream_settings(&config),
@@ -121,6 +125,7 @@ impl Snapshot {
     /// Forgets what was counted of routes and upstreams that this configuration does not have.
     pub(super) fn forget_others(&self, metrics: &Metrics) {
         metrics.routes.keep(self.config.routes.iter().map(|route| route.name.as_str()).chain([NO_ROUTE]));
+        metrics.limits.keep(self.limits.names());
         metrics.upstreams.keep(self.config.upstreams.iter().map(|upstream| upstream.name.as_str()));
     }
 
@@ -199,7 +204,8 @@ fn authenticator(
         }
         None => {
             let (keys, requests) = (replacement.keys.clone(), resources.key_requests.clone());
-            Rc::new(Authenticator::new(keys, requests, resources.metrics.auth.clone()))
+            let metrics = (resources.metrics.auth.clone(), resources.metrics.keys.clone());
+            Rc::new(Authenticator::new(keys, requests, metrics))
         }
     }
 }

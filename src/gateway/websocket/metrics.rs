@@ -1,6 +1,22 @@
 //! What handshakes and tunnels count.
 
-use crate::telemetry::TunnelEnd;
+use crate::telemetry::{DURATIONS_US, TunnelEnd};
+
+/// The upper ends of the buckets of ages: 1 s to a week, in µs.
+const AGES_US: [u64; 11] = [
+    SECOND_US,
+    10 * SECOND_US,
+    60 * SECOND_US,
+    5 * 60 * SECOND_US,
+    15 * 60 * SECOND_US,
+    3_600 * SECOND_US,
+    4 * 3_600 * SECOND_US,
+    12 * 3_600 * SECOND_US,
+    24 * 3_600 * SECOND_US,
+    3 * 24 * 3_600 * SECOND_US,
+    7 * 24 * 3_600 * SECOND_US,
+];
+const SECOND_US: u64 = 1_000_000;
 
 crate::metric_group! {
     /// Metrics of one core's WebSockets.
@@ -11,6 +27,10 @@ crate::metric_group! {
         counter handed_over = "tunnels_handed_over";
         /// WebSocket tunnels that have ended, by what ended them.
         labelled closed("reason", &TunnelEnd::TEXTS) = "tunnels_closed";
+        /// How old WebSocket tunnels were when they ended.
+        histogram age(&AGES_US) = "tunnel_age_seconds";
+        /// Time from the head of a WebSocket handshake to the 101 that the client gets.
+        histogram handshake(&DURATIONS_US) = "handshake_seconds";
         /// WebSocket handshakes whose upstream has not answered yet.
         gauge handshakes_pending = "handshakes_pending";
         /// WebSocket handshakes that were refused: not one, from a foreign origin, or one too many.

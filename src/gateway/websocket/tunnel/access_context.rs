@@ -60,6 +60,7 @@ impl AccessContext {
             status: 101,
             code: None,
             cause: None,
+            limit: None,
             bytes_in: self.head_bytes_in.saturating_add(tally.bytes_in),
             bytes_out: self.head_bytes_out.saturating_add(tally.bytes_out),
             total_us: now_us.saturating_sub(self.begun_us),

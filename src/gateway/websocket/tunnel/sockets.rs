@@ -182,6 +182,7 @@ impl Sockets {
         metrics.pipes_open.set(self.resources.io.pipes.open() as u64);
         let (end, close_code) = state.end();
         metrics.closed.at(end as usize).add(1);
+        metrics.age.observe(clock::now_ms().saturating_sub(state.begun_ms()).saturating_mul(1_000));
         let (Some(context), Some(log)) = (state.context(), &self.resources.access_log) else { return };
         let tally = state.tally();
         let (messages_in, messages_out) = (tally.messages_in, tally.messages_out);

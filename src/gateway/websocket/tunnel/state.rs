@@ -88,6 +88,11 @@ impl TunnelState {
         }
     }
 
+    /// When it began, by the coarse clock.
+    pub fn begun_ms(&self) -> u64 {
+        self.timers.begun_ms
+    }
+
     /// What is to be done for a direction next.
     pub fn work(&self, direction: Direction) -> Work {
         match self.phase {
