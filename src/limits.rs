@@ -63,7 +63,8 @@ pub const HEADS_KEPT_MIN: usize = 16;
 /// A free head that has more memory than this is freed after a second.
 pub const HEAD_BYTES_KEPT: usize = 8 * 1024;
 
-/// Free memory blocks for exchanges (some 3 KiB each) that a core keeps. Over it: they are freed.
+/// Free memory blocks for exchanges (some 3 KiB each) that a core keeps, and tasks for streams that have nothing to do.
+/// Over it: they are freed.
 pub const FUTURES_POOLED_MAX: usize = 256;
 /// Free ones that a core keeps even if it does not need them.
 pub const FUTURES_KEPT_MIN: usize = 16;

@@ -23,6 +23,7 @@ use realchat_gateway::limits::{ACCESS_LOG_QUEUE, WAITS_AT_ONCE_MAX};
 use rustix::process::{Signal, getpid, kill_process};
 use tracking_allocator::{AllocationGroupId, AllocationRegistry, AllocationTracker, Allocator};
 
+use harness::h2::{self, H2Client};
 use harness::signer::{ISS, Signer};
 use harness::*;
 
@@ -106,6 +107,16 @@ fn cases(redis: &Redis, (signer, set): (&Signer, &TempFile)) -> Vec<Case> {
             200,
             TLS_ALLOCATIONS,
         ),
+        case("over HTTP/2", H2C.to_owned() + UNLIMITED, open("/open/x"), 200, 0),
+        case("over HTTP/2, a chunked response", H2C.to_owned() + UNLIMITED, open("/open/chunked"), 200, 0),
+        case("over HTTP/2, with a token and a body", H2C.to_owned() + UNLIMITED, post(), 200, 0),
+        case(
+            "over HTTP/2, a limit in Redis and a log",
+            H2C.to_owned() + &in_redis(PLENTY) + LOGGED,
+            alice(),
+            200,
+            0,
+        ),
         case("401: no token", unlimited() + LOGGED, me(), 401, 0),
         // The first part is decoded before it is found to be no header.
         case("401: no token by its form", unlimited(), me().bearer("x.y.z"), 401, 1),
@@ -149,6 +160,8 @@ fn named(path: &str) -> Request {
 /// A gateway of one core in this process; dropped, it drains.
 struct Gateway {
     public: SocketAddr,
+    /// Clients speak HTTP/2.
+    is_h2: bool,
     _shim: Option<tls::Shim>,
     control: Option<JoinHandle<()>>,
     _origin: Origin,
@@ -179,21 +192,23 @@ impl Gateway {
         let control = thread::spawn(move || {
             gateway.run(signals, program, None).expect("a runtime");
         });
-        Gateway { public, _shim: shim, control: Some(control), _origin: origin }
+        let is_h2 = settings.contains(H2C);
+        Gateway { public, is_h2, _shim: shim, control: Some(control), _origin: origin }
     }
 
     /// Allocations of the core while it answers [`REQUESTS`] of these, after as many as make it warm.
     fn count(&self, request: &Request, status: u16) -> u64 {
         let bytes = request.bytes();
-        let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| Client::connect(self.public)).collect();
+        let connect = |_| if self.is_h2 { Peer::h2(self.public) } else { Peer::h1(self.public) };
+        let mut clients: Vec<Peer> = (0..CONNECTIONS).map(connect).collect();
         let mut ask = |times: u64, statuses: &[u16]| {
             for _ in 0..times / CONNECTIONS {
                 for client in &mut clients {
-                    client.send(&bytes);
+                    client.ask(&bytes);
                 }
                 for client in &mut clients {
-                    let response = client.read_response();
-                    assert!(statuses.contains(&response.status), "{response:?}");
+                    let status = client.status();
+                    assert!(statuses.contains(&status), "{status}");
                 }
             }
         };
@@ -205,6 +220,60 @@ impl Gateway {
         ask(REQUESTS, &[status]);
         AllocationRegistry::disable_tracking();
         COUNTED.load(Ordering::SeqCst)
+    }
+}
+
+/// A client in its version of HTTP.
+enum Peer {
+    H1(Client),
+    /// With its last stream.
+    H2(H2Client, u32),
+}
+
+impl Peer {
+    fn h1(address: SocketAddr) -> Peer {
+        Peer::H1(Client::connect(address))
+    }
+
+    fn h2(address: SocketAddr) -> Peer {
+        Peer::H2(H2Client::connect(address), 0)
+    }
+
+    /// Sends the request of these bytes, or the same over HTTP/2.
+    fn ask(&mut self, bytes: &[u8]) {
+        let (client, stream) = match self {
+            Peer::H1(client) => {
+                client.send(bytes);
+                return;
+            }
+            Peer::H2(client, stream) => (client, stream),
+        };
+        *stream = if *stream == 0 { 1 } else { *stream + 2 };
+        let text = std::str::from_utf8(bytes).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let mut lines = head.split("\r\n");
+        let mut words = lines.next().expect("a request line").split(' ');
+        let (method, target) = (words.next().expect("a method"), words.next().expect("a target"));
+        let fields = lines.filter_map(|line| line.split_once(": "));
+        let fields = fields.map(|(name, value)| (name.to_lowercase(), value));
+        let fields: Vec<_> = fields.filter(|(name, _)| name != "host").collect();
+        let more: Vec<_> = fields.iter().map(|(name, value)| (&**name, *value)).collect();
+        let flags = h2::END_HEADERS | if body.is_empty() { h2::END_STREAM } else { 0 };
+        let block = h2::block(&h2::head(method, target, &more));
+        let mut frames = h2::frame(h2::HEADERS, flags, *stream, block);
+        if !body.is_empty() {
+            frames.extend(h2::frame(h2::DATA, h2::END_STREAM, *stream, body));
+        }
+        // At once: a body that comes later may find its exchange at another wait.
+        client.send(frames);
+    }
+
+    /// The status of the answer to the last request.
+    fn status(&mut self) -> u16 {
+        match self {
+            Peer::H1(client) => client.read_response().status,
+            Peer::H2(client, stream) => client.answer(*stream).status(),
+        }
     }
 }
 
@@ -265,6 +334,7 @@ const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConten
 const CHUNKED: &str =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x\r\n!\r\n0\r\n\r\n";
 
+const H2C: &str = "h2c = 'on'\n";
 const UNLIMITED: &str = "rate_limit_store = 'off'\n";
 const IN_MEMORY: &str = "rate_limit_store = 'memory'\n";
 /// Patient: a Redis that is late once would let somebody pass who is to be refused.

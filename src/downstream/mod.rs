@@ -11,6 +11,7 @@ mod outcome;
 pub mod proxied;
 mod responder;
 mod response_body;
+mod servers;
 mod settings;
 mod stream;
 
@@ -19,5 +20,6 @@ pub use handshake::HandshakeFailure;
 pub use outcome::{Next, Outcome};
 pub use responder::Responder;
 pub use response_body::ResponseBody;
+pub use servers::Servers;
 pub use settings::Settings;
 pub use stream::{AfterAnswer, ClientStream, Upgraded};

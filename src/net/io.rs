@@ -8,13 +8,15 @@ use std::task::Poll;
 
 use crate::clock::TurnClock;
 use crate::net::tls::Gate;
-use crate::net::{BufferPool, Elapsed, PipePool, Timers};
+use crate::net::{BufferPool, Elapsed, PipePool, Timers, Turns};
 
 /// The I/O resources of one thread, shared by everything on it that waits or moves bytes.
 #[derive(Default)]
 pub struct Io {
     /// The deadlines of the thread.
     pub timers: Rc<Timers>,
+    /// How a task lets the others of the thread go first.
+    pub turns: Rc<Turns>,
     /// The precise clock of the exchanges.
     pub clock: Rc<TurnClock>,
     /// Free I/O buffers.

@@ -21,6 +21,7 @@ pub mod sink;
 pub mod socket;
 pub mod tls;
 pub mod transport;
+mod turns;
 
 pub use buffer::{Buffer, BufferPool};
 pub use connect::{Candidate, ConnectError, connect, connect_any};
@@ -35,3 +36,4 @@ pub use round_robin::RoundRobin;
 pub use sink::Sink;
 pub use socket::{Liveness, RecvError, SendError, StreamSocket};
 pub use transport::{DetachedTransport, Flush, Transport};
+pub use turns::Turns;

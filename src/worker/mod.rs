@@ -37,7 +37,9 @@ pub struct Assignment {
 pub async fn run(assignment: Assignment) -> io::Result<()> {
     let mut mailbox = assignment.mailbox.open()?;
     let mut worker = Worker::new(assignment.prepared, assignment.sockets, mailbox.seen());
-    let timers = worker.active.core().resources.io.timers.clone();
+    let io = worker.active.core().resources.io.clone();
+    let timers = io.timers.clone();
+    monoio::spawn(io.turns.clone().run());
     monoio::spawn(ticker::tick(worker.active.clone()));
     'running: while let Some(news) = mailbox.next(&timers).await {
         match news {

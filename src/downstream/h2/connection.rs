@@ -47,8 +47,10 @@ pub struct H2Connection {
 pub(super) enum Ready {
     /// There is something to read.
     Read,
-    /// Something has changed that the wait depends on.
+    /// Something has changed that the connection depends on.
     Changed,
+    /// Something has changed that the wait depends on, and nothing else: it goes on.
+    Turned,
     /// Nothing has come in time.
     TimedOut,
     /// The client is gone, or takes nothing.
@@ -96,7 +98,8 @@ impl H2Connection {
     pub async fn next(&mut self, io: &Io, settings: &Settings, heads: &Rc<HeadPool>) -> Option<H2Request> {
         loop {
             if self.requests >= REQUESTS_PER_TURN {
-                self.let_others().await;
+                io.turns.pass().await;
+                self.requests = 0;
             }
             match self.take(settings, heads) {
                 Ok(Some(request)) => return Some(request),
@@ -109,7 +112,8 @@ impl H2Connection {
             }
             if self.protocol.has_data {
                 // Streams take what has come for them. What they leave is kept in memory of its size.
-                self.let_others().await;
+                io.turns.pass().await;
+                self.requests = 0;
                 self.protocol.has_data = false;
                 self.protocol.link.park();
             }
@@ -125,7 +129,7 @@ impl H2Connection {
             self.requests = 0;
             match ready {
                 Ready::Read if self.read() => {}
-                Ready::Changed => {}
+                Ready::Changed | Ready::Turned => {}
                 Ready::Read | Ready::Gone => {
                     self.protocol.link.end();
                     return None;
@@ -250,20 +254,6 @@ impl H2Connection {
                 return;
             }
         }
-    }
-
-    /// Every other task has a turn.
-    async fn let_others(&mut self) {
-        self.requests = 0;
-        let mut has_waited = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut has_waited, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 }
 

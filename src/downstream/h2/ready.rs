@@ -1,7 +1,8 @@
 //! The one wait of a connection: for its client, for its streams, and for the end of somebody's patience.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::connection::{H2Connection, Ready};
@@ -16,6 +17,22 @@ impl H2Connection {
     pub(super) async fn ready(&mut self, io: &Io, settings: &Settings) -> Ready {
         self.buffer.park();
         self.protocol.block.park();
+        let link = self.protocol.link.clone();
+        // One poll for all that happens until it is over: to give one up costs a call of its own.
+        let mut readable = pin!(link.transport.readable());
+        loop {
+            let ready = self.turn(io, settings, readable.as_mut()).await;
+            if ready != Ready::Turned {
+                return ready;
+            }
+        }
+    }
+
+    /// One turn of the wait.
+    async fn turn<F>(&mut self, io: &Io, settings: &Settings, mut readable: Pin<&mut F>) -> Ready
+    where
+        F: Future<Output = io::Result<()>>,
+    {
         let (link, now_ms) = (&self.protocol.link, clock::now_ms());
         let (is_idle, reads, is_blocked) = (link.streams() == 0, link.may_read(), self.is_blocked);
         let taken_by_ms = if is_blocked { self.pace.deadline(now_ms) } else { NEVER };
@@ -24,27 +41,29 @@ impl H2Connection {
         let held = self.buffer.len() + self.protocol.block.len();
         self.presence.holds(held, now_ms);
         let ready = {
-            let mut readable = pin!(link.transport.readable());
             let mut writable = pin!(link.transport.writable());
             let ready = pin!(poll_fn(|context| {
                 match link.send(context) {
                     Err(_) => return Poll::Ready(Ready::Gone),
                     Ok(pulse) if (pulse == Pulse::Blocked) != is_blocked => {
-                        return Poll::Ready(Ready::Changed);
+                        return Poll::Ready(Ready::Turned);
                     }
                     Ok(_) => {}
                 }
                 if link.is_over() {
                     return Poll::Ready(Ready::Gone);
                 }
-                if (link.streams() == 0) != is_idle || link.may_read() != reads {
+                if link.may_read() != reads {
                     return Poll::Ready(Ready::Changed);
+                }
+                if (link.streams() == 0) != is_idle {
+                    return Poll::Ready(Ready::Turned);
                 }
                 if reads && readable.as_mut().poll(context).is_ready() {
                     return Poll::Ready(Ready::Read);
                 }
                 if is_blocked && writable.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(Ready::Changed);
+                    return Poll::Ready(Ready::Turned);
                 }
                 Poll::Pending
             }));
@@ -69,7 +88,7 @@ impl H2Connection {
             self.pace.waited_since(now_ms);
             self.pace.moved(moved as usize);
             if ready == Ready::TimedOut && self.is_blocked && clock::now_ms() >= taken_by_ms {
-                return if moved > 0 { Ready::Changed } else { Ready::Gone };
+                return if moved > 0 { Ready::Turned } else { Ready::Gone };
             }
         }
         if !self.is_blocked {

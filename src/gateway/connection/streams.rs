@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use super::serving;
-use crate::downstream::FuturePool;
 use crate::downstream::h1::Connection;
 use crate::downstream::h2::{Bench, H2Connection, H2Request};
+use crate::downstream::{FuturePool, Servers};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::answer::reply;
 use crate::gateway::core::{ActiveCore, Core};
@@ -26,7 +26,9 @@ impl Streams {
     pub(super) fn new(active: &ActiveCore) -> Rc<Streams> {
         let pool = FuturePool::new(active.core().resources.io.clock.clone(), serve);
         active.core().resources.future_pools.borrow_mut().push(pool.clone());
-        let begin = move |active, request| drop(monoio::spawn(pool.run(active, request)));
+        let servers = Servers::new(move |(active, request)| pool.run(active, request));
+        active.core().resources.future_pools.borrow_mut().push(servers.clone());
+        let begin = move |active, request| servers.serve((active, request));
         Rc::new(Streams { begin: Box::new(begin), bench: Rc::default() })
     }
 
