@@ -68,3 +68,33 @@ fn a_reload_holds_for_the_next_stream() {
     gateway.reload();
     assert_eq!(client.begin(1, &head("GET", "/healthz", &[]), true).answer(1).status(), 200);
 }
+
+#[test]
+fn a_reload_says_what_connections_may_speak_from_then_on() {
+    let origin = Origin::echo();
+    let gateway = Gateway::builder().everywhere(&origin).config("h2c = 'off'\n").start();
+    let served = |client: &mut h2::H2Client, stream| {
+        client.begin(stream, &head("GET", "/healthz", &[]), true).answer(stream).status()
+    };
+    let asked = |client: &mut Client| {
+        client.send(&Request::new("GET", "/healthz").bytes());
+        client.read_response().status
+    };
+    let answer_to_preface = || {
+        let mut client = Client::connect(gateway.public);
+        client.send(h2::PREFACE);
+        client.read_response().status
+    };
+    assert_eq!(answer_to_preface(), 505);
+    let mut plain = Client::connect(gateway.public);
+    assert_eq!(asked(&mut plain), 200);
+    gateway.rewrite_config("h2c = 'on'\n");
+    gateway.reload();
+    let mut client = connect(&gateway);
+    assert_eq!((served(&mut client, 1), asked(&mut plain)), (200, 200));
+    gateway.rewrite_config("h2c = 'off'\n");
+    gateway.reload();
+    assert_eq!(answer_to_preface(), 505);
+    // What a connection has begun with, it goes on with.
+    assert_eq!((served(&mut client, 3), asked(&mut plain)), (200, 200));
+}
