@@ -4,6 +4,7 @@
 //! key in `config`.
 
 mod control;
+mod crossing;
 mod http2;
 mod key_sets;
 mod members;
@@ -11,6 +12,7 @@ mod routes;
 mod tls;
 
 pub use control::*;
+pub use crossing::*;
 pub use http2::*;
 pub use key_sets::*;
 pub use members::*;

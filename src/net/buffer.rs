@@ -113,7 +113,7 @@ impl BufferPool {
 
 /// A buffer. It borrows memory from the pool while it holds bytes.
 pub struct Buffer {
-    /// A block; shorter: parked bytes, or a block of before they grew; empty: nothing.
+    /// A block; shorter: parked bytes, or a block of before they grew; longer: bytes of elsewhere; empty: nothing.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -201,7 +201,7 @@ impl Buffer {
         }
         let block = self.pool.block.get();
         // More than most of a block is not parked: the copy would save little.
-        if self.bytes.len() == block && self.len() <= block / 4 * 3 {
+        if self.bytes.len() >= block && self.len() <= block / 4 * 3 {
             let parked = self.pool.park(self.filled());
             self.replace(parked);
         }
@@ -216,7 +216,7 @@ impl Buffer {
 
     /// Makes the memory a block. Bytes of the buffer that are already in a block stay where they are.
     fn borrow(&mut self) {
-        if self.bytes.len() != self.pool.block.get() {
+        if self.bytes.len() < self.pool.block.get() {
             self.unpark();
         }
     }
@@ -260,7 +260,21 @@ impl Buffer {
 
     /// The number of bytes that [`Buffer::put`] would accept now.
     pub fn free(&self) -> usize {
-        self.pool.block.get() - self.end
+        self.pool.block.get().saturating_sub(self.end)
+    }
+
+    /// Makes these the bytes of an empty buffer, also if they are more than a block: they come from where blocks are
+    /// longer, or from a pipe. The memory of so many is given back with the last of them.
+    pub fn refill(&mut self, bytes: &[u8]) {
+        assert!(self.is_empty(), "bytes would be lost");
+        if bytes.len() <= self.pool.block.get() {
+            return self.put(bytes);
+        }
+        let bytes = self.pool.park(bytes);
+        self.start = 0;
+        self.end = 0;
+        self.replace(bytes);
+        self.end = self.bytes.len();
     }
 
     /// Appends bytes. The caller knows that there is room for them (for heads, the assertions in `limits` prove it).
@@ -312,6 +326,27 @@ mod tests {
         assert_eq!(pool.held(), 4 * BUFFER_BYTES);
         drop((lent, parked));
         assert_eq!((pool.held(), pool.free()), (0, 2), "the smaller block is gone");
+    }
+
+    #[test]
+    fn more_than_a_block_is_taken_in_and_its_memory_goes_with_the_last_byte() {
+        let pool = BufferPool::new();
+        let mut buffer = pool.buffer();
+        buffer.refill(b"short");
+        assert_eq!((buffer.filled(), pool.held()), (&b"short"[..], BUFFER_BYTES));
+        buffer.consume(5);
+        let long: Vec<u8> = (0..4 * BUFFER_BYTES).map(|at| at as u8).collect();
+        buffer.refill(&long);
+        assert!(buffer.filled() == long && buffer.free() == 0 && pool.held() == long.len());
+        buffer.consume(long.len() - 3);
+        buffer.park();
+        assert_eq!(buffer.filled(), &long[long.len() - 3..]);
+        buffer.room()[0] = b'x';
+        buffer.fill(1);
+        assert_eq!(buffer.len(), 4);
+        buffer.consume(4);
+        buffer.release_if_empty();
+        assert_eq!((pool.held(), pool.free()), (0, 1), "only the block is lent again");
     }
 
     #[test]

@@ -129,12 +129,32 @@ impl Timers {
         }
     }
 
+    /// Wakes the waits at `count` places of the table, from the place `from` on. Returns the place behind them. `None`:
+    /// they were the last.
+    pub fn wake_some(&self, from: usize, count: usize) -> Option<usize> {
+        let slots = self.slots.borrow();
+        for slot in slots.taken.iter().skip(from).take(count) {
+            if let Some(waker) = &slot.waker {
+                waker.wake_by_ref();
+            }
+        }
+        let next = from.saturating_add(count);
+        (next < slots.taken.len()).then_some(next)
+    }
+
     /// The number of waits with a deadline.
     #[cfg(test)]
     fn waiting(&self) -> usize {
         let slots = self.slots.borrow();
         slots.taken.len() - slots.free.len()
     }
+}
+
+/// Lets every task have a turn that is ready now. A task that wakes itself is the next one to run, so this waits for
+/// another task, behind all that are ready. Under some rings completions are made only when no task is ready: who calls
+/// this many times in a row has to wait for something else in between.
+pub async fn yield_now() {
+    monoio::spawn(async {}).await;
 }
 
 struct Slots {
@@ -241,6 +261,22 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         timers.wake_all();
         assert_eq!(count.0.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn the_waits_of_a_window_are_woken_and_no_others() {
+        let timers = Timers::new();
+        let counts: Vec<_> = (0..5).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
+        let wakers: Vec<Waker> = counts.iter().map(|count| count.clone().into()).collect();
+        let mut waits: Vec<_> = (0..5).map(|_| Box::pin(timers.sleep_until(NEVER))).collect();
+        for (wait, waker) in waits.iter_mut().zip(&wakers) {
+            assert!(wait.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        let woken = || counts.iter().map(|count| count.0.swap(0, Ordering::Relaxed)).collect::<Vec<_>>();
+        assert_eq!((timers.wake_some(0, 2), woken()), (Some(2), vec![1, 1, 0, 0, 0]));
+        assert_eq!((timers.wake_some(2, 2), woken()), (Some(4), vec![0, 0, 1, 1, 0]));
+        assert_eq!((timers.wake_some(4, 2), woken()), (None, vec![0, 0, 0, 0, 1]));
+        assert_eq!((timers.wake_some(9, 2), woken()), (None, vec![0; 5]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod buffer;
 pub mod connect;
 pub mod deadline;
+pub mod descriptors;
 pub mod endpoint;
 mod errno;
 pub mod io;
@@ -25,7 +26,7 @@ mod turns;
 
 pub use buffer::{Buffer, BufferPool};
 pub use connect::{Candidate, ConnectError, connect, connect_any};
-pub use deadline::{Elapsed, NEVER, Timers};
+pub use deadline::{Elapsed, NEVER, Timers, yield_now};
 pub use endpoint::Endpoint;
 pub use errno::errno_name;
 pub use io::Io;

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::limits::{PIPE_BYTES, PIPES_MAX};
@@ -78,6 +79,26 @@ impl Pipe {
         Ok(pushed)
     }
 
+    /// Takes the pipe's bytes out of it.
+    ///
+    /// # Errors
+    /// They cannot be read. Some may be gone.
+    pub fn drain(&mut self) -> io::Result<Vec<u8>> {
+        let Some(ends) = &self.ends else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; self.held];
+        let mut read = 0;
+        while read < bytes.len() {
+            match rustix::io::read(&ends.read, &mut bytes[read..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => read += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.held = 0;
+        Ok(bytes)
+    }
+
     /// Whether the pipe is empty.
     pub fn is_empty(&self) -> bool {
         self.held == 0
@@ -143,6 +164,23 @@ mod tests {
             pipe.pull(&here, 100).expect("a splice");
             drop(pipe);
             assert_eq!((pool.open(), pool.free.borrow().len()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn bytes_can_be_taken_out_of_a_pipe() {
+        on_a_core(|pool| {
+            let ((client, here), (there, upstream)) = (pair(), pair());
+            client.try_send(&[7; 100_000]).expect("a send");
+            let mut pipe = pool.take().expect("a pipe");
+            let pulled = pipe.pull(&here, 100_000).expect("a splice").expect("bytes");
+            assert_eq!(pipe.drain().expect("its bytes"), vec![7; pulled]);
+            assert!(pipe.is_empty() && pipe.drain().expect("nothing").is_empty());
+            client.try_send(b"on").expect("a send");
+            while upstream.try_recv(&mut [0; 64]).expect("a read").is_none() {
+                pipe.pull(&here, 100_000).expect("a splice");
+                pipe.push(&there).expect("a splice");
+            }
         });
     }
 

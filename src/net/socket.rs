@@ -299,6 +299,12 @@ impl StreamSocket {
     }
 }
 
+impl AsFd for StreamSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        fd_of(&self.inner)
+    }
+}
+
 /// Never waits, because both ends are in non-blocking mode (splice(2)). `SPLICE_F_MORE` is not set: it would hold back
 /// a short last segment.
 fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Result<Option<usize>> {
