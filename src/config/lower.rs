@@ -176,6 +176,7 @@ fn timeouts(layers: &mut Layers) -> Timeouts {
         shutdown_delay: layers.value(&process::SHUTDOWN_DELAY),
         shutdown: layers.value(&process::SHUTDOWN_TIMEOUT),
         upgrade: layers.value(&process::UPGRADE_TIMEOUT),
+        upgrade_tunnels: layers.value(&process::UPGRADE_TUNNELS_TIMEOUT),
     }
 }
 

@@ -56,6 +56,7 @@ fn has_the_defaults_of_the_documentation() {
         shutdown_delay: secs(0),
         shutdown: secs(15),
         upgrade: secs(30),
+        upgrade_tunnels: secs(5),
     };
     assert_eq!(config.timeouts, timeouts);
     let sizes = Sizes {

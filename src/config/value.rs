@@ -237,6 +237,7 @@ fn plain_host(host: &str) -> bool {
 /// The shortest timeout: the resolution of all timeouts.
 pub(super) const TICK: Duration = Duration::from_millis(limits::TICK_MS);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// Characters of a value that an error shows.

@@ -40,6 +40,8 @@ pub struct Drain {
     pub begun_ms: u64,
     /// The time until the process ends, in milliseconds.
     pub timeout_ms: u64,
+    /// The time in which tunnels move to the new process, in milliseconds.
+    pub tunnels_ms: u64,
 }
 
 /// How far the life of the process is. It only goes forward.
@@ -221,7 +223,7 @@ mod tests {
     }
 
     fn drain(listeners: ListenerDrain) -> Phase {
-        Phase::Draining(Drain { listeners, begun_ms: 1, timeout_ms: 2 })
+        Phase::Draining(Drain { listeners, begun_ms: 1, timeout_ms: 2, tunnels_ms: 0 })
     }
 
     /// The steps as text, one word for each.

@@ -34,6 +34,7 @@ use crate::clock;
 use crate::config::{Config, IoDriver};
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Room};
+use crate::gateway::websocket::Lines;
 use crate::limit::Store;
 use crate::limits::{HEALTH_LOOK_MS, TICK_MS};
 use crate::net::listener::Socket;
@@ -65,6 +66,8 @@ pub struct Process {
     pub admin: Option<Socket>,
     /// A duplicate of every listening socket, with its name, for a successor process.
     pub for_successor: Vec<(String, OwnedFd)>,
+    /// The ways of tunnels from and to other processes.
+    pub lines: Arc<Lines>,
     /// The PID file.
     pub pid_file: Option<PidFile>,
     /// The address of the public listener.
@@ -126,7 +129,8 @@ impl Process {
         if let Some(predecessor) = predecessor {
             board_before = rustix::process::getppid()
                 .and_then(|parent| PredecessorBoard::of(parent.as_raw_pid() as u32));
-            predecessor.take_over(&timers, self.config.timeouts.upgrade.as_millis() as u64).await?;
+            let timeout_ms = self.config.timeouts.upgrade.as_millis() as u64;
+            self.lines.begin_arrival(predecessor.take_over(&timers, timeout_ms).await?);
         }
         let pid_file = self.accept_connections();
         let is_admin_handed_over = Rc::<Cell<bool>>::default();
@@ -148,6 +152,7 @@ impl Process {
         let upgrade = Upgrade {
             program,
             sockets,
+            lines: self.lines.clone(),
             running: self.running.clone(),
             reloads,
             timers: timers.clone(),

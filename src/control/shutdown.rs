@@ -20,6 +20,7 @@ use crate::control::upgrade_board::Stage;
 use crate::control::{Cores, Drain, ListenerDrain, Phase, manager};
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::gateway::core::{Metrics, Present};
+use crate::gateway::websocket::{Departed, Stay};
 use crate::limits::{DRAIN_LOOK_MS, DRAIN_TOLD_MAX, DRAIN_TOLD_MS};
 use crate::net::{NEVER, Timers};
 
@@ -118,8 +119,10 @@ impl Shutdown {
     }
 
     async fn drain(&self, listener_drain: ListenerDrain) -> ShutdownOutcome {
-        let timeout_ms = self.running.get().timeouts.shutdown.as_millis() as u64;
-        let drain = Drain { listeners: listener_drain, begun_ms: clock::now_ms(), timeout_ms };
+        let timeouts = &self.running.get().timeouts;
+        let (timeout_ms, tunnels_ms) =
+            (timeouts.shutdown.as_millis() as u64, timeouts.upgrade_tunnels.as_millis() as u64);
+        let drain = Drain { listeners: listener_drain, begun_ms: clock::now_ms(), timeout_ms, tunnels_ms };
         self.cores.advance(Phase::Draining(drain));
         let deadline = drain.begun_ms + timeout_ms;
         // A service manager that stops the service signals all of its processes. A process that drains after an
@@ -130,6 +133,8 @@ impl Shutdown {
         let mut idle_checks = 0;
         let mut told_ms = drain.begun_ms;
         let mut shown_ms = 0;
+        let mut crossing =
+            (listener_drain == ListenerDrain::HandOver).then_some(Crossing { begun_us: clock::now_us() });
         while idle_checks < IDLE_CHECKS {
             if self.signal.wait(&self.timers, clock::now_ms() + DRAIN_LOOK_MS).await {
                 if signals_left == 0 {
@@ -145,7 +150,11 @@ impl Shutdown {
                 told_ms += DRAIN_TOLD_MS;
                 self.tell_what_is_left(clock::now_ms(), deadline);
             }
-            idle_checks = if !self.listening() && self.open() == 0 { idle_checks + 1 } else { 0 };
+            if crossing.as_ref().is_some_and(|crossing| crossing.tell_if_over(&self.metrics)) {
+                crossing = None;
+            }
+            idle_checks =
+                if crossing.is_none() && !self.listening() && self.open() == 0 { idle_checks + 1 } else { 0 };
             if idle_checks == 0 && clock::now_ms() >= deadline {
                 warn!(open = self.open(), "the drain timed out: the remaining connections are cut off");
                 return ShutdownOutcome::CutOff(self.open());
@@ -185,6 +194,42 @@ impl Shutdown {
 
     fn open(&self) -> u64 {
         self.metrics.iter().map(|core| core.connections.open.get()).sum()
+    }
+}
+
+/// Tunnels that move to the new process.
+struct Crossing {
+    begun_us: u64,
+}
+
+impl Crossing {
+    /// Tells what has become of them when every core is done. False: some are not.
+    fn tell_if_over(&self, cores: &[Metrics]) -> bool {
+        if !cores.iter().all(|core| core.departed.is_over()) {
+            return false;
+        }
+        let sum =
+            |count: &dyn Fn(&Departed) -> u64| cores.iter().map(|core| count(&core.departed)).sum::<u64>();
+        let stayed = |why| sum(&|core| core.stayed(why));
+        let (moved, left) = (sum(&|core| core.moved()), sum(&|core| core.left()));
+        let [tls, closing, no_route, other_version, untaken] = Stay::ALL.map(stayed);
+        let no_time = left.saturating_sub(tls + closing + no_route + other_version + untaken);
+        let took_ms = clock::now_us().saturating_sub(self.begun_us) / 1_000;
+        if moved + left > 0 {
+            info!(
+                moved,
+                stayed = left,
+                tls,
+                closing,
+                no_route,
+                other_version,
+                untaken,
+                no_time,
+                took_ms,
+                "upgrade: WebSocket tunnels have moved to the new process"
+            );
+        }
+        true
     }
 }
 

@@ -5,19 +5,23 @@
 //! this process                           successor process
 //! SIGUSR2 ── start, sockets, pipe ─────▶ validates its configuration, starts its cores
 //!            ◀──────────────── ready ──── (or the reason of the failure, then exit)
-//!         ── go ───────────────────────▶ accepts connections
-//! leaves the sockets, drains, exits
+//!         ── go, a way for tunnels ────▶ accepts connections
+//! leaves the sockets, moves tunnels, drains, exits
 //! ```
 //!
 //! The sockets are never closed and reopened, so no connection in an accept queue is reset. Before `go` the successor
 //! accepts no connection, so a failed upgrade loses none. The sockets and the pipe are passed by the
 //! socket-activation protocol of service managers (`inherit`).
+//!
+//! *Go* brings one end of a pair of sockets for each core of this process, over which its live tunnels move
+//! (`gateway::websocket::tunnel::crossing`). They come with the message, and not with the sockets, because a successor
+//! that does not know of them does not even see them there: the kernel closes what it does not take.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -40,8 +44,10 @@ use crate::control::reload::ReloadRequests;
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
 use crate::control::upgrade_board::{self, UpgradeBoard};
-use crate::limits::{SUCCESSOR_END_MS, SUCCESSOR_WORDS_MAX, TICK_MS};
+use crate::gateway::websocket::Lines;
+use crate::limits::{DESCRIPTORS_AT_ONCE_MAX, SUCCESSOR_END_MS, SUCCESSOR_WORDS_MAX, TICK_MS};
 use crate::net::RecvError;
+use crate::net::descriptors::{self, RecordSocket, Sending};
 use crate::net::{NEVER, StreamSocket, Timers};
 
 /// The path and arguments of this process, for starting the successor process.
@@ -65,6 +71,8 @@ pub struct Upgrade {
     pub timers: Rc<Timers>,
     /// The state that the cores should be in, with the ticket keys.
     pub cores: Arc<Cores>,
+    /// The ways of tunnels to the successor.
+    pub lines: Arc<Lines>,
     /// Where it says how its upgrades stand.
     pub board: UpgradeBoard,
 }
@@ -118,7 +126,7 @@ impl Upgrade {
             let why = loop {
                 stage = match stage {
                     Stage::Started(successor) => successor.wait_until_ready(&self.timers).await,
-                    Stage::Ready(successor) => successor.hand_over(),
+                    Stage::Ready(successor) => successor.hand_over(&self.lines, self.departing_cores()),
                     Stage::TakenOver(pid) => {
                         self.reloads.succeeded_by(pid, reloads);
                         self.board.say(upgrade_board::Stage::Succeeded(pid));
@@ -153,6 +161,12 @@ impl Upgrade {
                 Stage::Failed(format!("{} cannot be started: {error}", self.program.path.display()))
             }
         }
+    }
+
+    /// The cores whose tunnels may move to the successor.
+    fn departing_cores(&self) -> usize {
+        let moves = !self.running.get().timeouts.upgrade_tunnels.is_zero();
+        if moves { self.cores.count().min(DESCRIPTORS_AT_ONCE_MAX) } else { 0 }
     }
 
     /// The ticket keys of this process, with which the successor opens the tickets of before.
@@ -231,20 +245,26 @@ impl Successor {
         }
     }
 
-    /// Tells the successor to accept connections.
-    fn hand_over(mut self) -> Stage {
+    /// Tells the successor to accept connections, and makes a way to it for the tunnels of so many cores.
+    fn hand_over(mut self, lines: &Lines, cores: usize) -> Stage {
         let Some(child) = self.child.take() else {
             return Stage::Failed("the new process has already taken over".to_owned());
         };
         let pid = child.id();
         // The service manager accepts this notification only from the main process, so it must be sent before `GO`.
         manager::announce_main_process(pid);
-        match self.pipe.try_send(GO) {
-            Ok(Some(_)) => {
+        // Without descriptors for all of them, all tunnels get their goodbye.
+        let pairs =
+            (0..cores).map(|_| RecordSocket::pair()).collect::<io::Result<Vec<_>>>().unwrap_or_default();
+        let (near, far): (Vec<OwnedFd>, Vec<OwnedFd>) = pairs.into_iter().unzip();
+        let far: Vec<BorrowedFd<'_>> = far.iter().map(OwnedFd::as_fd).collect();
+        match descriptors::send(&self.pipe, [GO, &[]], &far) {
+            Ok(Sending::Sent) => {
                 info!(pid, "upgrade: the new process has taken over");
+                lines.begin_departure(near);
                 Stage::TakenOver(pid)
             }
-            Ok(None) | Err(_) => {
+            Ok(Sending::NoRoom | Sending::NotNow) | Err(_) => {
                 manager::announce_main_process(process::id());
                 self.child = Some(child);
                 Stage::Failed("the new process ended after it had reported its readiness".to_owned())
@@ -304,11 +324,11 @@ impl Predecessor {
     }
 
     /// Reports readiness to the predecessor and waits for its permission to accept connections. If the predecessor
-    /// has ended, this process takes over immediately.
+    /// has ended, this process takes over immediately. Returns the ways over which the predecessor's tunnels come.
     ///
     /// # Errors
     /// The predecessor does not answer in time, or the pipe cannot be registered with the runtime.
-    pub async fn take_over(self, timers: &Timers, timeout_ms: u64) -> io::Result<()> {
+    pub async fn take_over(self, timers: &Timers, timeout_ms: u64) -> io::Result<Vec<OwnedFd>> {
         self.0.set_nonblocking(true)?;
         let pipe = StreamSocket::new(self.0.into())?;
         // If the pipe is broken, `try_recv` reports it below.
@@ -318,8 +338,10 @@ impl Predecessor {
             if let Err(RecvError::TimedOut) = pipe.arrival(timers, deadline_ms).await {
                 return Err(io::Error::other("the old process does not release the listening sockets"));
             }
-            match pipe.try_recv(&mut [0; GO.len()]) {
-                Ok(Some(_)) | Err(_) => return Ok(()),
+            match descriptors::receive(&pipe, &mut [0; GO.len()]) {
+                // A way whose other end was lost would only be waited for.
+                Ok(Some(received)) if received.is_whole => return Ok(received.descriptors),
+                Ok(Some(_)) | Err(_) => return Ok(Vec::new()),
                 Ok(None) => {}
             }
         }

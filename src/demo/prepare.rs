@@ -16,7 +16,7 @@ use super::printed::greeting;
 use super::random::random_hex;
 use crate::config::keys::limits::{RATE_LIMIT_STORE, REDIS_ADDR};
 use crate::config::keys::listen::{BIND, CORS_ALLOWED_ORIGINS};
-use crate::config::keys::process::ACCESS_LOG;
+use crate::config::keys::process::{ACCESS_LOG, UPGRADE_TUNNELS_TIMEOUT};
 use crate::config::keys::tls::{TLS_CERT_FILE, TLS_KEY_FILE, TLS_PORT};
 use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use crate::config::keys::upstreams::{
@@ -115,7 +115,8 @@ fn handed(listener: &TcpListener, mint: &TokenMint) -> io::Result<Vec<(String, O
 }
 
 fn defaults(written: &Written, certificate: Option<&SelfSigned>, secret: Option<String>) -> Written {
-    let mut defaults = Written::default().with(&ACCESS_LOG, "off");
+    // A service of the demo's ends with its process, so a WebSocket to it has to begin anew.
+    let mut defaults = Written::default().with(&ACCESS_LOG, "off").with(&UPGRADE_TUNNELS_TIMEOUT, "0s");
     // Its users and passwords are known to everybody.
     if written.get(&BIND).is_none() {
         defaults = defaults.with(&BIND, "127.0.0.1");

@@ -23,7 +23,7 @@ use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::forward::edits;
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
-use crate::gateway::websocket::tunnel::Tunnels;
+use crate::gateway::websocket::tunnel::{Lines, Tunnels};
 use crate::http::Scheme;
 use crate::limit::Store;
 use crate::net::listener::Socket;
@@ -67,6 +67,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         key_requests: Arc::default(),
         store: Store::new(&config.rate_limit),
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
+        lines: Arc::default(),
     };
     let services = Service::all(redis_service(&config).as_ref(), &config);
     let first = Replacement {
@@ -80,7 +81,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
-    let Shared { readiness, store, key_requests, room } = shared;
+    let Shared { readiness, store, key_requests, room, lines } = shared;
     let rosters = Rosters::new(wanted.clone(), &services);
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
@@ -119,6 +120,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         access_log,
         admin,
         for_successor,
+        lines,
         pid_file,
         public,
         tls: tls_address,
@@ -132,6 +134,7 @@ struct Shared {
     key_requests: Arc<KeyRequests>,
     store: Store,
     room: Room,
+    lines: Arc<Lines>,
 }
 
 /// The sockets of each core: the public ones, and those for HTTPS if there are any.
@@ -165,6 +168,7 @@ fn start_cores(
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
             readiness: shared.readiness.clone(),
             tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), user_slots.clone()),
+            lines: shared.lines.clone(),
             store: shared.store.clone(),
             room: shared.room,
         };

@@ -94,12 +94,18 @@ impl Worker {
             Step::Roster(Target::Redis(address), roster) => {
                 redis::replace_endpoints(&self.active.core(), &address, &roster);
             }
-            Step::Open => self.open()?,
+            Step::Open => {
+                self.open()?;
+                self.take_tunnels();
+            }
             Step::Drain(drain) => {
                 self.listener_drain.set(drain.listeners);
                 // A drain can precede the opening. The accept queues may already hold connections.
                 self.open()?;
                 let grace_ms = idle_grace_ms(&drain);
+                if drain.listeners == ListenerDrain::HandOver {
+                    self.move_tunnels(&drain);
+                }
                 self.active.core().drain(drain.begun_ms, drain.timeout_ms, grace_ms);
             }
             Step::Stop => {
@@ -109,6 +115,23 @@ impl Worker {
             }
         }
         Ok(Next::GoOn)
+    }
+
+    /// Moves the tunnels of the core to the new process, if there is a way.
+    fn move_tunnels(&self, drain: &Drain) {
+        let core = self.active.core();
+        let Resources { lines, tunnels, .. } = &*core.resources;
+        let moved_ms = drain.tunnels_ms.min(drain.timeout_ms / 2);
+        tunnel::depart(&core.resources, lines.departing(tunnels.index()), drain.begun_ms + moved_ms);
+    }
+
+    /// Takes the tunnels of the process before.
+    fn take_tunnels(&self) {
+        let core = self.active.core();
+        let Resources { lines, tunnels, .. } = &*core.resources;
+        for line in lines.arriving(tunnels.index(), tunnels.cores()) {
+            monoio::spawn(tunnel::arrive(self.active.clone(), line));
+        }
     }
 
     /// Starts accepting connections. Fails if the runtime cannot register a socket.

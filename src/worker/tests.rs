@@ -22,7 +22,9 @@ use crate::control::{Cores, Phase};
 use crate::downstream::clients::Network;
 use crate::gateway::core::{Metrics, Replacement, Room};
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
-use crate::gateway::websocket::tunnel::{Handover, Sibling, Tunnels};
+use crate::gateway::websocket::tunnel::rules::TunnelRules;
+use crate::gateway::websocket::tunnel::state::{Beginning, TunnelState};
+use crate::gateway::websocket::tunnel::{Handover, Registration, Sibling, Tunnels};
 use crate::http::Scheme;
 use crate::limit::Store;
 use crate::limits::TUNNELS_GIVEN_MAX;
@@ -80,6 +82,7 @@ impl World {
                 access_log: None,
                 readiness: Arc::default(),
                 tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), Arc::<UserSlots>::default()),
+                lines: Arc::default(),
                 store: Store::Off,
                 room: Room {
                     connections: 1_024,
@@ -135,16 +138,27 @@ impl World {
         for nth in 0.. {
             let (client, upstream) = UnixStream::pair().expect("a pair");
             let handover = Handover {
-                network: Network::of([127, 0, 0, 1].into()),
                 client: OwnedFd::from(client).into(),
                 upstream: OwnedFd::from(upstream).into(),
-                early_in: Vec::new(),
-                early_out: Vec::new(),
-                has_extension: false,
-                expires_unix_s: None,
-                ownership: None,
-                rules: self.config.websocket.clone(),
-                context: None,
+                state: TunnelState::new(
+                    TunnelRules::from(&*self.config.websocket),
+                    Beginning {
+                        has_extension: false,
+                        expires_unix_s: None,
+                        unix_s: 0,
+                        ping_payload: [0; 8],
+                        early_in: Vec::new(),
+                        early_out: Vec::new(),
+                        ownership: None,
+                        context: None,
+                    },
+                    clock::now_ms(),
+                ),
+                registration: Registration {
+                    network: Network::of([127, 0, 0, 1].into()),
+                    route: "ws".into(),
+                    user: None,
+                },
                 slot: self.slots.take(core, u64::MAX).expect("a slot"),
                 user_slot: None,
             };
@@ -278,7 +292,12 @@ fn a_core_that_slept_through_its_drain_and_its_stop_obeys_both() {
     eventually("both cores listen", || world.listening(0) == 1 && world.listening(1) == 1);
     let stalled = world.stall(1);
     world.fill_with_tunnels(1);
-    let drain = Drain { listeners: ListenerDrain::Close, begun_ms: clock::now_ms(), timeout_ms: 10_000 };
+    let drain = Drain {
+        listeners: ListenerDrain::Close,
+        begun_ms: clock::now_ms(),
+        timeout_ms: 10_000,
+        tunnels_ms: 0,
+    };
     world.cores.advance(Phase::Draining(drain));
     eventually("the other core drains", || world.listening(0) == 0);
     assert_eq!(world.listening(1), 1);

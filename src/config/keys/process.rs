@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
 use crate::config::meaning::{AccessLog, Choice, CoreChoice, IoDriver, LogFormat};
-use crate::config::value::{DAY, HOUR, Parsed, SECOND};
+use crate::config::value::{DAY, HOUR, MINUTE, Parsed, SECOND};
 use crate::config::value::{choice, count, duration, quoted, show_bytes, show_duration, show_list, size};
 use crate::limits::{self, MEMORY_BUDGET_MIN};
 
@@ -27,6 +27,7 @@ pub const SECTION: Section = Section {
         &SHUTDOWN_DELAY,
         &SHUTDOWN_TIMEOUT,
         &UPGRADE_TIMEOUT,
+        &UPGRADE_TUNNELS_TIMEOUT,
         &PID_FILE,
     ],
 };
@@ -200,6 +201,20 @@ pub const UPGRADE_TIMEOUT: Key<Duration> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const UPGRADE_TUNNELS_TIMEOUT: Key<Duration> = Key {
+    env: "UPGRADE_TUNNELS_TIMEOUT",
+    flag: "upgrade-tunnels-timeout",
+    value_name: "DURATION",
+    in_file: InFile::Scalar,
+    default: "5s",
+    bounds: "0s to 1m",
+    help: "Time in which open WebSockets move to the new process of a hot upgrade; 0s: they do not",
+    more: "Those that have not moved get Close 1012. At most half of `SHUTDOWN_TIMEOUT`.",
+    parse: |text| duration(text, Duration::ZERO, MINUTE),
+    shown: Shown::Value(|config| show_duration(config.timeouts.upgrade_tunnels)),
+    on_reload: OnReload::Takes,
+};
+
 pub const PID_FILE: Key<PathBuf, NoDefault> = Key {
     env: "PID_FILE",
     flag: "pid-file",
@@ -345,6 +360,7 @@ mod tests {
                 (&SHUTDOWN_DELAY, "5s", "SHUTDOWN_DELAY 5s"),
                 (&SHUTDOWN_TIMEOUT, "1m", "SHUTDOWN_TIMEOUT 1m"),
                 (&UPGRADE_TIMEOUT, "5s", "UPGRADE_TIMEOUT 5s"),
+                (&UPGRADE_TUNNELS_TIMEOUT, "0s", "UPGRADE_TUNNELS_TIMEOUT 0s"),
                 (&PID_FILE, "/run/a.pid", "PID_FILE /run/a.pid"),
             ],
         );
@@ -364,6 +380,7 @@ mod tests {
             (&SHUTDOWN_DELAY, "5"),
             (&SHUTDOWN_TIMEOUT, "25h"),
             (&UPGRADE_TIMEOUT, "0s"),
+            (&UPGRADE_TUNNELS_TIMEOUT, "2m"),
             (&PID_FILE, "gateway.pid"),
         ]);
         assert_eq!(

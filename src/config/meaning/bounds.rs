@@ -33,6 +33,8 @@ pub struct Timeouts {
     pub shutdown: Duration,
     /// From the start of a new binary to its report that it is ready. `UPGRADE_TIMEOUT`, 30 s.
     pub upgrade: Duration,
+    /// In which open WebSockets move to the new process. Zero: they do not. `UPGRADE_TUNNELS_TIMEOUT`, 5 s.
+    pub upgrade_tunnels: Duration,
 }
 
 /// The upper bound of every size, with its key and default.

@@ -6,7 +6,7 @@ use super::refusal_notes::RefusalNotes;
 use super::roll_call::Presences;
 use crate::auth::{AuthMetrics, KeyCounters};
 use crate::downstream::HandshakeFailure;
-use crate::gateway::websocket::TunnelMetrics;
+use crate::gateway::websocket::{Departed, TunnelMetrics};
 use crate::limit::{LimitDecisions, LimitMetrics};
 use crate::message::h2::H2Metrics;
 use crate::redis::{OutageMetrics, RedisMetrics};
@@ -140,6 +140,8 @@ pub struct Metrics {
     pub presences: Arc<Presences>,
     /// What there is to tell of connections that are refused.
     pub refusal_notes: Arc<RefusalNotes>,
+    /// What has become of tunnels that were to move to another process.
+    pub departed: Arc<Departed>,
 }
 
 impl Metrics {
@@ -169,6 +171,7 @@ impl Default for Metrics {
             core: Arc::default(),
             presences: Arc::default(),
             refusal_notes: Arc::default(),
+            departed: Arc::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::downstream::Pool;
 use crate::downstream::clients::Clients;
 use crate::gateway::websocket::leashes::Leashes;
 use crate::gateway::websocket::pace::HandshakePace;
-use crate::gateway::websocket::{DrainSchedule, Tunnels};
+use crate::gateway::websocket::{Departures, DrainSchedule, Lines, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
 use crate::limits::CUT_MS;
@@ -58,6 +58,10 @@ pub struct Resources {
     pub handshake_pace: HandshakePace,
     /// When the drain comes to which tunnel.
     pub drain_schedule: DrainSchedule,
+    /// The tunnels that move to another process.
+    pub departures: Departures,
+    /// The ways of tunnels from and to other processes.
+    pub lines: Arc<Lines>,
     /// What is still open, for those who wait for the end of a drain.
     pub roll_call: RollCall,
     /// Who keeps the limiter's buckets.
@@ -104,6 +108,8 @@ pub struct Prepared {
     pub readiness: Arc<Readiness>,
     /// The tunnels of all cores.
     pub tunnels: Tunnels,
+    /// The ways of tunnels from and to other processes.
+    pub lines: Arc<Lines>,
     /// Who keeps the limiter's buckets.
     pub store: Store,
     /// What the core may hold.
@@ -133,6 +139,8 @@ impl Resources {
             leashes: Rc::default(),
             handshake_pace: HandshakePace::default(),
             drain_schedule: DrainSchedule::default(),
+            departures: Departures::default(),
+            lines: prepared.lines,
             store: prepared.store,
             room: prepared.room,
             storm: RefCell::default(),

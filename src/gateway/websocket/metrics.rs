@@ -25,6 +25,8 @@ crate::metric_group! {
         counter opened = "tunnels_opened";
         /// WebSocket tunnels that this core gave to another when they began.
         counter handed_over = "tunnels_handed_over";
+        /// WebSocket tunnels that the process before has handed over in a hot upgrade.
+        counter inherited = "tunnels_inherited";
         /// WebSocket tunnels that have ended, by what ended them.
         labelled closed("reason", &TunnelEnd::TEXTS) = "tunnels_closed";
         /// How old WebSocket tunnels were when they ended.

@@ -9,4 +9,4 @@ pub mod tunnel;
 pub mod upgrade;
 
 pub use metrics::TunnelMetrics;
-pub use tunnel::{DrainSchedule, Handover, Tunnels};
+pub use tunnel::{Departed, Departures, DrainSchedule, Handover, Lines, Stay, Tunnels};

@@ -33,6 +33,12 @@ impl TunnelSlots {
         (before < max).then_some(slot)
     }
 
+    /// Takes a slot of this core, however many are taken.
+    pub fn take_any(&self, core: usize) -> TunnelSlot {
+        self.taken[core].fetch_add(1, Ordering::Relaxed);
+        TunnelSlot { slots: self.clone(), core }
+    }
+
     /// How many slots of this core are taken.
     pub fn taken(&self, core: usize) -> u64 {
         self.taken[core].load(Ordering::Relaxed)

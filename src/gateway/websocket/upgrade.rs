@@ -6,13 +6,14 @@ use std::pin::pin;
 use super::handshake;
 use super::metrics::TunnelMetrics;
 use super::slots::{TunnelSlot, UserSlot};
-use super::tunnel::{Handover, Ownership};
+use super::tunnel::{Handover, Opened, Ownership, Registration, first_state};
 use crate::auth::Identity;
 use crate::clock;
 use crate::downstream::Outcome;
 use crate::downstream::clients::Network;
 use crate::gateway::admission::Admission;
 use crate::gateway::answer::failure::{self, Failure, UpstreamFault, UpstreamWait};
+use crate::gateway::core::Core;
 use crate::gateway::exchange::{Exchange, ExchangeOutcome};
 use crate::gateway::forward::{
     Delivered, Delivery, Sent, Upload, authority, context, locations, sticky, watch_peers,
@@ -49,7 +50,7 @@ pub async fn upgrade(
         Answered::Otherwise(Delivered::Reusable) => lease.give_back(),
         Answered::Otherwise(Delivered::Spent) => {}
         Answered::Otherwise(Delivered::Surplus) => lease.distrust(),
-        Answered::Switched(switched) => return begin(exchange, lease, switched, admission.identity()).await,
+        Answered::Switched(switched) => return begin(exchange, lease, switched, admission).await,
     }
     Ok(Outcome::Complete)
 }
@@ -229,8 +230,9 @@ async fn begin(
     exchange: &mut Exchange<'_>,
     lease: Lease<'_>,
     switched: Switched,
-    identity: &Identity,
+    admission: &Admission<'_>,
 ) -> Result<ExchangeOutcome, Failure> {
+    let identity = admission.identity();
     // Before the 101, so that a lack of descriptors is still an answer.
     let (client, upstream) = match (exchange.client.duplicate(), lease.duplicate()) {
         (Ok(client), Ok(upstream)) => (client, upstream),
@@ -240,17 +242,24 @@ async fn begin(
     exchange.record.bytes_out += sent.map_err(Failure::of_client)?;
     let context = exchange.record.hand_over(exchange.core, exchange.request, exchange.client.tls());
     let client = exchange.client.upgrade(client);
-    Ok(Outcome::Upgraded(Box::new(Handover {
-        network: Network::of(exchange.record.client),
-        client: client.transport,
-        upstream: lease.detach(upstream),
-        early_in: client.early,
-        early_out: switched.early,
+    let opened = Opened {
         has_extension: switched.has_extension,
         expires_unix_s: identity.expires_unix_s(),
         ownership: identity.holder().map(|holder| Ownership { holder, handle: None }),
-        rules: exchange.core.snapshot.config.websocket.clone(),
+        early_in: client.early,
+        early_out: switched.early,
         context,
+    };
+    let Core { resources, snapshot } = exchange.core;
+    Ok(Outcome::Upgraded(Box::new(Handover {
+        client: client.transport,
+        upstream: lease.detach(upstream),
+        state: first_state(resources, &snapshot.config.websocket, opened),
+        registration: Registration {
+            network: Network::of(exchange.record.client),
+            route: (*admission.route().name).into(),
+            user: identity.user().map(|user| user.as_str().into()),
+        },
         slot: switched.tunnel_slot,
         user_slot: switched.user_slot,
     })))

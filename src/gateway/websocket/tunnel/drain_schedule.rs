@@ -24,6 +24,13 @@ impl DrainSchedule {
         self.count.set(count);
     }
 
+    /// Gives turns to those that are left, within the time that is left.
+    pub fn begin_again(&self, now_ms: u64, count: u64) {
+        let end_ms = self.begun_ms.get() + self.timeout_ms.get();
+        self.turn.set(0);
+        self.begin(now_ms, count, end_ms.saturating_sub(now_ms));
+    }
+
     /// Gives the next turn: when the tunnel that asks departs.
     pub fn next_ms(&self) -> u64 {
         let turn = self.turn.replace(self.turn.get() + 1);
@@ -54,6 +61,16 @@ mod tests {
         schedule.begin(1_000, 4, 10_000);
         let times: Vec<u64> = (0..6).map(|_| schedule.next_ms()).collect();
         assert_eq!(times, [1_000, 3_000, 5_000, 7_000, 9_000, 9_000]);
+        assert_eq!(schedule.cut_ms(), 11_000 - DRAIN_CUT_MS);
+    }
+
+    #[test]
+    fn those_that_are_left_have_what_is_left_of_the_time() {
+        let schedule = DrainSchedule::default();
+        schedule.begin(1_000, 4, 10_000);
+        schedule.next_ms();
+        schedule.begin_again(6_000, 2);
+        assert_eq!([schedule.next_ms(), schedule.next_ms(), schedule.next_ms()], [6_000, 8_000, 10_000]);
         assert_eq!(schedule.cut_ms(), 11_000 - DRAIN_CUT_MS);
     }
 

@@ -85,6 +85,17 @@ impl TunnelState {
         self.moved(direction, bytes, now_ms);
     }
 
+    /// The bytes in the pipe were taken out of it: they are at hand now, and to be sent.
+    ///
+    /// # Panics
+    /// When these are not as many: our bug.
+    pub(super) fn take_out(&mut self, direction: Direction, bytes: Vec<u8>) {
+        let relay = self.relay_mut(direction);
+        assert!(bytes.len() == relay.piped && relay.held.is_empty(), "bytes beside those in the pipe");
+        (relay.to_send, relay.piped) = (bytes.len(), 0);
+        relay.held = bytes;
+    }
+
     /// Bytes of frames went on.
     fn moved(&mut self, direction: Direction, bytes: usize, now_ms: u64) {
         match direction {

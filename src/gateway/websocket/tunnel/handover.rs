@@ -6,37 +6,24 @@
 
 use std::sync::Arc;
 
-use super::access_context::AccessContext;
-use super::ownership::Ownership;
+use super::registration::Registration;
+use super::state::TunnelState;
 use crate::config::WebSocket;
-use crate::downstream::clients::Network;
 use crate::gateway::core::metrics::ConnectionMetrics;
 use crate::gateway::websocket::slots::{TunnelSlot, TunnelSlots, UserSlot, UserSlots};
 use crate::limits::BALANCE_DIFFERENCE_MIN;
 use crate::net::DetachedTransport;
 
-/// A tunnel that has not begun: everything that another core needs.
+/// A tunnel that runs on no core: everything that one needs to go on with it.
 pub struct Handover {
-    /// Whose connection it is.
-    pub network: Network,
     /// The client's connection.
     pub client: DetachedTransport,
     /// The upstream's.
     pub upstream: DetachedTransport,
-    /// What the client sent behind its handshake.
-    pub early_in: Vec<u8>,
-    /// What the upstream sent behind its 101.
-    pub early_out: Vec<u8>,
-    /// The 101 named an extension.
-    pub has_extension: bool,
-    /// When the token holds no longer, in seconds since 1970.
-    pub expires_unix_s: Option<u64>,
-    /// Who holds it.
-    pub ownership: Option<Ownership>,
-    /// What held when the handshake was taken, and holds for the tunnel.
-    pub rules: Arc<WebSocket>,
-    /// For the access log.
-    pub context: Option<Box<AccessContext>>,
+    /// How far it is.
+    pub state: TunnelState,
+    /// Whose it is.
+    pub registration: Registration,
     /// The core's slot for it: on that core it goes on.
     pub slot: TunnelSlot,
     /// The user's slot, if there is a bound.
@@ -77,6 +64,16 @@ impl Tunnels {
         Tunnels { siblings, index, slots, user_slots }
     }
 
+    /// This core's place among all of them.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many cores there are.
+    pub fn cores(&self) -> usize {
+        self.siblings.len()
+    }
+
     /// A slot for one more tunnel, on the core that should have it: no other one that has `connections_max` connections
     /// already. `None`: there is none.
     pub fn slot(&self, rules: &WebSocket, connections_max: usize) -> Option<TunnelSlot> {
@@ -92,6 +89,12 @@ impl Tunnels {
         let fallback = other.map(|(index, _)| index);
         let choices = [better, Some(self.index), fallback];
         choices.into_iter().flatten().find_map(|index| self.slots.take(index, max))
+    }
+
+    /// A slot for a tunnel of the process before, which is open already: on this core or on one that should rather have
+    /// it, whatever the bounds.
+    pub fn slot_of_inherited(&self, rules: &WebSocket, connections_max: usize) -> TunnelSlot {
+        self.slot(rules, connections_max).unwrap_or_else(|| self.slots.take_any(self.index))
     }
 
     /// Gives a tunnel to the core that has the slot for it. It comes back if that is this core; and if too

@@ -216,7 +216,7 @@ impl Lane {
         turn.tell(event);
     }
 
-    /// Gives the memory and the pipe back before the source is waited for. What is left in the buffer is shorter than a
+    /// Gives the memory and the pipe back. What is left in the buffer before the source is waited for is shorter than a
     /// control frame.
     fn hold(&mut self, state: &mut TunnelState) {
         self.pipe = None;
@@ -225,11 +225,23 @@ impl Lane {
         self.buffer.release_if_empty();
     }
 
+    /// Gives everything to the state that this direction has at hand or in a pipe.
+    ///
+    /// # Errors
+    /// What is in the pipe is lost.
+    pub(super) fn pack(&mut self, state: &mut TunnelState) -> io::Result<()> {
+        if let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
+            state.take_out(self.direction, pipe.drain()?);
+        }
+        self.hold(state);
+        Ok(())
+    }
+
     /// Takes what was held back into the buffer again.
     fn unhold(&mut self, state: &mut TunnelState) {
         let held = state.held_mut(self.direction);
         if !held.is_empty() {
-            self.buffer.put(&std::mem::take(held));
+            self.buffer.refill(&std::mem::take(held));
         }
     }
 }

@@ -20,13 +20,15 @@
 //! | `timers`, `keepalive` | what is due when |
 //! | `close`, `farewell` | the close handshake that the gateway begins |
 //! | `task`, `turn`, `lane`, `waiter`, `sockets` | the I/O around it |
-//! | `handover`, `drain_schedule` | where it runs, when it leaves |
+//! | `handover`, `registration`, `drain_schedule` | where it runs, what it is registered with, when it leaves |
 //! | `access_context`, `ownership` | what the access log says, and who holds it |
 //! | `saved` | the state as bytes, for another process to go on with |
+//! | `leaving`, `crossing` | how it moves to that process |
 
 mod access_context;
 pub mod allowance;
 pub mod close;
+pub mod crossing;
 pub mod direction;
 mod drain_schedule;
 mod ends;
@@ -37,8 +39,10 @@ mod handover;
 pub mod judge;
 pub mod keepalive;
 mod lane;
+mod leaving;
 pub mod ownership;
 pub mod phase;
+pub mod registration;
 pub mod relay;
 pub mod rules;
 pub mod saved;
@@ -54,8 +58,10 @@ mod turn;
 mod waiter;
 
 pub use self::access_context::AccessContext;
+pub use self::crossing::{Departed, Departures, Lines, Stay, arrive, depart};
 pub use self::drain_schedule::DrainSchedule;
 pub use self::farewell::Farewell;
 pub use self::handover::{Handover, Sibling, Tunnels};
 pub use self::ownership::Ownership;
-pub use self::task::{adopt, begin};
+pub use self::registration::Registration;
+pub use self::task::{Opened, adopt, begin, first_state};

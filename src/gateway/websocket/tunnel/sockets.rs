@@ -173,6 +173,14 @@ impl Sockets {
         connections.open.add(1);
     }
 
+    /// A tunnel has gone to another process: it has not ended.
+    pub(super) fn count_move(&self) {
+        let connections = &self.resources.metrics.connections;
+        connections.tunnels.subtract(1);
+        connections.open.subtract(1);
+        self.metrics().pipes_open.set(self.resources.io.pipes.open() as u64);
+    }
+
     /// Counts the end of a tunnel, and writes its line into the access log.
     pub(super) fn count_end(&self, state: &TunnelState) {
         let metrics = self.metrics();

@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::access_context::AccessContext;
 use super::direction::Direction;
 use super::event::Event;
 use super::handover::Handover;
 use super::lane::{Lane, Step};
 use super::ownership::Ownership;
 use super::phase::Conclusion;
+use super::registration::Registration;
 use super::rules::TunnelRules;
 use super::sockets::{Interest, Sockets};
 use super::state::{Beginning, TunnelState};
@@ -22,7 +24,7 @@ use super::timers::Drain;
 use super::turn::Turn;
 use super::waiter::Waiter;
 use crate::clock;
-use crate::config::TokenExpiry;
+use crate::config::{TokenExpiry, WebSocket};
 use crate::downstream::clients::Holding;
 use crate::gateway::core::Resources;
 use crate::gateway::websocket::leashes::{Leashed, Leashes};
@@ -31,25 +33,90 @@ use crate::limits::TUNNEL_RECEIVE_BYTES;
 use crate::net::{NEVER, Transport};
 
 /// A tunnel on this core.
-struct Tunnel {
-    sockets: Sockets,
-    state: TunnelState,
-    up: Lane,
-    down: Lane,
+pub(super) struct Tunnel {
+    pub(super) sockets: Sockets,
+    pub(super) state: TunnelState,
+    pub(super) up: Lane,
+    pub(super) down: Lane,
+    /// It does not move to another process.
+    pub(super) stays: bool,
     /// Boxed, because nothing of it is looked at before the end.
-    _places: Box<Places>,
+    pub(super) places: Box<Places>,
 }
 
-/// What the tunnel counts for, until it is dropped.
-struct Places {
+/// Whose the tunnel is, and what it counts for until it is dropped.
+pub(super) struct Places {
+    pub(super) registration: Registration,
     _client: Holding,
     _tunnel: TunnelSlot,
     _user: Option<UserSlot>,
 }
 
+/// Why a tunnel's task stops.
+enum Carried {
+    /// The tunnel is over.
+    Over(Conclusion),
+    /// It is called to move to another process.
+    Called,
+}
+
+/// What became of a tunnel that was called.
+pub(super) enum Left {
+    /// It waits for the verdict of the new process.
+    Gone,
+    /// It goes on here.
+    Stays(Box<Tunnel>),
+    /// It has lost bytes and cannot go on.
+    Broken(Box<Tunnel>),
+}
+
+/// A tunnel right after its handshake.
+pub fn first_state(resources: &Resources, rules: &WebSocket, opened: Opened) -> TunnelState {
+    let mut ping_payload = [0; 8];
+    ping_payload.copy_from_slice(&resources.ids.next_hex()[..8]);
+    let Opened { has_extension, expires_unix_s, ownership, early_in, early_out, context } = opened;
+    let beginning = Beginning {
+        has_extension,
+        expires_unix_s: expires_unix_s.filter(|_| rules.token_expiry == TokenExpiry::Close),
+        unix_s: clock::unix_s(),
+        ping_payload,
+        early_in,
+        early_out,
+        ownership: ownership.map(Box::new),
+        context,
+    };
+    TunnelState::new(TunnelRules::from(rules), beginning, clock::now_ms())
+}
+
+/// What a handshake has led to.
+pub struct Opened {
+    /// The 101 named an extension.
+    pub has_extension: bool,
+    /// When the token holds no longer, in seconds since 1970.
+    pub expires_unix_s: Option<u64>,
+    /// Who holds it.
+    pub ownership: Option<Ownership>,
+    /// What the client sent behind its handshake.
+    pub early_in: Vec<u8>,
+    /// What the upstream sent behind its 101.
+    pub early_out: Vec<u8>,
+    /// For the access log.
+    pub context: Option<Box<AccessContext>>,
+}
+
 /// Begins a tunnel, here or on the core that should have it.
 pub fn begin(resources: &Rc<Resources>, handover: Box<Handover>) {
     resources.metrics.tunnels.opened.add(1);
+    place(resources, handover);
+}
+
+/// Goes on with a tunnel of the process before, here or on the core that should have it.
+pub(super) fn resume(resources: &Rc<Resources>, handover: Box<Handover>) {
+    resources.metrics.tunnels.inherited.add(1);
+    place(resources, handover);
+}
+
+fn place(resources: &Rc<Resources>, handover: Box<Handover>) {
     match resources.tunnels.hand_over(handover) {
         Ok(()) => resources.metrics.tunnels.handed_over.add(1),
         Err(handover) => adopt(resources, *handover),
@@ -64,9 +131,22 @@ pub fn adopt(resources: &Rc<Resources>, handover: Handover) {
     monoio::spawn(run(Box::new(tunnel)));
 }
 
-/// Runs a tunnel to its end.
-async fn run(mut tunnel: Box<Tunnel>) {
-    match tunnel.carry().await {
+/// Runs a tunnel to its end, or until it moves to another process.
+pub(super) async fn run(mut tunnel: Box<Tunnel>) {
+    let conclusion = loop {
+        match tunnel.carry().await {
+            Carried::Over(conclusion) => break conclusion,
+            Carried::Called => match tunnel.leave() {
+                Left::Gone => return,
+                Left::Stays(stayed) => tunnel = stayed,
+                Left::Broken(broken) => {
+                    tunnel = broken;
+                    break Conclusion::Reset;
+                }
+            },
+        }
+    };
+    match conclusion {
         Conclusion::Reset => {
             tunnel.sockets.client.reset_on_close();
             tunnel.sockets.upstream.reset_on_close();
@@ -84,31 +164,22 @@ impl Tunnel {
         let client = Transport::attach(handover.client, &resources.io.buffers)?;
         client.bound_receiving(TUNNEL_RECEIVE_BYTES);
         let upstream = Transport::attach(handover.upstream, &resources.io.buffers)?;
-        let rules = &handover.rules;
-        let patience = if rules.idle.is_zero() { PEER_PATIENCE } else { rules.idle };
+        let idle_ms = handover.state.rules.idle_ms;
+        let patience = idle_ms.map_or(PEER_PATIENCE, |idle_ms| Duration::from_millis(idle_ms.get()));
         client.watch_peer(patience);
         upstream.watch_peer(patience);
-        let mut ping_payload = [0; 8];
-        ping_payload.copy_from_slice(&resources.ids.next_hex()[..8]);
-        let beginning = Beginning {
-            has_extension: handover.has_extension,
-            expires_unix_s: handover.expires_unix_s.filter(|_| rules.token_expiry == TokenExpiry::Close),
-            unix_s: clock::unix_s(),
-            ping_payload,
-            early_in: handover.early_in,
-            early_out: handover.early_out,
-            ownership: handover.ownership.map(Box::new),
-            context: handover.context,
-        };
-        let leash = handover.ownership.and_then(|ownership| take_leash(&resources.leashes, ownership));
+        let ownership = handover.state.ownership();
+        let leash = ownership.and_then(|ownership| take_leash(&resources.leashes, ownership));
         let sockets = Sockets { resources: resources.clone(), client, upstream, leash };
         Ok(Tunnel {
-            state: TunnelState::new(TunnelRules::from(&**rules), beginning, clock::now_ms()),
+            state: handover.state,
             up: Lane::new(Direction::Up, &sockets),
             down: Lane::new(Direction::Down, &sockets),
             sockets,
-            _places: Box::new(Places {
-                _client: resources.clients.enter_tunnel(handover.network),
+            stays: false,
+            places: Box::new(Places {
+                _client: resources.clients.enter_tunnel(handover.registration.network),
+                registration: handover.registration,
                 _tunnel: handover.slot,
                 _user: handover.user_slot,
             }),
@@ -116,9 +187,9 @@ impl Tunnel {
     }
 
     /// Carries frames until the tunnel is over. Dropped at any time it loses nothing: all is in the tunnel.
-    async fn carry(&mut self) -> Conclusion {
-        let Tunnel { sockets, state, up, down, .. } = self;
-        let sockets = &*sockets;
+    async fn carry(&mut self) -> Carried {
+        let Tunnel { sockets, state, up, down, stays, .. } = self;
+        let (sockets, stays) = (&*sockets, *stays);
         let (up_wait, down_wait, timer) = (pin!(None), pin!(None), pin!(None));
         let mut up_wait = Waiter::new(up_wait, |interest| sockets.wait(Direction::Up, interest));
         let mut down_wait = Waiter::new(down_wait, |interest| sockets.wait(Direction::Down, interest));
@@ -132,7 +203,10 @@ impl Tunnel {
                 let has_moved = advance(down, &mut turn, &mut down_wait, context);
                 let was_due = check_clock(&mut turn, &mut timer, context);
                 if let Some(conclusion) = turn.state.conclusion() {
-                    return Poll::Ready(conclusion);
+                    return Poll::Ready(Carried::Over(conclusion));
+                }
+                if sockets.resources.departures.calls() && !stays {
+                    return Poll::Ready(Carried::Called);
                 }
                 if !has_moved && !was_due {
                     return Poll::Pending;
@@ -201,8 +275,8 @@ where
     F: Future<Output = ()>,
     M: Fn(u64) -> F,
 {
-    let Resources { io, drain_schedule, roll_call, .. } = &*turn.sockets.resources;
-    if io.is_draining() && !turn.state.is_draining() {
+    let Resources { io, drain_schedule, departures, roll_call, .. } = &*turn.sockets.resources;
+    if io.is_draining() && !turn.state.is_draining() && !departures.is_under_way() {
         let (departs_ms, cut_ms) = (drain_schedule.next_ms(), drain_schedule.cut_ms());
         turn.tell(Event::Drain(Drain { departs_ms, cut_ms }));
     }
@@ -250,6 +324,7 @@ mod tests {
             access_log: None,
             readiness: Arc::default(),
             tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
+            lines: Arc::default(),
             store: Store::Off,
             room: crate::gateway::core::Room {
                 connections: 1,
@@ -272,21 +347,28 @@ mod tests {
     fn tunnel() -> (Tunnel, StreamSocket, StreamSocket) {
         let slots = TunnelSlots::new(1);
         let ((client, our_client), (our_upstream, upstream)) = (pair(), pair());
-        let handover = Handover {
-            network: crate::downstream::clients::Network::of([127, 0, 0, 1].into()),
-            client: our_client.into(),
-            upstream: our_upstream.into(),
+        let resources = resources(&slots);
+        let opened = Opened {
             early_in: EARLY.to_vec(),
             early_out: b"\x81\x05early".to_vec(),
             has_extension: false,
             expires_unix_s: None,
             ownership: None,
-            rules: config("").websocket,
             context: None,
+        };
+        let handover = Handover {
+            state: first_state(&resources, &config("").websocket, opened),
+            registration: Registration {
+                network: crate::downstream::clients::Network::of([127, 0, 0, 1].into()),
+                route: "ws".into(),
+                user: None,
+            },
+            client: our_client.into(),
+            upstream: our_upstream.into(),
             slot: slots.take(0, 1).expect("a slot"),
             user_slot: None,
         };
-        let tunnel = Tunnel::new(&resources(&slots), handover).expect("a place in the runtime");
+        let tunnel = Tunnel::new(&resources, handover).expect("a place in the runtime");
         let peer = |socket| StreamSocket::new(socket).expect("a place in the runtime");
         (tunnel, peer(client), peer(upstream))
     }

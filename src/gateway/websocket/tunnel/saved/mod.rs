@@ -1,5 +1,5 @@
-//! The state of a tunnel as bytes, from which another process could go on with a live tunnel, given both sockets. No
-//! process does so yet: a hot upgrade leaves tunnels with the process that began them.
+//! The state of a tunnel as bytes, from which another process goes on with a live tunnel, given both sockets
+//! (`crossing`).
 //!
 //! ```text
 //! ┌─────────┬───────┬───────┬───────────┬────────┬───────────┬───────┬──────────┬────────────┬─────────┐
@@ -19,10 +19,11 @@ pub use self::codec::ReadError;
 use self::codec::{Reader, Saved, Writer};
 use super::direction::Direction;
 use super::phase::Phase;
+use super::registration::Registration;
 use super::relay::{Ahead, Relay, Stage, track};
 use super::rules::TunnelRules;
 use super::state::TunnelState;
-use crate::limits::{HEAD_BYTES_MAX, block_bytes};
+use crate::limits::{HEAD_BYTES_MAX, PIPE_BYTES, block_bytes};
 use crate::ws::ControlFrame;
 
 /// Why a state cannot be written down now.
@@ -115,6 +116,24 @@ impl TunnelState {
     }
 }
 
+impl Registration {
+    /// Appends the registration to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        Saved::write(self, &mut Writer::new(out, 0));
+    }
+
+    /// Reads a registration back.
+    ///
+    /// # Errors
+    /// When the bytes are none.
+    pub fn read(bytes: &[u8]) -> Result<Registration, ReadError> {
+        let from = &mut Reader::new(bytes, 0);
+        let registration = Saved::read(from)?;
+        from.end()?;
+        Ok(registration)
+    }
+}
+
 fn write_relay(relay: &Relay, to: &mut Writer<'_>) {
     relay.stage.write(to);
     relay.track.position().write(to);
@@ -167,7 +186,10 @@ fn is_relay_consistent(relay: &Relay) -> bool {
     is_counted && is_own_possible && is_ahead_possible && keeps_nothing
 }
 
-/// Changes with every change of what is written, and of the order in which it is.
+// What was taken out of a pipe can be written as well.
+const _: () = assert!(PIPE_BYTES <= block_bytes(HEAD_BYTES_MAX));
+
+/// Changes with every change of what is written, the registration's too, and of the order in which it is.
 const VERSION: u8 = 4;
 /// The most that a state takes, in bytes, without the path of the handshake and the bytes that have not gone on yet.
 pub const FIXED_BYTES_MAX: usize = 2_176;

@@ -9,11 +9,13 @@ use super::super::judge::Tally;
 use super::super::keepalive::{Keepalive, Ping};
 use super::super::ownership::Ownership;
 use super::super::phase::{Conclusion, Phase};
+use super::super::registration::Registration;
 use super::super::relay::{Ahead, Stage};
 use super::super::rules::TunnelRules;
 use super::super::timers::{Expiry, TunnelTimers};
 use super::codec::{ReadError, Reader, Saved, Writer};
 use crate::auth::{Holder, Mark};
+use crate::downstream::clients::Network;
 use crate::telemetry::TunnelEnd;
 use crate::ws::Position;
 
@@ -208,6 +210,22 @@ impl Saved for Closing {
             deadline_ms: from.time()?,
             has_told_client: Saved::read(from)?,
             client_done_ms: bool::read(from)?.then(|| from.time()).transpose()?,
+        })
+    }
+}
+
+impl Saved for Registration {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.network.address().write(to);
+        self.route.write(to);
+        self.user.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Registration, ReadError> {
+        Ok(Registration {
+            network: Network::of(Saved::read(from)?),
+            route: Saved::read(from)?,
+            user: Saved::read(from)?,
         })
     }
 }

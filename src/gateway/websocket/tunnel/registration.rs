@@ -1,0 +1,14 @@
+//! What a tunnel is registered with on its core, besides its state: it goes along to another process.
+
+use crate::downstream::clients::Network;
+
+/// Whose tunnel it is, and which route it came by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The client, as bounds see it.
+    pub network: Network,
+    /// The route's name.
+    pub route: Box<str>,
+    /// The verified subject.
+    pub user: Option<Box<str>>,
+}
