@@ -12,6 +12,7 @@ mod browser;
 mod bucket;
 mod claims;
 mod cors;
+mod crossing;
 mod deploy;
 mod docs;
 mod drain;

@@ -114,7 +114,7 @@ fn a_request_in_flight_ends_in_the_old_process_and_an_idle_connection_has_one_mo
 fn tunnels_say_goodbye_one_after_the_other_and_come_back_to_the_new_process() {
     let origin = echoing();
     let builder = Gateway::builder().cores("2").everywhere(&origin).env("SHUTDOWN_TIMEOUT", "2s");
-    let mut gateway = builder.upgradable().start();
+    let mut gateway = builder.env("UPGRADE_TUNNELS_TIMEOUT", "0s").upgradable().start();
     let mut old: Vec<Socket> = (0..8).map(|_| Socket::open(&gateway, "ann")).collect();
     old.iter_mut().for_each(|socket| socket.expect_echo("before"));
     gateway.upgrade().expect("an upgrade");
