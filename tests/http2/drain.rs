@@ -77,7 +77,7 @@ fn a_reload_says_what_connections_may_speak_from_then_on() {
         client.begin(stream, &head("GET", "/healthz", &[]), true).answer(stream).status()
     };
     let asked = |client: &mut Client| {
-        client.send(&Request::new("GET", "/healthz").bytes());
+        client.send(Request::new("GET", "/healthz").bytes());
         client.read_response().status
     };
     let answer_to_preface = || {
