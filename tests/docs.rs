@@ -244,8 +244,9 @@ fn known_errors() -> BTreeSet<(String, String)> {
     let mut known: BTreeSet<_> =
         ProtocolError::ALL.iter().map(|error| own(error.code(), error.status())).collect();
     let invalid = CredentialError::Invalid(TokenFault::Malformed);
-    let credentials = [CredentialError::Missing, invalid, CredentialError::Expired];
+    let credentials = [CredentialError::Missing, invalid, CredentialError::Expired, CredentialError::Revoked];
     known.extend(credentials.map(|error| own(error.code(), 401)));
+    known.insert(own(CredentialError::RevocationsStale.code(), 503));
     for file in ANSWERS {
         known.extend(answers(&read(file)));
     }

@@ -25,6 +25,7 @@ mod http2;
 mod issuers;
 mod key_sets;
 mod limits_of_machine;
+mod live_control;
 mod locations;
 mod long_waits;
 mod members;

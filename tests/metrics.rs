@@ -20,7 +20,7 @@ fn scrape(gateway: &Gateway) -> String {
 }
 
 /// A gateway with everything that has metrics.
-fn with_everything(origin: &Origin) -> Gateway {
+fn with_everything(origin: &Origin, redis: &Redis) -> Gateway {
     let set = key_set(&[&Signer::new("one")]);
     let keys = Origin::each(move |_| {
         let length = set.len();
@@ -34,7 +34,8 @@ fn with_everything(origin: &Origin) -> Gateway {
         keys.address, origin.address
     );
     let builder = Gateway::builder().over_tls().env("ACCESS_LOG", "/dev/null");
-    builder.cores("2").config(&toml).start()
+    let builder = builder.env("REDIS_ADDR", &redis.addr()).env("REVOCATION_STREAM", "{rc}:control");
+    builder.env("JWT_MAX_LIFETIME", "24h").cores("2").config(&toml).start()
 }
 
 #[test]
@@ -49,8 +50,8 @@ fn prometheus_finds_no_fault_with_the_text() {
         eprintln!("left out: there is no promtool");
         return;
     };
-    let origin = Origin::echo();
-    let gateway = with_everything(&origin);
+    let (origin, redis) = (Origin::echo(), Redis::start());
+    let gateway = with_everything(&origin, &redis);
     assert_eq!(gateway.ask(Request::new("GET", "/")).status, 200);
     promtool.stdin.take().expect("a pipe").write_all(scrape(&gateway).as_bytes()).expect("it reads");
     let judged = promtool.wait_with_output().expect("it ends");
@@ -84,8 +85,8 @@ fn openmetrics_is_there_for_who_asks_for_it() {
 
 #[test]
 fn every_metric_is_in_the_manual_and_every_metric_of_the_manual_is_there() {
-    let origin = Origin::echo();
-    let gateway = with_everything(&origin);
+    let (origin, redis) = (Origin::echo(), Redis::start());
+    let gateway = with_everything(&origin, &redis);
     let text = scrape(&gateway);
     let shown: BTreeSet<String> = text
         .lines()

@@ -40,6 +40,7 @@ pub(super) fn exposition(admin: &Admin) -> Exposition {
     of_certificates(admin, &mut all);
     of_members(admin, &mut all);
     of_issuers(admin, &mut all);
+    admin.stream.iter().for_each(|group| all.group(&[], &**group));
     process::expose(&mut all);
     all
 }

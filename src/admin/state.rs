@@ -13,7 +13,7 @@ use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::Readiness;
 use crate::net::Io;
 use crate::net::runtime::Driver;
-use crate::telemetry::metrics::{Counter, Gauge};
+use crate::telemetry::metrics::{Counter, Gauge, MetricGroup};
 use crate::tls::Termination;
 
 /// The state of the admin listener.
@@ -42,6 +42,8 @@ pub struct Admin {
     pub upstreams: Box<dyn Fn() -> Vec<UpstreamRow>>,
     /// Returns the issuers and their keys.
     pub issuers: Box<dyn Fn() -> Vec<IssuerRow>>,
+    /// The metrics of the control stream, if there is one.
+    pub stream: Option<Arc<dyn MetricGroup>>,
     /// Returns the current TLS towards clients.
     pub tls: Box<dyn Fn() -> Option<Arc<Termination>>>,
 }

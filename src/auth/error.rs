@@ -15,6 +15,10 @@ pub enum CredentialError {
     Invalid(TokenFault),
     /// The token is valid in every respect, but it has expired: the client should get a new one.
     Expired,
+    /// The token is valid in every respect, but it, its session or its user was revoked.
+    Revoked,
+    /// It cannot be said whether the token was revoked: what is known of revocations is too old.
+    RevocationsStale,
     /// No key has the name that the token gives. A newer key set of one of these issuers may have it.
     UnknownKey(UnknownKey),
     /// An issuer to whom the token may belong has no keys yet: nobody can say whether it is valid.
@@ -86,6 +90,8 @@ impl CredentialError {
             CredentialError::Missing => "token_missing",
             CredentialError::Invalid(_) => "token_invalid",
             CredentialError::Expired => "token_expired",
+            CredentialError::Revoked => "token_revoked",
+            CredentialError::RevocationsStale => "revocation_unavailable",
             CredentialError::UnknownKey(_) => "token_invalid",
             CredentialError::KeysUnavailable => "keys_unavailable",
         }
@@ -103,17 +109,21 @@ impl CredentialError {
             CredentialError::Expired => 1,
             CredentialError::UnknownKey(_) => 2,
             CredentialError::KeysUnavailable => 3,
-            CredentialError::Invalid(fault) => 4 + fault as usize,
+            CredentialError::Revoked => 4,
+            CredentialError::RevocationsStale => 5,
+            CredentialError::Invalid(fault) => 6 + fault as usize,
         }
     }
 }
 
 /// The words for the causes: first those that are no [`TokenFault`], then the faults in their order.
-pub(super) const CAUSES: [&str; 26] = [
+pub(super) const CAUSES: [&str; 28] = [
     "missing",
     "expired",
     "unknown_key",
     "keys_unavailable",
+    "revoked",
+    "revocations_stale",
     "two_credentials",
     "too_long",
     "malformed",
@@ -137,7 +147,7 @@ pub(super) const CAUSES: [&str; 26] = [
     "not_yet_valid",
     "unverified",
 ];
-const _: () = assert!(CAUSES.len() == 5 + TokenFault::Unverified as usize);
+const _: () = assert!(CAUSES.len() == 7 + TokenFault::Unverified as usize);
 
 impl From<TokenFault> for CredentialError {
     fn from(fault: TokenFault) -> CredentialError {

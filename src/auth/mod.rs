@@ -31,6 +31,7 @@ pub mod mint;
 pub mod pem;
 pub mod public_key;
 pub mod report;
+mod revocations;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -54,5 +55,6 @@ pub use key_sets::{KeySetState, KeySets};
 pub use keys::{Accepted, Keys};
 pub use metrics::AuthMetrics;
 pub use mint::{MintError, mint};
+pub use revocations::{Full, Revocation, Revocations, TokenLifetime};
 pub use unknown::{KeyRequests, Standing, Waiter};
 pub use user::{User, Verified};

@@ -85,6 +85,8 @@ const REASONS: [&str; CAUSES.len()] = [
     "its exp has passed",
     "no key has the name that it gives; the running gateway may have a newer key set",
     "the key set of an issuer to whom it may belong is not there; the running gateway may have it",
+    "it, its session or its user was revoked",
+    "what is known of revocations is too old",
     "there are two tokens",
     "it is longer than a token may be",
     "it is not three parts with dots between them, or its header is too long",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::keys::{clients, https, limits, listen, process, tls, tokens, upstreams, websockets};
+use super::keys::{clients, control, https, limits, listen, process, tls, tokens, upstreams, websockets};
 use super::layers::Layers;
 use super::meaning::{Config, Jwt, Sizes, Timeouts};
 use super::mistake::Mistakes;
@@ -113,6 +113,7 @@ fn config(layers: &mut Layers) -> Config {
     let rate_limit = limits::rate_limit(layers);
     let jwt = tokens::jwt(layers);
     let websocket = websockets::websocket(layers);
+    let control = control::control(layers, &jwt.issuers);
     let empty_segments = layers.value(&clients::EMPTY_SEGMENTS);
     let known = (&jwt.issuers[..], &websocket.origins, empty_segments);
     let (upstreams, mut routes) = routes::upstreams_and_routes(layers, &rate_limit, known);
@@ -151,6 +152,7 @@ fn config(layers: &mut Layers) -> Config {
         via: layers.value(&upstreams::VIA),
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websocket),
+        control,
         timeouts: timeouts(layers),
         sizes,
         ready_requires,

@@ -59,6 +59,7 @@ pub use meaning::{
     TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
     UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
+pub use meaning::{Control, OnStreamFailure};
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;

@@ -3,7 +3,8 @@
 //! in a queue, so nothing is lost on a core that stands still. A socket pair wakes the core up, because a core waits
 //! on its io_uring or epoll instance and cannot wait on a slot; the core also looks at its slot at every tick.
 //!
-//! Tunnels that cores give each other wait in a bounded channel beside the slot.
+//! Tunnels that cores give each other wait in a bounded channel beside the slot, and what is told to live sessions on a
+//! bulletin, which the core takes whole.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,7 +15,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::desired::{Desired, Enlisted, Phase, Step, Target};
+use crate::auth::Revocations;
 use crate::clock;
+use crate::gateway::core::live::{Bulletin, Instruction};
 use crate::gateway::core::{Metrics, Replacement};
 use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::{TICK_MS, TUNNELS_GIVEN_MAX};
@@ -34,6 +37,7 @@ pub struct Cores {
 /// The way to one core.
 struct Line {
     slot: Arc<Slot>,
+    bulletin: Arc<Mutex<Bulletin>>,
     tunnels: Sender<Box<Handover>>,
     wake_up: OwnedFd,
 }
@@ -44,6 +48,7 @@ struct Slot(Mutex<Arc<Desired>>);
 /// A core's end, before the core's thread runs.
 pub struct Mailbox {
     slot: Arc<Slot>,
+    bulletin: Arc<Mutex<Bulletin>>,
     seen: Arc<Desired>,
     tunnels: Receiver<Box<Handover>>,
     wake_up: OwnedFd,
@@ -52,6 +57,7 @@ pub struct Mailbox {
 /// A core's end, registered with the runtime of the core's thread.
 pub struct OpenMailbox {
     slot: Arc<Slot>,
+    bulletin: Arc<Mutex<Bulletin>>,
     /// The state that the core has taken steps to.
     seen: Arc<Desired>,
     tunnels: Receiver<Box<Handover>>,
@@ -62,6 +68,8 @@ pub struct OpenMailbox {
 pub enum News {
     /// Take these steps.
     Steps(Vec<Step>),
+    /// Take what is revoked, and tell it to WebSockets.
+    Bulletin(Bulletin),
     /// Take over a WebSocket tunnel from another core.
     Tunnel(Box<Handover>),
 }
@@ -120,6 +128,24 @@ impl Cores {
         self.publish(|wanted| wanted.advance(phase));
     }
 
+    /// Tells every core what is revoked, and what to tell its WebSockets. Returns how many cores have so much to do
+    /// that instructions were dropped.
+    pub fn announce(
+        &self,
+        revocations: Option<&Arc<Revocations>>,
+        instructions: &[Instruction],
+        is_incomplete: bool,
+    ) -> usize {
+        let tell = |line: &Line| {
+            let mut bulletin = line.bulletin.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = bulletin.add(revocations, instructions, is_incomplete);
+            usize::from(!fits)
+        };
+        let overfull = self.lines.iter().map(tell).sum();
+        self.wake();
+        overfull
+    }
+
     /// Wakes all cores up, so that they look at their slots.
     pub fn wake(&self) {
         self.lines.iter().for_each(Line::wake);
@@ -155,8 +181,15 @@ fn line(seen: &Arc<Desired>) -> io::Result<(Line, Mailbox)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (near, far) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     let slot = Arc::new(Slot(Mutex::new(seen.clone())));
-    let mailbox = Mailbox { slot: slot.clone(), seen: seen.clone(), tunnels: receiver, wake_up: far };
-    Ok((Line { slot, tunnels: sender, wake_up: near }, mailbox))
+    let bulletin = Arc::<Mutex<Bulletin>>::default();
+    let mailbox = Mailbox {
+        slot: slot.clone(),
+        bulletin: bulletin.clone(),
+        seen: seen.clone(),
+        tunnels: receiver,
+        wake_up: far,
+    };
+    Ok((Line { slot, bulletin, tunnels: sender, wake_up: near }, mailbox))
 }
 
 impl Line {
@@ -197,8 +230,8 @@ impl Mailbox {
     /// # Errors
     /// The runtime cannot register the socket.
     pub fn open(self) -> io::Result<OpenMailbox> {
-        let Mailbox { slot, seen, tunnels, wake_up } = self;
-        Ok(OpenMailbox { slot, seen, tunnels, wake_up: StreamSocket::new(wake_up)? })
+        let Mailbox { slot, bulletin, seen, tunnels, wake_up } = self;
+        Ok(OpenMailbox { slot, bulletin, seen, tunnels, wake_up: StreamSocket::new(wake_up)? })
     }
 }
 
@@ -211,12 +244,12 @@ impl OpenMailbox {
     /// Waits for something to do. A new state comes before the tunnels that wait. Returns `None` if the control thread
     /// has ended.
     pub async fn next(&mut self, timers: &Timers) -> Option<News> {
-        let OpenMailbox { slot, seen, tunnels, wake_up } = self;
+        let OpenMailbox { slot, bulletin, seen, tunnels, wake_up } = self;
         loop {
             // One poll over all looks: each that is given up costs the ring a cancellation and an allocation.
             let mut arrival = pin!(wake_up.arrival(timers, NEVER));
             loop {
-                if let Some(news) = look(slot, seen, tunnels) {
+                if let Some(news) = look(slot, bulletin, seen, tunnels) {
                     return Some(news);
                 }
                 // A core whose wake-up was lost still comes to its state, at the next tick.
@@ -234,11 +267,22 @@ impl OpenMailbox {
     }
 }
 
-fn look(slot: &Slot, seen: &mut Arc<Desired>, tunnels: &Receiver<Box<Handover>>) -> Option<News> {
+fn look(
+    slot: &Slot,
+    bulletin: &Mutex<Bulletin>,
+    seen: &mut Arc<Desired>,
+    tunnels: &Receiver<Box<Handover>>,
+) -> Option<News> {
     if let Some(wanted) = slot.look().filter(|wanted| !Arc::ptr_eq(wanted, seen)) {
         let steps = wanted.steps_from(seen);
         *seen = wanted;
         return Some(News::Steps(steps));
+    }
+    // Who writes there now wakes the core up afterwards.
+    if let Ok(mut bulletin) = bulletin.try_lock()
+        && bulletin.has_news()
+    {
+        return Some(News::Bulletin(std::mem::take(&mut bulletin)));
     }
     tunnels.try_recv().ok().map(News::Tunnel)
 }

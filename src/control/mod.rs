@@ -22,6 +22,7 @@ pub mod shutdown;
 pub mod signals;
 pub mod sockets;
 mod stamp;
+pub mod stream;
 pub mod upgrade;
 pub mod upgrade_board;
 pub mod upgrade_request;

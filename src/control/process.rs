@@ -26,6 +26,7 @@ use super::reload::{self, Reload, ReloadRequests};
 use super::running::RunningConfig;
 use super::shutdown::{Shutdown, ShutdownOutcome};
 use super::signals::Signals;
+use super::stream::{ControlStream, StreamState};
 use super::upgrade::{Predecessor, Program, Upgrade};
 use super::upgrade_board::UpgradeBoard;
 use super::watch::CoreMonitor;
@@ -41,6 +42,7 @@ use crate::net::listener::Socket;
 use crate::net::runtime::{Driver, ThreadRuntime};
 use crate::net::{Io, Timers};
 use crate::telemetry::AccessLogWriter;
+use crate::telemetry::metrics::MetricGroup;
 
 /// The gateway process, with the threads of all cores running.
 pub struct Process {
@@ -76,6 +78,8 @@ pub struct Process {
     pub tls: Option<SocketAddr>,
     /// The watch over the certificates, if there is TLS.
     pub certificates: Option<CertificateWatch>,
+    /// The control stream, if there is one.
+    pub stream: Option<ControlStream>,
 }
 
 /// A core with its running thread.
@@ -219,6 +223,7 @@ impl Process {
                     let states = self.reload.key_states.clone();
                     Box::new(move || states.rows())
                 },
+                stream: self.stream_state().map(|state| state.metrics.clone() as Arc<dyn MetricGroup>),
                 tls: {
                     let wanted = self.wanted.clone();
                     Box::new(move || wanted.configuration().tls.clone())
@@ -248,6 +253,10 @@ impl Process {
         }
     }
 
+    fn stream_state(&self) -> Option<Arc<StreamState>> {
+        self.stream.as_ref().map(|stream| stream.state.clone())
+    }
+
     fn metrics(&self) -> Vec<Metrics> {
         self.cores.iter().map(|core| core.metrics.clone()).collect()
     }
@@ -258,6 +267,7 @@ impl Process {
         let metrics = self.metrics();
         let (readiness, store, version) = (self.readiness.clone(), self.store.clone(), self.wanted.version());
         let (reload, running) = (self.reload.clone(), self.running.clone());
+        let stream = self.stream_state();
         let mut refusals = RefusalWatch::new(self.metrics(), self.room);
         async move {
             let mut monitor = CoreMonitor::new(&metrics, version, readiness.clone(), clock::now_ms());
@@ -274,7 +284,11 @@ impl Process {
                 if now_ms - looked_ms >= HEALTH_LOOK_MS {
                     looked_ms = now_ms;
                     monitor.set_upstream_down(reload.look_at_members(now_ms));
-                    refusals.look(&running.get(), now_ms);
+                    let config = running.get();
+                    refusals.look(&config, now_ms);
+                    if let Some(state) = &stream {
+                        monitor.set_freshness(state.look(&config.control, now_ms));
+                    }
                 }
                 monitor.check(now_ms);
                 heap.watch(&metrics);
@@ -291,7 +305,7 @@ impl Process {
     /// Stops the cores, then writes the remaining lines of the access log. Both steps have a time limit, and a core
     /// that does not stop in time is abandoned.
     fn stop(self) {
-        drop(self.certificates);
+        drop((self.certificates, self.stream));
         self.wanted.advance(Phase::Stopped);
         let deadline = clock::now_ms() + STOP_MS;
         while self.cores.iter().any(|core| !core.thread.is_finished()) && clock::now_ms() < deadline {

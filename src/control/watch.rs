@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::stream::Freshness;
 use crate::gateway::core::Metrics;
 use crate::gateway::core::readiness::{Readiness, Status};
 use crate::limits::{CORE_LATE_LOG_MS, CORE_LATE_MS, CORE_STALL_MS, RELOAD_TAKEN_MS};
@@ -21,6 +22,8 @@ pub struct CoreMonitor {
     readiness: Arc<Readiness>,
     /// Whether an upstream that readiness requires has no usable member.
     is_upstream_down: bool,
+    /// Whether the list of revocations is up to date.
+    freshness: Freshness,
 }
 
 /// A core, and what was seen of it last.
@@ -61,12 +64,18 @@ impl CoreMonitor {
             version,
             readiness,
             is_upstream_down: false,
+            freshness: Freshness::Fresh,
         }
     }
 
     /// Takes whether an upstream that readiness requires has no usable member.
     pub fn set_upstream_down(&mut self, is_down: bool) {
         self.is_upstream_down = is_down;
+    }
+
+    /// Takes whether the list of revocations is up to date.
+    pub fn set_freshness(&mut self, freshness: Freshness) {
+        self.freshness = freshness;
     }
 
     /// Compares the metrics with those of the previous call and updates the readiness.
@@ -84,7 +93,9 @@ impl CoreMonitor {
             Status::CoreBehind
         } else if self.is_upstream_down {
             Status::UpstreamDown
-        } else if any(|core| core.metrics.redis.breaker_open.get() > 0) {
+        } else if self.freshness == Freshness::Stale {
+            Status::RevocationsStale
+        } else if self.freshness == Freshness::Late || any(|core| core.metrics.redis.breaker_open.get() > 0) {
             Status::Degraded
         } else {
             Status::Ready
@@ -246,6 +257,20 @@ mod tests {
             assert_eq!(readiness.get(), status);
         }
         assert!(!Status::UpstreamDown.is_ready());
+    }
+
+    #[test]
+    fn an_old_list_of_revocations_degrades_the_process_or_stops_its_traffic() {
+        let (_, readiness, mut monitor) = one_core();
+        for (freshness, status, is_ready) in [
+            (Freshness::Late, Status::Degraded, true),
+            (Freshness::Stale, Status::RevocationsStale, false),
+            (Freshness::Fresh, Status::Ready, true),
+        ] {
+            monitor.set_freshness(freshness);
+            monitor.check(1);
+            assert_eq!((readiness.get(), readiness.get().is_ready()), (status, is_ready));
+        }
     }
 
     #[test]

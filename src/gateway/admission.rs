@@ -201,7 +201,10 @@ impl<'c> Exchange<'c> {
         let snapshot = &self.core.snapshot;
         let stranger = self.stranger();
         let is_limited = || snapshot.limiter.is_known_empty(&stranger, &snapshot.config.rate_limit);
-        snapshot.authenticator.verify(token, issuers, clock::unix_s(), is_limited)
+        let verified = snapshot.authenticator.verify(token, issuers, clock::unix_s(), is_limited)?;
+        // Also of a token that is remembered: it may have been revoked since.
+        self.core.resources.live.check(&verified.holder)?;
+        Ok(verified)
     }
 
     /// What is limited of a client without a valid credential, whatever it asks for.

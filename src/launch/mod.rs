@@ -18,7 +18,9 @@ use crate::control::process::{Process, RunningCore};
 use crate::control::reload::{Load, Reload};
 use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
+use crate::control::stream::{ControlStream, StreamState};
 use crate::control::{Cores, Desired, Target};
+use crate::gateway::core::live::ListStanding;
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::forward::edits;
@@ -68,6 +70,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         store: Store::new(&config.rate_limit),
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
         lines: Arc::default(),
+        list_standing: config.control.stream.as_ref().map(|_| Arc::default()),
     };
     let services = Service::all(redis_service(&config).as_ref(), &config);
     let first = Replacement {
@@ -81,7 +84,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
-    let Shared { readiness, store, key_requests, room, lines } = shared;
+    let Shared { readiness, store, key_requests, room, lines, list_standing } = shared;
     let rosters = Rosters::new(wanted.clone(), &services);
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
@@ -102,6 +105,14 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     });
     reload.keep_keys();
     reload.wait_for_keys();
+    let stream = list_standing
+        .map(|standing| {
+            let state = Arc::new(StreamState::new(standing, &config.control));
+            ControlStream::start(running.clone(), wanted.clone(), state)
+        })
+        .transpose()
+        .map_err(LaunchError::machine("control-stream"))?;
+    stream.iter().for_each(ControlStream::wait_for_first);
     let is_watched = config.tls.port.is_some() || config.https.challenges.is_some();
     let certificates = is_watched
         .then(|| CertificateWatch::start(reload.clone()))
@@ -125,6 +136,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         public,
         tls: tls_address,
         certificates,
+        stream,
     })
 }
 
@@ -135,6 +147,7 @@ struct Shared {
     store: Store,
     room: Room,
     lines: Arc<Lines>,
+    list_standing: Option<Arc<ListStanding>>,
 }
 
 /// The sockets of each core: the public ones, and those for HTTPS if there are any.
@@ -171,6 +184,7 @@ fn start_cores(
             lines: shared.lines.clone(),
             store: shared.store.clone(),
             room: shared.room,
+            list_standing: shared.list_standing.clone(),
         };
         let assignment = Assignment { prepared, sockets, mailbox };
         let (thread, driver) = core_thread::start(index, cpu, assignment, io_driver)?;

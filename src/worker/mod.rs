@@ -50,6 +50,11 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
                     }
                 }
             }
+            News::Bulletin(bulletin) => {
+                let core = worker.active.core();
+                let code = core.snapshot.config.websocket.revoked_code;
+                core.resources.live.take(bulletin, &core.resources.leashes, code);
+            }
             News::Tunnel(handover) => tunnel::adopt(&worker.active.core().resources, *handover),
         }
     }

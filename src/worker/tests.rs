@@ -84,6 +84,7 @@ impl World {
                 tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), Arc::<UserSlots>::default()),
                 lines: Arc::default(),
                 store: Store::Off,
+                list_standing: None,
                 room: Room {
                     connections: 1_024,
                     connections_bound: crate::gateway::core::ConnectionsBound::Files,
@@ -138,6 +139,7 @@ impl World {
         for nth in 0.. {
             let (client, upstream) = UnixStream::pair().expect("a pair");
             let handover = Handover {
+                revoked_code: 1008,
                 client: OwnedFd::from(client).into(),
                 upstream: OwnedFd::from(upstream).into(),
                 state: TunnelState::new(

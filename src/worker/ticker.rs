@@ -21,6 +21,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         if core.resources.roll_call.tick(now_ms) {
             core.resources.io.timers.wake_all();
         }
+        core.resources.leashes.tick();
         let metrics = &core.resources.metrics.core;
         metrics.ticks.add(1);
         metrics.held_bytes.set(core.resources.io.buffers.held() as u64);

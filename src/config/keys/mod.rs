@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the `help` of a definition is its documentation")]
 
 pub mod clients;
+pub mod control;
 pub mod https;
 pub mod limits;
 pub mod listen;

@@ -1,10 +1,10 @@
 //! The list of all settings.
 
-use super::{clients, https, limits, listen, process, tls, tokens, upstreams, websockets};
+use super::{clients, control, https, limits, listen, process, tls, tokens, upstreams, websockets};
 use crate::config::key::{AnyKey, Section};
 
 /// All sections, in the order of `--help`, of the manual and of `check`.
-pub const ALL: [Section; 9] = [
+pub const ALL: [Section; 10] = [
     listen::SECTION,
     tls::SECTION,
     https::SECTION,
@@ -13,6 +13,7 @@ pub const ALL: [Section; 9] = [
     limits::SECTION,
     upstreams::SECTION,
     websockets::SECTION,
+    control::SECTION,
     clients::SECTION,
 ];
 

@@ -18,6 +18,7 @@ fn every_definition_is_listed() {
         include_str!("limits.rs"),
         include_str!("upstreams.rs"),
         include_str!("websockets.rs"),
+        include_str!("control.rs"),
         include_str!("clients.rs"),
     ];
     for (source, section) in sources.iter().zip(sections::ALL) {

@@ -23,6 +23,7 @@ pub const SECTION: Section = Section {
         &WS_IDLE_TIMEOUT,
         &WS_MAX_LIFETIME,
         &WS_TOKEN_EXPIRY,
+        &WS_REVOKED_CODE,
         &WS_MAX_MESSAGE_BYTES,
         &WS_MESSAGES_PER_SECOND,
         &WS_MESSAGES_BURST,
@@ -135,6 +136,20 @@ pub const WS_TOKEN_EXPIRY: Key<TokenExpiry> = Key {
     more: "",
     parse: choice,
     shown: Shown::Value(|config| config.websocket.token_expiry.word().to_owned()),
+    on_reload: OnReload::Takes,
+};
+
+pub const WS_REVOKED_CODE: Key<u16> = Key {
+    env: "WS_REVOKED_CODE",
+    flag: "ws-revoked-code",
+    value_name: "CODE",
+    in_file: InFile::Scalar,
+    default: "1008",
+    bounds: "1000 to 1003, 1007 to 1014, or 3000 to 4999",
+    help: "Code of the Close frame to a client whose token was revoked",
+    more: "",
+    parse: close_code,
+    shown: Shown::Value(|config| config.websocket.revoked_code.to_string()),
     on_reload: OnReload::Takes,
 };
 
@@ -311,6 +326,7 @@ pub(crate) fn websocket(layers: &mut Layers) -> WebSocket {
         idle: layers.value(&WS_IDLE_TIMEOUT),
         lifetime: layers.value(&WS_MAX_LIFETIME),
         token_expiry: layers.value(&WS_TOKEN_EXPIRY),
+        revoked_code: layers.value(&WS_REVOKED_CODE),
         message_bytes_max: layers.value(&WS_MAX_MESSAGE_BYTES),
         message_rate: layers.value(&WS_MESSAGES_PER_SECOND),
         message_burst: layers.value(&WS_MESSAGES_BURST),
@@ -320,6 +336,17 @@ pub(crate) fn websocket(layers: &mut Layers) -> WebSocket {
         per_user_max: layers.value(&WS_MAX_PER_USER),
         splice_bytes_min: layers.value(&WS_SPLICE_MIN),
         balance_slack_percent: (balance == Switch::On).then_some(slack),
+    }
+}
+
+/// A code that an endpoint may send (RFC 6455 §7.4).
+fn close_code(value: &str) -> Parsed<u16> {
+    match value.parse::<u16>() {
+        Ok(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => Ok(code),
+        _ => Err(format!(
+            "{} is no code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999)",
+            quoted(value)
+        )),
     }
 }
 
@@ -425,6 +452,7 @@ mod tests {
                 (&WS_IDLE_TIMEOUT, "7s", "WS_IDLE_TIMEOUT 7s"),
                 (&WS_MAX_LIFETIME, "168h", "WS_MAX_LIFETIME 168h"),
                 (&WS_TOKEN_EXPIRY, "ignore", "WS_TOKEN_EXPIRY ignore"),
+                (&WS_REVOKED_CODE, "4401", "WS_REVOKED_CODE 4401"),
                 (&WS_MAX_MESSAGE_BYTES, "0", "WS_MAX_MESSAGE_BYTES no bound"),
                 (&WS_MESSAGES_PER_SECOND, "2.5", "WS_MESSAGES_PER_SECOND 2.5 messages/s"),
                 (&WS_MESSAGES_BURST, "7", "WS_MESSAGES_BURST 7 messages"),
@@ -449,6 +477,7 @@ mod tests {
             (&WS_IDLE_TIMEOUT, "10ms"),
             (&WS_MAX_LIFETIME, "1d"),
             (&WS_TOKEN_EXPIRY, "warn"),
+            (&WS_REVOKED_CODE, "1006"),
             (&WS_MAX_MESSAGE_BYTES, "1MB"),
             (&WS_MESSAGES_PER_SECOND, "-1"),
             (&WS_MESSAGES_BURST, "0"),

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::bounds::{Sizes, Timeouts};
+use super::control::Control;
 use super::half_close::HalfClose;
 use super::https::{Https, HttpsRedirect};
 use super::limits::{RateLimit, Redis};
@@ -17,7 +19,7 @@ use super::process::{AccessLog, CoreChoice, IoDriver, LogFormat};
 use super::routes::Route;
 use super::tls::Tls;
 use super::token_sources::TokenSources;
-use super::tokens::{Jwt, Secret};
+use super::tokens::{Issuer, Jwt, Secret};
 use super::upstreams::Upstream;
 use super::websockets::WebSocket;
 
@@ -75,6 +77,8 @@ pub struct Config {
     pub cors: Cors,
     /// Rules for WebSocket handshakes and tunnels.
     pub websocket: Arc<WebSocket>,
+    /// Live control of sessions.
+    pub control: Control,
     /// The upper bound of every wait.
     pub timeouts: Timeouts,
     /// The upper bound of every size.
@@ -111,6 +115,15 @@ impl Config {
             HttpsRedirect::On => self.tls.port,
             HttpsRedirect::Port(port) => Some(port),
         }
+    }
+
+    /// How long a revocation matters, in seconds: the longest lifetime of a token, and the longest leeway. Without a
+    /// bound of lifetimes there are no revocations.
+    pub fn token_lifetime_s(&self) -> (u64, u64) {
+        let longest = |of: fn(&Issuer) -> Duration| self.jwt.issuers.iter().map(of).max().unwrap_or_default();
+        let seconds = |time: Duration| time.as_nanos().div_ceil(1_000_000_000) as u64;
+        let lifetime = longest(|issuer| issuer.lifetime_max.unwrap_or_default());
+        (seconds(lifetime), seconds(longest(|issuer| issuer.leeway)))
     }
 
     /// Requests of one client address that may be in flight per core.

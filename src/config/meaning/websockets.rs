@@ -24,6 +24,8 @@ pub struct WebSocket {
     pub lifetime: Duration,
     /// What happens to a tunnel when its token expires. `WS_TOKEN_EXPIRY`, close.
     pub token_expiry: TokenExpiry,
+    /// The code that a client gets whose token was revoked. `WS_REVOKED_CODE`, 1008.
+    pub revoked_code: u16,
     /// Payload of one message of a client, over all its frames, in bytes. 0: no bound. `WS_MAX_MESSAGE_BYTES`, 1 MiB.
     pub message_bytes_max: u64,
     /// Messages per second of one client. Zero: no bound. `WS_MESSAGES_PER_SECOND`, no bound.

@@ -192,6 +192,7 @@ impl Failure {
             Failure::BodyTooLarge => (413, "body_too_large"),
             Failure::PathParameters => (400, "path_parameters"),
             Failure::Credential(CredentialError::KeysUnavailable) => (503, "keys_unavailable"),
+            Failure::Credential(error @ CredentialError::RevocationsStale) => (503, error.code()),
             Failure::Credential(error) => (401, error.code()),
             Failure::CrossSite => (403, "cross_site"),
             Failure::AddressNotAllowed => (403, "address_not_allowed"),
@@ -262,6 +263,10 @@ impl Failure {
             Failure::Credential(CredentialError::Expired) => "The bearer token has expired.",
             Failure::Credential(CredentialError::KeysUnavailable) => {
                 "Tokens cannot be verified at the moment."
+            }
+            Failure::Credential(CredentialError::Revoked) => "The bearer token was revoked.",
+            Failure::Credential(CredentialError::RevocationsStale) => {
+                "It cannot be said at the moment whether the bearer token was revoked."
             }
             Failure::Credential(_) => "The bearer token is not valid.",
             Failure::CrossSite => "A page of another site may not do this.",

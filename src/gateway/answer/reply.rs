@@ -200,7 +200,9 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
     match failure {
         // RFC 6750 §3: no error code where no credential was sent.
         Failure::Credential(CredentialError::Missing) => head.field(b"WWW-Authenticate", b"Bearer"),
-        Failure::Credential(CredentialError::KeysUnavailable) => head.field(b"Retry-After", b"5"),
+        Failure::Credential(CredentialError::KeysUnavailable | CredentialError::RevocationsStale) => {
+            head.field(b"Retry-After", b"5");
+        }
         Failure::Credential(_) => head.field(b"WWW-Authenticate", b"Bearer error=\"invalid_token\""),
         // RFC 6750 §3.1: "The request requires higher privileges than provided by the access token."
         Failure::Forbidden => head.field(b"WWW-Authenticate", b"Bearer error=\"insufficient_scope\""),

@@ -8,6 +8,7 @@
 
 mod active;
 mod limit_labels;
+pub mod live;
 pub mod metrics;
 pub mod readiness;
 pub mod request_id;

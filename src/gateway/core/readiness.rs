@@ -18,12 +18,15 @@ pub enum Status {
     Draining = 2,
     /// A core has stalled: nothing moves on it.
     CoreDown = 3,
-    /// Send traffic; but Redis is out of reach, so the rate limit is not enforced as configured.
+    /// Send traffic; but Redis is out of reach, so the rate limit is not enforced as configured, or new revocations do
+    /// not come.
     Degraded = 4,
     /// A core has not applied the latest configuration: it may still accept a secret that was withdrawn.
     CoreBehind = 5,
     /// An upstream that `READY_REQUIRES` names has no usable member.
     UpstreamDown = 6,
+    /// It cannot be said which tokens were revoked, and none is accepted.
+    RevocationsStale = 7,
 }
 
 impl Default for Readiness {
@@ -49,6 +52,7 @@ impl Readiness {
             4 => Status::Degraded,
             5 => Status::CoreBehind,
             6 => Status::UpstreamDown,
+            7 => Status::RevocationsStale,
             _ => Status::Starting,
         }
     }
@@ -56,7 +60,7 @@ impl Readiness {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Status; 7] = [
+    pub const ALL: [Status; 8] = [
         Status::Starting,
         Status::Ready,
         Status::Draining,
@@ -64,6 +68,7 @@ impl Status {
         Status::Degraded,
         Status::CoreBehind,
         Status::UpstreamDown,
+        Status::RevocationsStale,
     ];
 
     /// Whether traffic should come.
@@ -81,6 +86,7 @@ impl Status {
             Status::Degraded => "degraded",
             Status::CoreBehind => "core_behind",
             Status::UpstreamDown => "upstream_down",
+            Status::RevocationsStale => "revocations_stale",
         }
     }
 }

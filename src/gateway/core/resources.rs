@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::live::{ListStanding, Live};
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
@@ -54,6 +55,8 @@ pub struct Resources {
     pub tunnels: Tunnels,
     /// The tunnels that can be told something from outside.
     pub leashes: Rc<Leashes>,
+    /// Which tokens are revoked.
+    pub live: Live,
     /// How fast WebSocket handshakes are taken.
     pub handshake_pace: HandshakePace,
     /// When the drain comes to which tunnel.
@@ -114,6 +117,8 @@ pub struct Prepared {
     pub store: Store,
     /// What the core may hold.
     pub room: Room,
+    /// Whether the list of revocations can be relied on; `None`: sessions are not controlled from outside.
+    pub list_standing: Option<Arc<ListStanding>>,
 }
 
 impl Resources {
@@ -121,6 +126,8 @@ impl Resources {
     pub fn new(prepared: Prepared) -> Resources {
         let io = Rc::<Io>::default();
         io.buffers.set_held_max(prepared.room.held_bytes);
+        let (live, leashes) = (Live::new(prepared.list_standing), Rc::<Leashes>::default());
+        leashes.keep(live.is_on());
         let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstreams.clone());
         Resources {
             key_requests: prepared.key_requests,
@@ -136,7 +143,8 @@ impl Resources {
             debug_lines: DebugLines::default(),
             readiness: prepared.readiness,
             tunnels: prepared.tunnels,
-            leashes: Rc::default(),
+            leashes,
+            live,
             handshake_pace: HandshakePace::default(),
             drain_schedule: DrainSchedule::default(),
             departures: Departures::default(),

@@ -260,6 +260,7 @@ async fn begin(
             route: (*admission.route().name).into(),
             user: identity.user().map(|user| user.as_str().into()),
         },
+        revoked_code: snapshot.config.websocket.revoked_code,
         slot: switched.tunnel_slot,
         user_slot: switched.user_slot,
     })))

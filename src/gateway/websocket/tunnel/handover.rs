@@ -24,6 +24,8 @@ pub struct Handover {
     pub state: TunnelState,
     /// Whose it is.
     pub registration: Registration,
+    /// The Close code for its client if its token is found revoked right now.
+    pub revoked_code: u16,
     /// The core's slot for it: on that core it goes on.
     pub slot: TunnelSlot,
     /// The user's slot, if there is a bound.

@@ -27,7 +27,8 @@ use crate::clock;
 use crate::config::{TokenExpiry, WebSocket};
 use crate::downstream::clients::Holding;
 use crate::gateway::core::Resources;
-use crate::gateway::websocket::leashes::{Leashed, Leashes};
+use crate::gateway::core::live::revoked_order;
+use crate::gateway::websocket::leashes::Leashed;
 use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
 use crate::limits::TUNNEL_RECEIVE_BYTES;
 use crate::net::{NEVER, Transport};
@@ -169,7 +170,7 @@ impl Tunnel {
         client.watch_peer(patience);
         upstream.watch_peer(patience);
         let ownership = handover.state.ownership();
-        let leash = ownership.and_then(|ownership| take_leash(&resources.leashes, ownership));
+        let leash = ownership.and_then(|ownership| take_leash(resources, ownership, handover.revoked_code));
         let sockets = Sockets { resources: resources.clone(), client, upstream, leash };
         Ok(Tunnel {
             state: handover.state,
@@ -249,9 +250,15 @@ where
     }
 }
 
-/// The leash of a tunnel that begins. `None`: nobody controls sockets from outside.
-fn take_leash(leashes: &Rc<Leashes>, ownership: Ownership) -> Option<Leashed> {
-    leashes.are_kept().then(|| leashes.take(ownership))
+/// The leash of a tunnel that begins. `None`: nobody controls sockets from outside. What was revoked since the token
+/// was looked at ends the tunnel at once; what is revoked from now on finds it by its leash.
+fn take_leash(resources: &Resources, ownership: Ownership, revoked_code: u16) -> Option<Leashed> {
+    let Resources { leashes, live, .. } = resources;
+    let leash = leashes.are_kept().then(|| leashes.take(ownership))?;
+    if live.refuses(&ownership.holder) {
+        leash.end(&revoked_order(revoked_code));
+    }
+    Some(leash)
 }
 
 /// Passes on what the tunnel is told from outside.
@@ -326,6 +333,7 @@ mod tests {
             tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
             lines: Arc::default(),
             store: Store::Off,
+            list_standing: None,
             room: crate::gateway::core::Room {
                 connections: 1,
                 connections_bound: crate::gateway::core::ConnectionsBound::Files,
@@ -365,6 +373,7 @@ mod tests {
             },
             client: our_client.into(),
             upstream: our_upstream.into(),
+            revoked_code: 1008,
             slot: slots.take(0, 1).expect("a slot"),
             user_slot: None,
         };

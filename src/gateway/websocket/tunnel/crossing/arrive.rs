@@ -130,5 +130,6 @@ fn take_in(core: &Core, arrived: Arrived) -> Box<Handover> {
         upstream: upstream.into(),
         state,
         registration,
+        revoked_code: rules.revoked_code,
     })
 }

@@ -1,0 +1,36 @@
+//! Live control of sessions: revocations, and what is told to open WebSockets.
+
+use std::time::Duration;
+
+use super::choice::Choice;
+
+/// Live control of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// The key of the control stream in Redis. `None`: there is no live control. `REVOCATION_STREAM`, none.
+    pub stream: Option<String>,
+    /// What happens when the stream has not been read for too long. `REVOCATION_ON_REDIS_FAILURE`, open.
+    pub on_failure: OnStreamFailure,
+    /// How long that is. `REVOCATION_MAX_STALE`, 60 s.
+    pub stale_max: Duration,
+}
+
+/// What happens when the control stream has not been read for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStreamFailure {
+    /// What is known of revocations stays in force, and other tokens count.
+    Open,
+    /// No token counts.
+    Closed,
+}
+
+impl Choice for OnStreamFailure {
+    const ALL: &'static [Self] = &[Self::Open, Self::Closed];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One connection to Redis for a thread that may wait: a command, its reply, each within a time and a size.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use redis::{Cmd, Parser, Value};
+
+use crate::config::{Redis, RedisAddress};
+use crate::limits::STREAM_REPLY_BYTES_MAX;
+
+/// A connection that has introduced itself. After an error it is good for nothing.
+pub struct Wire {
+    socket: Socket,
+    parser: Parser,
+}
+
+/// A socket, and how much of a reply may still come.
+struct Socket {
+    stream: Stream,
+    left: usize,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WireError {
+    /// The connection failed, or Redis does not serve. As an operator reads it.
+    Broken(String),
+    /// Redis refuses this command.
+    Refused(String),
+    /// The reply is longer than its bound.
+    TooLong,
+}
+
+impl Wire {
+    /// Connects as the configuration says. Blocks, also for a name.
+    ///
+    /// # Errors
+    /// The last address that was tried, or the introduction.
+    pub fn connect(config: &Redis) -> Result<Wire, WireError> {
+        let stream = Stream::connect(&config.address).map_err(broken)?;
+        let mut wire = Wire { socket: Socket { stream, left: 0 }, parser: Parser::new() };
+        if let Some(password) = &config.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(username) = &config.username {
+                auth.arg(username);
+            }
+            wire.ask(auth.arg(password.0.as_slice()), CONNECT)?;
+        }
+        if config.database != 0 {
+            wire.ask(redis::cmd("SELECT").arg(config.database), CONNECT)?;
+        }
+        // A name for `CLIENT LIST`; a user who may not set it does without.
+        match wire.ask(redis::cmd("CLIENT").arg("SETNAME").arg("realchat-gateway-control"), CONNECT) {
+            Err(error @ (WireError::Broken(_) | WireError::TooLong)) => Err(error),
+            Ok(_) | Err(WireError::Refused(_)) => Ok(wire),
+        }
+    }
+
+    /// Sends a command and waits up to `patience` for each piece of its reply.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub fn ask(&mut self, command: &Cmd, patience: Duration) -> Result<Value, WireError> {
+        self.socket.left = STREAM_REPLY_BYTES_MAX;
+        self.socket.stream.set_patience(patience).map_err(broken)?;
+        self.socket.stream.write_all(&command.get_packed_command()).map_err(broken)?;
+        match self.parser.parse_value(&mut self.socket) {
+            Ok(Value::ServerError(error)) => {
+                let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+                let text: String = text.trim_end().escape_debug().take(ERROR_CHARS_MAX).collect();
+                Err(WireError::Refused(text))
+            }
+            Ok(value) => Ok(value),
+            Err(_) if self.socket.left == 0 => Err(WireError::TooLong),
+            Err(error) if error.is_timeout() => Err(WireError::Broken(LATE.to_owned())),
+            Err(error) => {
+                let text: String = error.to_string().escape_debug().take(ERROR_CHARS_MAX).collect();
+                Err(WireError::Broken(text))
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn connect(address: &RedisAddress) -> io::Result<Stream> {
+        match address {
+            RedisAddress::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            RedisAddress::Tcp { host, port } => {
+                let mut failed = io::Error::from(io::ErrorKind::NotFound);
+                for address in (host.as_str(), *port).to_socket_addrs()?.take(ADDRESSES_TRIED_MAX) {
+                    match TcpStream::connect_timeout(&address, CONNECT) {
+                        Ok(stream) => {
+                            stream.set_nodelay(true)?;
+                            return Ok(Stream::Tcp(stream));
+                        }
+                        Err(error) => failed = error,
+                    }
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => {
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(CONNECT))
+            }
+            Stream::Unix(stream) => {
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(CONNECT))
+            }
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let room = space.len().min(self.left);
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => stream.read(&mut space[..room]),
+            Stream::Unix(stream) => stream.read(&mut space[..room]),
+        }?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+fn broken(error: io::Error) -> WireError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => WireError::Broken(LATE.to_owned()),
+        _ => WireError::Broken(error.to_string()),
+    }
+}
+
+const LATE: &str = "Redis does not answer in time";
+/// How long Redis may take to accept a connection, to introduce itself, and to take a command.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Addresses of one name that are tried in a row.
+const ADDRESSES_TRIED_MAX: usize = 4;
+/// Characters of an error that go into the log.
+const ERROR_CHARS_MAX: usize = 200;
