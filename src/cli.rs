@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::keys::sections;
 use crate::config::{Written, value};
@@ -51,6 +51,28 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
         ttl: Duration,
     },
+    /// Revoke tokens in every running gateway, and close their WebSockets; writes into REVOCATION_STREAM
+    #[command(group(ArgGroup::new("who").required(true).args(["user", "jti", "sid", "all"])))]
+    Revoke {
+        /// User whose tokens are revoked
+        #[arg(long, value_name = "ID", value_parser = user)]
+        user: Option<String>,
+        /// Token that is revoked, by its jti
+        #[arg(long, value_name = "JTI", value_parser = name)]
+        jti: Option<String>,
+        /// Session whose tokens are revoked, by their sid
+        #[arg(long, value_name = "SID", value_parser = name)]
+        sid: Option<String>,
+        /// Every token is revoked, of whomever
+        #[arg(long)]
+        all: bool,
+        /// Only tokens that were issued before this time, in seconds since 1970; now: all that were issued up to now
+        #[arg(long, value_name = "TIME", default_value = "now", value_parser = before, conflicts_with = "jti")]
+        before: Before,
+        /// Close all WebSockets of the user, also those of tokens that still count
+        #[arg(long, requires = "user")]
+        close: bool,
+    },
     /// Query the readiness of the running gateway: exit code 0 if it is ready or degraded, else 1
     Health,
     /// Run the gateway with built-in backends and a web page; needs nothing else
@@ -72,6 +94,15 @@ pub enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// Until when tokens have to be issued to be revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Up to now.
+    Now,
+    /// Before this second since 1970.
+    UnixS(u32),
 }
 
 /// Output and exit code of a command line without a subcommand to run: help, version or a mistake.
@@ -140,6 +171,19 @@ fn user(text: &str) -> Result<String, String> {
         return Err(format!("a user is 1 to {} visible ASCII characters", limits::SUBJECT_BYTES_MAX));
     }
     Ok(text.to_owned())
+}
+
+/// Validates the name of a token or a session.
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Parses `now`, or seconds since 1970.
+fn before(text: &str) -> Result<Before, String> {
+    match text {
+        "now" => Ok(Before::Now),
+        _ => value::count(text, 0, u32::MAX).map(Before::UnixS),
+    }
 }
 
 /// Validates the URL of a request, or its path.
@@ -236,6 +280,18 @@ mod tests {
         let tls = Command::Demo { page_port: "8090".into(), tls: true };
         assert_eq!(read("demo --tls").unwrap().command, tls);
         assert_eq!(read("health --admin-addr off").unwrap().command, Command::Health);
+        let revoke = |user: Option<&str>, before, close| Command::Revoke {
+            user: user.map(str::to_owned),
+            jti: None,
+            sid: None,
+            all: user.is_none(),
+            before,
+            close,
+        };
+        assert_eq!(read("revoke --user a").unwrap().command, revoke(Some("a"), Before::Now, false));
+        let all = read("revoke --all --before 5 --redis-addr a:1").unwrap().command;
+        assert_eq!(all, revoke(None, Before::UnixS(5), false));
+        assert_eq!(read("revoke --user a --close").unwrap().command, revoke(Some("a"), Before::Now, true));
         let upgrade = |pid, no_wait| Command::Upgrade { pid, no_wait };
         assert_eq!(read("upgrade --pid 7").unwrap().command, upgrade(Some(7), false));
         assert_eq!(read("upgrade --pid-file /run/a --no-wait").unwrap().command, upgrade(None, true));
@@ -261,6 +317,12 @@ mod tests {
             "token --user a --ttl 0s",
             "check extra",
             "health extra",
+            "revoke",
+            "revoke --user a --all",
+            "revoke --user a --before soon",
+            "revoke --jti j --before 5",
+            "revoke --all --close",
+            "revoke --user ü",
             "upgrade --pid 0",
             "upgrade --pid x",
             "--port 1 --port 2",

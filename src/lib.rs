@@ -7,6 +7,7 @@
 //! - [`demo`]: the demo's services and page; nothing else uses it.
 //! - [`explain`]: prints what would happen to a request.
 //! - [`health`]: asks a running gateway for its readiness.
+//! - [`revoke`]: writes a revocation for a person.
 //! - [`launch`]: the start, from a configuration to running threads.
 //! - [`worker`]: the thread of one core: accepts, ticks, comes to the state that is wanted.
 //! - [`control`]: the control thread: signals, drain, reload, hot upgrade, name resolution.
@@ -38,6 +39,7 @@ pub mod demo;
 pub mod explain;
 pub mod health;
 pub mod launch;
+pub mod revoke;
 pub mod worker;
 pub mod control;
 pub mod admin;

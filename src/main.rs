@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use realchat_gateway::cli::{self, Command, Invocation};
+use realchat_gateway::cli::{self, Before, Command, Invocation};
 use realchat_gateway::config::keys::process::CONFIG_FILE;
 use realchat_gateway::config::{self, Judged, Lowered, Mistakes, Written};
 use realchat_gateway::control::inherit::Inherited;
@@ -16,6 +16,7 @@ use realchat_gateway::control::upgrade::{self, Predecessor, Program};
 use realchat_gateway::control::upgrade_request::{self, Refused};
 use realchat_gateway::explain::Question;
 use realchat_gateway::launch::{self, LaunchError};
+use realchat_gateway::revoke::{self, NotRevoked, Revoked, Wanted};
 use realchat_gateway::telemetry::log::{Log, LogError};
 use realchat_gateway::tls::Termination;
 use realchat_gateway::{auth, clock, demo, explain, health};
@@ -51,6 +52,24 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
                 print(&site.open(gateway.public.port(), tls_port));
             };
             run(lowered, Box::new(|| Err(demo_cannot_reload())), inherited, predecessor, welcome)
+        }
+        Command::Revoke { user, jti, sid, all: _, before, close } => {
+            let revoked = match (&user, &jti, &sid) {
+                (Some(user), ..) => Revoked::User(user),
+                (_, Some(jti), _) => Revoked::Token(jti),
+                (.., Some(sid)) => Revoked::Session(sid),
+                _ => Revoked::All,
+            };
+            let before_unix_s = match before {
+                Before::Now => None,
+                Before::UnixS(unix_s) => Some(unix_s),
+            };
+            let wanted = Wanted { revoked, before_unix_s, closes: close };
+            let told = revoke::revoke(&load_config(written)?.config, &wanted, clock::unix_s());
+            told.map(|text| print(&text)).map_err(|error| match error {
+                NotRevoked::NoStream(why) => Failure::Operator(why),
+                NotRevoked::Redis(why) => Failure::Machine(why),
+            })
         }
         Command::Health => {
             let lowered =

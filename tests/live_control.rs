@@ -1,5 +1,6 @@
 //! Live control of sessions: revocations by the control stream, in a real Redis, over instances and cores.
 
+mod command;
 mod faults;
 mod sockets;
 mod tokens;

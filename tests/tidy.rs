@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 14] = [
     &["admin"],
     &["control"],
     &["worker"],
-    &["launch", "demo", "explain", "health"],
+    &["launch", "demo", "explain", "health", "revoke"],
     &["main", "cli"],
 ];
 
