@@ -70,7 +70,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME", default_value = "now", value_parser = before, conflicts_with = "jti")]
         before: Before,
         /// Close all WebSockets of the user, also those of tokens that still count
-        #[arg(long, requires = "user")]
+        #[arg(long, conflicts_with_all = ["jti", "sid", "all"])]
         close: bool,
     },
     /// Query the readiness of the running gateway: exit code 0 if it is ready or degraded, else 1

@@ -437,6 +437,7 @@ mod tests {
             size_of::<F>()
         }
         let size = size_of_future(run) + size_of::<Tunnel>();
-        assert!(size <= 1_536, "{} bytes: {} of them state", size, size_of::<TunnelState>());
+        // Of these, 40 are for what it can be told from outside: whose it is, and the leash.
+        assert!(size <= 1_584, "{} bytes: {} of them state", size, size_of::<TunnelState>());
     }
 }
