@@ -85,6 +85,9 @@ pub enum Command {
         #[arg(long)]
         tls: bool,
     },
+    /// The services of a demo, which starts them by itself
+    #[command(hide = true)]
+    DemoServices,
     /// Replace a running gateway with a new process of the binary at its path: exit code 0 when that one serves, else 1
     Upgrade {
         /// Process id of the gateway; without it, the one in PID_FILE

@@ -45,7 +45,7 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             run(load_config(written)?, load, inherited, predecessor, |_| {})
         }
         Command::Demo { page_port, tls } => {
-            let (lowered, mut site) = demo::prepare(written, &page_port, tls, inherited.demo.take())?;
+            let (lowered, site) = demo::prepare(written, &page_port, tls, inherited.demo.take())?;
             let welcome = |gateway: &mut Process| {
                 gateway.for_successor.extend(site.for_successor());
                 let tls_port = gateway.tls.map(|address| address.port());
@@ -53,6 +53,9 @@ fn run_command(predecessor: &mut Option<Predecessor>) -> Result<ExitCode, Failur
             };
             run(lowered, Box::new(|| Err(demo_cannot_reload())), inherited, predecessor, welcome)
         }
+        Command::DemoServices => demo::household::serve()
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::Machine(format!("the demo's services: {error}"))),
         Command::Revoke { user, jti, sid, all: _, before, close } => {
             let revoked = match (&user, &jti, &sid) {
                 (Some(user), ..) => Revoked::User(user),

@@ -90,6 +90,32 @@ fn two_pages_chat_and_come_back_after_a_restart() {
 }
 
 #[test]
+fn two_pages_stay_connected_through_an_upgrade_until_one_is_banned() {
+    let (redis, ports) = (Redis::start(), Ports::free());
+    let with_redis = |builder: Builder| {
+        let builder = builder.without("RATE_LIMIT_STORE").env("REDIS_ADDR", &redis.addr());
+        builder.env("REVOCATION_STREAM", "{rc}:control").env("JWT_MAX_LIFETIME", "1h")
+    };
+    let demo = with_redis(ports.builder(SECRET)).upgradable().start_with(&["demo"]);
+    let browser = Browser::start();
+    let alice = log_in(&browser, &ports, "alice", "wonderland");
+    let bob = log_in(&browser, &ports, "bob", "builder");
+    talk(&alice, &bob, "tea");
+    for page in [&alice, &bob] {
+        page.run("window.ends = 0; socket.addEventListener('close', () => window.ends += 1)");
+    }
+    demo.upgrade().expect("an upgrade");
+    talk(&alice, &bob, "cake");
+    assert_eq!([&alice, &bob].map(|page| page.run("return window.ends")), [0, 0]);
+
+    let (code, told, _) = with_redis(Gateway::builder()).run(&["revoke", "--user", "bob"]);
+    assert_eq!(code, Some(0), "{told}");
+    bob.shows("trouble", "revoked");
+    alice.shows("state", "connected as alice");
+    assert_eq!([&alice, &bob].map(|page| page.run("return window.ends")), [0, 1]);
+}
+
+#[test]
 fn two_pages_chat_over_https() {
     let ports = Ports::free();
     let demo = ports.builder(SECRET).env("TLS_PORT", "0").start_with(&["demo", "--tls"]);

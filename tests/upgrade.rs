@@ -330,6 +330,15 @@ fn a_demo_is_upgraded_with_its_page_and_its_tokens() {
         assert_eq!((me.status, html.status), (200, 200), "{}", me.text());
     };
     works(&gateway);
+    // In the chat room, over the same WebSocket all the time.
+    let mut socket = Socket::open_with(&gateway, &handshake().bearer(&token));
+    let mut says = |text: &str| {
+        socket.send(Frame::text(&format!(r#"{{"type":"message","text":"{text}"}}"#)));
+        let mut heard =
+            std::iter::repeat_with(|| String::from_utf8_lossy(&socket.read().payload).into_owned());
+        assert!(heard.by_ref().take(20).any(|heard| heard.contains(text)), "{text}");
+    };
+    says("before");
     // The second one gets from its predecessor what that one has got from its own.
     for round in 0..2 {
         let old = gateway.in_charge();
@@ -341,6 +350,7 @@ fn a_demo_is_upgraded_with_its_page_and_its_tokens() {
             _ => ended(old),
         }
         works(&gateway);
+        says(&format!("after {round}"));
     }
 }
 

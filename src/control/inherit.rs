@@ -3,17 +3,16 @@
 //! and one end of a pipe.
 //!
 //! In a hot upgrade there can be another pipe, with the ticket keys of the predecessor in it ([`TICKET_KEYS`]), and a
-//! file in memory with the key sets of its issuers ([`KEY_SETS`]). A demo hands its page's listener ([`DEMO_PAGE`]) and
-//! its secret ([`DEMO_SECRET`]) on as well.
+//! file in memory with the key sets of its issuers ([`KEY_SETS`]). A demo hands on the way to its services as well
+//! ([`DEMO_SERVICES`]).
 //!
 //! The names in `LISTEN_FDNAMES` identify the descriptors: `admin` is the admin listener, `tls` the listener for HTTPS,
 //! [`PREDECESSOR_PIPE`] is the pipe, and every other name is a public listener.
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
 use rustix::io::{Errno, FdFlags};
@@ -22,7 +21,7 @@ use crate::auth::InheritedSets;
 use crate::config::keys::listen::PORT;
 use crate::config::keys::tls::TLS_PORT;
 use crate::config::{Config, Listen};
-use crate::limits::{DEMO_SECRET_BYTES_MAX, KEY_SETS_HANDED_BYTES_MAX, TICKET_SECRETS_BYTES_MAX};
+use crate::limits::{KEY_SETS_HANDED_BYTES_MAX, TICKET_SECRETS_BYTES_MAX};
 use crate::net::listener::{Keeper, Socket};
 use crate::tls::TicketSecrets;
 
@@ -41,17 +40,8 @@ pub struct Inherited {
     pub ticket_secrets: Option<TicketSecrets>,
     /// The key sets of the predecessor.
     pub key_sets: InheritedSets,
-    /// What a predecessor that is a demo has beside the gateway.
-    pub demo: Option<InheritedDemo>,
-}
-
-/// What a demo hands to its successor.
-#[derive(Debug)]
-pub struct InheritedDemo {
-    /// The listener of its page.
-    pub page: TcpListener,
-    /// The secret that its tokens are signed with.
-    pub secret: String,
+    /// The way to the services of a predecessor that is a demo.
+    pub demo: Option<OwnedFd>,
 }
 
 impl Inherited {
@@ -92,7 +82,6 @@ impl Inherited {
         }
         let has_predecessor = inherited.predecessor.is_some();
         let mut mistakes = Vec::new();
-        let (mut demo_page, mut demo_secret) = (None, None);
         for (nth, name, fd) in sockets {
             if has_predecessor && name == TICKET_KEYS {
                 inherited.ticket_secrets = read_ticket_secrets(fd);
@@ -102,12 +91,10 @@ impl Inherited {
                 inherited.key_sets = read_key_sets(fd);
                 continue;
             }
-            if has_predecessor && name == DEMO_PAGE {
-                demo_page = Some(TcpListener::from(fd));
-                continue;
-            }
-            if has_predecessor && name == DEMO_SECRET {
-                demo_secret = read_demo_secret(fd);
+            if has_predecessor && name == DEMO_SERVICES {
+                // Child processes must not inherit it: the services end with the last one that has it.
+                let _ = rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC);
+                inherited.demo = Some(fd);
                 continue;
             }
             // The suffix tells the keeper only if the predecessor chose the name. Otherwise the service manager
@@ -124,8 +111,6 @@ impl Inherited {
                 }
             }
         }
-        let demo = demo_page.zip(demo_secret);
-        inherited.demo = demo.map(|(page, secret)| InheritedDemo { page, secret });
         if mistakes.is_empty() { Ok(inherited) } else { Err(mistakes) }
     }
 
@@ -203,13 +188,6 @@ fn read_key_sets(file: OwnedFd) -> InheritedSets {
     }
 }
 
-/// The predecessor has written it, and every attempt of an upgrade shares the file and its position.
-fn read_demo_secret(file: OwnedFd) -> Option<String> {
-    let mut bytes = [0; DEMO_SECRET_BYTES_MAX];
-    let count = File::from(file).read_at(&mut bytes, 0).ok()?;
-    String::from_utf8(bytes[..count].to_vec()).ok().filter(|secret| !secret.is_empty())
-}
-
 /// Where the listener for HTTPS is. `None`: there is none.
 pub fn tls_listen(config: &Config) -> Option<Listen> {
     config.tls.port.map(|port| Listen { port, bind: config.listen.bind })
@@ -237,10 +215,8 @@ fn shown(found: std::io::Result<SocketAddr>) -> String {
 pub const TICKET_KEYS: &str = "ticket-keys";
 /// The name of the file in memory with the predecessor's key sets.
 pub const KEY_SETS: &str = "key-sets";
-/// The name of the listener of a demo's page.
-pub const DEMO_PAGE: &str = "demo-page";
-/// The name of the file in memory with a demo's secret.
-pub const DEMO_SECRET: &str = "demo-secret";
+/// The name of the way to a demo's services.
+pub const DEMO_SERVICES: &str = "demo-services";
 /// The name of the pipe to the predecessor process.
 pub const PREDECESSOR_PIPE: &str = "predecessor";
 const PUBLIC: &str = "public";

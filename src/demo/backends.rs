@@ -10,6 +10,7 @@ use std::time::Instant;
 use http::Method;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{FusionDriver, FusionRuntime, LegacyDriver, RuntimeBuilder};
+use serde::{Deserialize, Serialize};
 
 use super::answer::Outgoing;
 use super::backend::Backend;
@@ -22,7 +23,7 @@ use super::socket;
 use super::wire::Wire;
 
 /// The addresses of the backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backends {
     /// Registers, logs in, issues tokens.
     pub auth: SocketAddr,

@@ -23,6 +23,9 @@ pub const BIND_PAUSE: Duration = Duration::from_millis(20);
 /// The pause after a failed accept (usually because there are no file descriptors left).
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
+/// What a gateway and the services say to each other at a time, in bytes. Over it: the services end.
+pub const HOUSEHOLD_LINE_BYTES_MAX: u64 = 64 * 1024;
+
 /// Registered users. Over it: 507.
 pub const USERS_MAX: usize = 1024;
 /// A user's name, in bytes. Over it: 400.

@@ -1,22 +1,18 @@
 //! The demo's configuration: the operator's settings over defaults, with a generated secret and the demo's backends.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{MemfdFlags, memfd_create};
-
-use super::backends;
 use super::certificate::SelfSigned;
 use super::entrance::Entrance;
+use super::household::Household;
 use super::mint::TokenMint;
-use super::page::{Page, origins};
+use super::page::origins;
 use super::printed::greeting;
 use super::random::random_hex;
 use crate::config::keys::limits::{RATE_LIMIT_STORE, REDIS_ADDR};
 use crate::config::keys::listen::{BIND, CORS_ALLOWED_ORIGINS};
-use crate::config::keys::process::{ACCESS_LOG, UPGRADE_TUNNELS_TIMEOUT};
+use crate::config::keys::process::ACCESS_LOG;
 use crate::config::keys::tls::{TLS_CERT_FILE, TLS_KEY_FILE, TLS_PORT};
 use crate::config::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
 use crate::config::keys::upstreams::{
@@ -24,24 +20,22 @@ use crate::config::keys::upstreams::{
     UPSTREAM_PROFILE_URL,
 };
 use crate::config::{self, Cors, Lowered, Members, Mistakes, UpstreamAddress, Written, value};
-use crate::control::inherit::{DEMO_PAGE, DEMO_SECRET, InheritedDemo};
+use crate::control::inherit::DEMO_SERVICES;
 use crate::http::Scheme;
 use crate::launch::{self, LaunchError};
 
 /// The page of a demo that is about to be launched.
 pub struct Site {
-    page: Page,
+    services: Household,
     port: u16,
-    /// What the next process gets: the page's listener and the secret.
-    handed: Vec<(String, OwnedFd)>,
     /// With `--tls`. Its files are there as long as the gateway runs.
     certificate: Option<SelfSigned>,
 }
 
 impl Site {
-    /// What a successor needs beside the gateway's sockets: clients of the page keep its address, and their tokens.
-    pub fn for_successor(&mut self) -> Vec<(String, OwnedFd)> {
-        std::mem::take(&mut self.handed)
+    /// What a successor needs beside the gateway's sockets. Without it the successor has services of its own.
+    pub fn for_successor(&self) -> Option<(String, OwnedFd)> {
+        Some((DEMO_SERVICES.to_owned(), self.services.for_successor().ok()?))
     }
 
     /// Opens the page, once the ports of the gateway are known: the one in the clear, and that of HTTPS if there is
@@ -51,14 +45,14 @@ impl Site {
         let https = tls_port.filter(|_| self.certificate.is_some());
         let https = https.map(|port| Entrance { scheme: Scheme::Https, port });
         let entrance = https.unwrap_or(Entrance { scheme: Scheme::Http, port });
-        self.page.lead_to(entrance);
+        self.services.open(entrance);
         greeting(entrance, self.port)
     }
 }
 
-/// Lowers the configuration and starts the backends and the page for it. The operator's settings take precedence, also
-/// over the addresses of the demo's backends. `has_tls`: the page and the printed lines use HTTPS. `inherited`: what
-/// the demo before this one had.
+/// Lowers the configuration and starts the services and the page for it. The operator's settings take precedence, also
+/// over the addresses of the demo's services. `has_tls`: the page and the printed lines use HTTPS. `inherited`: the way
+/// to the services of the demo before this one.
 ///
 /// # Errors
 /// All mistakes in the configuration, no loopback interface, a page port that is taken, or no temporary folder for the
@@ -67,9 +61,14 @@ pub fn prepare(
     written: Written,
     page_port: &str,
     has_tls: bool,
-    inherited: Option<InheritedDemo>,
+    inherited: Option<OwnedFd>,
 ) -> Result<(Lowered, Site), LaunchError> {
-    let (page_listener, secret) = inherited.map(|demo| (demo.page, demo.secret)).unzip();
+    let machine = |error| LaunchError::Machine(format!("the demo cannot start: {error}"));
+    let inherited = inherited.map(Household::of_predecessor);
+    let inherited = inherited.map(|services| services.ask().map(|standing| (services, standing)));
+    let inherited = inherited.transpose().map_err(machine)?;
+    // One that is no text was the operator's, and still is.
+    let secret = inherited.as_ref().and_then(|(_, standing)| String::from_utf8(standing.secret.clone()).ok());
     let certificate = has_tls.then(SelfSigned::new).transpose();
     let certificate =
         certificate.map_err(|error| LaunchError::Machine(format!("the demo has no certificate: {error}")))?;
@@ -84,12 +83,9 @@ pub fn prepare(
         launch::check,
     );
     let (mut lowered, page_port) = judge(lowered, page_port)?;
-    let page = Page::default();
-    let machine = |error| LaunchError::Machine(format!("the demo cannot start: {error}"));
-    let listener = page_listener.map_or_else(|| backends::bind_page(page_port), Ok).map_err(machine)?;
-    let mint = mint(&lowered);
-    let handed = handed(&listener, &mint).map_err(machine)?;
-    let backends = backends::start(mint, page.clone(), listener).map_err(machine)?;
+    let started = inherited.map_or_else(|| Household::start(page_port, &mint(&lowered)), Ok);
+    let (services, standing) = started.map_err(machine)?;
+    let backends = standing.backends;
     let own = [
         ("auth", backends.auth, moved.get(&UPSTREAM_AUTH_URL)),
         ("message", backends.message, moved.get(&UPSTREAM_MESSAGE_URL)),
@@ -104,19 +100,11 @@ pub fn prepare(
     if !is_cors_written {
         lowered.config.cors = Cors::Origins(origins(port).into());
     }
-    Ok((lowered, Site { page, port, handed, certificate }))
-}
-
-/// What the next process gets.
-fn handed(listener: &TcpListener, mint: &TokenMint) -> io::Result<Vec<(String, OwnedFd)>> {
-    let mut secret = File::from(memfd_create(DEMO_SECRET, MemfdFlags::CLOEXEC)?);
-    secret.write_all(&mint.secret)?;
-    Ok(vec![(DEMO_PAGE.to_owned(), listener.try_clone()?.into()), (DEMO_SECRET.to_owned(), secret.into())])
+    Ok((lowered, Site { services, port, certificate }))
 }
 
 fn defaults(written: &Written, certificate: Option<&SelfSigned>, secret: Option<String>) -> Written {
-    // A service of the demo's ends with its process, so a WebSocket to it has to begin anew.
-    let mut defaults = Written::default().with(&ACCESS_LOG, "off").with(&UPGRADE_TUNNELS_TIMEOUT, "0s");
+    let mut defaults = Written::default().with(&ACCESS_LOG, "off");
     // Its users and passwords are known to everybody.
     if written.get(&BIND).is_none() {
         defaults = defaults.with(&BIND, "127.0.0.1");

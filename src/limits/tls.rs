@@ -36,8 +36,6 @@ pub const TICKET_KEYS_MAX: usize = 8;
 pub const TICKET_KEYS_KEPT: usize = 3;
 /// How long the process uses a ticket key of its own for new tickets, in seconds.
 pub const TICKET_KEY_USED_S: u64 = 6 * 60 * 60;
-/// Bytes that a successor process reads of a demo's secret. Over it: the tokens of before are not valid any more.
-pub const DEMO_SECRET_BYTES_MAX: usize = 1024;
 /// Bytes that a successor process reads of its predecessor's ticket keys. Over it: it makes its own.
 pub const TICKET_SECRETS_BYTES_MAX: u64 = 1024;
 /// How long a client may resume a session, in seconds. Over it: a full handshake.
