@@ -8,6 +8,7 @@ mod crossing;
 mod http2;
 mod key_sets;
 mod members;
+mod redis_cluster;
 mod routes;
 mod tls;
 
@@ -16,6 +17,7 @@ pub use crossing::*;
 pub use http2::*;
 pub use key_sets::*;
 pub use members::*;
+pub use redis_cluster::*;
 pub use routes::*;
 pub use tls::*;
 

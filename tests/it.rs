@@ -39,6 +39,7 @@ mod reload;
 mod program;
 mod property;
 mod rate;
+mod redis_cluster;
 mod redis_limits;
 mod requests;
 mod responses;

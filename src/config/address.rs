@@ -4,10 +4,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::meaning::{
-    Balancing, HostSent, Members, Redis, RedisAddress, Secret, Upstream, UpstreamAddress, UpstreamBounds,
-    UpstreamTls,
+    Balancing, HostSent, Members, Redis, RedisAddress, RedisHost, Secret, Upstream, UpstreamAddress,
+    UpstreamBounds, UpstreamTls,
 };
 use super::value::{Parsed, count, host_and_port, quoted};
+use crate::limits::REDIS_SEEDS_MAX;
 
 /// The meaning of an upstream's URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,12 +117,15 @@ pub(super) fn redis(value: &str) -> Parsed<RedisUrl> {
     if let Some(url) = value.strip_prefix("redis://") {
         return redis_url(value, url);
     }
+    if let Some(url) = value.strip_prefix("redis-cluster://") {
+        return redis_cluster(value, url);
+    }
     match host_and_port(value) {
         Some((host, Some(port))) => Ok(RedisUrl::at(RedisAddress::Tcp { host, port })),
         _ => wrong(
             value,
             "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
-             unix:/run/redis.sock)",
+             redis-cluster://host:7000,host:7001, unix:/run/redis.sock)",
         ),
     }
 }
@@ -137,12 +141,42 @@ fn redis_socket(value: &str, path: &str) -> Parsed<RedisUrl> {
     Ok(RedisUrl::at(RedisAddress::Unix(PathBuf::from(path))))
 }
 
-/// The part after `redis://`.
-fn redis_url(value: &str, url: &str) -> Parsed<RedisUrl> {
-    let (credentials, rest) = match url.rsplit_once('@') {
+/// The part after `redis-cluster://`. A cluster has one database.
+fn redis_cluster(value: &str, url: &str) -> Parsed<RedisUrl> {
+    let (credentials, rest) = split_credentials(url);
+    let nodes = redis_hosts(value, rest.strip_suffix('/').unwrap_or(rest))?;
+    let (username, password) = match credentials {
+        Some(credentials) => redis_credentials(value, credentials)?,
+        None => (None, None),
+    };
+    Ok(RedisUrl { address: RedisAddress::Cluster(nodes), username, password, database: 0 })
+}
+
+/// Hosts with commas between them.
+fn redis_hosts(value: &str, list: &str) -> Parsed<Vec<RedisHost>> {
+    let host = |text: &str| {
+        let (host, port) = host_and_port(text)?;
+        Some(RedisHost { host, port: port.unwrap_or(REDIS_PORT) })
+    };
+    let Some(hosts) = list.split(',').map(host).collect::<Option<Vec<_>>>() else {
+        return wrong(value, "has something else than hosts and ports with commas between them");
+    };
+    if hosts.len() > REDIS_SEEDS_MAX {
+        return wrong(value, &format!("has more than {REDIS_SEEDS_MAX} hosts"));
+    }
+    Ok(hosts)
+}
+
+fn split_credentials(url: &str) -> (Option<&str>, &str) {
+    match url.rsplit_once('@') {
         Some((credentials, rest)) => (Some(credentials), rest),
         None => (None, url),
-    };
+    }
+}
+
+/// The part after `redis://`.
+fn redis_url(value: &str, url: &str) -> Parsed<RedisUrl> {
+    let (credentials, rest) = split_credentials(url);
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let Some((host, port)) = host_and_port(authority) else {
         return wrong(value, "has no valid host and port");
@@ -183,6 +217,10 @@ pub(super) fn show_redis(redis: &Redis) -> String {
     let hidden = if redis.password.is_some() { "…@" } else { "" };
     match &redis.address {
         RedisAddress::Unix(path) => format!("unix:{}", path.display()),
+        RedisAddress::Cluster(nodes) => {
+            let nodes: Vec<String> = nodes.iter().map(RedisHost::to_string).collect();
+            format!("redis-cluster://{hidden}{}", nodes.join(","))
+        }
         RedisAddress::Tcp { host, port } => {
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             match redis.database {
@@ -370,6 +408,8 @@ mod tests {
             upstream("https://u:hunter2@auth").unwrap_err(),
             redis("redis://:hunter2@a b").unwrap_err(),
             redis("rediss://:hunter2@a").unwrap_err(),
+            redis("redis-cluster://:hunter2@a,b b").unwrap_err(),
+            redis("redis-cluster://:hunter2@a,").unwrap_err(),
         ] {
             assert!(!error.contains("hunter2"), "{error}");
         }
@@ -403,6 +443,8 @@ mod tests {
             ("redis://u:p@h:1/0", "redis://…@h:1/0"),
             ("redis://:p@[::1]:1/", "redis://…@[::1]:1/0"),
             ("unix:/run/r.sock", "unix:/run/r.sock"),
+            ("redis-cluster://a:7000,B,[::1]:1/", "redis-cluster://a:7000,b:6379,[::1]:1"),
+            ("redis-cluster://u:p@a,b", "redis-cluster://…@a:6379,b:6379"),
         ] {
             assert_eq!(redis(value).map(show), Ok(shown.to_owned()));
         }
@@ -421,6 +463,12 @@ mod tests {
             "unix:run",
             "unix:/",
             "rediss://h",
+            "redis-cluster://",
+            "redis-cluster://a,",
+            "redis-cluster://a;b",
+            "redis-cluster://a/1",
+            "redis-cluster://a:0",
+            "redis-cluster://u@a",
             "http://h:1",
             "::1:6379",
             ":6379",

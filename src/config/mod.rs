@@ -54,7 +54,7 @@ pub use meaning::{
     FieldCondition, FieldEdits, FixedField, HalfClose, HashOn, Health, HostPattern, HostSent, Http2, Https,
     HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen,
     LogFormat, Members, Oddities, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece,
-    Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, Reply,
+    Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, RedisHost, Reply,
     RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls,
     TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
     UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,

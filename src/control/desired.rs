@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, Members, UpstreamAddress};
+use crate::config::{self, Members, RedisAddress};
 use crate::gateway::core::Replacement;
+use crate::redis::slots::Topology;
 use crate::upstream::Roster;
 
 /// The service whose addresses are known.
@@ -14,7 +15,7 @@ pub enum Target {
     /// after a reload, the same index can belong to another upstream.
     Upstream(String, Members),
     /// Redis, if its configured address is this one.
-    Redis(UpstreamAddress),
+    Redis(RedisAddress),
 }
 
 /// A service of the configuration, and its members. `None`: they are not known yet.
@@ -66,16 +67,21 @@ pub struct Desired {
     pub configuration: Arc<Replacement>,
     /// Every service of the configuration.
     rosters: Arc<[Enlisted]>,
+    /// The masters of the Redis cluster at this address.
+    topology: Option<(RedisAddress, Arc<Topology>)>,
     phase: Phase,
 }
 
 /// What a core does to come to the desired state.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Apply this configuration, which has this version. Its Redis has this roster.
-    Configure(u64, Arc<Replacement>, Option<Roster>),
+    /// Apply this configuration, which has this version. Its Redis has this roster, and if it is a cluster these
+    /// masters.
+    Configure(u64, Arc<Replacement>, Option<Roster>, Option<Arc<Topology>>),
     /// Replace the roster of a service.
     Roster(Target, Roster),
+    /// The Redis cluster at this address has these masters.
+    Topology(RedisAddress, Arc<Topology>),
     /// Start accepting connections.
     Open,
     /// Drain. The core may not have accepted connections before.
@@ -91,6 +97,7 @@ impl Desired {
             version: 1,
             configuration: Arc::new(configuration),
             rosters: services.into_iter().map(|target| (target, None)).collect(),
+            topology: None,
             phase: Phase::Starting,
         }
     }
@@ -124,6 +131,11 @@ impl Desired {
         true
     }
 
+    /// The Redis cluster at this address, of this configuration or of the next one, has these masters.
+    pub fn set_topology(&mut self, address: &RedisAddress, topology: &Arc<Topology>) {
+        self.topology = Some((address.clone(), topology.clone()));
+    }
+
     /// Goes on to a phase. Returns false if that would not be forward.
     pub fn advance(&mut self, phase: Phase) -> bool {
         let is_forward = phase.rank() > self.phase.rank();
@@ -141,7 +153,13 @@ impl Desired {
         let mut steps = Vec::new();
         let is_reconfigured = self.version != seen.version;
         if is_reconfigured {
-            steps.push(Step::Configure(self.version, self.configuration.clone(), self.redis_roster()));
+            let topology = self.topology().map(|(_, topology)| topology.clone());
+            let replacement = self.configuration.clone();
+            steps.push(Step::Configure(self.version, replacement, self.redis_roster(), topology));
+        } else if let Some((address, topology)) = self.topology()
+            && !seen.topology().is_some_and(|(_, known)| Arc::ptr_eq(known, topology))
+        {
+            steps.push(Step::Topology(address.clone(), topology.clone()));
         }
         for (target, roster) in self.rosters.iter() {
             // The services of another configuration may be new to the core.
@@ -157,6 +175,14 @@ impl Desired {
             Phase::Starting | Phase::Stopped => {}
         }
         steps
+    }
+
+    /// The masters of the configuration's Redis cluster.
+    fn topology(&self) -> Option<&(RedisAddress, Arc<Topology>)> {
+        let is_ours = |address: &RedisAddress| {
+            self.rosters.iter().any(|(target, _)| matches!(target, Target::Redis(known) if known == address))
+        };
+        self.topology.as_ref().filter(|(address, _)| is_ours(address))
     }
 
     fn redis_roster(&self) -> Option<Roster> {
@@ -187,6 +213,7 @@ impl Phase {
 mod tests {
     use super::*;
     use crate::auth::{KeySets, Keys};
+    use crate::config::UpstreamAddress;
     use crate::config::testing::config;
     use crate::net::Endpoint;
     use crate::route::RouteTable;
@@ -203,6 +230,10 @@ mod tests {
             originations: Arc::default(),
             config: Arc::new(config),
         }
+    }
+
+    fn redis(host: &str) -> RedisAddress {
+        RedisAddress::Tcp { host: host.to_owned(), port: 80 }
     }
 
     fn tcp(host: &str) -> UpstreamAddress {
@@ -229,7 +260,7 @@ mod tests {
     /// The steps as text, one word for each.
     fn told(steps: &[Step]) -> Vec<String> {
         let word = |step: &Step| match step {
-            Step::Configure(version, _, redis) => {
+            Step::Configure(version, _, redis, _) => {
                 let redis = redis
                     .as_ref()
                     .map_or(String::new(), |found| format!("+redis {}", found[0].record.endpoint().text()));
@@ -238,6 +269,7 @@ mod tests {
             Step::Roster(Target::Upstream(name, _), found) => {
                 format!("{name} {}", found[0].record.endpoint().text())
             }
+            Step::Topology(_, topology) => format!("topology of {}", topology.masters().len()),
             Step::Roster(_, found) => format!("redis {}", found[0].record.endpoint().text()),
             Step::Open => "open".to_owned(),
             Step::Drain(drain) => format!("drain {:?}", drain.listeners),
@@ -273,7 +305,7 @@ mod tests {
     fn a_service_that_a_missed_configuration_brought_has_its_addresses() {
         let first = Desired::first(replacement(), []);
         let mut wanted = first.clone();
-        let redis = Target::Redis(tcp("r"));
+        let redis = Target::Redis(redis("r"));
         wanted.configure(
             replacement(),
             vec![(upstream("a"), Some(endpoints(1))), (redis.clone(), Some(endpoints(9)))],

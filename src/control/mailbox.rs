@@ -17,11 +17,13 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use super::desired::{Desired, Enlisted, Phase, Step, Target};
 use crate::auth::Revocations;
 use crate::clock;
+use crate::config::RedisAddress;
 use crate::gateway::core::live::{Bulletin, Instruction};
 use crate::gateway::core::{Metrics, Replacement};
 use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::{TICK_MS, TUNNELS_GIVEN_MAX};
 use crate::net::{Elapsed, NEVER, StreamSocket, Timers};
+use crate::redis::slots::Topology;
 use crate::telemetry::metrics::Gauge;
 use crate::upstream::Roster;
 
@@ -121,6 +123,14 @@ impl Cores {
     /// Replaces the roster of a service, if it is another one.
     pub fn set_roster(&self, target: &Target, roster: &Roster) {
         self.publish(|wanted| wanted.set_roster(target, roster));
+    }
+
+    /// The Redis cluster at this address has these masters.
+    pub fn set_topology(&self, address: &RedisAddress, topology: &Arc<Topology>) {
+        self.publish(|wanted| {
+            wanted.set_topology(address, topology);
+            true
+        });
     }
 
     /// Goes on to a phase.

@@ -12,6 +12,7 @@ mod jitter;
 pub mod keys;
 pub mod mailbox;
 pub mod manager;
+pub mod masters;
 pub mod members;
 pub mod pid_file;
 pub mod process;

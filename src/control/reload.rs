@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use rustix::process::{Pid, Signal, kill_process};
 use tracing::{error, info, warn};
 
@@ -18,6 +19,7 @@ use crate::auth::{KeyRequests, KeySetState, KeySets, Keys};
 use crate::clock;
 use crate::config::{self, Config, Issuer, Lowered, Mistakes, Tls};
 use crate::control::keys::{KeyKeeper, KeyRegistry, KeyStates};
+use crate::control::masters::MasterWatch;
 use crate::control::members::{MemberWatch, Rosters, Service};
 use crate::control::running::RunningConfig;
 use crate::control::signals::OpenSignal;
@@ -51,6 +53,10 @@ pub struct Reload {
     pub rosters: Arc<Rosters>,
     /// The watch over them, if somebody has to be asked.
     pub members: Mutex<Option<MemberWatch>>,
+    /// The watch over the masters of Redis, if there are any to look for.
+    pub masters: Mutex<Option<MasterWatch>>,
+    /// What the cores ring when a master may be another one.
+    pub redis_bell: Receiver<()>,
     /// Returns the Redis service of a configuration. Its name is resolved together with the names of the upstreams.
     pub redis: fn(&Config) -> Option<Service>,
     /// Reopens the file of the access log.
@@ -236,6 +242,7 @@ impl Reload {
         self.rosters.enrol(&services);
         // New services get members first, because the first requests would fail without them.
         self.watch_members(&config, services.clone());
+        self.watch_masters(&config);
         self.rosters.configure(replacement, &services);
         self.running.set(config);
         self.keep_keys();
@@ -333,6 +340,22 @@ impl Reload {
         let wanted = self.cores.version().get();
         let is_behind = |core: &Metrics| core.core.config_version.get() != wanted;
         self.metrics.iter().enumerate().filter(|(_, core)| is_behind(core)).map(|(index, _)| index).collect()
+    }
+
+    /// Replaces the watch over the masters of Redis by one for the new configuration, and waits until it has looked.
+    fn watch_masters(&self, config: &Config) {
+        let mut masters = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
+        if masters.as_ref().is_some_and(|watch| watch.is_over(config)) {
+            return;
+        }
+        *masters = None;
+        match MasterWatch::begin(config, &self.cores, &self.rosters, self.redis_bell.clone()) {
+            Ok(watch) => *masters = watch,
+            Err(error) => {
+                error!(%error, "cannot create the masters thread: the masters of Redis stay unknown")
+            }
+        }
+        masters.iter().for_each(MasterWatch::wait_for_first);
     }
 
     /// Replaces the watch over members by one for the services of the new configuration.

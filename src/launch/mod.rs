@@ -9,9 +9,10 @@ mod memory;
 use std::sync::{Arc, Mutex};
 
 use crate::auth::{self, KeyRequests, KeySets, Keys, token_fields};
-use crate::config::{Config, Members, members_file};
+use crate::config::{Config, members_file};
 use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
+use crate::control::masters::MasterWatch;
 use crate::control::members::{MemberWatch, Rosters, Service};
 use crate::control::pid_file::PidFile;
 use crate::control::process::{Process, RunningCore};
@@ -29,6 +30,7 @@ use crate::gateway::websocket::tunnel::{Lines, Tunnels};
 use crate::http::Scheme;
 use crate::limit::Store;
 use crate::net::listener::Socket;
+use crate::redis::Bell;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
 use crate::tls::{Challenges, Origination, Termination};
@@ -64,9 +66,11 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let pid_file = prepare_pid_file(&config)?;
     let access_log = AccessLogWriter::start(&config.access_log)
         .map_err(|error| LaunchError::access_log(&config, &error))?;
+    let (redis_bell, heard) = Bell::new();
     let shared = Shared {
         readiness: Arc::default(),
         key_requests: Arc::default(),
+        redis_bell,
         store: Store::new(&config.rate_limit),
         room: machine::room(cpus.len(), memory_budget(config.memory_budget)),
         lines: Arc::default(),
@@ -84,9 +88,11 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let (cores, wanted) =
         start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
-    let Shared { readiness, store, key_requests, room, lines, list_standing } = shared;
+    let Shared { readiness, store, key_requests, room, lines, list_standing, .. } = shared;
     let rosters = Rosters::new(wanted.clone(), &services);
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
+    let masters = MasterWatch::begin(&config, &wanted, &rosters, heard.clone())
+        .map_err(LaunchError::machine("masters"))?;
     let running = Arc::new(RunningConfig::new(config.clone()));
     let reload = Arc::new(Reload {
         load,
@@ -95,6 +101,8 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         metrics: cores.iter().map(|core| core.metrics.clone()).collect(),
         rosters,
         members: Mutex::new(members),
+        masters: Mutex::new(masters),
+        redis_bell: heard,
         keys: Mutex::default(),
         key_requests,
         key_states: Arc::default(),
@@ -144,6 +152,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
 struct Shared {
     readiness: Arc<Readiness>,
     key_requests: Arc<KeyRequests>,
+    redis_bell: Bell,
     store: Store,
     room: Room,
     lines: Arc<Lines>,
@@ -177,6 +186,7 @@ fn start_cores(
         let prepared = Prepared {
             number: CoreNumber { index, count },
             key_requests: shared.key_requests.clone(),
+            redis_bell: shared.redis_bell.clone(),
             metrics: metrics.clone(),
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
             readiness: shared.readiness.clone(),
@@ -224,7 +234,7 @@ fn prepare_pid_file(config: &Config) -> Result<Option<PidFile>, LaunchError> {
 
 fn redis_service(config: &Config) -> Option<Service> {
     let (address, _) = redis::configured(config)?;
-    let members = Members::one(address.clone());
+    let members = redis::members(&address);
     Some(Service { target: Target::Redis(address), name: "redis".to_owned(), members, is_tls: false })
 }
 

@@ -96,6 +96,14 @@ impl<'a> Charges<'a> {
         &self.all[..self.length]
     }
 
+    /// Some of the charges, in their order.
+    pub(super) fn pick(&self, is_wanted: impl Fn(usize) -> bool) -> Charges<'a> {
+        let mut picked = Charges { prefix: self.prefix, all: [NOTHING; 1 + ROUTE_LIMITS_MAX], length: 0 };
+        let wanted = self.all().iter().enumerate().filter(|(nth, _)| is_wanted(*nth));
+        wanted.for_each(|(_, charge)| picked.push(*charge));
+        picked
+    }
+
     /// The beginning of every key.
     pub fn prefix(&self) -> &'a str {
         self.prefix

@@ -23,6 +23,8 @@ struct Empty {
     /// The answer to the call that was made at `asked_us`.
     decision: Decision,
     asked_us: u64,
+    /// The connection that it was made over. Another one may lead to a Redis that has lost its buckets since.
+    connection: u64,
 }
 
 impl KnownEmpty {
@@ -31,15 +33,17 @@ impl KnownEmpty {
         self.buckets.is_empty()
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        self.buckets.clear();
-    }
-
-    /// Remembers that Redis has denied `limit` on this bucket, in answer to a call made at `asked_us`. At the bound
+    /// Remembers that Redis has denied `limit` on this bucket, in answer to a call made at `asked_us` over this
+    /// connection. At the bound
     /// ([`KNOWN_EMPTY_MAX`]), buckets with a token due are removed; if there are none, all are. Each removed bucket
     /// may cost one more call.
-    pub(super) fn remember(&mut self, key: &[u8], limit: Limit, decision: Decision, asked_us: u64) {
+    pub(super) fn remember(
+        &mut self,
+        key: &[u8],
+        limit: Limit,
+        decision: Decision,
+        (asked_us, connection): (u64, u64),
+    ) {
         if self.buckets.len() >= KNOWN_EMPTY_MAX {
             self.buckets.retain(|_, empty| empty.until_us > asked_us);
             if self.buckets.len() >= KNOWN_EMPTY_MAX {
@@ -47,13 +51,20 @@ impl KnownEmpty {
             }
         }
         let until_us = asked_us.saturating_add(decision.wait_us);
-        self.buckets.insert(key.into(), Empty { until_us, cost: limit.cost, decision, asked_us });
+        self.buckets.insert(key.into(), Empty { until_us, cost: limit.cost, decision, asked_us, connection });
     }
 
     /// The denial that Redis would give now for `limit`, which has this index among the request's limits.
-    pub(super) fn denial(&self, key: &[u8], limit: Limit, index: usize, now_us: u64) -> Option<Decision> {
+    /// `connection`: the one over which it would be asked.
+    pub(super) fn denial(
+        &self,
+        key: &[u8],
+        limit: Limit,
+        index: usize,
+        (now_us, connection): (u64, Option<u64>),
+    ) -> Option<Decision> {
         let empty = self.buckets.get(key)?;
-        if now_us >= empty.until_us || limit.cost < empty.cost {
+        if connection != Some(empty.connection) || now_us >= empty.until_us || limit.cost < empty.cost {
             return None;
         }
         let passed_us = now_us.saturating_sub(empty.asked_us);
@@ -83,27 +94,38 @@ mod tests {
     #[test]
     fn an_empty_bucket_is_known_until_its_next_token_and_not_a_microsecond_longer() {
         let mut known = KnownEmpty::default();
-        known.remember(b"rl:u:ann", limit(1), refusal(100_000), 1_000_000);
-        let look = |now_us| known.denial(b"rl:u:ann", limit(1), 0, now_us).map(|decision| decision.wait_us);
+        known.remember(b"rl:u:ann", limit(1), refusal(100_000), (1_000_000, 7));
+        let look = |now_us| {
+            known.denial(b"rl:u:ann", limit(1), 0, (now_us, Some(7))).map(|decision| decision.wait_us)
+        };
         assert_eq!(look(1_000_000), Some(100_000));
         assert_eq!(look(1_099_999), Some(1));
         assert_eq!(look(1_100_000), None);
-        assert!(known.denial(b"rl:u:bob", limit(1), 0, 1_000_000).is_none());
+        assert!(known.denial(b"rl:u:bob", limit(1), 0, (1_000_000, Some(7))).is_none());
+        for other in [None, Some(8)] {
+            assert!(
+                known.denial(b"rl:u:ann", limit(1), 0, (1_000_000, other)).is_none(),
+                "another connection"
+            );
+        }
     }
 
     #[test]
     fn a_cheaper_request_is_asked_about() {
         let mut known = KnownEmpty::default();
-        known.remember(b"k", limit(5), refusal(100), 0);
-        assert!(known.denial(b"k", limit(1), 0, 1).is_none());
-        assert!(known.denial(b"k", limit(5), 0, 1).is_some() && known.denial(b"k", limit(6), 0, 1).is_some());
+        known.remember(b"k", limit(5), refusal(100), (0, 7));
+        assert!(known.denial(b"k", limit(1), 0, (1, Some(7))).is_none());
+        assert!(
+            known.denial(b"k", limit(5), 0, (1, Some(7))).is_some()
+                && known.denial(b"k", limit(6), 0, (1, Some(7))).is_some()
+        );
     }
 
     #[test]
     fn the_bound_holds_under_a_flood() {
         let mut known = KnownEmpty::default();
         for n in 0..3 * KNOWN_EMPTY_MAX as u64 {
-            known.remember(&n.to_be_bytes(), limit(1), refusal(1_000_000), n);
+            known.remember(&n.to_be_bytes(), limit(1), refusal(1_000_000), (n, 7));
             assert!(known.buckets.len() <= KNOWN_EMPTY_MAX);
         }
     }

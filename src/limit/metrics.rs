@@ -29,6 +29,8 @@ crate::metric_group! {
         counter admitted = "limit_admitted";
         /// Requests that the limiter refused.
         counter refused = "limit_refused";
+        /// Calls that gave tokens back to a Redis cluster, because another limit of the request has refused it.
+        counter given_back = "limit_given_back";
         /// Requests that were refused without asking: the bucket was known to be empty.
         counter refused_locally = "limit_refused_locally";
         /// Requests that this process's own buckets admitted, because this core could not ask Redis in time.

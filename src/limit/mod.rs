@@ -4,6 +4,7 @@
 //! buckets are in this process ([`MemoryLimiter`]) or in Redis ([`SharedLimiter`]); `arithmetic` and `bucket.lua`
 //! compute the same [`Decision`]. An admitted request gets a [`Permit`], which only this module makes.
 
+mod apart;
 pub mod arithmetic;
 pub mod bucket;
 pub mod charge;
@@ -11,6 +12,7 @@ mod known_empty;
 mod limiter;
 pub mod memory;
 mod metrics;
+mod parts;
 mod permit;
 mod shard;
 pub mod shared;

@@ -1,7 +1,7 @@
 //! Token buckets in Redis, shared by all cores and instances; and what happens to a request when Redis cannot decide.
 
 use std::array;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,19 +15,17 @@ use super::permit::{Denied, Permit};
 use crate::clock;
 use crate::config::OnRedisFailure;
 use crate::limits::ROUTE_LIMITS_MAX;
-use crate::redis::{BreakerState, CallWriter, Redis, Unavailable};
+use crate::redis::{CallWriter, Redis, Unavailable};
 
 /// One core's limiter over the buckets in Redis.
 pub struct SharedLimiter {
-    redis: Rc<Redis>,
+    pub(super) redis: Rc<Redis>,
     empty: RefCell<KnownEmpty>,
-    /// The generation of the connection that said so.
-    empty_generation: Cell<u64>,
-    on_failure: OnRedisFailure,
+    pub(super) on_failure: OnRedisFailure,
     /// The buckets of this process, for what this core cannot ask in time and for
     /// `RATE_LIMIT_ON_REDIS_FAILURE=memory`.
-    memory: Arc<MemoryLimiter>,
-    metrics: Arc<LimitMetrics>,
+    pub(super) memory: Arc<MemoryLimiter>,
+    pub(super) metrics: Arc<LimitMetrics>,
 }
 
 impl SharedLimiter {
@@ -38,17 +36,11 @@ impl SharedLimiter {
         memory: Arc<MemoryLimiter>,
         metrics: Arc<LimitMetrics>,
     ) -> SharedLimiter {
-        SharedLimiter {
-            redis,
-            empty: RefCell::default(),
-            empty_generation: Cell::new(0),
-            on_failure,
-            memory,
-            metrics,
-        }
+        SharedLimiter { redis, empty: RefCell::default(), on_failure, memory, metrics }
     }
 
-    /// Charges all buckets of a request in one round trip, or none of them.
+    /// Charges all buckets of a request in one round trip, or none of them. In a cluster that is one call for each
+    /// slot, side by side.
     ///
     /// # Errors
     /// [`Denied::Limited`] if a bucket does not have enough tokens; [`Denied::Unavailable`] if Redis does not decide
@@ -58,6 +50,9 @@ impl SharedLimiter {
             self.metrics.refused_locally.add(1);
             return charges.decide(decision).map_err(Denied::Limited);
         }
+        if self.redis.is_cluster() {
+            return Box::pin(self.charge_apart(charges)).await;
+        }
         // Redis decides after this moment, so a bucket that it finds empty stays empty at least as long from here.
         let asked_us = clock::now_us();
         let reply = self.redis.call(asked_us, |call| write_call(charges, call)).await;
@@ -65,7 +60,9 @@ impl SharedLimiter {
             Ok(Some(decision)) => self.on_decision(charges, decision, asked_us),
             // An answer of another form counts as no answer.
             Ok(None) => self.without_redis(charges, Outage::NotAsked),
-            Err(Unavailable::Open | Unavailable::Refused) => self.without_redis(charges, Outage::NotAsked),
+            Err(Unavailable::Open | Unavailable::Refused | Unavailable::Apart) => {
+                self.without_redis(charges, Outage::NotAsked)
+            }
             Err(Unavailable::TimedOut) => self.without_redis(charges, Outage::Late),
             Err(Unavailable::Unsent | Unavailable::QueueFull) => self.without_asking(charges),
         }
@@ -77,9 +74,9 @@ impl SharedLimiter {
     }
 
     /// The denial that follows from an earlier one, as long as Redis would give the same.
-    fn known_empty(&self, charges: &Charges<'_>) -> Option<Decision> {
+    pub(super) fn known_empty(&self, charges: &Charges<'_>) -> Option<Decision> {
         let empty = self.empty.borrow();
-        if empty.is_empty() || !self.is_current() {
+        if empty.is_empty() {
             return None;
         }
         let now_us = clock::now_us();
@@ -87,19 +84,14 @@ impl SharedLimiter {
         let mut most_restrictive: Option<Decision> = None;
         for (index, charge) in charges.all().iter().enumerate() {
             let key = charge.bucket.key(charges.prefix(), &mut buffer);
-            let Some(decision) = empty.denial(key, charge.limit, index, now_us) else { continue };
+            let asked = (now_us, self.redis.connection_of(key));
+            let Some(decision) = empty.denial(key, charge.limit, index, asked) else { continue };
             // As in the script: the longest wait, and the first of equal ones.
             if most_restrictive.is_none_or(|most_restrictive| decision.wait_us > most_restrictive.wait_us) {
                 most_restrictive = Some(decision);
             }
         }
         most_restrictive
-    }
-
-    /// Whether the known-empty buckets are those of the current connection. Another one may lead to a Redis that has
-    /// lost its buckets since.
-    fn is_current(&self) -> bool {
-        self.redis.state() == BreakerState::Closed && self.redis.generation() == self.empty_generation.get()
     }
 
     fn on_decision(
@@ -112,18 +104,19 @@ impl SharedLimiter {
             self.metrics.admitted.add(1);
         } else {
             self.metrics.refused.add(1);
-            if let Some(charge) = charges.all().get(decision.most_restrictive) {
-                let mut buffer = KeyBuf::default();
-                let key = charge.bucket.key(charges.prefix(), &mut buffer);
-                let mut empty = self.empty.borrow_mut();
-                if !self.is_current() {
-                    empty.clear();
-                    self.empty_generation.set(self.redis.generation());
-                }
-                empty.remember(key, charge.limit, decision, asked_us);
-            }
+            self.remember(charges, decision, asked_us);
         }
         charges.decide(decision).map_err(Denied::Limited)
+    }
+
+    /// Remembers which bucket Redis has found empty.
+    pub(super) fn remember(&self, charges: &Charges<'_>, decision: Decision, asked_us: u64) {
+        let Some(charge) = charges.all().get(decision.most_restrictive) else { return };
+        let mut buffer = KeyBuf::default();
+        let key = charge.bucket.key(charges.prefix(), &mut buffer);
+        if let Some(connection) = self.redis.connection_of(key) {
+            self.empty.borrow_mut().remember(key, charge.limit, decision, (asked_us, connection));
+        }
     }
 
     /// Redis is well, but this core could not ask it. Somebody keeps the core busy, and nobody may get rid of the
@@ -140,8 +133,6 @@ impl SharedLimiter {
     }
 
     fn without_redis(&self, charges: &Charges<'_>, why: Outage) -> Result<Permit, Denied> {
-        // Redis may come back without its buckets. What is remembered of them would then be wrong.
-        self.empty.borrow_mut().clear();
         match self.on_failure {
             OnRedisFailure::Closed => return Err(Denied::Unavailable),
             OnRedisFailure::Memory => {
@@ -172,7 +163,7 @@ enum Outage {
 }
 
 /// Writes the keys and arguments of the script; `bucket.lua` defines their order.
-fn write_call(charges: &Charges<'_>, call: CallWriter<'_>) {
+pub(super) fn write_call(charges: &Charges<'_>, call: CallWriter<'_>) {
     let mut buffers: [KeyBuf; CHARGES_MAX] = array::from_fn(|_| KeyBuf::default());
     let mut keys: [&[u8]; CHARGES_MAX] = [&[]; CHARGES_MAX];
     let mut args = [0; CHARGES_MAX * 3];

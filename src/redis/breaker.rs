@@ -3,12 +3,15 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::bell::Bell;
 use super::metrics::{OutageMetrics, RedisMetrics};
 use super::reply::Malformed;
+use super::slots::Seat;
 use crate::clock;
 use crate::limits::REDIS_FAILURES_MAX;
 use crate::net::ConnectError;
@@ -70,6 +73,9 @@ pub(super) struct Breaker {
     at_summary: Cell<Passed>,
     metrics: Arc<RedisMetrics>,
     outage: Arc<OutageMetrics>,
+    /// The node's place in a cluster. `None`: it is in none.
+    seat: Option<Rc<Seat>>,
+    bell: Bell,
 }
 
 /// How the limiter decided requests without Redis.
@@ -95,8 +101,16 @@ impl Passed {
 
 impl Breaker {
     /// An open breaker, because there is no connection yet. Nothing is logged until the first attempt has failed.
-    pub(super) fn new(metrics: Arc<RedisMetrics>, outage: Arc<OutageMetrics>) -> Breaker {
-        metrics.breaker_open.set(1);
+    /// That is so of every node of a cluster now and then, and counts only then.
+    pub(super) fn new(
+        metrics: Arc<RedisMetrics>,
+        outage: Arc<OutageMetrics>,
+        seat: Option<Rc<Seat>>,
+        bell: Bell,
+    ) -> Breaker {
+        if seat.is_none() {
+            metrics.breaker_open.set(1);
+        }
         Breaker {
             state: Cell::new(BreakerState::Open),
             failures_in_row: Cell::new(0),
@@ -106,7 +120,21 @@ impl Breaker {
             at_summary: Cell::default(),
             metrics,
             outage,
+            seat,
+            bell,
         }
+    }
+
+    fn count_open(&self, is_open: bool) {
+        match &self.seat {
+            Some(seat) => seat.set_open(is_open),
+            None => self.metrics.breaker_open.set(u64::from(is_open)),
+        }
+    }
+
+    /// Whether the log has said that it is open.
+    pub(super) fn is_announced(&self) -> bool {
+        self.is_announced.get()
     }
 
     pub(super) fn state(&self) -> BreakerState {
@@ -141,28 +169,31 @@ impl Breaker {
     /// Stops calls. It is logged once, however many attempts to connect fail afterwards.
     pub(super) fn open(&self, cause: &OutageCause) {
         self.state.set(BreakerState::Open);
-        self.metrics.breaker_open.set(1);
+        self.count_open(true);
+        self.bell.ring();
         if self.is_announced.replace(true) {
             return;
         }
         self.opened_ms.set(clock::now_ms());
         self.at_opening.set(Passed::now(&self.outage));
         self.at_summary.set(self.at_opening.get());
-        error!(core = core(), %cause, "Redis is out of reach");
+        let (node, slots) = self.place();
+        error!(core = core(), node, slots, %cause, "Redis is out of reach");
     }
 
     /// Allows calls again.
     pub(super) fn close(&self) {
         self.state.set(BreakerState::Closed);
         self.failures_in_row.set(0);
-        self.metrics.breaker_open.set(0);
+        self.count_open(false);
+        let (node, slots) = self.place();
         if !self.is_announced.replace(false) {
-            info!(core = core(), "Redis answers");
+            info!(core = core(), node, slots, "Redis answers");
             return;
         }
         let Passed { unlimited, refused_locally } = Passed::now(&self.outage).since(self.at_opening.get());
         let open_ms = clock::now_ms() - self.opened_ms.get();
-        info!(core = core(), open_ms, unlimited, refused_locally, "Redis answers again");
+        info!(core = core(), node, slots, open_ms, unlimited, refused_locally, "Redis answers again");
     }
 
     /// Logs what has happened since the last summary.
@@ -170,7 +201,14 @@ impl Breaker {
         let now = Passed::now(&self.outage);
         let Passed { unlimited, refused_locally } = now.since(self.at_summary.replace(now));
         let open_ms = clock::now_ms() - self.opened_ms.get();
-        warn!(core = core(), open_ms, unlimited, refused_locally, "Redis is still out of reach");
+        let (node, slots) = self.place();
+        warn!(core = core(), node, slots, open_ms, unlimited, refused_locally, "Redis is still out of reach");
+    }
+
+    /// Which node of a cluster it is, and which slots it has, for the log.
+    fn place(&self) -> (Option<String>, Option<String>) {
+        let seat = self.seat.as_ref();
+        (seat.map(|seat| seat.name().to_string()), seat.map(|seat| seat.slots()))
     }
 }
 
@@ -185,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_failures_in_a_row_are_too_many() {
-        let breaker = Breaker::new(Arc::default(), Arc::default());
+        let breaker = Breaker::new(Arc::default(), Arc::default(), None, Bell::default());
         for _ in 0..10 {
             assert!(!breaker.count_failure() && !breaker.count_failure());
             breaker.count_success();
@@ -196,7 +234,7 @@ mod tests {
     #[test]
     fn opens_half_opens_and_closes_and_shows_it_in_the_gauge() {
         let metrics = Arc::<RedisMetrics>::default();
-        let breaker = Breaker::new(metrics.clone(), Arc::default());
+        let breaker = Breaker::new(metrics.clone(), Arc::default(), None, Bell::default());
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker.half_open();
         assert!(!breaker.is_closed());

@@ -1,5 +1,6 @@
 //! One attempt at a script call, and how it ends.
 
+use super::slots::Elsewhere;
 use crate::limits::REDIS_INTEGERS_MAX;
 
 /// One attempt at a script call.
@@ -37,6 +38,8 @@ pub(super) enum CallOutcome {
     Answered([i64; REDIS_INTEGERS_MAX]),
     /// Redis does not know the script, or no longer.
     NoScript,
+    /// Another node of the cluster has to be asked.
+    Elsewhere(Elsewhere),
     /// There is no answer.
     Unavailable(Unavailable),
 }
@@ -55,4 +58,16 @@ pub enum Unavailable {
     Unsent,
     /// Too many calls are waiting already. That says nothing of Redis.
     QueueFull,
+    /// The keys move from one node of a cluster to another, and are not on the same one now. Each alone can be asked
+    /// about.
+    Apart,
+}
+
+/// Why a node has not answered a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// There is no answer.
+    Unavailable(Unavailable),
+    /// Another node has to be asked.
+    Elsewhere(Elsewhere),
 }

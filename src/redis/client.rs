@@ -1,68 +1,38 @@
-//! The Redis client of one core: calls, and the task that connects, serves and connects again.
+//! The Redis of one core, whether it is one server or a cluster of them.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
-use super::backoff::Backoff;
 use super::breaker::BreakerState;
 use super::call::Unavailable;
-use super::connection::Connection;
-use super::handshake;
-use super::metrics::{OutageMetrics, RedisMetrics};
-use super::pipeline::Pipeline;
-use super::script::{CallWriter, Scripts};
-use super::server::Server;
-use super::settings::Settings;
-use crate::clock;
-use crate::limits::FIRST_RESOLUTION_MS;
-use crate::net::{Endpoint, Io, Transport};
+use super::cluster::Cluster;
+use super::metrics::OutageMetrics;
+use super::node::{Home, Node};
+use super::script::CallWriter;
+use super::settings::{Arrangement, Settings};
+use super::slots::Topology;
+use crate::net::Endpoint;
 
-/// One core's Redis client. Only that core uses it.
-pub struct Redis {
-    settings: Settings,
-    server: Server,
-    io: Rc<Io>,
-    outage: Arc<OutageMetrics>,
-    pub(super) pipeline: Pipeline,
-    /// The number of connections so far.
-    generation: Cell<u64>,
-    first_attempt: FirstAttempt,
-}
-
-/// Whether the first attempt to connect has ended, and the task that waits for that.
-#[derive(Default)]
-struct FirstAttempt {
-    is_over: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
+/// One core's Redis. Only that core uses it.
+pub enum Redis {
+    /// One server.
+    Single(Rc<Node>),
+    /// A cluster.
+    Cluster(Rc<Cluster>),
 }
 
 impl Redis {
-    /// A client without a connection; [`Redis::run`] connects. Each script answers with an array of integers, at most
+    /// A Redis without a connection; [`Redis::run`] connects. Each script answers with an array of integers, at most
     /// [`REDIS_INTEGERS_MAX`](crate::limits::REDIS_INTEGERS_MAX) of them; the first tries out new connections.
-    pub fn new(
-        settings: Settings,
-        scripts: &[&'static str],
-        io: Rc<Io>,
-        metrics: Arc<RedisMetrics>,
-        outage: Arc<OutageMetrics>,
-    ) -> Rc<Redis> {
-        Rc::new(Redis {
-            settings,
-            server: Server::unresolved(),
-            io,
-            pipeline: Pipeline::new(Scripts::new(scripts), metrics, outage.clone()),
-            outage,
-            generation: Cell::new(0),
-            first_attempt: FirstAttempt::default(),
+    pub fn new(settings: Settings, scripts: &[&'static str], home: Home) -> Rc<Redis> {
+        Rc::new(match settings.arrangement {
+            Arrangement::Single => Redis::Single(Node::new(settings, scripts, &home, None)),
+            Arrangement::Cluster => Redis::Cluster(Rc::new(Cluster::new(settings, scripts, home))),
         })
     }
 
     /// Calls the first script. `write` writes the keys and arguments of the call; they are not kept during the wait.
-    /// The budget begins at `asked_us`, which is the present.
+    /// In a cluster all keys have to be in one slot. The budget begins at `asked_us`, which is the present.
     ///
     /// # Errors
     /// Why there is no answer within the budget.
@@ -87,137 +57,95 @@ impl Redis {
         asked_us: u64,
         write: impl Fn(CallWriter<'_>),
     ) -> Result<[i64; N], Unavailable> {
-        let deadline_us = asked_us + self.settings.timeout_ms * 1_000;
-        self.pipeline.call(script, asked_us, deadline_us, write).await
+        match self {
+            Redis::Single(node) => node.call_script(script, asked_us, write).await,
+            // Boxed, so that who has no cluster does not carry the way through one along.
+            Redis::Cluster(cluster) => Box::pin(cluster.call(script, asked_us, write)).await,
+        }
     }
 
     /// What Redis has said to the last call that it refused ([`Unavailable::Refused`]), once.
     pub fn take_refusal(&self) -> Option<String> {
-        self.pipeline.refusal.borrow_mut().take()
+        match self {
+            Redis::Single(node) => node.take_refusal(),
+            Redis::Cluster(cluster) => cluster.take_refusal(),
+        }
     }
 
-    /// The state of the circuit breaker.
-    pub fn state(&self) -> BreakerState {
-        self.pipeline.breaker.state()
+    /// Whether keys are in several places, so that one call cannot be about any of them.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Redis::Cluster(_))
     }
 
-    /// A number that changes with every new connection, because the new one may lead to a Redis without data.
-    pub fn generation(&self) -> u64 {
-        self.generation.get()
+    /// The number of the connection that decides about a key now, another one for every connection: a new one may lead
+    /// to a Redis without data. `None`: nobody decides, because a circuit breaker is open.
+    pub fn connection_of(&self, key: &[u8]) -> Option<u64> {
+        match self {
+            Redis::Single(node) => node.connection(),
+            Redis::Cluster(cluster) => cluster.connection_of(key),
+        }
     }
 
     /// Metrics of requests that Redis did not decide. The limiter counts them.
     pub fn outage(&self) -> &OutageMetrics {
-        &self.outage
+        match self {
+            Redis::Single(node) => node.outage(),
+            Redis::Cluster(cluster) => cluster.outage(),
+        }
     }
 
-    /// The addresses now.
-    pub fn endpoints(&self) -> Arc<[Endpoint]> {
-        self.server.endpoints()
+    /// Counts a decision about this key that a node of a cluster should have made, for what is said of that node.
+    pub fn count_undecided(&self, key: &[u8], count: impl Fn(&OutageMetrics)) {
+        if let Redis::Cluster(cluster) = self {
+            cluster.count_undecided(key, count);
+        }
     }
 
-    /// Uses newly resolved addresses from the next attempt to connect on. A connection that works stays.
+    /// Whether the circuit breaker is open, or that of a node.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Redis::Single(node) => node.state() != BreakerState::Closed,
+            Redis::Cluster(cluster) => cluster.is_open(),
+        }
+    }
+
+    /// Uses newly resolved addresses from the next attempt to connect on. A connection that works stays. A cluster is
+    /// found at its addresses by the control side.
     pub fn replace_endpoints(&self, endpoints: Arc<[Endpoint]>) {
-        self.server.replace_endpoints(endpoints);
-        self.pipeline.wake_task();
+        if let Redis::Single(node) = self {
+            node.replace_endpoints(endpoints);
+        }
     }
 
-    /// Ends the client: another one has replaced it, and its last calls have had their time.
-    pub fn retire(&self) {
-        self.pipeline.retire();
+    /// The masters of a cluster have these slots from now on.
+    pub fn take_topology(&self, topology: &Arc<Topology>) {
+        if let Redis::Cluster(cluster) = self {
+            cluster.take_topology(topology);
+        }
     }
 
-    /// Connects, serves calls, and connects again, until the client is retired.
+    /// Connects and serves calls until it is retired.
     pub async fn run(self: Rc<Self>) {
-        let mut connected = pin!(self.stay_connected());
-        poll_fn(|context| {
-            if self.pipeline.is_retired() {
-                return Poll::Ready(());
-            }
-            self.pipeline.remember_task(context.waker());
-            connected.as_mut().poll(context)
-        })
-        .await;
-        self.pipeline.end_all_calls();
-    }
-
-    async fn stay_connected(&self) {
-        self.resolved().await;
-        let mut backoff = Backoff::default();
-        loop {
-            let transport = self.connect(&mut backoff).await;
-            self.pipeline.breaker.close();
-            self.generation.set(self.generation.get() + 1);
-            self.first_attempt.ends();
-            let since_ms = clock::now_ms();
-            let cause = Connection::new(&self.pipeline, &transport, &self.io).serve().await;
-            self.pipeline.disconnected(&cause);
-            drop(transport);
-            if clock::now_ms() - since_ms >= STEADY_MS {
-                // The connection has worked, so the next attempt follows at once: a server may close idle ones.
-                backoff = Backoff::default();
-            } else {
-                backoff.wait(&self.io.timers).await;
-            }
+        match &*self {
+            Redis::Single(node) => node.clone().run().await,
+            Redis::Cluster(cluster) => cluster.clone().run().await,
         }
     }
 
-    /// Waits for the first addresses, as long as a start waits for names.
-    async fn resolved(&self) {
-        let resolved = poll_fn(|context| {
-            self.pipeline.remember_task(context.waker());
-            if self.server.is_resolved() { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let _ = self.io.timers.until(clock::now_ms() + FIRST_RESOLUTION_MS, resolved).await;
-    }
-
-    /// Tries until a connection works. Meanwhile the breaker logs a summary from time to time.
-    async fn connect(&self, backoff: &mut Backoff) -> Transport {
-        let Pipeline { breaker, metrics, scripts, .. } = &self.pipeline;
-        let mut connecting = pin!(async {
-            loop {
-                breaker.half_open();
-                metrics.reconnects.add(1);
-                match handshake::connect(&self.server, &self.settings, scripts.at(0), &self.io).await {
-                    Ok(transport) => return transport,
-                    Err(cause) => breaker.open(&cause),
-                }
-                self.first_attempt.ends();
-                backoff.wait(&self.io.timers).await;
-            }
-        });
-        loop {
-            match self.io.timers.until(clock::now_ms() + SUMMARY_MS, connecting.as_mut()).await {
-                Ok(transport) => return transport,
-                Err(_) => breaker.summarize(),
-            }
+    /// Ends it: another Redis has replaced it, and its last calls have had their time.
+    pub fn retire(&self) {
+        match self {
+            Redis::Single(node) => node.retire(),
+            Redis::Cluster(cluster) => cluster.retire(),
         }
     }
 
-    /// Waits until the first attempt to connect has succeeded or failed, or the coarse clock shows `deadline_ms`. A
-    /// core calls it before it accepts its first client.
+    /// Waits until the first attempt to connect has succeeded or failed, or the masters of a cluster are known, or the
+    /// coarse clock shows `deadline_ms`. A core calls it before it accepts its first client.
     pub async fn first_attempt(&self, deadline_ms: u64) {
-        let tried = poll_fn(|context| {
-            if self.first_attempt.is_over.get() {
-                return Poll::Ready(());
-            }
-            *self.first_attempt.waiting.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        });
-        let _ = self.io.timers.until(deadline_ms, tried).await;
-    }
-}
-
-impl FirstAttempt {
-    fn ends(&self) {
-        self.is_over.set(true);
-        if let Some(waker) = self.waiting.borrow_mut().take() {
-            waker.wake();
+        match self {
+            Redis::Single(node) => node.first_attempt(deadline_ms).await,
+            Redis::Cluster(cluster) => cluster.first_attempt(deadline_ms).await,
         }
     }
 }
-
-/// A connection that has worked this long is replaced without a pause, in milliseconds.
-const STEADY_MS: u64 = 10_000;
-/// How often the log says that there is no connection, in milliseconds.
-const SUMMARY_MS: u64 = 10_000;

@@ -150,7 +150,11 @@ impl<'p> Connection<'p> {
                 (Some(Expected::Load(_)), Reply::Other(bytes)) => {
                     return Err(ErrorReply::parse(bytes).into_cause());
                 }
-                (Some(Expected::Load(_)), Reply::Integers(_)) => {
+                (Some(Expected::Asking), Reply::Other(b"+OK\r\n")) => {}
+                (Some(Expected::Asking), Reply::Other(bytes)) => {
+                    return Err(ErrorReply::parse(bytes).into_cause());
+                }
+                (Some(Expected::Load(_) | Expected::Asking), Reply::Integers(_)) => {
                     return Err(OutageCause::Garbage(UNEXPECTED_FORM));
                 }
             }
@@ -195,6 +199,14 @@ impl<'p> Connection<'p> {
                 self.pipeline.wake_task();
             }
             queue.end(slot, CallOutcome::NoScript);
+            return Ok(());
+        }
+        if let (ErrorReply::Elsewhere(text), Some(seat)) = (&error, &self.pipeline.seat)
+            && let Some(elsewhere) = seat.elsewhere(text)
+        {
+            queue.end(slot, CallOutcome::Elsewhere(elsewhere));
+            // It answers: it is well.
+            self.pipeline.breaker.count_success();
             return Ok(());
         }
         if script > 0

@@ -11,7 +11,9 @@ pub(super) enum ErrorReply {
     NoScript(String),
     /// This call alone fails: a key of another type, or a mistake in the script.
     Call(String),
-    /// The whole server cannot serve calls: READONLY, OOM, LOADING, NOAUTH, NOPERM, MISCONF, MOVED and so on.
+    /// Another node of the cluster serves the keys of this call: MOVED, ASK, TRYAGAIN.
+    Elsewhere(String),
+    /// The whole server cannot serve calls: READONLY, OOM, LOADING, NOAUTH, NOPERM, MISCONF, CLUSTERDOWN and so on.
     Server(String),
     /// The reply is neither an error nor an expected answer.
     Unexpected,
@@ -27,6 +29,7 @@ impl ErrorReply {
         let text: String = text.trim_end().escape_debug().take(ERROR_CHARS_MAX).collect();
         match error.code() {
             "NOSCRIPT" => ErrorReply::NoScript(text),
+            "MOVED" | "ASK" | "TRYAGAIN" => ErrorReply::Elsewhere(text),
             "ERR" | "WRONGTYPE" => ErrorReply::Call(text),
             _ => ErrorReply::Server(text),
         }
@@ -38,16 +41,17 @@ impl ErrorReply {
         match self {
             ErrorReply::NoScript(text) | ErrorReply::Call(text) => Some(text),
             ErrorReply::Server(text) => text.starts_with("NOPERM").then_some(text),
-            ErrorReply::Unexpected => None,
+            ErrorReply::Elsewhere(_) | ErrorReply::Unexpected => None,
         }
     }
 
     /// The reply as the reason to give up the connection.
     pub(super) fn into_cause(self) -> OutageCause {
         match self {
-            ErrorReply::NoScript(text) | ErrorReply::Call(text) | ErrorReply::Server(text) => {
-                OutageCause::Refused(text)
-            }
+            ErrorReply::NoScript(text)
+            | ErrorReply::Call(text)
+            | ErrorReply::Elsewhere(text)
+            | ErrorReply::Server(text) => OutageCause::Refused(text),
             ErrorReply::Unexpected => OutageCause::Garbage(UNEXPECTED_FORM),
         }
     }

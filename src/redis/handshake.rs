@@ -12,7 +12,7 @@ use super::error_reply::ErrorReply;
 use super::reply::{self, UNASKED, UNEXPECTED_FORM};
 use super::script::{Arg, Script};
 use super::server::Server;
-use super::settings::Settings;
+use super::settings::{Arrangement, Settings};
 use crate::clock;
 use crate::limits::REDIS_CONNECT_MS;
 use crate::net::{Buffer, Io, Liveness, RecvError, SendError, Timers, Transport};
@@ -88,6 +88,9 @@ impl Setup<'_> {
     /// that calls need.
     async fn probe(&mut self) -> Result<(), OutageCause> {
         let settings = self.settings;
+        if settings.probe_keys.is_empty() {
+            return Ok(());
+        }
         let mut command = Vec::new();
         let keys: Vec<&[u8]> = settings.probe_keys.iter().map(Vec::as_slice).collect();
         let args = settings.probe_args.iter().map(|number| Arg::Number(*number));
@@ -97,7 +100,12 @@ impl Setup<'_> {
         let sent_us = clock::now_us();
         let is_in_time = self.answers_within(settings.timeout_ms.min(REDIS_CONNECT_MS)).await;
         let (value, error) = self.reply(deadline_ms).await?;
-        let Value::Array(items) = value else { return Err(error.into_cause()) };
+        let items = match (value, error) {
+            (Value::Array(items), _) => items,
+            // The slot of the probe has moved since: so the node answers, and calls find the other one likewise.
+            (_, ErrorReply::Elsewhere(_)) if settings.arrangement == Arrangement::Cluster => Vec::new(),
+            (_, error) => return Err(error.into_cause()),
+        };
         if !items.iter().all(|item| matches!(item, Value::Int(_))) {
             return Err(OutageCause::Garbage(UNEXPECTED_FORM));
         }

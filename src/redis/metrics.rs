@@ -17,8 +17,22 @@ crate::metric_group! {
         gauge breaker_open = "redis_breaker_open";
         /// Attempts to connect to Redis, the first one included.
         counter reconnects = "redis_reconnects";
+        /// Nodes of a Redis cluster that cores have connections to.
+        gauge nodes = "redis_nodes";
+        /// Calls that a node of a cluster sent on to another one, because a slot has moved or is about to.
+        counter redirects = "redis_redirects";
         /// How long Redis took for the calls that it answered, from the moment at which their commands left.
         histogram latency(&LATENCY_BOUNDS_US) = "redis_latency_seconds";
+    }
+}
+
+crate::metric_group! {
+    /// Metrics of one core's connection to one node of a Redis cluster.
+    pub struct NodeMetrics {
+        /// Cores that do not ask this node of a Redis cluster now, because it is out of reach or answers with errors.
+        gauge breaker_open = "redis_node_breaker_open";
+        /// Decisions that this node of a Redis cluster should have made and did not.
+        counter undecided = "redis_node_undecided";
     }
 }
 

@@ -12,26 +12,32 @@
 //! sleep, until the earliest deadline.
 
 mod backoff;
+mod bell;
 pub mod breaker;
 mod call;
 mod client;
+mod cluster;
 mod connection;
 mod error_reply;
 mod handshake;
 mod metrics;
+mod node;
 mod pipeline;
 mod queue;
 pub mod reply;
 pub mod script;
 mod server;
 mod settings;
+pub mod slots;
 mod window;
 #[cfg(test)]
 mod tests;
 
+pub use bell::Bell;
 pub use breaker::BreakerState;
 pub use call::Unavailable;
 pub use client::Redis;
-pub use metrics::{OutageMetrics, RedisMetrics};
+pub use metrics::{NodeMetrics, OutageMetrics, RedisMetrics};
+pub use node::{Home, Node};
 pub use script::{Arg, CallWriter};
-pub use settings::Settings;
+pub use settings::{Arrangement, Settings};

@@ -4,14 +4,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::bell::Bell;
 use super::breaker::{Breaker, OutageCause};
-use super::call::{Attempt, Call, CallOutcome, Unavailable};
+use super::call::{Attempt, Call, CallOutcome, Unanswered, Unavailable};
 use super::metrics::{OutageMetrics, RedisMetrics};
 use super::queue::CallQueue;
 use super::script::{CallWriter, Scripts};
+use super::slots::Seat;
 use crate::clock;
 use crate::limits::REDIS_INTEGERS_MAX;
 
@@ -30,13 +33,20 @@ pub(super) struct Pipeline {
     is_retired: Cell<bool>,
     /// What Redis has said to the last call that it refused ([`Unavailable::Refused`]).
     pub(super) refusal: RefCell<Option<String>>,
+    /// Its place in a cluster. `None`: it is in none.
+    pub(super) seat: Option<Rc<Seat>>,
 }
 
 impl Pipeline {
-    pub(super) fn new(scripts: Scripts, metrics: Arc<RedisMetrics>, outage: Arc<OutageMetrics>) -> Pipeline {
+    pub(super) fn new(
+        scripts: Scripts,
+        metrics: Arc<RedisMetrics>,
+        outage: Arc<OutageMetrics>,
+        (seat, bell): (Option<Rc<Seat>>, Bell),
+    ) -> Pipeline {
         Pipeline {
             scripts,
-            breaker: Breaker::new(metrics.clone(), outage),
+            breaker: Breaker::new(metrics.clone(), outage, seat.clone(), bell),
             metrics,
             queue: RefCell::new(CallQueue::new()),
             out: RefCell::default(),
@@ -44,6 +54,7 @@ impl Pipeline {
             task: RefCell::default(),
             is_retired: Cell::new(false),
             refusal: RefCell::default(),
+            seat,
         }
     }
 
@@ -51,37 +62,50 @@ impl Pipeline {
     pub(super) async fn call<const N: usize>(
         &self,
         script: usize,
-        asked_us: u64,
-        deadline_us: u64,
+        (asked_us, deadline_us): (u64, u64),
+        leave: Leave,
         write: impl Fn(CallWriter<'_>),
-    ) -> Result<[i64; N], Unavailable> {
+    ) -> Result<[i64; N], Unanswered> {
         const { assert!(N <= REDIS_INTEGERS_MAX) };
         for attempt in [Attempt::First, Attempt::Second] {
             let call = Call { script, integers: N, attempt, asked_us, deadline_us };
-            match self.enqueue(call, &write)?.outcome().await {
+            match self.enqueue(call, leave, &write).map_err(Unanswered::Unavailable)?.outcome().await {
                 CallOutcome::Answered(integers) => return Ok(std::array::from_fn(|nth| integers[nth])),
-                CallOutcome::Unavailable(why) => return Err(why),
+                CallOutcome::Unavailable(why) => return Err(Unanswered::Unavailable(why)),
+                CallOutcome::Elsewhere(elsewhere) => return Err(Unanswered::Elsewhere(elsewhere)),
                 // The command that loads the script is already in front of the second attempt.
                 CallOutcome::NoScript => {}
             }
         }
-        Err(Unavailable::Open)
+        Err(Unanswered::Unavailable(Unavailable::Open))
     }
 
     /// Queues one attempt at a call.
-    fn enqueue(&self, call: Call, write: &impl Fn(CallWriter<'_>)) -> Result<QueuedCall<'_>, Unavailable> {
+    fn enqueue(
+        &self,
+        call: Call,
+        leave: Leave,
+        write: &impl Fn(CallWriter<'_>),
+    ) -> Result<QueuedCall<'_>, Unavailable> {
         if !self.breaker.is_closed() || self.is_retired() {
             return Err(Unavailable::Open);
         }
         let mut queue = self.queue.borrow_mut();
         let earliest_us = queue.earliest_us();
+        if leave == Leave::Asking {
+            queue.push_asking();
+        }
         let Some(slot) = queue.push(call) else {
+            queue.pop_asking();
             self.metrics.queue_full.add(1);
             return Err(Unavailable::QueueFull);
         };
         let mut out = self.out.borrow_mut();
         if out.is_empty() || call.deadline_us < earliest_us {
             self.wake_task();
+        }
+        if leave == Leave::Asking {
+            out.extend_from_slice(ASKING);
         }
         write(CallWriter::new(self.scripts.at(call.script), &mut out));
         queue.written(slot, self.sent.get() + out.len() as u64);
@@ -131,6 +155,18 @@ impl Pipeline {
         }
     }
 }
+
+/// What a node of a cluster may answer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Its slots.
+    Own,
+    /// A slot that moves to it, and is not its own yet.
+    Asking,
+}
+
+/// `ASKING`, which holds for the next command.
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// A call in the queue. Dropping it frees its slot, at the latest when its reply has come.
 struct QueuedCall<'p> {

@@ -20,6 +20,8 @@ pub(super) enum Expected {
     Call(u32),
     /// The command that loads the script at this place.
     Load(usize),
+    /// The command that lets a node answer for a slot that moves to it.
+    Asking,
 }
 
 /// The calls of one connection.
@@ -145,6 +147,18 @@ impl CallQueue {
             self.expected.push_back(Expected::Load(script));
         }
         !is_loading
+    }
+
+    /// Expects the reply to `ASKING`, which stands in front of the next call.
+    pub(super) fn push_asking(&mut self) {
+        self.expected.push_back(Expected::Asking);
+    }
+
+    /// Takes back the expectation of `ASKING`: the call behind it was not queued.
+    pub(super) fn pop_asking(&mut self) {
+        if self.expected.back() == Some(&Expected::Asking) {
+            self.expected.pop_back();
+        }
     }
 
     /// Takes what the next reply answers.

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use redis::Cmd;
 
+use super::slots;
+
 /// One Lua script.
 pub struct Script {
     text: &'static str,
@@ -38,9 +40,13 @@ pub enum Arg<'a> {
 }
 
 /// Takes the keys and arguments of one call and packs them at once.
-pub struct CallWriter<'w> {
-    script: &'w Script,
-    out: &'w mut Vec<u8>,
+pub struct CallWriter<'w>(Writing<'w>);
+
+enum Writing<'w> {
+    /// The command behind those that leave next.
+    Command(&'w Script, &'w mut Vec<u8>),
+    /// The slot of the first key alone.
+    Slot(&'w mut u16),
 }
 
 impl Script {
@@ -75,17 +81,27 @@ impl Script {
 
 impl<'w> CallWriter<'w> {
     pub(super) fn new(script: &'w Script, out: &'w mut Vec<u8>) -> CallWriter<'w> {
-        CallWriter { script, out }
+        CallWriter(Writing::Command(script, out))
     }
 
-    /// Appends the call to the commands that leave next.
+    /// The slot of a call.
+    pub(super) fn slot(write: &impl Fn(CallWriter<'_>)) -> u16 {
+        let mut slot = 0;
+        write(CallWriter(Writing::Slot(&mut slot)));
+        slot
+    }
+
+    /// Appends the call to the commands that leave next. In a cluster all keys are in one slot.
     pub fn write(self, keys: &[&[u8]], args: &[u64]) {
         self.write_args(keys, args.iter().map(|number| Arg::Number(*number)));
     }
 
     /// The same with arguments that are not all numbers.
     pub fn write_args<'a>(self, keys: &[&[u8]], args: impl Iterator<Item = Arg<'a>>) {
-        self.script.pack_call(keys, args, self.out);
+        match self.0 {
+            Writing::Command(script, out) => script.pack_call(keys, args, out),
+            Writing::Slot(slot) => *slot = keys.first().map_or(0, |key| slots::slot(key)),
+        }
     }
 }
 

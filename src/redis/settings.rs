@@ -1,5 +1,15 @@
 //! Who the gateway is to Redis, and how it tries out a new connection.
 
+/// Whether Redis is one server, or a cluster of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Arrangement {
+    /// One server has every key.
+    #[default]
+    Single,
+    /// Each master has some slots.
+    Cluster,
+}
+
 /// How to speak with one Redis.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -11,7 +21,12 @@ pub struct Settings {
     pub database: u32,
     /// The budget of one call, in milliseconds.
     pub timeout_ms: u64,
-    /// The keys of the probe, the call that tries out a new connection: buckets that no client has.
+    /// Whether it is one server, or a cluster of them.
+    pub arrangement: Arrangement,
+    /// The beginning of every key.
+    pub prefix: String,
+    /// The keys of the probe, the call that tries out a new connection: buckets that no client has. Each node of a
+    /// cluster has its own.
     pub probe_keys: Vec<Vec<u8>>,
     /// The arguments of the probe.
     pub probe_args: Vec<u64>,

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::limits::TICK_MS;
 use crate::net::runtime::{Preference, ThreadRuntime};
 use crate::net::{Endpoint, Io};
+use crate::telemetry::metrics::Named;
 use server::Server;
 
 use super::*;
@@ -30,7 +31,7 @@ const BUDGET_MS: u64 = 25;
 
 /// A connection on a core of its own, and what it counts.
 struct Bench {
-    redis: Rc<Redis>,
+    redis: Rc<Node>,
     metrics: Arc<RedisMetrics>,
 }
 
@@ -40,6 +41,16 @@ fn settings(timeout_ms: u64) -> Settings {
         probe_keys: vec![b"probe".to_vec()],
         probe_args: vec![0, 0],
         ..Settings::default()
+    }
+}
+
+fn home(io: &Rc<Io>, metrics: &Arc<RedisMetrics>) -> Home {
+    Home {
+        io: io.clone(),
+        metrics: metrics.clone(),
+        nodes: Arc::new(Named::new("node")),
+        outage: Arc::default(),
+        bell: Bell::default(),
     }
 }
 
@@ -57,7 +68,7 @@ fn bench_on<F: Future<Output = ()>>(
     let (mut runtime, _) = ThreadRuntime::build(preference).unwrap();
     runtime.block_on(async {
         let (io, metrics) = (Rc::<Io>::default(), Arc::new(RedisMetrics::default()));
-        let redis = Redis::new(settings, &[SCRIPT, LIST_SCRIPT], io.clone(), metrics.clone(), Arc::default());
+        let redis = Node::new(settings, &[SCRIPT, LIST_SCRIPT], &home(&io, &metrics), None);
         redis.replace_endpoints(Arc::new([endpoint.clone()]));
         monoio::spawn(async move {
             loop {

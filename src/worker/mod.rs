@@ -89,8 +89,8 @@ impl Worker {
 
     async fn take(&mut self, step: Step) -> io::Result<Next> {
         match step {
-            Step::Configure(version, replacement, redis) => {
-                redis::reload(&self.active, &replacement, redis.as_ref()).await;
+            Step::Configure(version, replacement, roster, topology) => {
+                redis::reload(&self.active, &replacement, roster.as_ref(), topology.as_ref()).await;
                 self.active.core().resources.metrics.core.config_version.set(version);
             }
             Step::Roster(Target::Upstream(name, members), roster) => {
@@ -98,6 +98,9 @@ impl Worker {
             }
             Step::Roster(Target::Redis(address), roster) => {
                 redis::replace_endpoints(&self.active.core(), &address, &roster);
+            }
+            Step::Topology(address, topology) => {
+                redis::take_topology(&self.active.core(), &address, &topology);
             }
             Step::Open => {
                 self.open()?;

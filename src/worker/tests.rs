@@ -78,6 +78,7 @@ impl World {
             let prepared = Prepared {
                 number: CoreNumber { index, count: 2 },
                 key_requests: Arc::default(),
+                redis_bell: crate::redis::Bell::default(),
                 metrics: metrics[index].clone(),
                 access_log: None,
                 readiness: Arc::default(),
@@ -109,6 +110,8 @@ impl World {
             metrics: metrics.clone(),
             rosters: Rosters::new(cores.clone(), &services),
             members: Mutex::new(None),
+            masters: Mutex::new(None),
+            redis_bell: crate::redis::Bell::new().1,
             redis: |_| None,
             reopen_log: Box::new(|| {}),
             turn: Mutex::default(),

@@ -19,6 +19,7 @@ mod origin;
 mod proof;
 pub mod provider;
 mod redis;
+mod redis_cluster;
 pub mod signer;
 mod socket;
 mod temp_file;
@@ -36,6 +37,7 @@ pub use gateway::{Builder, Gateway, PROGRAM, SERVICES, Statuses, Then};
 pub use load::{Load, answer as whole_answer};
 pub use origin::{Exchange, Origin, Received};
 pub use redis::{Redis, RedisClient};
+pub use redis_cluster::RedisCluster;
 pub use socket::{
     Frame, KEY, ServerSide, Socket, echoing, either, handshake, handshake_on, switching, telling,
 };

@@ -97,6 +97,11 @@ impl Redis {
         self.end(Signal::TERM);
     }
 
+    /// Whether it was not killed or stopped.
+    pub fn runs(&self) -> bool {
+        self.child.lock().expect("no panic").is_some()
+    }
+
     /// SIGSTOP: connections are accepted by the kernel, and nobody answers.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -124,9 +124,10 @@ pub const REDIS_ADDR: Key<RedisUrl> = Key {
     value_name: "REDIS",
     in_file: InFile::Scalar,
     default: "localhost:6379",
-    bounds: "`host:port`, `redis://[[user]:password@]host[:port][/db]`, `unix:/path`",
-    help: "Address of Redis: `host:port`, `redis://…` or `unix:/path`",
-    more: "User and password are percent-encoded.",
+    bounds: "`host:port`, `redis://[[user]:password@]host[:port][/db]`, \
+             `redis-cluster://[[user]:password@]host[:port],…`, `unix:/path`",
+    help: "Address of Redis: `host:port`, `redis://…`, `redis-cluster://…` or `unix:/path`",
+    more: "Of a cluster, some nodes are enough: they know the others. User and password are percent-encoded.",
     parse: address::redis,
     shown: Shown::Value(show_redis),
     on_reload: OnReload::Takes,

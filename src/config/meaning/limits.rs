@@ -149,4 +149,22 @@ pub enum RedisAddress {
     },
     /// A stream socket in the file system.
     Unix(PathBuf),
+    /// Some nodes of a cluster, which know the others.
+    Cluster(Vec<RedisHost>),
+}
+
+/// A host that a Redis listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisHost {
+    /// Name, or address literal without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for RedisHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RedisHost { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }

@@ -45,7 +45,7 @@ pub use health::Health;
 pub use host_sent::HostSent;
 pub use hosts::HostPattern;
 pub use https::{Https, HttpsRedirect};
-pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redis, RedisAddress};
+pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redis, RedisAddress, RedisHost};
 pub use listen::{Cors, Http2, Listen, ProxyProtocol, Via};
 pub use members::{Members, ReadyRequires, UpstreamAddress, WeightedAddress};
 pub use oddities::{EmptySegments, Kept, Oddities};

@@ -9,7 +9,7 @@ use crate::downstream::HandshakeFailure;
 use crate::gateway::websocket::{Departed, TunnelMetrics};
 use crate::limit::{LimitDecisions, LimitMetrics};
 use crate::message::h2::H2Metrics;
-use crate::redis::{OutageMetrics, RedisMetrics};
+use crate::redis::{NodeMetrics, OutageMetrics, RedisMetrics};
 use crate::telemetry::metrics::{Labels, MetricGroup, Named};
 use crate::telemetry::{AccessLogMetrics, DURATIONS_US, STATUS_CLASSES};
 use crate::upstream::UpstreamMetrics;
@@ -126,6 +126,8 @@ pub struct Metrics {
     pub limits: Arc<Named<LimitDecisions>>,
     /// The connection to Redis.
     pub redis: Arc<RedisMetrics>,
+    /// The nodes of a Redis cluster, by address.
+    pub redis_nodes: Arc<Named<NodeMetrics>>,
     /// What became of requests that Redis could not decide.
     pub outage: Arc<OutageMetrics>,
     /// Upstreams, by name.
@@ -164,6 +166,7 @@ impl Default for Metrics {
             limit: Arc::default(),
             limits: Arc::new(Named::new("limit")),
             redis: Arc::default(),
+            redis_nodes: Arc::new(Named::new("node")),
             outage: Arc::default(),
             upstreams: Arc::new(Named::new("upstream")),
             tunnels: Arc::default(),
@@ -181,7 +184,7 @@ impl Metrics {
     /// CPU; everything else is added up over the cores.
     pub fn each_group(&self, cpu: &str, visit: &mut dyn FnMut(Labels<'_>, &dyn MetricGroup)) {
         let Metrics { connections, tls, http2, requests, routes, auth, limit, redis, outage, .. } = self;
-        let Metrics { upstreams, tunnels, access_log, core, .. } = self;
+        let Metrics { upstreams, redis_nodes, tunnels, access_log, core, .. } = self;
         for group in [&**connections as &dyn MetricGroup, &**core] {
             visit(&[("core", cpu)], group);
         }
@@ -204,6 +207,9 @@ impl Metrics {
         for (limit, group) in self.limits.each() {
             visit(&[(self.limits.label(), &limit)], &*group);
         }
+        for (node, group) in redis_nodes.each() {
+            visit(&[(redis_nodes.label(), &node)], &*group);
+        }
         for (upstream, group) in upstreams.each() {
             visit(&[(upstreams.label(), &upstream)], &*group);
         }
@@ -225,6 +231,7 @@ mod tests {
         metrics.routes.of(NO_ROUTE);
         metrics.upstreams.of("auth");
         metrics.limits.of("global");
+        metrics.redis_nodes.of("127.0.0.1:7000");
         let mut all = Exposition::default();
         metrics.each_group("0", &mut |labels, group| all.group(labels, group));
         let text = all.text(Format::Prometheus);

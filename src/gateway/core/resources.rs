@@ -22,6 +22,7 @@ use crate::http::HeadPool;
 use crate::limit::Store;
 use crate::limits::CUT_MS;
 use crate::net::Io;
+use crate::redis::Bell;
 use crate::storm::Storm;
 use crate::telemetry::{AccessLog, DebugLines};
 use crate::upstream::{self, CoreNumber};
@@ -31,6 +32,8 @@ use crate::upstream::{self, CoreNumber};
 pub struct Resources {
     /// The requests of all cores for newer key sets.
     pub key_requests: Arc<KeyRequests>,
+    /// Rung when a master of Redis may be another one.
+    pub redis_bell: Bell,
     /// What its upstreams have in common.
     pub upstreams: Rc<upstream::Home>,
     /// Timers, buffers, pipes, and whether the core drains.
@@ -103,6 +106,8 @@ pub struct Prepared {
     pub number: CoreNumber,
     /// The requests of all cores for newer key sets.
     pub key_requests: Arc<KeyRequests>,
+    /// Rung when a master of Redis may be another one.
+    pub redis_bell: Bell,
     /// The core's metrics.
     pub metrics: Metrics,
     /// The core's access log; `None`: no log.
@@ -131,6 +136,7 @@ impl Resources {
         let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstreams.clone());
         Resources {
             key_requests: prepared.key_requests,
+            redis_bell: prepared.redis_bell,
             upstreams: Rc::new(upstream::Home::new(prepared.number, open_max, metrics)),
             io,
             heads: Rc::default(),

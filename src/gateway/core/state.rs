@@ -125,6 +125,13 @@ impl Core {
 }
 
 fn connect_redis(resources: &Resources, settings: redis::Settings) -> Rc<Redis> {
-    let Resources { io, metrics, .. } = resources;
-    Redis::new(settings, &[limit::SCRIPT], io.clone(), metrics.redis.clone(), metrics.outage.clone())
+    let Resources { io, metrics, redis_bell, .. } = resources;
+    let home = redis::Home {
+        io: io.clone(),
+        metrics: metrics.redis.clone(),
+        nodes: metrics.redis_nodes.clone(),
+        outage: metrics.outage.clone(),
+        bell: redis_bell.clone(),
+    };
+    Redis::new(settings, &[limit::SCRIPT], home)
 }

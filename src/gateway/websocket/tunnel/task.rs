@@ -327,6 +327,7 @@ mod tests {
         Rc::new(Resources::new(Prepared {
             number: crate::upstream::CoreNumber::ONLY,
             key_requests: Arc::default(),
+            redis_bell: Default::default(),
             metrics: Default::default(),
             access_log: None,
             readiness: Arc::default(),
