@@ -188,14 +188,14 @@ proptest! {
         let (mut theirs, mut ours) = (fluke_hpack::Decoder::new(), Decoder::default());
         theirs.set_max_table_size(4096);
         for block in blocks {
-            let (found, expected) = (decode(&mut ours, &block), theirs.decode(&block));
-            match (found, expected) {
-                (Ok(found), Ok(expected)) => prop_assert_eq!(found, expected),
-                // Ours is stricter: a size of the table only at the beginning, and no longer number than there can be.
-                (Err(_), _) => break,
+            // Ours is stricter: a size of the table only at the beginning, and no longer number than there can be. Theirs
+            // panics at some of what is refused here.
+            let Ok(found) = decode(&mut ours, &block) else { break };
+            match theirs.decode(&block) {
+                Ok(expected) => prop_assert_eq!(found, expected),
                 // Theirs does not take a block that says nothing else.
-                (Ok(_), Err(error)) if format!("{error:?}").contains("SizeUpdateAtEnd") => break,
-                (Ok(found), Err(error)) => prop_assert!(false, "{:?} {:?} {:?}", block, found, error),
+                Err(error) if format!("{error:?}").contains("SizeUpdateAtEnd") => break,
+                Err(error) => prop_assert!(false, "{:?} {:?} {:?}", block, found, error),
             }
         }
     }
