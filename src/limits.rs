@@ -11,6 +11,7 @@ mod members;
 mod redis_cluster;
 mod routes;
 mod tls;
+mod traces;
 
 pub use control::*;
 pub use crossing::*;
@@ -20,6 +21,7 @@ pub use members::*;
 pub use redis_cluster::*;
 pub use routes::*;
 pub use tls::*;
+pub use traces::*;
 
 /// Size of one I/O buffer, in bytes. A whole head fits, so a head never needs a second buffer: where longer ones than
 /// [`HEAD_BYTES_DEFAULT`] are allowed, the buffers are longer by as much ([`block_bytes`]).

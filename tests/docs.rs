@@ -108,6 +108,7 @@ fn every_field_of_the_access_log_is_explained() {
     let record = AccessRecord {
         time_us: 0,
         request_id: b"id",
+        trace_id: Some(b"t"),
         client: [127, 0, 0, 1].into(),
         method: b"GET",
         path: b"/",

@@ -54,6 +54,7 @@ mod tidy;
 mod tls;
 mod token_places;
 mod tokens;
+mod traces;
 mod upgrade;
 mod upstreams;
 mod websocket;

@@ -1,7 +1,7 @@
 //! What `/metrics` shows: the groups of all cores, and what is known of the process, its members, issuers and
 //! certificates.
 
-use super::state::Admin;
+use super::state::{Admin, SpanFigures};
 use super::{predecessor, process};
 use crate::gateway::core::readiness::Status;
 use crate::telemetry::metrics::{Exposition, Kind};
@@ -36,6 +36,7 @@ pub(super) fn exposition(admin: &Admin) -> Exposition {
         metrics.each_group(&cpu, &mut |labels, group| all.group(labels, group));
     }
     of_process(admin, &mut all);
+    of_spans(admin, &mut all);
     predecessor::expose((admin.predecessor)(), &mut all);
     of_certificates(admin, &mut all);
     of_members(admin, &mut all);
@@ -66,6 +67,15 @@ fn of_process(admin: &Admin, all: &mut Exposition) {
     if let Some(refused) = &admin.access_log_refused {
         let help = "Access-log lines that could not be written: a full disk, a closed pipe.";
         all.number("access_log_lines_refused", Counter, help, &[], refused.get());
+    }
+}
+
+fn of_spans(admin: &Admin, all: &mut Exposition) {
+    let Some(SpanFigures { exported, undelivered, refused }) = (admin.spans)() else { return };
+    all.number("spans_exported", Counter, "Spans that the collector has taken.", &[], exported);
+    for (reason, count) in [("undelivered", undelivered), ("refused", refused)] {
+        let help = "Spans that were lost, by reason.";
+        all.number("spans_dropped", Counter, help, &[("reason", reason)], count);
     }
 }
 

@@ -19,5 +19,5 @@ pub use issuers::IssuerRow;
 pub use last_reload::LastReload;
 pub use listener::serve;
 pub use predecessor::DrainFigures;
-pub use state::Admin;
+pub use state::{Admin, SpanFigures};
 pub use upstreams::{MemberRow, UpstreamRow};

@@ -16,6 +16,17 @@ use crate::net::runtime::Driver;
 use crate::telemetry::metrics::{Counter, Gauge, MetricGroup};
 use crate::tls::Termination;
 
+/// What has become of spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanFigures {
+    /// The collector has them.
+    pub exported: u64,
+    /// The collector could not be reached, or was not ready, for too long.
+    pub undelivered: u64,
+    /// The collector does not want them.
+    pub refused: u64,
+}
+
 /// The state of the admin listener.
 pub struct Admin {
     /// The readiness of the process.
@@ -36,6 +47,9 @@ pub struct Admin {
     pub config_version: Arc<Gauge>,
     /// Returns the current configuration.
     pub config: Box<dyn Fn() -> Arc<Config>>,
+    /// Returns what has become of spans: how many the collector has, and how many were lost, by reason. `None`: they
+    /// go nowhere.
+    pub spans: Box<dyn Fn() -> Option<SpanFigures>>,
     /// Returns what the process before this one still has open.
     pub predecessor: Box<dyn Fn() -> Option<DrainFigures>>,
     /// Returns the upstreams and their members.

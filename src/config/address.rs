@@ -265,7 +265,7 @@ fn socket_path(url: &str, encoded: &str) -> Parsed<PathBuf> {
 }
 
 /// Decodes `%XX`. `None`: an escape is broken.
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+pub(super) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

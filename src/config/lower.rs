@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::keys::{clients, control, https, limits, listen, process, tls, tokens, upstreams, websockets};
+use super::keys::{
+    clients, control, https, limits, listen, process, tls, tokens, traces, upstreams, websockets,
+};
 use super::layers::Layers;
 use super::meaning::{Config, Jwt, Sizes, Timeouts};
 use super::mistake::Mistakes;
@@ -158,6 +160,7 @@ fn config(layers: &mut Layers) -> Config {
         ready_requires,
         dns_server: layers.option(&upstreams::DNS_SERVER),
         access_log: layers.value(&process::ACCESS_LOG),
+        traces: traces::traces(layers),
         access_log_sample: layers.value(&process::ACCESS_LOG_SAMPLE),
         log_format: layers.value(&process::LOG_FORMAT),
         pid_file: layers.option(&process::PID_FILE),

@@ -56,8 +56,9 @@ pub use meaning::{
     LogFormat, Members, Oddities, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece,
     Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, RedisHost, Reply,
     RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls,
-    TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TrailingSlash, UnknownName, Upstream,
-    UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
+    TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TraceSample, Traces, TrailingSlash,
+    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
+    WeightedAddress,
 };
 pub use meaning::{Control, OnStreamFailure};
 pub use mistake::Mistakes;

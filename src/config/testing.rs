@@ -9,6 +9,7 @@ use super::keys::tls::{
     TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_HEADERS, TLS_KEY_FILE, TLS_PORT, TLS_PROXY_PROTOCOL,
 };
 use super::keys::tokens::{JWT_SECRET, JWT_SECRET_FILE};
+use super::keys::traces::TRACE_SAMPLE;
 use super::lower::{Lowered, lower, lower_beside};
 use super::meaning::Config;
 use super::mistake::Mistakes;
@@ -76,7 +77,8 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 11] = [
+const NEED_ANOTHER: [&str; 12] = [
+    TRACE_SAMPLE.env,
     REDIS_USERNAME.env,
     REVOCATION_STREAM.env,
     REVOCATION_ON_REDIS_FAILURE.env,

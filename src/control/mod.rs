@@ -24,6 +24,7 @@ pub mod signals;
 pub mod sockets;
 mod stamp;
 pub mod stream;
+pub mod traces;
 pub mod upgrade;
 pub mod upgrade_board;
 pub mod upgrade_request;

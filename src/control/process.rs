@@ -27,6 +27,7 @@ use super::running::RunningConfig;
 use super::shutdown::{Shutdown, ShutdownOutcome};
 use super::signals::Signals;
 use super::stream::{ControlStream, StreamState};
+use super::traces::TraceExporter;
 use super::upgrade::{Predecessor, Program, Upgrade};
 use super::upgrade_board::UpgradeBoard;
 use super::watch::CoreMonitor;
@@ -64,6 +65,8 @@ pub struct Process {
     pub store: Store,
     /// The access log's writer.
     pub access_log: Option<AccessLogWriter>,
+    /// Who sends spans on.
+    pub traces: Option<TraceExporter>,
     /// The admin listener.
     pub admin: Option<Socket>,
     /// A duplicate of every listening socket, with its name, for a successor process.
@@ -214,6 +217,10 @@ impl Process {
                     let running = self.running.clone();
                     Box::new(move || running.get())
                 },
+                spans: {
+                    let figures = self.traces.as_ref().map(TraceExporter::figures);
+                    Box::new(move || figures.as_ref().map(|figures| figures.get()))
+                },
                 predecessor: Box::new(move || before.as_ref()?.figures(clock::now_ms())),
                 upstreams: {
                     let rosters = self.reload.rosters.clone();
@@ -313,6 +320,9 @@ impl Process {
         }
         if let Some(log) = self.access_log {
             log.finish();
+        }
+        if let Some(traces) = self.traces {
+            traces.finish();
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::{Access, FieldEdits, IssuerSet, LimitHeaders, Route};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forward::share;
+use crate::gateway::forward::trace::CallEnd;
 use crate::gateway::plan::Plan;
 use crate::http::ProtocolError;
 use crate::limit::{Client, Denied, LimitOutcome, Limited, LimitedRequest, Permit};
@@ -122,6 +123,17 @@ impl<'c> Exchange<'c> {
         self.client.set_body_timeout_ms(route.timeouts.body_ms(self.core.snapshot.downstream.body_ms));
         let upstream = route.upstream_of(|| share::key(self, &identity));
         Ok(Admission { route, upstream, identity, _permit: permit })
+    }
+
+    /// The request to the upstream has ended, for its trace. `failure`: there is no whole response.
+    pub fn call_over(&mut self, admission: &Admission<'_>, failure: Option<&Failure>) {
+        if let Some(trace) = &mut self.record.trace {
+            let end = match failure {
+                None => CallEnd::Response(self.response.status),
+                Some(failure) => CallEnd::Failure(failure.word()),
+            };
+            trace.call_over(self.core, self.request, Some(admission.route), end);
+        }
     }
 
     fn refused(&mut self, refusal: Refusal<'c>) -> Failure {

@@ -12,6 +12,7 @@ use crate::downstream::{ClientStream, Outcome};
 use crate::gateway::answer::failure::Failure;
 use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
+use crate::gateway::forward::trace::{Trace, TracedClient};
 use crate::gateway::record::Record;
 use crate::gateway::websocket::tunnel::Handover;
 use crate::http::{ClaimedScheme, FieldKind, Heads, Request, Response, Scheme, claimed_scheme, without_port};
@@ -99,6 +100,12 @@ impl<'c> Exchange<'c> {
         about.begun_ms.set(core.resources.io.timers.ticked_ms());
         let record = Record::begin(core, found.address, id);
         let mut exchange = Exchange { core, about, client, request, response, record, is_peer_trusted };
+        if Trace::is_on(core) {
+            let (scheme, version) = (exchange.client_scheme(), exchange.client.version());
+            let client =
+                TracedClient { is_trusted: is_peer_trusted, request_id: id.as_bytes(), scheme, version };
+            exchange.record.trace = Some(Trace::begin(core, exchange.request, &client));
+        }
         let hsts = core.snapshot.config.https.hsts.as_deref();
         // RFC 6797 §7.2: never over HTTP.
         exchange.record.hsts = hsts.filter(|_| exchange.client_scheme() == Scheme::Https);

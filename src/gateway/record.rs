@@ -8,6 +8,7 @@ use crate::config::FieldEdits;
 use crate::downstream::Outcome;
 use crate::gateway::core::Core;
 use crate::gateway::core::request_id::RequestId;
+use crate::gateway::forward::trace::{End, Trace};
 use crate::gateway::websocket::tunnel::AccessContext;
 use crate::http::Request;
 use crate::http::path::before_parameters;
@@ -39,6 +40,8 @@ pub struct Record<'c> {
     pub hsts: Option<&'c str>,
     /// What its route changes in the response; `None`: nothing, or the client must not learn yet that there is a route.
     pub edits: Option<&'c FieldEdits>,
+    /// The trace that it is part of; `None`: requests are not traced.
+    pub trace: Option<Box<Trace>>,
     /// The final status sent; 0: none.
     pub status: u16,
     /// The cause of a refusal that the configuration names: a claim that the user lacks.
@@ -98,6 +101,7 @@ impl<'c> Record<'c> {
             quota: None,
             hsts: None,
             edits: None,
+            trace: None,
             status: 0,
             refused_for: None,
             limited_by: None,
@@ -128,7 +132,10 @@ impl<'c> Record<'c> {
     }
 
     /// The request goes out on this connection, to the upstream with this index.
-    pub fn leased(&mut self, lease: &Lease<'_>, upstream_index: usize) {
+    pub fn leased(&mut self, core: &Core, lease: &Lease<'_>, upstream_index: usize) {
+        if let Some(trace) = &mut self.trace {
+            trace.call(core, lease.endpoint(), upstream_index);
+        }
         self.upstream_index = Some(upstream_index);
         self.endpoint = Some(lease.endpoint().clone());
         self.connect_us = lease.connect_us();
@@ -225,6 +232,12 @@ impl<'c> Record<'c> {
             }
             _ => requests.aborted.add(1),
         }
+        if let Some(trace) = &mut self.trace {
+            let (route, code) = (self.route, self.failure.map(|failure| failure.code));
+            let status =
+                if self.conclusion == Conclusion::Aborted && self.status < 400 { 0 } else { self.status };
+            trace.over(core, request, &End { status, code, route, begun_us: self.begun_us });
+        }
         if self.conclusion == Conclusion::Tunnel {
             return;
         }
@@ -235,9 +248,11 @@ impl<'c> Record<'c> {
             return;
         }
         let agreed = tls.and_then(TlsStream::agreed);
+        let trace_id = self.trace.as_ref().map(|trace| trace.hex());
         let line = AccessRecord {
             time_us: clock::unix_us(),
             request_id: self.id.as_bytes(),
+            trace_id: trace_id.as_ref().map(|id| &id[..]),
             client: self.client,
             method: request.method_name(),
             path: loggable(request),

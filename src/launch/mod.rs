@@ -20,6 +20,7 @@ use crate::control::reload::{Load, Reload};
 use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
 use crate::control::stream::{ControlStream, StreamState};
+use crate::control::traces::TraceExporter;
 use crate::control::{Cores, Desired, Target};
 use crate::gateway::core::live::ListStanding;
 use crate::gateway::core::readiness::Readiness;
@@ -33,6 +34,7 @@ use crate::net::listener::Socket;
 use crate::redis::Bell;
 use crate::route::RouteTable;
 use crate::telemetry::AccessLogWriter;
+use crate::telemetry::spans::SpanQueue;
 use crate::tls::{Challenges, Origination, Termination};
 use crate::upstream::CoreNumber;
 use crate::worker::{Assignment, redis};
@@ -67,6 +69,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let access_log = AccessLogWriter::start(&config.access_log)
         .map_err(|error| LaunchError::access_log(&config, &error))?;
     let (redis_bell, heard) = Bell::new();
+    let spans = config.traces.url().map(|_| SpanQueue::new());
     let shared = Shared {
         readiness: Arc::default(),
         key_requests: Arc::default(),
@@ -86,8 +89,15 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         originations: Arc::new(originations),
     };
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
-    let (cores, wanted) =
-        start_cores(cpus, (sockets.public, sockets.tls), access_log.as_ref(), &shared, first)?;
+    let (cores, wanted) = start_cores(
+        cpus,
+        (sockets.public, sockets.tls),
+        (access_log.as_ref(), spans.as_ref()),
+        &shared,
+        first,
+    )?;
+    let traces = spans.map(|queue| TraceExporter::start(&config.traces, queue)).transpose();
+    let traces = traces.map_err(LaunchError::machine("OTEL_EXPORTER_OTLP_ENDPOINT"))?.flatten();
     let Shared { readiness, store, key_requests, room, lines, list_standing, .. } = shared;
     let rosters = Rosters::new(wanted.clone(), &services);
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
@@ -137,6 +147,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         room,
         store,
         access_log,
+        traces,
         admin,
         for_successor,
         lines,
@@ -166,7 +177,7 @@ type SocketsOfCores = (Vec<Vec<Socket>>, Option<Vec<Vec<Socket>>>);
 fn start_cores(
     cpus: Vec<core_affinity::CoreId>,
     (public, tls): SocketsOfCores,
-    access_log: Option<&AccessLogWriter>,
+    (access_log, spans): (Option<&AccessLogWriter>, Option<&SpanQueue>),
     shared: &Shared,
     first: Desired,
 ) -> Result<(Vec<RunningCore>, Arc<Cores>), LaunchError> {
@@ -189,6 +200,7 @@ fn start_cores(
             redis_bell: shared.redis_bell.clone(),
             metrics: metrics.clone(),
             access_log: access_log.map(|log| log.core_log(metrics.access_log.clone())),
+            spans: spans.map(|queue| queue.core_log(metrics.spans.clone())),
             readiness: shared.readiness.clone(),
             tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), user_slots.clone()),
             lines: shared.lines.clone(),

@@ -13,6 +13,8 @@ pub struct AccessRecord<'a> {
     pub time_us: u64,
     /// The request id: from a trusted proxy, or made by the gateway.
     pub request_id: &'a [u8],
+    /// The id of the trace that it is part of.
+    pub trace_id: Option<&'a [u8]>,
     /// The client's address, which may be from a trusted proxy.
     pub client: IpAddr,
     /// The method as the client sent it.
@@ -86,6 +88,9 @@ impl AccessRecord<'_> {
         write_time(out, self.time_us);
         out.push(b'"');
         text(out, b"request_id", self.request_id);
+        if let Some(id) = self.trace_id {
+            text(out, b"trace_id", id);
+        }
         out.extend_from_slice(b",\"client\":\"");
         write!(out, "{}\"", self.client).expect("writing to a Vec cannot fail");
         text(out, b"method", self.method);
@@ -234,6 +239,7 @@ pub(super) mod tests {
         AccessRecord {
             time_us: 1_769_903_999_000_001,
             request_id: b"r-1",
+            trace_id: None,
             client: IpAddr::from([192, 0, 2, 1]),
             method: b"GET",
             path: b"/api/v1/users/7",

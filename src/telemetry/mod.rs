@@ -8,6 +8,7 @@ pub mod log;
 mod log_file;
 mod log_filter;
 pub mod metrics;
+pub mod spans;
 mod tunnel_end;
 
 pub use access_log::{AccessLog, AccessLogMetrics, AccessLogWriter};

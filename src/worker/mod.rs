@@ -58,7 +58,7 @@ pub async fn run(assignment: Assignment) -> io::Result<()> {
             News::Tunnel(handover) => tunnel::adopt(&worker.active.core().resources, *handover),
         }
     }
-    worker.active.core().resources.flush_access_log();
+    worker.active.core().resources.flush_logs();
     Ok(())
 }
 

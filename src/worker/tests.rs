@@ -81,6 +81,7 @@ impl World {
                 redis_bell: crate::redis::Bell::default(),
                 metrics: metrics[index].clone(),
                 access_log: None,
+                spans: None,
                 readiness: Arc::default(),
                 tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), Arc::<UserSlots>::default()),
                 lines: Arc::default(),

@@ -36,7 +36,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         busy_us = cpu_us;
         if now_ms - flushed_ms >= ACCESS_LOG_FLUSH_MS {
             flushed_ms = now_ms;
-            core.resources.flush_access_log();
+            core.resources.flush_logs();
         }
         if now_ms - tidied_ms >= TIDY_MS {
             tidied_ms = now_ms;

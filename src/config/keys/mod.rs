@@ -15,5 +15,6 @@ pub mod sections;
 mod tests;
 pub mod tls;
 pub mod tokens;
+pub mod traces;
 pub mod upstreams;
 pub mod websockets;

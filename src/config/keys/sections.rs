@@ -1,14 +1,15 @@
 //! The list of all settings.
 
-use super::{clients, control, https, limits, listen, process, tls, tokens, upstreams, websockets};
+use super::{clients, control, https, limits, listen, process, tls, tokens, traces, upstreams, websockets};
 use crate::config::key::{AnyKey, Section};
 
 /// All sections, in the order of `--help`, of the manual and of `check`.
-pub const ALL: [Section; 10] = [
+pub const ALL: [Section; 11] = [
     listen::SECTION,
     tls::SECTION,
     https::SECTION,
     process::SECTION,
+    traces::SECTION,
     tokens::SECTION,
     limits::SECTION,
     upstreams::SECTION,

@@ -14,6 +14,7 @@ fn every_definition_is_listed() {
         include_str!("tls.rs"),
         include_str!("https.rs"),
         include_str!("process.rs"),
+        include_str!("traces.rs"),
         include_str!("tokens.rs"),
         include_str!("limits.rs"),
         include_str!("upstreams.rs"),

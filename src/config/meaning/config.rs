@@ -20,6 +20,7 @@ use super::routes::Route;
 use super::tls::Tls;
 use super::token_sources::TokenSources;
 use super::tokens::{Issuer, Jwt, Secret};
+use super::traces::Traces;
 use super::upstreams::Upstream;
 use super::websockets::WebSocket;
 
@@ -89,6 +90,8 @@ pub struct Config {
     pub dns_server: Option<SocketAddr>,
     /// Where access-log lines go.
     pub access_log: AccessLog,
+    /// Traces.
+    pub traces: Traces,
     /// Of how many requests that succeed one is in the access log.
     pub access_log_sample: u32,
     /// How the program's own log is written.

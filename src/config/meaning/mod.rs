@@ -27,6 +27,7 @@ pub mod routes;
 pub mod tls;
 pub mod token_sources;
 pub mod tokens;
+pub mod traces;
 pub mod upstreams;
 pub mod websockets;
 
@@ -56,5 +57,6 @@ pub use routes::{Access, PathCase, Per, Route, RouteKind, RouteLimit, Share, Tra
 pub use tls::{Certificate, ClientAuth, ClientHeaders, Tls, TlsVersion, UnknownName};
 pub use token_sources::{TokenEncoding, TokenPrefix, TokenSources};
 pub use tokens::{Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, PemFile, Secret};
+pub use traces::{TraceSample, Traces};
 pub use upstreams::{OwnCertificate, Upstream, UpstreamTls};
 pub use websockets::{Origins, TokenExpiry, WebSocket};

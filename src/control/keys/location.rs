@@ -4,21 +4,21 @@ use crate::config::KeysUrl;
 
 /// Where a document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Location {
+pub(in super::super) struct Location {
     /// Whether it is behind TLS.
-    pub(super) is_tls: bool,
+    pub(in super::super) is_tls: bool,
     /// A name, or an address without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(in super::super) host: String,
+    pub(in super::super) port: u16,
     /// The value of `Host`.
-    pub(super) authority: String,
+    pub(in super::super) authority: String,
     /// Path and query.
-    pub(super) target: String,
+    pub(in super::super) target: String,
 }
 
 impl Location {
     /// Where a URL leads. It was checked when it was read; `None`: it is none after all.
-    pub(super) fn of(url: &KeysUrl) -> Option<Location> {
+    pub(in super::super) fn of(url: &KeysUrl) -> Option<Location> {
         let (scheme, rest) = url.as_str().split_once("://")?;
         let is_tls = scheme == "https";
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

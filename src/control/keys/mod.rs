@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
+pub(super) use location::Location;
 pub use registry::KeyRegistry;
 pub use states::KeyStates;
 

@@ -11,6 +11,7 @@ use crate::limit::{LimitDecisions, LimitMetrics};
 use crate::message::h2::H2Metrics;
 use crate::redis::{NodeMetrics, OutageMetrics, RedisMetrics};
 use crate::telemetry::metrics::{Labels, MetricGroup, Named};
+use crate::telemetry::spans::SpanMetrics;
 use crate::telemetry::{AccessLogMetrics, DURATIONS_US, STATUS_CLASSES};
 use crate::upstream::UpstreamMetrics;
 
@@ -136,6 +137,8 @@ pub struct Metrics {
     pub tunnels: Arc<TunnelMetrics>,
     /// The access log.
     pub access_log: Arc<AccessLogMetrics>,
+    /// Spans.
+    pub spans: Arc<SpanMetrics>,
     /// The core itself.
     pub core: Arc<CoreMetrics>,
     /// What is still open, while the core drains.
@@ -171,6 +174,7 @@ impl Default for Metrics {
             upstreams: Arc::new(Named::new("upstream")),
             tunnels: Arc::default(),
             access_log: Arc::default(),
+            spans: Arc::default(),
             core: Arc::default(),
             presences: Arc::default(),
             refusal_notes: Arc::default(),
@@ -188,7 +192,7 @@ impl Metrics {
         for group in [&**connections as &dyn MetricGroup, &**core] {
             visit(&[("core", cpu)], group);
         }
-        let groups: [&dyn MetricGroup; 9] = [
+        let groups: [&dyn MetricGroup; 10] = [
             &**requests,
             &**tls,
             &**http2,
@@ -198,6 +202,7 @@ impl Metrics {
             &**outage,
             &**tunnels,
             &**access_log,
+            &*self.spans,
         ];
         groups.into_iter().for_each(|group| visit(&[], group));
         for (route, group) in routes.each() {

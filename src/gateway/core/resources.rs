@@ -24,6 +24,7 @@ use crate::limits::CUT_MS;
 use crate::net::Io;
 use crate::redis::Bell;
 use crate::storm::Storm;
+use crate::telemetry::spans::SpanLog;
 use crate::telemetry::{AccessLog, DebugLines};
 use crate::upstream::{self, CoreNumber};
 
@@ -50,6 +51,8 @@ pub struct Resources {
     pub metrics: Metrics,
     /// This core's access-log buffer; `None`: no log.
     pub access_log: Option<RefCell<AccessLog>>,
+    /// The spans of this core; `None`: they would have nowhere to go.
+    pub spans: Option<RefCell<SpanLog>>,
     /// The debug lines that it may log.
     pub debug_lines: DebugLines,
     /// The readiness of the process.
@@ -112,6 +115,8 @@ pub struct Prepared {
     pub metrics: Metrics,
     /// The core's access log; `None`: no log.
     pub access_log: Option<AccessLog>,
+    /// The core's spans; `None`: they would have nowhere to go.
+    pub spans: Option<SpanLog>,
     /// The readiness of the process.
     pub readiness: Arc<Readiness>,
     /// The tunnels of all cores.
@@ -146,6 +151,7 @@ impl Resources {
             roll_call: RollCall::new(prepared.metrics.presences.clone()),
             metrics: prepared.metrics,
             access_log: prepared.access_log.map(RefCell::new),
+            spans: prepared.spans.map(RefCell::new),
             debug_lines: DebugLines::default(),
             readiness: prepared.readiness,
             tunnels: prepared.tunnels,
@@ -184,8 +190,11 @@ impl Resources {
         }
     }
 
-    /// Hands the access-log lines of this core to their writer.
-    pub fn flush_access_log(&self) {
+    /// Hands the access-log lines of this core to their writer, and its spans to who sends them on.
+    pub fn flush_logs(&self) {
+        if let Some(spans) = &self.spans {
+            spans.borrow_mut().flush();
+        }
         if let Some(log) = &self.access_log {
             log.borrow_mut().flush();
         }

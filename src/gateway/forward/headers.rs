@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::locations::Locations;
+use super::trace::Trace;
 use super::{credentials, edits};
 use crate::auth::Identity;
 use crate::auth::token_fields::is_token_field;
@@ -20,10 +21,13 @@ use crate::http::{
 use crate::limit::Quota;
 use crate::limits::LOCATIONS_MAX;
 use crate::message::HeadWriter;
+use crate::telemetry::spans::TraceParent;
 use crate::tls::client::Verified;
 
 /// What the gateway knows about a request besides its head.
 pub struct Context<'a> {
+    /// The trace that it is part of; `None`: requests are not traced here.
+    pub trace: Option<&'a Trace>,
     /// Where trace ids come from.
     pub ids: &'a RequestIds,
     /// The request's id.
@@ -203,27 +207,21 @@ fn compose_list(
     head.end_field();
 }
 
-/// W3C Trace Context: the parent of a trusted proxy goes on; any other request begins a trace, whose id is the
-/// request's own.
+/// W3C Trace Context. Where requests are traced, the parent is the gateway's own span. Elsewhere the parent of a
+/// trusted proxy goes on; any other request begins a trace, whose id is the request's own.
 fn compose_trace(head: &mut HeadWriter, request: &Request, context: &Context<'_>) {
+    if let Some(trace) = context.trace {
+        let (id, parent, flags) = trace.pieces();
+        return head.field_of(b"traceparent", [b"00-", &id, b"-", &parent, b"-", flags]);
+    }
     let parent = request.only(FieldKind::Traceparent).filter(|_| context.is_peer_trusted);
-    if let Some(parent) = parent.filter(|parent| is_traceparent(parent)) {
+    if let Some(parent) = parent.filter(|parent| TraceParent::read(parent).is_some()) {
         return head.field(b"traceparent", parent);
     }
     let is_generated = context.id.as_bytes().len() == 32 && !context.is_peer_trusted;
     let fresh = (!is_generated).then(|| context.ids.next_id());
     let trace = fresh.as_ref().unwrap_or(context.id);
     head.field_of(b"traceparent", [b"00-", trace.as_bytes(), b"-", &context.ids.next_hex(), b"-01"]);
-}
-
-fn is_traceparent(value: &[u8]) -> bool {
-    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
-    value.len() == 55
-        && value.starts_with(b"00-")
-        && (value[35], value[52]) == (b'-', b'-')
-        && [&value[3..35], &value[36..52]].iter().all(|id| is_hex(id) && !is_zero(id))
-        && is_hex(&value[53..])
 }
 
 /// What the gateway adds to a response.

@@ -7,6 +7,7 @@ pub mod headers;
 mod locations;
 pub mod share;
 pub mod sticky;
+pub mod trace;
 mod upload;
 
 use std::pin::pin;
@@ -77,10 +78,11 @@ async fn attempt<U>(
     lease: Lease<'_>,
     has_another: bool,
 ) -> Result<Outcome<U>, Broken> {
-    exchange.record.leased(&lease, admission.upstream());
+    exchange.record.leased(exchange.core, &lease, admission.upstream());
     let checkpoint = exchange.client.checkpoint();
     let head = compose(exchange, admission, &lease);
     let (delivered, sent) = transmit(exchange, admission, &lease, head, has_another).await;
+    exchange.call_over(admission, delivered.as_ref().err());
     match delivered {
         // A service that has left the body unread would take it for the next request.
         Ok(Delivered::Reusable) if exchange.request.may_leave_body_unread() => {}
@@ -171,6 +173,7 @@ pub fn locations<'l, 'c: 'l>(exchange: &Exchange<'c>, admission: &'l Admission<'
 pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> Context<'e> {
     Context {
         ids: &exchange.core.resources.ids,
+        trace: exchange.record.trace.as_deref(),
         id: exchange.record.id,
         identity: admission.identity(),
         claim_fields: &admission.route().claim_fields,

@@ -66,10 +66,12 @@ async fn attempt<'c>(
     let upstream = &core.snapshot.upstreams[admission.upstream()];
     // A tunnel keeps its connection, so a pooled one has no advantage, and it may be stale.
     let lease = upstream.lease_new(choice, &core.resources.io).await?;
-    exchange.record.leased(&lease, admission.upstream());
+    exchange.record.leased(core, &lease, admission.upstream());
     let head = compose(exchange, admission, &lease);
     let marker = handshake::marker(exchange.request, admission.route());
-    match ask(exchange, &lease, head, (admission, marker), slots).await {
+    let asked = ask(exchange, &lease, head, (admission, marker), slots).await;
+    exchange.call_over(admission, asked.as_ref().err());
+    match asked {
         Ok(answered) => Ok((lease, answered)),
         Err(failure) => {
             let failure = match failure {

@@ -50,6 +50,7 @@ impl AccessContext {
         AccessRecord {
             time_us: unix_us,
             request_id: &self.id,
+            trace_id: None,
             client: self.client,
             method: b"GET",
             path: &self.path,

@@ -330,6 +330,7 @@ mod tests {
             redis_bell: Default::default(),
             metrics: Default::default(),
             access_log: None,
+            spans: None,
             readiness: Arc::default(),
             tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
             lines: Arc::default(),
