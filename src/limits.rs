@@ -10,6 +10,7 @@ mod key_sets;
 mod members;
 mod redis_cluster;
 mod routes;
+mod status;
 mod tls;
 mod traces;
 
@@ -20,6 +21,7 @@ pub use key_sets::*;
 pub use members::*;
 pub use redis_cluster::*;
 pub use routes::*;
+pub use status::*;
 pub use tls::*;
 pub use traces::*;
 

@@ -58,6 +58,46 @@ fn the_page_shows_routes_upstreams_and_errors_as_they_are() {
 }
 
 #[test]
+fn the_page_shows_what_is_in_flight_and_who_asks_and_is_limited_most() {
+    let (origin, release) = Origin::held();
+    let builder = Gateway::builder().cores("2").everywhere(&origin).env("TRUSTED_PROXIES", "127.0.0.0/8");
+    let builder = builder.env("RATE_LIMIT_STORE", "memory").env("RATE_LIMIT_RPS", "0.01");
+    let gateway = builder.env("RATE_LIMIT_BURST", "1").start();
+    let mut waiting = gateway.client();
+    let request = Request::new("GET", "/api/v1/users/me").token("ann").field("X-Request-Id", "the-old-one");
+    waiting.send(request.bytes());
+    eventually("it is in flight", || origin.heads() == 1);
+    let limited = Request::new("GET", "/api/v1/users/me").token("ann").field("X-Forwarded-For", "192.0.2.7");
+    for _ in 0..64 {
+        assert_eq!(gateway.ask(limited.clone()).status, 429);
+    }
+    let status = || gateway.admin("/status.json").json();
+    let ids = || {
+        let status = status();
+        let ids = status["in_flight"].as_array().expect("a list").clone();
+        ids.iter().map(|one| one["request_id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    eventually("it is shown", || ids() == ["the-old-one"]);
+    let shown = status();
+    assert_eq!(shown["in_flight"][0]["route"], "users", "{shown}");
+    assert_eq!((&shown["limited"][0]["name"], &shown["limited"][0]["kind"]), (&"ann".into(), &"user".into()));
+    assert!(shown["limited"][0]["count"].as_u64() > Some(20), "{shown}");
+    assert_eq!(
+        (&shown["talkers"][0]["name"], &shown["talkers"][0]["kind"]),
+        (&"192.0.2.7".into(), &"address".into())
+    );
+    let browser = Browser::start();
+    let page = browser.open(&format!("http://{}/", gateway.admin));
+    page.shows("inflight", "the-old-one");
+    page.shows("heavy", "192.0.2.7");
+    page.shows("heavy", "ann");
+    assert_eq!(browser.complaints(), [""; 0]);
+    drop(release);
+    assert_eq!(waiting.read_response().status, 200);
+    eventually("it is not shown any more", || ids().is_empty());
+}
+
+#[test]
 fn the_page_says_when_the_gateway_is_gone() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);

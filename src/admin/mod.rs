@@ -7,6 +7,7 @@ mod issuers;
 mod last_reload;
 mod listener;
 mod metrics;
+mod moment;
 mod pages;
 mod predecessor;
 mod process;

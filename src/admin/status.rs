@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::issuers::IssuerRow;
 use super::state::Admin;
-use super::{metrics, process, upstreams};
+use super::{metrics, moment, process, upstreams};
 use crate::clock;
 use crate::telemetry::log;
 
@@ -41,7 +41,8 @@ fn inside(tag: &str) -> &'static str {
     behind.split_once(&format!("</{tag}>")).map_or("", |(inside, _)| inside)
 }
 
-/// Everything that `/metrics` says, the members of upstreams, the issuers, and the latest lines of the log.
+/// Everything that `/metrics` says, the members of upstreams, the issuers, what goes on at this moment, and the latest
+/// lines of the log.
 pub(super) fn json(admin: &Admin) -> String {
     let (unix_us, started_unix_s) = (clock::unix_us(), process::started_unix_s().unwrap_or(0));
     let issuer = |row: &IssuerRow| {
@@ -58,6 +59,9 @@ pub(super) fn json(admin: &Admin) -> String {
         "metrics": metrics::exposition(admin).json(),
         "upstreams": upstreams::values(&(admin.upstreams)()),
         "issuers": (admin.issuers)().iter().map(issuer).collect::<Vec<Value>>(),
+        "in_flight": moment::in_flight(admin),
+        "talkers": moment::talkers(admin),
+        "limited": moment::limited(admin),
         "log": log::recent(),
     });
     format!("{figures}\n")

@@ -91,6 +91,7 @@ impl<'c> Record<'c> {
         let requests = &core.resources.metrics.requests;
         requests.received.add(1);
         requests.in_flight.add(1);
+        core.resources.asks(client);
         Record {
             begun_us: core.resources.io.clock.now_us(),
             client,

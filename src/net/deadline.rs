@@ -142,9 +142,8 @@ impl Timers {
         (next < slots.taken.len()).then_some(next)
     }
 
-    /// The number of waits with a deadline.
-    #[cfg(test)]
-    fn waiting(&self) -> usize {
+    /// The number of waits that have a place in the table.
+    pub fn waits(&self) -> usize {
         let slots = self.slots.borrow();
         slots.taken.len() - slots.free.len()
     }
@@ -240,7 +239,7 @@ mod tests {
         let timers = Timers::new();
         let mut context = Context::from_waker(Waker::noop());
         assert_eq!(pin!(timers.until(NEVER, ready(7))).poll(&mut context), Poll::Ready(Ok(7)));
-        assert_eq!(timers.waiting(), 0);
+        assert_eq!(timers.waits(), 0);
     }
 
     #[test]
@@ -287,9 +286,9 @@ mod tests {
         {
             let mut wait = pin!(timers.until(clock::now_ms() + 10_000, pending::<()>()));
             assert!(wait.as_mut().poll(&mut context).is_pending());
-            assert_eq!(timers.waiting(), 1);
+            assert_eq!(timers.waits(), 1);
         }
-        assert_eq!(timers.waiting(), 0);
+        assert_eq!(timers.waits(), 0);
     }
 
     #[test]

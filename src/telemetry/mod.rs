@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod access_record;
 mod batch;
 mod debug_lines;
+pub mod heavy;
 pub mod log;
 mod log_file;
 mod log_filter;

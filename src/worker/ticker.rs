@@ -18,7 +18,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
         monoio::time::sleep(Duration::from_millis(tick_ms)).await;
         let (core, now_ms) = (active.core(), clock::now_ms());
         core.resources.io.timers.tick(now_ms);
-        if core.resources.roll_call.tick(now_ms) {
+        if core.resources.roll_call.tick(now_ms, || core.resources.io.timers.waits()) {
             core.resources.io.timers.wake_all();
         }
         core.resources.leashes.tick();

@@ -3,6 +3,7 @@
 use super::failure::{self, Failure, HandshakeError};
 use crate::auth::CredentialError;
 use crate::clock;
+use crate::downstream::clients::Network;
 use crate::downstream::{AfterAnswer, Outcome, ResponseBody};
 use crate::gateway::core::request_id::RequestId;
 use crate::gateway::exchange::Exchange;
@@ -11,6 +12,7 @@ use crate::http::{BodyLength, FieldKind, Method, ProtocolError, push_decimal};
 use crate::limit::Denied;
 use crate::message::{HeadWriter, Trailers};
 use crate::net::Buffer;
+use crate::telemetry::heavy::Heavy;
 
 /// An answer of the gateway's own.
 pub struct Answer<'a> {
@@ -125,7 +127,13 @@ fn count(exchange: &Exchange<'_>, failure: &Failure, code: &'static str) {
         Failure::Forbidden | Failure::CrossSite | Failure::AddressNotAllowed => {
             metrics.requests.forbidden.add(1)
         }
-        Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => metrics.requests.limited.add(1),
+        Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => {
+            metrics.requests.limited.add(1);
+            let record = &exchange.record;
+            let address = || Heavy::Address(Network::of(record.client).address());
+            let who = record.user.as_ref().map_or_else(address, |user| Heavy::user(user.as_str()));
+            metrics.limited.add(who, 1, exchange.core.resources.io.timers.ticked_ms());
+        }
         Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
         Failure::HandshakesPaced(_) => metrics.tunnels.handshakes_paced.add(1),
         _ => {}

@@ -10,6 +10,7 @@ use crate::gateway::websocket::{Departed, TunnelMetrics};
 use crate::limit::{LimitDecisions, LimitMetrics};
 use crate::message::h2::H2Metrics;
 use crate::redis::{NodeMetrics, OutageMetrics, RedisMetrics};
+use crate::telemetry::heavy::HeavyHitters;
 use crate::telemetry::metrics::{Labels, MetricGroup, Named};
 use crate::telemetry::spans::SpanMetrics;
 use crate::telemetry::{AccessLogMetrics, DURATIONS_US, STATUS_CLASSES};
@@ -143,6 +144,10 @@ pub struct Metrics {
     pub core: Arc<CoreMetrics>,
     /// What is still open, while the core drains.
     pub presences: Arc<Presences>,
+    /// Which clients ask most.
+    pub talkers: Arc<HeavyHitters>,
+    /// Which are limited most.
+    pub limited: Arc<HeavyHitters>,
     /// What there is to tell of connections that are refused.
     pub refusal_notes: Arc<RefusalNotes>,
     /// What has become of tunnels that were to move to another process.
@@ -177,6 +182,8 @@ impl Default for Metrics {
             spans: Arc::default(),
             core: Arc::default(),
             presences: Arc::default(),
+            talkers: Arc::default(),
+            limited: Arc::default(),
             refusal_notes: Arc::default(),
             departed: Arc::default(),
         }

@@ -1,6 +1,7 @@
 //! What a core owns beyond every configuration: I/O, metrics, logs, request ids, the way to other cores' tunnels.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +15,17 @@ use crate::auth::KeyRequests;
 use crate::clock;
 
 use crate::downstream::Pool;
-use crate::downstream::clients::Clients;
+use crate::downstream::clients::{Clients, Network};
 use crate::gateway::websocket::leashes::Leashes;
 use crate::gateway::websocket::pace::HandshakePace;
 use crate::gateway::websocket::{Departures, DrainSchedule, Lines, Tunnels};
 use crate::http::HeadPool;
 use crate::limit::Store;
-use crate::limits::CUT_MS;
+use crate::limits::{CUT_MS, HEAVY_SAMPLED};
 use crate::net::Io;
 use crate::redis::Bell;
 use crate::storm::Storm;
+use crate::telemetry::heavy::Heavy;
 use crate::telemetry::spans::SpanLog;
 use crate::telemetry::{AccessLog, DebugLines};
 use crate::upstream::{self, CoreNumber};
@@ -45,6 +47,8 @@ pub struct Resources {
     pub future_pools: RefCell<Vec<Rc<dyn Pool>>>,
     /// What each client holds at once.
     pub clients: Rc<Clients>,
+    /// Requests since one was counted for its client.
+    uncounted: Cell<u32>,
     /// Request ids.
     pub ids: RequestIds,
     /// This core's metrics.
@@ -147,6 +151,7 @@ impl Resources {
             heads: Rc::default(),
             future_pools: RefCell::default(),
             clients: Rc::default(),
+            uncounted: Cell::default(),
             ids: RequestIds::new(),
             roll_call: RollCall::new(prepared.metrics.presences.clone()),
             metrics: prepared.metrics,
@@ -171,6 +176,16 @@ impl Resources {
     /// reading the clock.
     pub fn stopwatch_us(&self) -> u64 {
         if self.access_log.is_some() { clock::now_us() } else { 0 }
+    }
+
+    /// A client asks. One request of many counts for them all.
+    pub fn asks(&self, client: IpAddr) {
+        let uncounted = self.uncounted.get() + 1;
+        self.uncounted.set(uncounted % HEAVY_SAMPLED);
+        if uncounted == HEAVY_SAMPLED {
+            let who = Heavy::Address(Network::of(client).address());
+            self.metrics.talkers.add(who, u64::from(HEAVY_SAMPLED), self.io.timers.ticked_ms());
+        }
     }
 
     /// Frees the memory of the pools that nobody needed since the last call.
