@@ -45,6 +45,7 @@ mod requests;
 mod responses;
 mod route_fields;
 mod routing;
+mod runbook;
 mod slow;
 mod socket_io;
 mod stacks;
