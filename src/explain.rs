@@ -19,6 +19,7 @@ use crate::gateway::cors::CorsPolicy;
 use crate::gateway::forward::headers;
 use crate::gateway::plan::Plan;
 use crate::gateway::websocket::handshake;
+use crate::http::path::before_parameters;
 use crate::http::{Field, Request, Scheme};
 use crate::http1::{HeadScan, RequestHead};
 use crate::limit::arithmetic::UNITS_PER_TOKEN;
@@ -50,7 +51,10 @@ pub fn explain(config: &Config, question: &Question<'_>) -> Result<String, Strin
     // Of a path alone, what follows on a redirect, if the configuration has any.
     let scheme = if question.url.starts_with("http://") { Scheme::Http } else { Scheme::Https };
     let plan = Plan::new(config, &routes, &cors, &request, scheme);
-    let mut text = format!("path            {}\n", String::from_utf8_lossy(request.path()));
+    // What follows may be a token.
+    let shown = before_parameters(request.path());
+    let rest = if shown.len() < request.path().len() { "; (and parameters, not shown)" } else { "" };
+    let mut text = format!("path            {}{rest}\n", String::from_utf8_lossy(shown));
     if let Err(error) = plan.check_path() {
         return Ok(text + &refused(error.status(), error.code(), error.detail()));
     }
@@ -189,7 +193,7 @@ fn destination(text: &mut String, config: &Config, plan: &Plan<'_>, (request, ca
         let _ = writeln!(text, "odd paths       {oddities}");
     }
     if !route.prefixes.is_empty() {
-        let sent = route.prefixes.apply(request.path()).concat();
+        let sent = route.prefixes.apply(before_parameters(request.path())).concat();
         let _ = writeln!(text, "upstream path   {}", String::from_utf8_lossy(&sent));
     }
     let bytes_max = Some(body_bytes_max(config, Some(route))).filter(|bytes_max| *bytes_max != u64::MAX);

@@ -138,3 +138,11 @@ fn a_field_that_is_none_is_a_mistake_that_does_not_repeat_it() {
     }
     has(&told("GET", "/x", &["Host: a", "Host: b"]), &["refused         400 "]);
 }
+
+#[test]
+fn what_may_be_a_token_in_a_path_is_not_printed() {
+    for url in ["/x;jwt=hunter2", "/x%3Bjwt=hunter2", "/x?token=hunter2", "https://b.example/x;jwt=hunter2"] {
+        let told = told("GET", url, &["X-Any: 1"]);
+        assert!(told.contains("path            /x") && !told.contains("hunter2"), "{told}");
+    }
+}

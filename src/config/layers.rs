@@ -45,6 +45,13 @@ impl Layers {
         self.mistakes.add(key.about().env, why);
     }
 
+    /// Adds a mistake about what is written of a setting, with its place.
+    pub(super) fn refuse_written<T, D: DefaultText>(&mut self, key: &Key<T, D>, why: &str) {
+        let written = self.written.iter().find(|written| written.get(key).is_some());
+        let subject = written.map_or_else(|| key.env.to_owned(), |written| written.subject(key));
+        self.mistakes.add(&subject, why);
+    }
+
     /// Whether there is a mistake about anything whose subject begins with this word.
     pub(super) fn any_is_wrong_of(&self, noun: &str) -> bool {
         self.mistakes.to_string().lines().any(|line| line.starts_with(noun))

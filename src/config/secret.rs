@@ -43,7 +43,7 @@ impl SecretKeys {
             (None, None) => return None,
             (Some(_), Some(_)) => {
                 let why = format!("is written beside {}: keep one of them", file.env);
-                Err(Wrong { subject: value.env.to_owned(), why })
+                Err(Wrong { subject: written.subject(value), why })
             }
             (Some(text), None) => not_empty(text.as_bytes().to_vec(), written.subject(value), "is empty"),
             (None, Some("")) => Err(Wrong { subject: written.subject(file), why: "is empty".to_owned() }),

@@ -173,3 +173,30 @@ fn the_example_file_shows_every_setting_with_its_default() {
 }
 
 const EXAMPLE: &str = include_str!("../../deploy/gateway.toml");
+
+#[test]
+fn a_mistake_about_a_setting_of_the_file_has_its_line() {
+    for (toml, expected) in [
+        ("\nready_requires = 'nobody'\n", "READY_REQUIRES (gateway.toml:2): \"nobody\" is no upstream"),
+        (
+            "trace_sample = 1\n",
+            "TRACE_SAMPLE (gateway.toml:1): is over 0, but OTEL_EXPORTER_OTLP_ENDPOINT is missing",
+        ),
+        (
+            "\n\nadmin_token = 'a'\nadmin_token_file = '/b'\n",
+            "ADMIN_TOKEN (gateway.toml:3): is written beside ADMIN_TOKEN_FILE: keep one of them",
+        ),
+    ] {
+        let told = lowered_toml(toml).expect_err(toml).to_string();
+        assert!(told.starts_with(expected) && told.lines().count() == 1, "{told}");
+    }
+}
+
+#[test]
+fn a_redirect_that_cannot_be_read_is_one_mistake() {
+    for (key, value) in [("redirect", "'x'"), ("respond", "5")] {
+        let toml = format!("[[route]]\nname = 'x'\npaths = ['/x']\n{key} = {value}\n");
+        let told = lowered_toml(&toml).expect_err(&toml).to_string();
+        assert!(told.starts_with("route \"x\" (gateway.toml:4): ") && told.lines().count() == 1, "{told}");
+    }
+}

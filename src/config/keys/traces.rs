@@ -156,7 +156,7 @@ pub(crate) fn traces(layers: &mut Layers) -> Traces {
     };
     let endpoints = [&OTEL_EXPORTER_OTLP_ENDPOINT, &OTEL_EXPORTER_OTLP_TRACES_ENDPOINT];
     if traces.sample.is_on() && !endpoints.iter().any(|key| layers.has(*key)) {
-        layers.refuse(
+        layers.refuse_written(
             &TRACE_SAMPLE,
             "is over 0, but OTEL_EXPORTER_OTLP_ENDPOINT is missing: spans have nowhere to go",
         );

@@ -309,7 +309,7 @@ pub(crate) fn ready_requires(layers: &mut Layers, upstreams: &[Upstream]) -> Rea
     if let ReadyRequires::Upstreams(names) = &required {
         let is_known = |name: &&String| upstreams.iter().any(|upstream| upstream.name == **name);
         for name in names.iter().filter(|name| !is_known(name)) {
-            layers.refuse(&READY_REQUIRES, &format!("{} is no upstream", quoted(name)));
+            layers.refuse_written(&READY_REQUIRES, &format!("{} is no upstream", quoted(name)));
         }
     }
     required

@@ -46,7 +46,8 @@ pub(super) fn upstream(
         (Some(name), None) => return (index(name, upstreams, report), Vec::new()),
         (None, Some(shares)) => shares,
         (None, None) => {
-            report.add("upstream is missing");
+            // Of a redirect or an answer that cannot be read, that is told alone.
+            report.add("upstream is missing, and there is no redirect or respond");
             return (0, Vec::new());
         }
         (Some(_), Some(_)) => {
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named() {
         for (keys, mistake) in [
-            ("", "upstream is missing"),
+            ("", "upstream is missing, and there is no redirect or respond"),
             ("upstream = 'a'\nupstreams = [{ name = 'b', weight = 1 }]", "has upstream and upstreams"),
             ("upstreams = []", "no weight is over 0"),
             ("upstreams = [{ name = 'a', weight = 0 }]", "no weight is over 0"),
