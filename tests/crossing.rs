@@ -2,6 +2,8 @@
 
 #[path = "crossing/moving.rs"]
 mod moving;
+#[path = "crossing/predecessor.rs"]
+mod predecessor;
 #[path = "crossing/staying.rs"]
 mod staying;
 #[path = "crossing/talk.rs"]

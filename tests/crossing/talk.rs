@@ -102,7 +102,7 @@ fn send(
         // In two parts, so that the upgrade also comes within a frame.
         let (first, second) = bytes.split_at(next() % (bytes.len() + 1));
         stream.write_all(first).map_err(|error| format!("sending: {error}"))?;
-        thread::sleep(Duration::from_micros((next() % 2_000) as u64));
+        thread::sleep(Duration::from_micros((next() % 10_000) as u64));
         stream.write_all(second).map_err(|error| format!("sending: {error}"))?;
     }
     due.lock().expect("no panic").push_back(Frame::close(1000, ""));
