@@ -157,7 +157,7 @@ fn a_tunnel_that_it_cannot_make_sense_of_is_refused_and_its_sockets_are_left_alo
     send(&new.lines[0], &record(0, 1, 9, &entry(&[4; 300], b"")), &sockets[..1]);
     assert_eq!(receive(&new.lines[0])[24..], [4]);
     let mut bytes = [0; 16];
-    (&ours).set_nonblocking(true).expect("a mode");
+    ours.set_nonblocking(true).expect("a mode");
     assert_eq!((&ours).read(&mut bytes).expect("what the client has sent"), 6);
     drop((ours, theirs, upstream));
     assert_eq!(client.read(&mut bytes).expect("the end, since nobody else has the socket"), 0);
