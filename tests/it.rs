@@ -30,6 +30,7 @@ mod locations;
 mod long_waits;
 mod members;
 mod metrics;
+mod online;
 mod over_tls;
 mod overload;
 mod paths;

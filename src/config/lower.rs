@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::keys::{
-    clients, control, https, limits, listen, process, tls, tokens, traces, upstreams, websockets,
+    clients, control, https, limits, listen, online, process, tls, tokens, traces, upstreams, websockets,
 };
 use super::layers::Layers;
 use super::meaning::{Config, Jwt, Sizes, Timeouts};
@@ -155,6 +155,7 @@ fn config(layers: &mut Layers) -> Config {
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websocket),
         control,
+        online: online::online(layers),
         timeouts: timeouts(layers),
         sizes,
         ready_requires,

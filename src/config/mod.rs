@@ -51,14 +51,14 @@ pub use meaning::origins as listed_origins;
 pub use meaning::{
     Access, AccessLog, Algorithm, AlgorithmSet, BalancePolicy, Balancing, Certificate, Choice, ClaimField,
     ClaimPath, ClientAuth, ClientHeaders, ClientNetworks, Config, CoreChoice, Cors, EmptySegments,
-    FieldCondition, FieldEdits, FixedField, HalfClose, HashOn, Health, HostPattern, HostSent, Http2, Https,
-    HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders, LimitStore, Listen,
-    LogFormat, Members, Oddities, OnRedisFailure, Origins, OwnCertificate, PathCase, PemFile, Per, Piece,
-    Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires, Redirect, Redis, RedisAddress, RedisHost, Reply,
-    RequiredClaim, Respond, Route, RouteKind, RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls,
-    TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix, TokenSources, TraceSample, Traces, TrailingSlash,
-    UnknownName, Upstream, UpstreamAddress, UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket,
-    WeightedAddress,
+    EventStream, FieldCondition, FieldEdits, FixedField, HalfClose, HashOn, Health, HostPattern, HostSent,
+    Http2, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders,
+    LimitStore, Listen, LogFormat, Members, Oddities, OnRedisFailure, Online, Origins, OverMax,
+    OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires,
+    Redirect, Redis, RedisAddress, RedisHost, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit,
+    RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix,
+    TokenSources, TraceSample, Traces, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds,
+    UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
 pub use meaning::{Control, OnStreamFailure};
 pub use mistake::Mistakes;

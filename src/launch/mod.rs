@@ -26,6 +26,7 @@ use crate::gateway::core::live::ListStanding;
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::forward::edits;
+use crate::gateway::websocket::online::Instance;
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::{Lines, Tunnels};
 use crate::http::Scheme;
@@ -185,6 +186,7 @@ fn start_cores(
     let (wanted, mailboxes) = Cores::new(cpus.len(), first).map_err(LaunchError::machine("core"))?;
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
     let siblings = wanted.siblings(&metrics);
+    let instance = Arc::new(Instance::new(cpus.len()));
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let (count, mut cores) = (cpus.len(), Vec::new());
     let tls = tls.into_iter().flatten().chain(std::iter::repeat_with(Vec::new));
@@ -204,6 +206,7 @@ fn start_cores(
             readiness: shared.readiness.clone(),
             tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), user_slots.clone()),
             lines: shared.lines.clone(),
+            instance: instance.clone(),
             store: shared.store.clone(),
             room: shared.room,
             list_standing: shared.list_standing.clone(),

@@ -55,6 +55,20 @@ pub struct RouteBucket<'a> {
     pub index: usize,
 }
 
+impl Client<'_> {
+    /// The key of something that belongs to this client and is no bucket: `{rc:u:<id>}`.
+    ///
+    /// # Panics
+    /// As [`Bucket::key`].
+    pub fn tagged_key<'b>(&self, prefix: &str, out: &'b mut KeyBuf) -> &'b [u8] {
+        out.length = 0;
+        out.put(b"{");
+        out.put_client(prefix, self);
+        out.put(b"}");
+        &out.bytes[..out.length]
+    }
+}
+
 impl Bucket<'_> {
     /// The key as text.
     ///
@@ -186,6 +200,12 @@ mod tests {
         ] {
             assert_eq!(key(Bucket::Global(client)), expected);
         }
+    }
+
+    #[test]
+    fn what_belongs_to_a_client_has_its_name_as_a_tag() {
+        let mut out = KeyBuf::default();
+        assert_eq!(Client::User("ann}").tagged_key("rc", &mut out), b"{rc:u:ann%7D}");
     }
 
     #[test]

@@ -34,11 +34,13 @@ pub enum TunnelEnd {
     Revoked,
     /// The control stream said that the user's WebSockets are to end.
     Dismissed,
+    /// `WS_MAX_PER_USER_GLOBAL`: a newer one of the user's has its place.
+    Replaced,
 }
 
 impl TunnelEnd {
     /// All reasons, in the order of declaration.
-    pub const ALL: [TunnelEnd; 15] = [
+    pub const ALL: [TunnelEnd; 16] = [
         TunnelEnd::ClientClosed,
         TunnelEnd::UpstreamClosed,
         TunnelEnd::ClientGone,
@@ -54,6 +56,7 @@ impl TunnelEnd {
         TunnelEnd::UpstreamMisbehaved,
         TunnelEnd::Revoked,
         TunnelEnd::Dismissed,
+        TunnelEnd::Replaced,
     ];
 
     /// The texts of all reasons, in the same order.
@@ -85,6 +88,7 @@ impl TunnelEnd {
             TunnelEnd::UpstreamMisbehaved => "upstream_misbehaved",
             TunnelEnd::Revoked => "revoked",
             TunnelEnd::Dismissed => "dismissed",
+            TunnelEnd::Replaced => "replaced",
         }
     }
 }

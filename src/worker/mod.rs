@@ -15,7 +15,7 @@ use crate::clock;
 use crate::control::{Desired, Drain, ListenerDrain, Mailbox, News, Step, Target};
 use crate::gateway::connection;
 use crate::gateway::core::{ActiveCore, Core, Prepared, Resources};
-use crate::gateway::websocket::tunnel;
+use crate::gateway::websocket::{online, tunnel};
 use crate::http::Scheme;
 use crate::limits::{DRAIN_IDLE_MS, HANDOVER_IDLE_MS, REDIS_FIRST_ATTEMPT_MS};
 use crate::net::listener::{Listener, Socket};
@@ -119,6 +119,7 @@ impl Worker {
             Step::Stop => {
                 let resources = self.active.core().resources.clone();
                 resources.cut().await;
+                online::finish(&self.active.core()).await;
                 return Ok(Next::Stop);
             }
         }

@@ -4,9 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::config::{
-    Config, LimitStore, Members, Rate, RedisAddress, RedisHost, UpstreamAddress, WeightedAddress,
-};
+use crate::config::{Config, Members, Rate, RedisAddress, RedisHost, UpstreamAddress, WeightedAddress};
 use crate::gateway::core::{ActiveCore, Core, Replacement};
 use crate::limit::Limit;
 use crate::limits::{BURST_MAX, RATE_MILLI_MAX, REDIS_FIRST_ATTEMPT_MS, TICK_MS};
@@ -15,9 +13,9 @@ use crate::redis::slots::Topology;
 use crate::redis::{Arrangement, Redis, Settings};
 use crate::upstream::Roster;
 
-/// Returns the address and settings of Redis, or `None` if the rate limiter does not use Redis.
+/// Returns the address and settings of Redis, or `None` if nothing is kept in Redis.
 pub fn configured(config: &Config) -> Option<(RedisAddress, Settings)> {
-    if config.rate_limit.store != LimitStore::Redis {
+    if !config.uses_redis() {
         return None;
     }
     let redis = &config.redis;

@@ -21,6 +21,7 @@ use crate::control::running::RunningConfig;
 use crate::control::{Cores, Phase};
 use crate::downstream::clients::Network;
 use crate::gateway::core::{Metrics, Replacement, Room};
+use crate::gateway::websocket::online::Instance;
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::rules::TunnelRules;
 use crate::gateway::websocket::tunnel::state::{Beginning, TunnelState};
@@ -69,6 +70,7 @@ impl World {
         let services = Service::all(None, &config);
         let targets = services.iter().map(|service| service.target.clone());
         let (cores, mailboxes) = Cores::new(2, Desired::first(first, targets)).expect("socket pairs");
+        let instance = Arc::new(Instance::new(2));
         let metrics: Vec<Metrics> = (0..2).map(|_| Metrics::default()).collect();
         let (siblings, slots) = (cores.siblings(&metrics), TunnelSlots::new(2));
         let (mut addresses, mut stalls, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,6 +87,7 @@ impl World {
                 readiness: Arc::default(),
                 tunnels: Tunnels::new(siblings.clone(), index, slots.clone(), Arc::<UserSlots>::default()),
                 lines: Arc::default(),
+                instance: instance.clone(),
                 store: Store::Off,
                 list_standing: None,
                 room: Room {
@@ -164,6 +167,7 @@ impl World {
                     network: Network::of([127, 0, 0, 1].into()),
                     route: "ws".into(),
                     user: None,
+                    attendance: None,
                 },
                 slot: self.slots.take(core, u64::MAX).expect("a slot"),
                 user_slot: None,

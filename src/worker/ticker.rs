@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::gateway::core::ActiveCore;
+use crate::gateway::websocket::online;
 use crate::limits::{ACCESS_LOG_FLUSH_MS, DRAIN_LOOK_MS, TICK_MS};
 
 /// Runs the periodic work of the core: timers at every tick, the access log and the connection pools at intervals.
@@ -22,6 +23,7 @@ pub(super) async fn tick(active: Rc<ActiveCore>) {
             core.resources.io.timers.wake_all();
         }
         core.resources.leashes.tick();
+        online::tick(&core);
         let metrics = &core.resources.metrics.core;
         metrics.ticks.add(1);
         metrics.held_bytes.set(core.resources.io.buffers.held() as u64);

@@ -27,4 +27,7 @@ pub mod code {
     pub const TOO_BIG: u16 = 1009;
     /// The gateway restarts, and the client should reconnect.
     pub const SERVICE_RESTART: u16 = 1012;
+    /// A newer WebSocket of the user's has the place of this one: the client should not reconnect by itself. (Private
+    /// use, RFC 6455 §7.4.2; as HTTP's 409.)
+    pub const REPLACED: u16 = 4409;
 }

@@ -81,7 +81,7 @@ pub const RATE_LIMIT_PREFIX: Key<String> = Key {
     in_file: InFile::Scalar,
     default: "rl",
     bounds: "1 to 64 letters, digits, `.`, `_`, `:`, `-`",
-    help: "Prefix of every key in Redis",
+    help: "Prefix of every bucket in Redis",
     more: "Systems with different prefixes can share one Redis.",
     parse: key_prefix,
     shown: Shown::Value(|config| config.rate_limit.prefix.clone()),
@@ -237,7 +237,8 @@ fn first_credential(layers: &Layers) -> Option<&'static str> {
 }
 
 /// Reads the prefix of keys. Nothing in it can be taken for a glob, a hash tag or an escape.
-fn key_prefix(value: &str) -> Parsed<String> {
+/// Reads the beginning of keys in Redis.
+pub(super) fn key_prefix(value: &str) -> Parsed<String> {
     let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
     if value.is_empty() || value.len() > KEY_PREFIX_BYTES_MAX || !plain {
         return Err(format!(
@@ -251,7 +252,7 @@ fn key_prefix(value: &str) -> Parsed<String> {
 
 fn show_redis(config: &Config) -> String {
     let addr = address::show_redis(&config.redis);
-    if config.rate_limit.store == LimitStore::Redis { addr } else { format!("{addr} (not used)") }
+    if config.uses_redis() { addr } else { format!("{addr} (not used)") }
 }
 
 fn show_password(redis: &Redis) -> &'static str {

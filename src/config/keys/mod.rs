@@ -9,6 +9,7 @@ pub mod control;
 pub mod https;
 pub mod limits;
 pub mod listen;
+pub mod online;
 pub mod process;
 pub mod sections;
 #[cfg(test)]

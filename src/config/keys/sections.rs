@@ -1,10 +1,12 @@
 //! The list of all settings.
 
-use super::{clients, control, https, limits, listen, process, tls, tokens, traces, upstreams, websockets};
+use super::{
+    clients, control, https, limits, listen, online, process, tls, tokens, traces, upstreams, websockets,
+};
 use crate::config::key::{AnyKey, Section};
 
 /// All sections, in the order of `--help`, of the manual and of `check`.
-pub const ALL: [Section; 11] = [
+pub const ALL: [Section; 12] = [
     listen::SECTION,
     tls::SECTION,
     https::SECTION,
@@ -14,6 +16,7 @@ pub const ALL: [Section; 11] = [
     limits::SECTION,
     upstreams::SECTION,
     websockets::SECTION,
+    online::SECTION,
     control::SECTION,
     clients::SECTION,
 ];

@@ -11,10 +11,11 @@ use super::bounds::{Sizes, Timeouts};
 use super::control::Control;
 use super::half_close::HalfClose;
 use super::https::{Https, HttpsRedirect};
-use super::limits::{RateLimit, Redis};
+use super::limits::{LimitStore, RateLimit, Redis};
 use super::listen::{Cors, Http2, Listen, ProxyProtocol, Via};
 use super::members::ReadyRequires;
 use super::oddities::{EmptySegments, Oddities};
+use super::online::Online;
 use super::process::{AccessLog, CoreChoice, IoDriver, LogFormat};
 use super::routes::Route;
 use super::tls::Tls;
@@ -80,6 +81,8 @@ pub struct Config {
     pub websocket: Arc<WebSocket>,
     /// Live control of sessions.
     pub control: Control,
+    /// What Redis is told of WebSockets.
+    pub online: Online,
     /// The upper bound of every wait.
     pub timeouts: Timeouts,
     /// The upper bound of every size.
@@ -109,6 +112,11 @@ impl Config {
     /// Which oddities of a path may be taken: the route decides.
     pub fn any_oddities(&self) -> Oddities {
         self.routes.iter().fold(self.default_oddities(), |all, route| all.and(route.oddities))
+    }
+
+    /// Whether anything is kept in Redis.
+    pub fn uses_redis(&self) -> bool {
+        self.rate_limit.store == LimitStore::Redis || self.online.is_on()
     }
 
     /// The port of HTTPS to which requests in the clear are redirected. `None`: they are served.

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod listen;
 pub mod members;
 pub mod oddities;
+pub mod online;
 pub mod origins;
 pub mod prefixes;
 pub mod process;
@@ -50,6 +51,7 @@ pub use limits::{LimitHeaders, LimitStore, OnRedisFailure, Rate, RateLimit, Redi
 pub use listen::{Cors, Http2, Listen, ProxyProtocol, Via};
 pub use members::{Members, ReadyRequires, UpstreamAddress, WeightedAddress};
 pub use oddities::{EmptySegments, Kept, Oddities};
+pub use online::{EventStream, Online, OverMax};
 pub use prefixes::Prefixes;
 pub use process::{AccessLog, CoreChoice, IoDriver, LogFormat};
 pub use replies::{Piece, Redirect, Reply, Respond};

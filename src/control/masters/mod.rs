@@ -22,7 +22,7 @@ use super::jitter::jitter;
 use super::members::Rosters;
 use super::{Cores, Target};
 use crate::clock;
-use crate::config::{Config, LimitStore, RedisAddress};
+use crate::config::{Config, RedisAddress};
 use crate::limits::{FIRST_RESOLUTION_MS, REDIS_FIRST_ATTEMPT_MS};
 use crate::net::Endpoint;
 
@@ -45,7 +45,7 @@ impl Watched {
     /// `None`: there is nothing to watch.
     fn new(config: &Config) -> Option<Watched> {
         let is_cluster = matches!(config.redis.address, RedisAddress::Cluster(_));
-        (config.rate_limit.store == LimitStore::Redis && is_cluster).then(|| Watched {
+        (config.uses_redis() && is_cluster).then(|| Watched {
             address: config.redis.address.clone(),
             introduction: Introduction::of(&config.redis),
             prefix: config.rate_limit.prefix.clone(),

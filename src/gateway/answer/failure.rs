@@ -56,6 +56,8 @@ pub enum Failure {
     TooManyRequests,
     /// The user has as many tunnels as allowed.
     TooManyTunnels,
+    /// The same over all instances.
+    TooManyTunnelsAnywhere,
     /// The core takes no more handshakes for the moment. The client should come back after this many seconds.
     HandshakesPaced(u64),
     /// The gateway drains and begins no tunnel.
@@ -210,7 +212,7 @@ impl Failure {
             Failure::Overloaded | Failure::UpstreamFull(_) => (503, "overloaded"),
             Failure::TooManyConnections => (429, "too_many_connections"),
             Failure::TooManyRequests => (429, "too_many_requests_in_flight"),
-            Failure::TooManyTunnels => (429, "too_many_websockets"),
+            Failure::TooManyTunnels | Failure::TooManyTunnelsAnywhere => (429, "too_many_websockets"),
             Failure::HandshakesPaced(_) => (503, "handshakes_paced"),
             Failure::Draining => (503, "draining"),
             Failure::Unreachable(_) | Failure::Stale => (502, "upstream_unreachable"),
@@ -234,6 +236,7 @@ impl Failure {
             Failure::UpstreamTimeout(UpstreamWait::Request) => Some("request_not_taken"),
             Failure::UpstreamTimeout(UpstreamWait::Head | UpstreamWait::Response) => Some("no_response"),
             Failure::UpstreamFull(bound) => Some(bound.cause()),
+            Failure::TooManyTunnelsAnywhere => Some("all_instances"),
             Failure::Cut(cause) | Failure::ClientGone(cause) => Some(cause),
             _ => None,
         }
@@ -281,7 +284,9 @@ impl Failure {
             Failure::UpstreamFull(_) => "The service has as many requests as it may have.",
             Failure::TooManyConnections => "Too many connections from this address.",
             Failure::TooManyRequests => "Too many requests from this address are in flight.",
-            Failure::TooManyTunnels => "This user has too many WebSockets open.",
+            Failure::TooManyTunnels | Failure::TooManyTunnelsAnywhere => {
+                "This user has too many WebSockets open."
+            }
             Failure::HandshakesPaced(_) => "Many clients open WebSockets at the moment.",
             Failure::Draining => "The gateway is about to restart. Try again.",
             Failure::Unreachable(_) | Failure::Stale => "The service could not be reached.",

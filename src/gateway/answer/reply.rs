@@ -134,7 +134,9 @@ fn count(exchange: &Exchange<'_>, failure: &Failure, code: &'static str) {
             let who = record.user.as_ref().map_or_else(address, |user| Heavy::user(user.as_str()));
             metrics.limited.add(who, 1, exchange.core.resources.io.timers.ticked_ms());
         }
-        Failure::Handshake(_) | Failure::TooManyTunnels => metrics.tunnels.handshakes_refused.add(1),
+        Failure::Handshake(_) | Failure::TooManyTunnels | Failure::TooManyTunnelsAnywhere => {
+            metrics.tunnels.handshakes_refused.add(1)
+        }
         Failure::HandshakesPaced(_) => metrics.tunnels.handshakes_paced.add(1),
         _ => {}
     }
@@ -226,7 +228,9 @@ fn compose_extra(head: &mut HeadWriter, failure: &Failure) {
         Failure::Overloaded | Failure::UpstreamFull(_) | Failure::TooManyRequests | Failure::Draining => {
             head.field(b"Retry-After", b"1");
         }
-        Failure::TooManyConnections | Failure::TooManyTunnels => head.field(b"Retry-After", b"10"),
+        Failure::TooManyConnections | Failure::TooManyTunnels | Failure::TooManyTunnelsAnywhere => {
+            head.field(b"Retry-After", b"10")
+        }
         Failure::HandshakesPaced(retry_after_s) => {
             head.field(b"Retry-After", push_decimal(*retry_after_s, &mut [0; 20]));
         }

@@ -6,6 +6,7 @@ use super::refusal_notes::RefusalNotes;
 use super::roll_call::Presences;
 use crate::auth::{AuthMetrics, KeyCounters};
 use crate::downstream::HandshakeFailure;
+use crate::gateway::websocket::online::OnlineMetrics;
 use crate::gateway::websocket::{Departed, TunnelMetrics};
 use crate::limit::{LimitDecisions, LimitMetrics};
 use crate::message::h2::H2Metrics;
@@ -136,6 +137,8 @@ pub struct Metrics {
     pub upstreams: Arc<Named<UpstreamMetrics>>,
     /// WebSockets.
     pub tunnels: Arc<TunnelMetrics>,
+    /// What Redis is told of WebSockets.
+    pub online: Arc<OnlineMetrics>,
     /// The access log.
     pub access_log: Arc<AccessLogMetrics>,
     /// Spans.
@@ -178,6 +181,7 @@ impl Default for Metrics {
             outage: Arc::default(),
             upstreams: Arc::new(Named::new("upstream")),
             tunnels: Arc::default(),
+            online: Arc::default(),
             access_log: Arc::default(),
             spans: Arc::default(),
             core: Arc::default(),
@@ -195,11 +199,11 @@ impl Metrics {
     /// CPU; everything else is added up over the cores.
     pub fn each_group(&self, cpu: &str, visit: &mut dyn FnMut(Labels<'_>, &dyn MetricGroup)) {
         let Metrics { connections, tls, http2, requests, routes, auth, limit, redis, outage, .. } = self;
-        let Metrics { upstreams, redis_nodes, tunnels, access_log, core, .. } = self;
+        let Metrics { upstreams, redis_nodes, tunnels, online, access_log, core, .. } = self;
         for group in [&**connections as &dyn MetricGroup, &**core] {
             visit(&[("core", cpu)], group);
         }
-        let groups: [&dyn MetricGroup; 10] = [
+        let groups: [&dyn MetricGroup; 11] = [
             &**requests,
             &**tls,
             &**http2,
@@ -208,6 +212,7 @@ impl Metrics {
             &**redis,
             &**outage,
             &**tunnels,
+            &**online,
             &**access_log,
             &*self.spans,
         ];

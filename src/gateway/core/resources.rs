@@ -17,6 +17,7 @@ use crate::clock;
 use crate::downstream::Pool;
 use crate::downstream::clients::{Clients, Network};
 use crate::gateway::websocket::leashes::Leashes;
+use crate::gateway::websocket::online::{Instance, Online};
 use crate::gateway::websocket::pace::HandshakePace;
 use crate::gateway::websocket::{Departures, DrainSchedule, Lines, Tunnels};
 use crate::http::HeadPool;
@@ -69,6 +70,8 @@ pub struct Resources {
     pub live: Live,
     /// How fast WebSocket handshakes are taken.
     pub handshake_pace: HandshakePace,
+    /// The tunnels that Redis knows of.
+    pub online: Rc<Online>,
     /// When the drain comes to which tunnel.
     pub drain_schedule: DrainSchedule,
     /// The tunnels that move to another process.
@@ -127,6 +130,8 @@ pub struct Prepared {
     pub tunnels: Tunnels,
     /// The ways of tunnels from and to other processes.
     pub lines: Arc<Lines>,
+    /// The process among all that share a Redis.
+    pub instance: Arc<Instance>,
     /// Who keeps the limiter's buckets.
     pub store: Store,
     /// What the core may hold.
@@ -143,6 +148,7 @@ impl Resources {
         let (live, leashes) = (Live::new(prepared.list_standing), Rc::<Leashes>::default());
         leashes.keep(live.is_on());
         let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstreams.clone());
+        let online = Online::new(prepared.instance, prepared.number.index, prepared.metrics.online.clone());
         Resources {
             key_requests: prepared.key_requests,
             redis_bell: prepared.redis_bell,
@@ -163,6 +169,7 @@ impl Resources {
             leashes,
             live,
             handshake_pace: HandshakePace::default(),
+            online: Rc::new(online),
             drain_schedule: DrainSchedule::default(),
             departures: Departures::default(),
             lines: prepared.lines,

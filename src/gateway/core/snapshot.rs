@@ -83,6 +83,7 @@ impl Snapshot {
         let config = replacement.config.clone();
         let metrics = &resources.metrics;
         resources.io.buffers.grow_blocks(block_bytes(config.sizes.head_bytes));
+        resources.online.configure(&config.online);
         let upstreams = config.upstreams.iter().map(|wanted| {
             let tls = replacement.originations.get(&wanted.name).map(|tls| &**tls);
             let known = before.and_then(|before| before.upstream(wanted, tls));

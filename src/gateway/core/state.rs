@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::resources::Resources;
 use super::snapshot::{Replacement, Snapshot};
 use crate::config::{ProxyProtocol, Route};
+use crate::gateway::websocket::online;
 use crate::http::Scheme;
 use crate::limit;
 use crate::message::Recipient;
@@ -133,5 +134,6 @@ fn connect_redis(resources: &Resources, settings: redis::Settings) -> Rc<Redis> 
         outage: metrics.outage.clone(),
         bell: redis_bell.clone(),
     };
-    Redis::new(settings, &[limit::SCRIPT], home)
+    let [attendance, events] = online::SCRIPTS;
+    Redis::new(settings, &[limit::SCRIPT, attendance, events], home)
 }

@@ -52,6 +52,9 @@ pub struct Order {
 /// A tunnel's end of its leash. Dropped, it is gone from the core's.
 pub struct Leashed(Rc<Leash>);
 
+/// The other end of one leash, for who tells one tunnel alone.
+pub struct Pull(Rc<Leash>);
+
 impl Leashes {
     /// Whether tunnels that begin from now on get a leash.
     pub fn keep(&self, are_kept: bool) {
@@ -169,7 +172,22 @@ impl Leash {
     }
 }
 
+impl Pull {
+    /// Tells the tunnel to end, among those that are woken in a tick.
+    pub fn end(&self, order: &Order) {
+        if self.0.tell(order) {
+            self.0.leashes.to_wake.borrow_mut().push_back(self.0.clone());
+            self.0.leashes.wake();
+        }
+    }
+}
+
 impl Leashed {
+    /// The other end.
+    pub fn pull(&self) -> Pull {
+        Pull(self.0.clone())
+    }
+
     /// Who holds the tunnel.
     pub fn ownership(&self) -> Ownership {
         self.0.ownership.get()
@@ -247,6 +265,19 @@ mod tests {
         assert_eq!([&old, &new, &other].map(is_told), [false, true, false]);
         assert_eq!(leashes.end(Mark::of(Subject::Token, "c"), |_| true, &order()), 1);
         assert_eq!(leashes.end_any(|_| true, &order()), 0, "all of them know");
+    }
+
+    #[test]
+    fn one_tunnel_alone_can_be_told() {
+        let leashes = Rc::<Leashes>::default();
+        let [one, other] = ["a", "b"].map(|token| tunnel(&leashes, holder("ann", token, 1), None));
+        let pull = one.pull();
+        (0..2).for_each(|_| pull.end(&order()));
+        assert_eq!(leashes.to_wake.borrow().len(), 1);
+        assert_eq!([&one, &other].map(is_told), [true, false]);
+        drop(one);
+        pull.end(&order());
+        leashes.tick();
     }
 
     #[test]

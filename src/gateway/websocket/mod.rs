@@ -3,6 +3,7 @@
 pub mod handshake;
 pub mod leashes;
 mod metrics;
+pub mod online;
 pub mod pace;
 pub mod slots;
 pub mod tunnel;

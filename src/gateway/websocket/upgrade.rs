@@ -5,9 +5,10 @@ use std::pin::pin;
 
 use super::handshake;
 use super::metrics::TunnelMetrics;
+use super::online::{self, Arrival};
 use super::slots::{TunnelSlot, UserSlot};
 use super::tunnel::{Handover, Opened, Ownership, Registration, first_state};
-use crate::auth::Identity;
+use crate::auth::{Identity, User};
 use crate::clock;
 use crate::downstream::Outcome;
 use crate::downstream::clients::Network;
@@ -35,7 +36,12 @@ pub async fn upgrade(
     handshake::check(exchange.request, &rules.origins).map_err(Failure::Handshake)?;
     let _slot = exchange.request_slot()?;
     exchange.check_client_of_proxy()?;
-    let mut slots = Some(take_slots(exchange, admission.identity())?);
+    let mut slots = take_slots(exchange, admission.identity())?;
+    if core.snapshot.config.online.is_on() {
+        // Boxed, because it would be part of every exchange, and few have it.
+        slots.arrival = Some(Box::pin(arrive(exchange, admission)).await?);
+    }
+    let mut slots = Some(slots);
     let upstream = &core.snapshot.upstreams[admission.upstream()];
     let mut choice = sticky::choice(exchange, admission, upstream);
     let (lease, answered) = match attempt(exchange, admission, &mut choice, &mut slots).await {
@@ -106,6 +112,7 @@ impl Drop for Pending<'_> {
 struct Slots<'c> {
     tunnel: TunnelSlot,
     user: Option<UserSlot>,
+    arrival: Option<Box<Arrival>>,
     _pending: Pending<'c>,
 }
 
@@ -128,7 +135,15 @@ fn take_slots<'c>(exchange: &Exchange<'c>, identity: &Identity) -> Result<Slots<
         let taken = resources.handshake_pace.take(per_second, clock::now_us(), resources.ids.next_word());
         taken.map_err(Failure::HandshakesPaced)?;
     }
-    Ok(Slots { tunnel, user, _pending: Pending::begin(&resources.metrics.tunnels) })
+    Ok(Slots { tunnel, user, arrival: None, _pending: Pending::begin(&resources.metrics.tunnels) })
+}
+
+/// The handshake gets its place among the user's sockets on all instances.
+async fn arrive(exchange: &Exchange<'_>, admission: &Admission<'_>) -> Result<Box<Arrival>, Failure> {
+    let core = exchange.core;
+    let (user, route) = (admission.identity().user().map(User::as_str), &admission.route().name);
+    let arrived = online::arrive(&core.resources.online, core.snapshot.redis.as_deref(), user, route).await;
+    arrived.map(Box::new).map_err(|online::Full| Failure::TooManyTunnelsAnywhere)
 }
 
 fn compose(exchange: &Exchange<'_>, admission: &Admission<'_>, lease: &Lease<'_>) -> HeadWriter {
@@ -155,6 +170,7 @@ struct Switched {
     has_extension: bool,
     tunnel_slot: TunnelSlot,
     user_slot: Option<UserSlot>,
+    arrival: Option<Box<Arrival>>,
 }
 
 /// Sends the handshake and waits for the answer.
@@ -224,6 +240,7 @@ fn switched(
         has_extension: handshake::has_extension(response, bytes),
         tunnel_slot: slots.tunnel,
         user_slot: slots.user,
+        arrival: slots.arrival,
     })
 }
 
@@ -261,6 +278,7 @@ async fn begin(
             network: Network::of(exchange.record.client),
             route: (*admission.route().name).into(),
             user: identity.user().map(|user| user.as_str().into()),
+            attendance: switched.arrival.and_then(|arrival| arrival.into_attendance()),
         },
         revoked_code: snapshot.config.websocket.revoked_code,
         slot: switched.tunnel_slot,

@@ -32,6 +32,7 @@ impl Closing {
             TunnelEnd::TokenExpired => (code::POLICY, "token expired"),
             TunnelEnd::Revoked => (code::POLICY, "revoked"),
             TunnelEnd::Dismissed => (code::POLICY, ""),
+            TunnelEnd::Replaced => (code::REPLACED, "replaced"),
             TunnelEnd::TooManyMessages => (code::POLICY, "too many messages"),
             TunnelEnd::MessageTooBig => (code::TOO_BIG, "message too big"),
             TunnelEnd::ClientMisbehaved | TunnelEnd::UpstreamMisbehaved => {
@@ -94,6 +95,7 @@ mod tests {
             (TunnelEnd::TokenExpired, 1008, 1001),
             (TunnelEnd::Revoked, 1008, 1001),
             (TunnelEnd::Dismissed, 1008, 1001),
+            (TunnelEnd::Replaced, 4409, 1001),
             (TunnelEnd::TooManyMessages, 1008, 1001),
             (TunnelEnd::MessageTooBig, 1009, 1001),
             (TunnelEnd::ClientMisbehaved, 1002, 1001),

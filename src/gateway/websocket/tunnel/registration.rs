@@ -1,6 +1,7 @@
 //! What a tunnel is registered with on its core, besides its state: it goes along to another process.
 
 use crate::downstream::clients::Network;
+use crate::gateway::websocket::online::Attendance;
 
 /// Whose tunnel it is, and which route it came by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,4 +12,6 @@ pub struct Registration {
     pub route: Box<str>,
     /// The verified subject.
     pub user: Option<Box<str>>,
+    /// What Redis knows of it; `None`: nothing.
+    pub attendance: Option<Attendance>,
 }

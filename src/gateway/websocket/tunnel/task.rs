@@ -29,6 +29,7 @@ use crate::downstream::clients::Holding;
 use crate::gateway::core::Resources;
 use crate::gateway::core::live::revoked_order;
 use crate::gateway::websocket::leashes::Leashed;
+use crate::gateway::websocket::online::Attending;
 use crate::gateway::websocket::slots::{TunnelSlot, UserSlot};
 use crate::limits::TUNNEL_RECEIVE_BYTES;
 use crate::net::{NEVER, Transport};
@@ -51,6 +52,7 @@ pub(super) struct Places {
     _client: Holding,
     _tunnel: TunnelSlot,
     _user: Option<UserSlot>,
+    attending: Option<Attending>,
 }
 
 /// Why a tunnel's task stops.
@@ -108,6 +110,8 @@ pub struct Opened {
 /// Begins a tunnel, here or on the core that should have it.
 pub fn begin(resources: &Rc<Resources>, handover: Box<Handover>) {
     resources.metrics.tunnels.opened.add(1);
+    let attendance = &handover.registration.attendance;
+    attendance.iter().for_each(|attendance| resources.online.opened(attendance));
     place(resources, handover);
 }
 
@@ -157,6 +161,9 @@ pub(super) async fn run(mut tunnel: Box<Tunnel>) {
         _ => {}
     }
     tunnel.sockets.count_end(&tunnel.state);
+    if let Some(attending) = tunnel.places.attending.take() {
+        attending.end(tunnel.state.end().0);
+    }
 }
 
 impl Tunnel {
@@ -169,8 +176,12 @@ impl Tunnel {
         let patience = idle_ms.map_or(PEER_PATIENCE, |idle_ms| Duration::from_millis(idle_ms.get()));
         client.watch_peer(patience);
         upstream.watch_peer(patience);
-        let ownership = handover.state.ownership();
-        let leash = ownership.and_then(|ownership| take_leash(resources, ownership, handover.revoked_code));
+        let (ownership, attendance) = (handover.state.ownership(), &handover.registration.attendance);
+        let is_leashed = resources.leashes.are_kept() || attendance.is_some();
+        let leash = ownership.filter(|_| is_leashed);
+        let leash = leash.map(|ownership| take_leash(resources, ownership, handover.revoked_code));
+        let pull = || leash.as_ref().map(Leashed::pull);
+        let attending = attendance.as_ref().map(|attendance| resources.online.keep(attendance, pull()));
         let sockets = Sockets { resources: resources.clone(), client, upstream, leash };
         Ok(Tunnel {
             state: handover.state,
@@ -183,6 +194,7 @@ impl Tunnel {
                 registration: handover.registration,
                 _tunnel: handover.slot,
                 _user: handover.user_slot,
+                attending,
             }),
         })
     }
@@ -250,15 +262,15 @@ where
     }
 }
 
-/// The leash of a tunnel that begins. `None`: nobody controls sockets from outside. What was revoked since the token
+/// The leash of a tunnel that begins. What was revoked since the token
 /// was looked at ends the tunnel at once; what is revoked from now on finds it by its leash.
-fn take_leash(resources: &Resources, ownership: Ownership, revoked_code: u16) -> Option<Leashed> {
+fn take_leash(resources: &Resources, ownership: Ownership, revoked_code: u16) -> Leashed {
     let Resources { leashes, live, .. } = resources;
-    let leash = leashes.are_kept().then(|| leashes.take(ownership))?;
+    let leash = leashes.take(ownership);
     if live.refuses(&ownership.holder) {
         leash.end(&revoked_order(revoked_code));
     }
-    Some(leash)
+    leash
 }
 
 /// Passes on what the tunnel is told from outside.
@@ -334,6 +346,7 @@ mod tests {
             readiness: Arc::default(),
             tunnels: Tunnels::new([].into(), 0, slots.clone(), Arc::default()),
             lines: Arc::default(),
+            instance: Arc::new(crate::gateway::websocket::online::Instance::new(1)),
             store: Store::Off,
             list_standing: None,
             room: crate::gateway::core::Room {
@@ -372,6 +385,7 @@ mod tests {
                 network: crate::downstream::clients::Network::of([127, 0, 0, 1].into()),
                 route: "ws".into(),
                 user: None,
+                attendance: None,
             },
             client: our_client.into(),
             upstream: our_upstream.into(),

@@ -190,6 +190,6 @@ fn is_relay_consistent(relay: &Relay) -> bool {
 const _: () = assert!(PIPE_BYTES <= block_bytes(HEAD_BYTES_MAX));
 
 /// Changes with every change of what is written, the registration's too, and of the order in which it is.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// The most that a state takes, in bytes, without the path of the handshake and the bytes that have not gone on yet.
 pub const FIXED_BYTES_MAX: usize = 2_176;

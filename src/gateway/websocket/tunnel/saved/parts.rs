@@ -16,6 +16,7 @@ use super::super::timers::{Expiry, TunnelTimers};
 use super::codec::{ReadError, Reader, Saved, Writer};
 use crate::auth::{Holder, Mark};
 use crate::downstream::clients::Network;
+use crate::gateway::websocket::online::{Attendance, SocketId};
 use crate::telemetry::TunnelEnd;
 use crate::ws::Position;
 
@@ -49,6 +50,8 @@ structures! {
     Tally { times: [], values: [bytes_in, bytes_out, messages_in, messages_out] }
     Position { times: [], values: [payload_left, message_bytes, in_message] }
     Ownership { times: [], values: [holder, handle] }
+    Attendance { times: [], values: [id, user, route, is_entered] }
+    SocketId { times: [], values: [opened_ms, instance, core, number] }
     Holder { times: [], values: [user, token, session, issued_unix_s, expires_unix_s] }
 }
 
@@ -219,6 +222,7 @@ impl Saved for Registration {
         self.network.address().write(to);
         self.route.write(to);
         self.user.write(to);
+        self.attendance.write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Registration, ReadError> {
@@ -226,6 +230,7 @@ impl Saved for Registration {
             network: Network::of(Saved::read(from)?),
             route: Saved::read(from)?,
             user: Saved::read(from)?,
+            attendance: Saved::read(from)?,
         })
     }
 }
