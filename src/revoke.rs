@@ -1,11 +1,9 @@
 //! The subcommand `revoke`: writes what a person wants revoked into the control stream.
 
-use std::time::Duration;
-
-use redis::Value;
-
 use crate::config::Config;
+use crate::control::stream::entry::Written;
 use crate::control::stream::wire::{Wire, WireError};
+use crate::control::stream::writer;
 
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,25 +48,12 @@ pub fn revoke(config: &Config, wanted: &Wanted<'_>, now_unix_s: u64) -> Result<S
             "REVOCATION_STREAM: is not set, so nobody would read it".to_owned(),
         ));
     };
-    let failed = |error: WireError| {
-        let why = match error {
-            WireError::Broken(why) | WireError::Refused(why) => why,
-            WireError::TooLong => "the reply is too long".to_owned(),
-        };
-        NotRevoked::Redis(format!("the revocation was not written: {why}"))
-    };
+    let failed =
+        |error: WireError| NotRevoked::Redis(format!("the revocation was not written: {}", error.text()));
     let mut wire = Wire::connect(&config.redis).map_err(failed)?;
     let mut told = String::new();
     for fields in entries(wanted, now_unix_s) {
-        let mut command = redis::cmd("XADD");
-        command.arg(stream).arg("MINID").arg("~").arg(oldest_ms(config, now_unix_s)).arg("*");
-        for (name, value) in &fields {
-            command.arg(name).arg(value);
-        }
-        let id = match wire.ask(&command, PATIENCE).map_err(failed)? {
-            Value::BulkString(id) => String::from_utf8_lossy(&id).into_owned(),
-            _ => return Err(failed(WireError::Broken("the reply has an unexpected form".to_owned()))),
-        };
+        let id = wire.append(stream, writer::oldest_ms(config, now_unix_s), &fields).map_err(failed)?;
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
         told += &format!("{stream} {id} {}\n", fields.join(" "));
     }
@@ -76,7 +61,7 @@ pub fn revoke(config: &Config, wanted: &Wanted<'_>, now_unix_s: u64) -> Result<S
 }
 
 /// The fields of each entry.
-fn entries(wanted: &Wanted<'_>, now_unix_s: u64) -> Vec<Vec<(&'static str, String)>> {
+fn entries(wanted: &Wanted<'_>, now_unix_s: u64) -> Vec<Written> {
     let before = wanted.before_unix_s.map_or(now_unix_s + 1, u64::from).to_string();
     let mut fields = vec![("op", "revoke".to_owned())];
     match wanted.revoked {
@@ -94,16 +79,6 @@ fn entries(wanted: &Wanted<'_>, now_unix_s: u64) -> Vec<Vec<(&'static str, Strin
     };
     std::iter::once(fields).chain(closing).collect()
 }
-
-/// The oldest entry that can still matter, a while before for clocks that differ.
-fn oldest_ms(config: &Config, now_unix_s: u64) -> u64 {
-    let (lifetime_s, leeway_s) = config.token_lifetime_s();
-    now_unix_s.saturating_sub(lifetime_s + leeway_s + SLACK_S) * 1_000
-}
-
-const SLACK_S: u64 = 120;
-/// How long Redis may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 mod command;
 mod faults;
+mod renewal;
 mod sockets;
 mod tokens;
 

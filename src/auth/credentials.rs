@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::bearer::bearer;
 use super::error::{CredentialError, TokenFault};
+use super::holder::Mark;
 use super::token_fields;
 use crate::config::meaning::token_sources::{ACCESS_TOKEN, BEARER};
 use crate::config::{TokenEncoding, TokenPrefix, TokenSources};
@@ -120,6 +121,35 @@ pub fn is_token_offer(offer: &[u8], sources: &TokenSources) -> bool {
     behind(offer, BEARER.as_bytes()).is_some()
         || sources.subprotocols.iter().any(|known| behind(offer, known.prefix.as_bytes()).is_some())
 }
+
+/// The handle that the client has chosen for its WebSocket: the mark of a subprotocol `handle.` and 32 to 64 hex
+/// digits. Of several the first counts.
+pub fn offered_handle(request: &Request) -> Option<Mark> {
+    subprotocols(request).find_map(|offer| secret_of(behind(offer, HANDLE)?))
+}
+
+/// Whether a subprotocol is a handle, well-formed or not.
+pub fn is_handle_offer(offer: &[u8]) -> bool {
+    behind(offer, HANDLE).is_some()
+}
+
+/// The handle that a renewal is for, in `X-Socket-Handle`; `None`: there is not exactly one.
+pub fn handle_of(request: &Request) -> Option<Mark> {
+    let names = [HANDLE_FIELD.to_owned()];
+    let mut values = token_fields::tokens(request, &names);
+    values.next().filter(|_| values.next().is_none()).and_then(secret_of)
+}
+
+/// In any case: hex digits of either mean the same bits.
+fn secret_of(text: &[u8]) -> Option<Mark> {
+    let is_hex = (32..=64).contains(&text.len()) && text.iter().all(u8::is_ascii_hexdigit);
+    is_hex.then(|| Mark::of_handle(&text.to_ascii_lowercase()))
+}
+
+/// What a subprotocol begins with that is a handle.
+const HANDLE: &[u8] = b"handle.";
+/// The field of a renewal that has the handle.
+const HANDLE_FIELD: &str = "x-socket-handle";
 
 /// The token of a subprotocol that is one.
 fn token_of<'r>(offer: &'r [u8], prefix: &TokenPrefix) -> Option<Read<'r>> {

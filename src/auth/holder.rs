@@ -40,17 +40,23 @@ pub struct Holder {
 impl Mark {
     /// The mark of a name.
     pub fn of(subject: Subject, name: &str) -> Mark {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&[subject as u8]);
-        context.update(name.as_bytes());
-        Mark::first_of(context.finish().as_ref())
+        Mark::tagged(subject as u8, name.as_bytes())
     }
 
     /// The mark of a secret that the client has chosen.
     pub fn of_handle(handle: &[u8]) -> Mark {
+        Mark::tagged(HANDLE, handle)
+    }
+
+    /// The mark of a route's name.
+    pub fn of_route(name: &str) -> Mark {
+        Mark::tagged(ROUTE, name.as_bytes())
+    }
+
+    fn tagged(tag: u8, bytes: &[u8]) -> Mark {
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&[HANDLE]);
-        context.update(handle);
+        context.update(&[tag]);
+        context.update(bytes);
         Mark::first_of(context.finish().as_ref())
     }
 
@@ -60,6 +66,18 @@ impl Mark {
             bytes.map_or(0, u64::from_be_bytes)
         };
         Mark([word(0), word(8)])
+    }
+
+    /// Its bits as 32 hex digits.
+    pub fn hex(self) -> String {
+        format!("{:016x}{:016x}", self.0[0], self.0[1])
+    }
+
+    /// The mark of 32 hex digits.
+    pub fn from_hex(text: &str) -> Option<Mark> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (high, low) = text.split_at_checked(16).filter(|_| is_hex)?;
+        Some(Mark([u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?]))
     }
 
     /// Its bits.
@@ -109,6 +127,8 @@ impl fmt::Debug for Mark {
 
 /// Stands before a handle where a [`Subject`] stands before a name.
 const HANDLE: u8 = 0xff;
+/// The same for the name of a route.
+const ROUTE: u8 = 0xfe;
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +141,10 @@ mod tests {
         // printf '\0alice' | sha256sum
         let mark = Mark::of(Subject::User, "alice");
         assert_eq!(format!("{:016x}{:016x}", mark.words()[0], mark.words()[1]), ALICE);
-        assert_eq!(Mark::from_words(mark.words()), mark);
+        assert_eq!((Mark::from_words(mark.words()), Mark::from_hex(&mark.hex())), (mark, Some(mark)));
+        for wrong in ["", "0", &"g".repeat(32), &"0".repeat(31), &"+".repeat(32), &"é".repeat(16)] {
+            assert_eq!(Mark::from_hex(wrong), None, "{wrong}");
+        }
         let others = [Mark::of(Subject::Token, "alice"), Mark::of(Subject::Session, "alice")];
         assert!(
             !others.contains(&mark) && others[0] != others[1] && !others.contains(&Mark::of_handle(b"alice"))

@@ -2,7 +2,8 @@
 
 use super::describe::describe;
 use super::key::{AnyKey, Section, Shown};
-use super::keys::control::{REVOCATION_MAX_STALE, REVOCATION_ON_REDIS_FAILURE, REVOCATION_STREAM};
+use super::keys::control::{REVOCATION_MAX_STALE, REVOCATION_ON_REDIS_FAILURE};
+use super::keys::control::{REVOCATION_STREAM, SESSION_RENEW};
 use super::keys::limits::REDIS_USERNAME;
 use super::keys::listen::PROXY_PROTOCOL;
 use super::keys::tls::{
@@ -77,12 +78,13 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 12] = [
+const NEED_ANOTHER: [&str; 13] = [
     TRACE_SAMPLE.env,
     REDIS_USERNAME.env,
     REVOCATION_STREAM.env,
     REVOCATION_ON_REDIS_FAILURE.env,
     REVOCATION_MAX_STALE.env,
+    SESSION_RENEW.env,
     PROXY_PROTOCOL.env,
     TLS_PORT.env,
     TLS_PROXY_PROTOCOL.env,

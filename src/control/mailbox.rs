@@ -18,7 +18,7 @@ use super::desired::{Desired, Enlisted, Phase, Step, Target};
 use crate::auth::Revocations;
 use crate::clock;
 use crate::config::RedisAddress;
-use crate::gateway::core::live::{Bulletin, Instruction};
+use crate::gateway::core::bulletin::{Bulletin, Instruction};
 use crate::gateway::core::{Metrics, Replacement};
 use crate::gateway::websocket::tunnel::{Handover, Sibling};
 use crate::limits::{TICK_MS, TUNNELS_GIVEN_MAX};
@@ -154,6 +154,22 @@ impl Cores {
         let overfull = self.lines.iter().map(tell).sum();
         self.wake();
         overfull
+    }
+
+    /// The way to each core for what is told to it alone.
+    pub fn tellers(self: &Arc<Cores>) -> Vec<Box<dyn Fn(Instruction) + Send + Sync>> {
+        let teller = |index: usize| {
+            let cores = self.clone();
+            let tell = move |instruction: Instruction| {
+                let line = &cores.lines[index];
+                let mut bulletin = line.bulletin.lock().unwrap_or_else(PoisonError::into_inner);
+                bulletin.add(None, std::slice::from_ref(&instruction), false);
+                drop(bulletin);
+                line.wake();
+            };
+            Box::new(tell) as Box<dyn Fn(Instruction) + Send + Sync>
+        };
+        (0..self.lines.len()).map(teller).collect()
     }
 
     /// Wakes all cores up, so that they look at their slots.

@@ -209,7 +209,15 @@ impl<'c> Exchange<'c> {
         }
     }
 
-    fn verify(&self, token: &[u8], issuers: IssuerSet) -> Result<Verified, CredentialError> {
+    /// Whether a token counts now, of these issuers and not revoked.
+    ///
+    /// # Errors
+    /// The check that it fails.
+    pub(in crate::gateway) fn verify(
+        &self,
+        token: &[u8],
+        issuers: IssuerSet,
+    ) -> Result<Verified, CredentialError> {
         let snapshot = &self.core.snapshot;
         let stranger = self.stranger();
         let is_limited = || snapshot.limiter.is_known_empty(&stranger, &snapshot.config.rate_limit);

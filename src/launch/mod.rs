@@ -8,8 +8,10 @@ mod memory;
 
 use std::sync::{Arc, Mutex};
 
+use crossbeam_channel::Sender;
+
 use crate::auth::{self, KeyRequests, KeySets, Keys, token_fields};
-use crate::config::{Config, members_file};
+use crate::config::{Config, Renewal, members_file};
 use crate::control::certificates::CertificateWatch;
 use crate::control::inherit::Inherited;
 use crate::control::masters::MasterWatch;
@@ -19,13 +21,14 @@ use crate::control::process::{Process, RunningCore};
 use crate::control::reload::{Load, Reload};
 use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
-use crate::control::stream::{ControlStream, StreamState};
+use crate::control::stream::{ControlStream, StreamState, writer};
 use crate::control::traces::TraceExporter;
 use crate::control::{Cores, Desired, Target};
 use crate::gateway::core::live::ListStanding;
 use crate::gateway::core::readiness::Readiness;
 use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
 use crate::gateway::forward::edits;
+use crate::gateway::websocket::handles::{self, Handles, Renewals};
 use crate::gateway::websocket::online::Instance;
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::{Lines, Tunnels};
@@ -90,12 +93,17 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
         originations: Arc::new(originations),
     };
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
-    let (cores, wanted) = start_cores(
+    let running = Arc::new(RunningConfig::new(config.clone()));
+    let sender = match config.control.renewal {
+        Renewal::On => Some(writer::start(running.clone()).map_err(LaunchError::machine("control-writer"))?),
+        Renewal::Off => None,
+    };
+    let (cores, wanted, handles) = start_cores(
         cpus,
         (sockets.public, sockets.tls),
         (access_log.as_ref(), spans.as_ref()),
         &shared,
-        first,
+        (first, sender),
     )?;
     let traces = spans.map(|queue| TraceExporter::start(&config.traces, queue)).transpose();
     let traces = traces.map_err(LaunchError::machine("OTEL_EXPORTER_OTLP_ENDPOINT"))?.flatten();
@@ -104,7 +112,6 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
     let masters = MasterWatch::begin(&config, &wanted, &rosters, heard.clone())
         .map_err(LaunchError::machine("masters"))?;
-    let running = Arc::new(RunningConfig::new(config.clone()));
     let reload = Arc::new(Reload {
         load,
         running: running.clone(),
@@ -127,7 +134,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let stream = list_standing
         .map(|standing| {
             let state = Arc::new(StreamState::new(standing, &config.control));
-            ControlStream::start(running.clone(), wanted.clone(), state)
+            ControlStream::start(running.clone(), wanted.clone(), state, handles)
         })
         .transpose()
         .map_err(LaunchError::machine("control-stream"))?;
@@ -174,19 +181,26 @@ struct Shared {
 /// The sockets of each core: the public ones, and those for HTTPS if there are any.
 type SocketsOfCores = (Vec<Vec<Socket>>, Option<Vec<Vec<Socket>>>);
 
+/// The running cores, the way to them, and the handles of their WebSockets.
+type StartedCores = (Vec<RunningCore>, Arc<Cores>, Option<Arc<Handles>>);
+
 /// Starts the thread of every core. Each core gets the sockets at its index.
 fn start_cores(
     cpus: Vec<core_affinity::CoreId>,
     (public, tls): SocketsOfCores,
     (access_log, spans): (Option<&AccessLogWriter>, Option<&SpanQueue>),
     shared: &Shared,
-    first: Desired,
-) -> Result<(Vec<RunningCore>, Arc<Cores>), LaunchError> {
+    (first, sender): (Desired, Option<Sender<handles::Renewal>>),
+) -> Result<StartedCores, LaunchError> {
     let io_driver = first.configuration.config.io_driver;
     let (wanted, mailboxes) = Cores::new(cpus.len(), first).map_err(LaunchError::machine("core"))?;
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
     let siblings = wanted.siblings(&metrics);
     let instance = Arc::new(Instance::new(cpus.len()));
+    let renewals = sender.map(|sender| Renewals {
+        handles: Arc::new(Handles::new(wanted.tellers())),
+        send: Arc::new(move |renewal| sender.try_send(renewal).is_ok()),
+    });
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let (count, mut cores) = (cpus.len(), Vec::new());
     let tls = tls.into_iter().flatten().chain(std::iter::repeat_with(Vec::new));
@@ -210,12 +224,13 @@ fn start_cores(
             store: shared.store.clone(),
             room: shared.room,
             list_standing: shared.list_standing.clone(),
+            renewals: renewals.clone(),
         };
         let assignment = Assignment { prepared, sockets, mailbox };
         let (thread, driver) = core_thread::start(index, cpu, assignment, io_driver)?;
         cores.push(RunningCore { thread, cpu: cpu.id, driver, metrics });
     }
-    Ok((cores, wanted))
+    Ok((cores, wanted, renewals.map(|renewals| renewals.handles)))
 }
 
 /// Returns the mistakes that a well-formed configuration can still have: CPUs that are not available, conflicting

@@ -29,6 +29,8 @@ pub const STREAM_STALE_LEAST: Duration = Duration::from_secs(10);
 /// Instructions that wait for one core. Over it: they are dropped, the core compares all its WebSockets with the list
 /// of revocations instead, and what was to be closed or renewed without one is lost, which the log tells.
 pub const INSTRUCTIONS_WAITING_MAX: usize = 65_536;
+/// Renewals that wait to be written into the control stream. Over it: 503 `overloaded`.
+pub const RENEWALS_QUEUED_MAX: usize = 1_024;
 /// WebSockets that a core ends in one tick because somebody else wants it. Over it: they end in the next ticks. One
 /// costs some 20 µs.
 pub const SOCKETS_ENDED_PER_TICK: usize = 1_000;

@@ -90,6 +90,7 @@ impl World {
                 instance: instance.clone(),
                 store: Store::Off,
                 list_standing: None,
+                renewals: None,
                 room: Room {
                     connections: 1_024,
                     connections_bound: crate::gateway::core::ConnectionsBound::Files,

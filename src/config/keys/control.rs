@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Choice, Config, Control, Issuer, OnStreamFailure};
+use crate::config::meaning::{Choice, Config, Control, Issuer, OnStreamFailure, Renewal};
 use crate::config::value::{Parsed, choice, duration, quoted, show_duration};
 use crate::limits::{STREAM_KEY_BYTES_MAX, STREAM_STALE_DEFAULT, STREAM_STALE_LEAST};
 
@@ -12,7 +12,7 @@ use crate::limits::{STREAM_KEY_BYTES_MAX, STREAM_STALE_DEFAULT, STREAM_STALE_LEA
 pub const SECTION: Section = Section {
     heading: "Live control",
     heading_in_check: "Live control",
-    keys: &[&REVOCATION_STREAM, &REVOCATION_ON_REDIS_FAILURE, &REVOCATION_MAX_STALE],
+    keys: &[&REVOCATION_STREAM, &REVOCATION_ON_REDIS_FAILURE, &REVOCATION_MAX_STALE, &SESSION_RENEW],
 };
 
 pub const REVOCATION_STREAM: Key<String, NoDefault> = Key {
@@ -61,6 +61,20 @@ pub const REVOCATION_MAX_STALE: Key<Duration> = Key {
     on_reload: OnReload::Takes,
 };
 
+pub const SESSION_RENEW: Key<Renewal> = Key {
+    env: "SESSION_RENEW",
+    flag: "session-renew",
+    value_name: "SWITCH",
+    in_file: InFile::Scalar,
+    default: "off",
+    bounds: "`on` or `off`",
+    help: "Whether a client can renew the token of an open WebSocket: `on` or `off`",
+    more: "By `POST /_gateway/session/renew`. Needs `REVOCATION_STREAM`.",
+    parse: choice,
+    shown: Shown::Value(|config| config.control.renewal.word().to_owned()),
+    on_reload: OnReload::NeedsRestart(|running, wanted| wanted.control.renewal = running.control.renewal),
+};
+
 /// Live control. A revocation is kept until no token that it refuses can be valid any more, so there has to be such a
 /// time.
 pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer]) -> Control {
@@ -74,7 +88,15 @@ pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer]) -> Control {
         );
         layers.refuse(&REVOCATION_STREAM, &why);
     }
+    let renewal = layers.value(&SESSION_RENEW);
+    if renewal == Renewal::On && stream.is_none() && !layers.any_is_wrong(&[&REVOCATION_STREAM]) {
+        layers.refuse(
+            &SESSION_RENEW,
+            "needs REVOCATION_STREAM, by which instances tell each other of renewals",
+        );
+    }
     Control {
+        renewal,
         stream,
         on_failure: layers.value(&REVOCATION_ON_REDIS_FAILURE),
         stale_max: layers.value(&REVOCATION_MAX_STALE),
@@ -155,6 +177,8 @@ mod tests {
             (&REVOCATION_ON_REDIS_FAILURE, "shut"),
             (&REVOCATION_MAX_STALE, "9s"),
             (&REVOCATION_MAX_STALE, "25h"),
+            (&SESSION_RENEW, "maybe"),
+            (&SESSION_RENEW, "on"),
         ]);
     }
 }

@@ -13,6 +13,28 @@ pub struct Control {
     pub on_failure: OnStreamFailure,
     /// How long that is. `REVOCATION_MAX_STALE`, 60 s.
     pub stale_max: Duration,
+    /// Whether a client can renew the token of an open WebSocket. `SESSION_RENEW`, off.
+    pub renewal: Renewal,
+}
+
+/// Whether a client can renew the token of an open WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It can.
+    On,
+    /// It opens another one.
+    Off,
+}
+
+impl Choice for Renewal {
+    const ALL: &'static [Self] = &[Self::On, Self::Off];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// What happens when the control stream has not been read for too long.

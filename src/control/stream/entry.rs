@@ -1,8 +1,9 @@
 //! The grammar of the control stream: what the fields of one entry mean. It is the API for whoever writes there
 //! (`docs/live-control.md`).
 
-use crate::auth::{Mark, Revocation, Subject};
-use crate::gateway::core::live::Instruction;
+use crate::auth::{Holder, Mark, Revocation, Subject};
+use crate::gateway::core::bulletin::Instruction;
+use crate::gateway::websocket::handles::Renewal;
 use crate::gateway::websocket::tunnel::farewell::Farewell;
 
 /// The number of an entry: the time of Redis in milliseconds since 1970, and a number within it.
@@ -16,6 +17,18 @@ pub struct Id {
 
 /// Names and values of an entry.
 pub type Fields = [(Vec<u8>, Vec<u8>)];
+
+/// Names and values of an entry that is to be written.
+pub type Written = Vec<(&'static str, String)>;
+
+/// What an entry means.
+#[derive(Debug, Clone)]
+pub enum Meaning {
+    /// Every core is told this.
+    Tell(Instruction),
+    /// The core that has the WebSocket is told, if there is one.
+    Renew(Renewal),
+}
 
 /// Why an entry is passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,20 +57,55 @@ impl Id {
 ///
 /// # Errors
 /// They mean nothing.
-pub fn parse(id: Id, fields: &Fields, lifetime_s: u64) -> Result<Instruction, Malformed> {
+pub fn parse(id: Id, fields: &Fields, lifetime_s: u64) -> Result<Meaning, Malformed> {
     let fields = Named { fields, id };
     match fields.text("op")?.ok_or(Malformed("there is no op"))? {
-        "revoke" => revocation(&fields, lifetime_s).map(Instruction::Revoked),
+        "revoke" => revocation(&fields, lifetime_s).map(|one| Meaning::Tell(Instruction::Revoked(one))),
+        "renew" => renewal(&fields).map(Meaning::Renew),
         "close" => {
             let user = fields.name("user")?.ok_or(Malformed("close needs a user"))?;
             let code = fields.number("code")?.unwrap_or(CLOSE_CODE);
             let reason = fields.text("reason")?.unwrap_or_default();
             let farewell = u16::try_from(code).ok().and_then(|code| Farewell::new(code, reason));
             let farewell = farewell.ok_or(Malformed("the code cannot be sent, or the reason is too long"))?;
-            Ok(Instruction::Dismiss(Mark::of(Subject::User, user), farewell))
+            Ok(Meaning::Tell(Instruction::Dismiss(Mark::of(Subject::User, user), farewell)))
         }
-        _ => Err(Malformed("the op is none of revoke and close")),
+        _ => Err(Malformed("the op is none of revoke, close and renew")),
     }
+}
+
+/// The entry of a renewal. Only gateways write it; marks are in hex digits.
+pub fn of_renewal(renewal: &Renewal) -> Written {
+    let Renewal { handle, holder, routes } = renewal;
+    let routes: Vec<String> = routes.iter().map(|route| route.hex()).collect();
+    let mut fields = vec![
+        ("op", "renew".to_owned()),
+        ("handle", handle.hex()),
+        ("holder", holder.user.hex()),
+        ("issued", holder.issued_unix_s.to_string()),
+        ("expires", holder.expires_unix_s.to_string()),
+        ("routes", routes.join(",")),
+    ];
+    fields.extend(holder.token.map(|token| ("token", token.hex())));
+    fields.extend(holder.session.map(|session| ("session", session.hex())));
+    fields
+}
+
+fn renewal(fields: &Named<'_>) -> Result<Renewal, Malformed> {
+    let routes = fields.text("routes")?.unwrap_or_default();
+    let marks = routes.split(',').filter(|route| !route.is_empty()).map(Mark::from_hex);
+    let time = |name| fields.number(name).and_then(|time| time.ok_or(NO_RENEWAL)).map(u64::from);
+    Ok(Renewal {
+        handle: fields.mark("handle")?.ok_or(NO_RENEWAL)?,
+        holder: Holder {
+            user: fields.mark("holder")?.ok_or(NO_RENEWAL)?,
+            token: fields.mark("token")?,
+            session: fields.mark("session")?,
+            issued_unix_s: time("issued")?,
+            expires_unix_s: time("expires")?,
+        },
+        routes: marks.collect::<Option<_>>().ok_or(NO_RENEWAL)?,
+    })
 }
 
 fn revocation(fields: &Named<'_>, lifetime_s: u64) -> Result<Revocation, Malformed> {
@@ -104,6 +152,11 @@ impl<'f> Named<'f> {
         }
     }
 
+    fn mark(&self, name: &str) -> Result<Option<Mark>, Malformed> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        Mark::from_hex(text).map(Some).ok_or(NO_RENEWAL)
+    }
+
     /// A time is in seconds; one in milliseconds does not fit.
     fn number(&self, name: &str) -> Result<Option<u32>, Malformed> {
         let Some(text) = self.text(name)? else { return Ok(None) };
@@ -132,6 +185,7 @@ impl<'f> Named<'f> {
     }
 }
 
+const NO_RENEWAL: Malformed = Malformed("it is no renewal of a gateway");
 /// Longest name of a user, token or session, in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
 /// How far ahead of its entry a `before` may be. Further is a mistake, with which a user could never come back.
@@ -145,7 +199,7 @@ mod tests {
 
     const AT: Id = Id { ms: 1_700_000_000_123, number: 0 };
 
-    fn read(text: &str) -> Result<Instruction, &'static str> {
+    fn read(text: &str) -> Result<Meaning, &'static str> {
         let fields: Vec<(Vec<u8>, Vec<u8>)> = text
             .split(' ')
             .filter_map(|field| field.split_once('='))
@@ -156,7 +210,7 @@ mod tests {
 
     fn revoked(text: &str) -> Revocation {
         match read(text) {
-            Ok(Instruction::Revoked(revocation)) => revocation,
+            Ok(Meaning::Tell(Instruction::Revoked(revocation))) => revocation,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -193,13 +247,37 @@ mod tests {
     #[test]
     fn a_close_has_words_or_none() {
         let words = |text: &str| match read(text) {
-            Ok(Instruction::Dismiss(user, farewell)) if user == Mark::of(Subject::User, "u") => {
+            Ok(Meaning::Tell(Instruction::Dismiss(user, farewell)))
+                if user == Mark::of(Subject::User, "u") =>
+            {
                 (farewell.code(), farewell.reason().to_owned())
             }
             other => panic!("{other:?}"),
         };
         assert_eq!(words("op=close user=u"), (1008, String::new()));
         assert_eq!(words("op=close user=u code=4403 reason=banned"), (4403, "banned".to_owned()));
+    }
+
+    #[test]
+    fn a_renewal_is_read_as_it_was_written() {
+        let mark = |subject| Mark::of(subject, "x");
+        let holder = Holder { session: Some(mark(Subject::Session)), ..Holder::someone("ann", 5) };
+        let routes = [Mark::of_route("chat"), Mark::of_route("mail")];
+        for (token, routes) in [(None, &routes[..]), (Some(mark(Subject::Token)), &[])] {
+            let holder = Holder { token, ..holder };
+            let renewal = Renewal { handle: Mark::of_handle(b"h"), holder, routes: routes.into() };
+            let written = of_renewal(&renewal);
+            let text: Vec<_> = written.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            match read(&text.join(" ")) {
+                Ok(Meaning::Renew(read)) => assert_eq!(read, renewal),
+                other => panic!("{other:?}"),
+            }
+            for lacking in 1..5 {
+                let text: Vec<_> = text.iter().enumerate().filter(|(at, _)| *at != lacking).collect();
+                let text: Vec<_> = text.into_iter().map(|(_, field)| field.as_str()).collect();
+                assert!(read(&text.join(" ")).is_err(), "{text:?}");
+            }
+        }
     }
 
     #[test]

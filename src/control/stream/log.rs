@@ -3,9 +3,10 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::entry::{self, Fields, Id, Malformed};
+use super::entry::{self, Fields, Id, Malformed, Meaning};
 use crate::auth::{Revocation, Revocations, TokenLifetime};
-use crate::gateway::core::live::Instruction;
+use crate::gateway::core::bulletin::Instruction;
+use crate::gateway::websocket::handles::Renewal;
 use crate::limits::STREAM_RECENT_MAX;
 
 /// The log, as far as it was read.
@@ -19,6 +20,7 @@ pub(super) struct Log {
     /// The stream was read to its end once.
     has_caught_up: bool,
     instructions: Vec<Instruction>,
+    renewals: Vec<Renewal>,
     /// Revocations that did not fit since the last look.
     not_remembered: u64,
 }
@@ -63,13 +65,16 @@ impl Log {
     pub(super) fn take(&mut self, id: Id, fields: &Fields, lifetime: TokenLifetime) -> Result<(), Malformed> {
         self.last = self.last.max(Some(id));
         let is_new = self.recent.add(id);
-        let instruction = entry::parse(id, fields, lifetime.lifetime_s)?;
-        if let Instruction::Revoked(revocation) = &instruction {
+        let meaning = entry::parse(id, fields, lifetime.lifetime_s)?;
+        if let Meaning::Tell(Instruction::Revoked(revocation)) = &meaning {
             self.revoke(*revocation);
         }
         // What is read at the start was for sockets of the time before.
         if is_new && self.has_caught_up {
-            self.instructions.push(instruction);
+            match meaning {
+                Meaning::Tell(instruction) => self.instructions.push(instruction),
+                Meaning::Renew(renewal) => self.renewals.push(renewal),
+            }
         }
         Ok(())
     }
@@ -94,6 +99,12 @@ impl Log {
     /// Forgets revocations that matter no more.
     pub(super) fn forget(&mut self, lifetime: TokenLifetime, now_unix_s: u64) {
         self.is_changed |= self.list.forget(lifetime, now_unix_s);
+    }
+
+    /// The renewals since the last call. The instructions are to be told before, so that nothing is renewed that was
+    /// revoked.
+    pub(super) fn renewals(&mut self) -> Vec<Renewal> {
+        std::mem::take(&mut self.renewals)
     }
 
     /// What is to be told since the last call; `None`: nothing.

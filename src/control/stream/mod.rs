@@ -10,6 +10,7 @@ mod metrics;
 mod reader;
 mod state;
 pub mod wire;
+pub mod writer;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use state::{Freshness, StreamState};
 use self::reader::Reader;
 use crate::control::Cores;
 use crate::control::running::RunningConfig;
+use crate::gateway::websocket::handles::Handles;
 use crate::limits::STREAM_FIRST_MS;
 
 /// The thread. Dropping this value stops it after its current read.
@@ -42,10 +44,11 @@ impl ControlStream {
         running: Arc<RunningConfig>,
         cores: Arc<Cores>,
         state: Arc<StreamState>,
+        handles: Option<Arc<Handles>>,
     ) -> io::Result<ControlStream> {
         let (stop_sender, stop) = bounded::<()>(0);
         let (round_sender, first_round) = bounded::<()>(0);
-        let reader = Reader::new(running, cores, state.clone(), stop, round_sender);
+        let reader = Reader::new(running, cores, state.clone(), handles, stop, round_sender);
         thread::Builder::new().name("control-stream".to_owned()).spawn(move || reader.run())?;
         Ok(ControlStream { _stop_sender: stop_sender, first_round, state })
     }

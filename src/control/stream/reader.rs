@@ -18,12 +18,15 @@ use crate::config::Config;
 use crate::control::Cores;
 use crate::control::jitter::jitter;
 use crate::control::running::RunningConfig;
+use crate::gateway::websocket::handles::Handles;
 use crate::limits::{LISTS_APART_MS, STREAM_ENTRIES_READ};
 
 pub(super) struct Reader {
     running: Arc<RunningConfig>,
     cores: Arc<Cores>,
     state: Arc<StreamState>,
+    /// The WebSockets of this process, if they can be renewed.
+    handles: Option<Arc<Handles>>,
     stop: Receiver<()>,
     /// Dropped when the stream was read to its end once.
     round_sender: Option<Sender<()>>,
@@ -53,6 +56,7 @@ impl Reader {
         running: Arc<RunningConfig>,
         cores: Arc<Cores>,
         state: Arc<StreamState>,
+        handles: Option<Arc<Handles>>,
         stop: Receiver<()>,
         round_sender: Sender<()>,
     ) -> Reader {
@@ -60,6 +64,7 @@ impl Reader {
             running,
             cores,
             state,
+            handles,
             stop,
             round_sender: Some(round_sender),
             log: Log::default(),
@@ -141,6 +146,7 @@ impl Reader {
             let is_first = is_to_its_end && self.log.catch_up();
             self.forget(lifetime);
             self.tell(is_first);
+            self.renew();
             self.state.was_read(is_to_its_end);
             if is_first {
                 self.state.look(&self.running.get().control, clock::now_ms());
@@ -212,6 +218,16 @@ impl Reader {
                 cores = overfull,
                 "control stream: a core is too late: WebSockets were not closed or renewed"
             );
+        }
+    }
+
+    /// Renews the WebSockets that are in this process. The cores look at the list once more.
+    fn renew(&mut self) {
+        for renewal in self.log.renewals() {
+            if let Some(handles) = &self.handles {
+                // One that is on no core of this process is another's, or has ended.
+                let _ = renewal.apply(handles);
+            }
         }
     }
 

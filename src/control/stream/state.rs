@@ -70,14 +70,11 @@ impl StreamState {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn only_where_it_is_asked_for_an_old_list_refuses_everybody() {
-        let open =
-            Control { stream: None, on_failure: OnStreamFailure::Open, stale_max: Duration::from_secs(60) };
+        let open = crate::config::testing::config("").control;
         let closed = Control { on_failure: OnStreamFailure::Closed, ..open.clone() };
         let standing = Arc::<ListStanding>::default();
         let state = StreamState::new(standing.clone(), &closed);

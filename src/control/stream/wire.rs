@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Parser, Value};
 
+use super::entry::Written;
 use crate::config::{Redis, RedisAddress, RedisHost};
 use crate::limits::STREAM_REPLY_BYTES_MAX;
 
@@ -112,6 +113,34 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Appends an entry, and trims those that are older than so many milliseconds since 1970. Returns its number.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub fn append(&mut self, stream: &str, oldest_ms: u64, fields: &Written) -> Result<String, WireError> {
+        let mut command = redis::cmd("XADD");
+        command.arg(stream).arg("MINID").arg("~").arg(oldest_ms).arg("*");
+        for (name, value) in fields {
+            command.arg(name).arg(value);
+        }
+        match self.ask(&command, PATIENCE)? {
+            Value::BulkString(id) => Ok(String::from_utf8_lossy(&id).into_owned()),
+            _ => Err(WireError::Broken("the reply has an unexpected form".to_owned())),
+        }
+    }
+}
+
+impl WireError {
+    /// As an operator reads it.
+    pub fn text(&self) -> &str {
+        match self {
+            WireError::Broken(why) | WireError::Refused(why) => why,
+            WireError::TooLong => "the reply is too long",
+        }
+    }
+}
+
 impl Stream {
     fn connect(address: &RedisAddress) -> io::Result<Stream> {
         match address {
@@ -210,6 +239,8 @@ fn broken(error: io::Error) -> WireError {
 
 /// Nodes that name another one, one after the other.
 const REDIRECTS_MAX: usize = 3;
+/// How long Redis may take to append an entry.
+const PATIENCE: Duration = Duration::from_secs(5);
 const LATE: &str = "Redis does not answer in time";
 /// How long Redis may take to accept a connection, to introduce itself, and to take a command.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -38,6 +38,10 @@ pub enum Failure {
     AddressNotAllowed,
     /// The user lacks a claim that the route requires. The record has the cause.
     Forbidden,
+    /// A renewal has not exactly one well-formed handle.
+    Handle,
+    /// A renewal is for another user's WebSocket, or one whose route does not take the token.
+    NotTheirs,
     /// The rate limiter denied the request.
     Limit(Denied),
     /// No such route.
@@ -199,6 +203,8 @@ impl Failure {
             Failure::CrossSite => (403, "cross_site"),
             Failure::AddressNotAllowed => (403, "address_not_allowed"),
             Failure::Forbidden => (403, "forbidden"),
+            Failure::Handle => (400, "socket_handle"),
+            Failure::NotTheirs => (403, "socket_not_yours"),
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => (429, "rate_limited"),
             Failure::Limit(Denied::Unavailable) => (503, "limiter_unavailable"),
             Failure::NoRoute => (404, "no_route"),
@@ -275,6 +281,8 @@ impl Failure {
             Failure::CrossSite => "A page of another site may not do this.",
             Failure::AddressNotAllowed => "Clients of this network may not do this.",
             Failure::Forbidden => "The user may not do this.",
+            Failure::Handle => "X-Socket-Handle is not 32 to 64 hex digits.",
+            Failure::NotTheirs => "The WebSocket does not take this token.",
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => "Too many requests.",
             Failure::Limit(Denied::Unavailable) => "Requests cannot be counted at the moment.",
             Failure::NoRoute => "Nothing is here.",

@@ -5,10 +5,11 @@
 
 use super::failure::Failure;
 use super::reply::{self, Answer, AnswerBody};
-use crate::config::Config;
+use crate::config::{Config, Renewal};
 use crate::downstream::{AfterAnswer, Outcome};
 use crate::gateway::cors::{CorsPolicy, Preflight};
 use crate::gateway::exchange::Exchange;
+use crate::gateway::websocket::renewal;
 use crate::http::{FieldKind, Method, ProtocolError, Request, Scheme, push_decimal, without_port};
 use crate::tls::challenges;
 
@@ -23,6 +24,8 @@ pub enum Local<'c> {
     Preflight(Preflight<'c>),
     /// A certificate authority asks for the file of this token.
     Challenge(&'c [u8]),
+    /// A client has a new token for its WebSocket.
+    Renew,
     /// A request in the clear belongs to this port of HTTPS.
     Redirect(u16),
 }
@@ -51,6 +54,9 @@ pub fn find<'c>(
     }
     match request.method {
         Method::Options => preflight(cors, request).map(Local::Preflight),
+        Method::Post if config.control.renewal == Renewal::On && request.path() == renewal::PATH => {
+            Some(Local::Renew)
+        }
         _ => probe(request),
     }
 }
@@ -99,6 +105,18 @@ pub async fn answer<U>(exchange: &mut Exchange<'_>, local: &Local<'_>) -> Outcom
         }
         Local::Challenge(token) => challenge_answer(exchange, token).await,
         Local::Redirect(port) => redirect(exchange, *port).await,
+        Local::Renew => renew(exchange).await,
+    }
+}
+
+async fn renew<U>(exchange: &mut Exchange<'_>) -> Outcome<U> {
+    let Some(renewals) = &exchange.core.resources.renewals else {
+        return reply::refuse(exchange, Failure::NoRoute).await;
+    };
+    // Boxed, because it would be part of every exchange, and is rare.
+    match Box::pin(renewal::serve(exchange, renewals)).await {
+        Ok(outcome) => outcome,
+        Err(failure) => reply::refuse(exchange, failure).await,
     }
 }
 

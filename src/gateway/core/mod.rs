@@ -7,6 +7,7 @@
 //! ```
 
 mod active;
+pub mod bulletin;
 mod limit_labels;
 pub mod live;
 pub mod metrics;

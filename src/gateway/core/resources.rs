@@ -16,6 +16,7 @@ use crate::clock;
 
 use crate::downstream::Pool;
 use crate::downstream::clients::{Clients, Network};
+use crate::gateway::websocket::handles::Renewals;
 use crate::gateway::websocket::leashes::Leashes;
 use crate::gateway::websocket::online::{Instance, Online};
 use crate::gateway::websocket::pace::HandshakePace;
@@ -68,6 +69,8 @@ pub struct Resources {
     pub leashes: Rc<Leashes>,
     /// Which tokens are revoked.
     pub live: Live,
+    /// Renewals of WebSockets; `None`: there are none.
+    pub renewals: Option<Renewals>,
     /// How fast WebSocket handshakes are taken.
     pub handshake_pace: HandshakePace,
     /// The tunnels that Redis knows of.
@@ -138,6 +141,8 @@ pub struct Prepared {
     pub room: Room,
     /// Whether the list of revocations can be relied on; `None`: sessions are not controlled from outside.
     pub list_standing: Option<Arc<ListStanding>>,
+    /// Renewals of WebSockets; `None`: there are none.
+    pub renewals: Option<Renewals>,
 }
 
 impl Resources {
@@ -147,6 +152,9 @@ impl Resources {
         io.buffers.set_held_max(prepared.room.held_bytes);
         let (live, leashes) = (Live::new(prepared.list_standing), Rc::<Leashes>::default());
         leashes.keep(live.is_on());
+        if let Some(renewals) = &prepared.renewals {
+            leashes.share(renewals.handles.clone(), prepared.number.index);
+        }
         let (open_max, metrics) = (prepared.room.upstream_connections, prepared.metrics.upstreams.clone());
         let online = Online::new(prepared.instance, prepared.number.index, prepared.metrics.online.clone());
         Resources {
@@ -168,6 +176,7 @@ impl Resources {
             tunnels: prepared.tunnels,
             leashes,
             live,
+            renewals: prepared.renewals,
             handshake_pace: HandshakePace::default(),
             online: Rc::new(online),
             drain_schedule: DrainSchedule::default(),

@@ -2,8 +2,8 @@
 //! that the gateway has checked, and has no use for one that it has.
 
 use crate::auth::credentials::{
-    cookie_pieces, has_token_parameter, is_in_header, is_separator, is_token_cookie, is_token_offer,
-    subprotocols,
+    cookie_pieces, has_token_parameter, is_handle_offer, is_in_header, is_separator, is_token_cookie,
+    is_token_offer, subprotocols,
 };
 use crate::config::{Access, Route, TokenSources};
 use crate::http::{FieldKind, Request};
@@ -53,9 +53,17 @@ pub fn compose_cookies(head: &mut HeadWriter, request: &Request, names: &[String
     }
 }
 
-/// Writes `Sec-WebSocket-Protocol` without the subprotocols that are tokens.
-pub fn compose_subprotocols(head: &mut HeadWriter, request: &Request, sources: Option<&TokenSources>) {
-    let stays = |offer: &[u8]| sources.is_some_and(|sources| is_token_offer(offer, sources));
+/// Writes `Sec-WebSocket-Protocol` without the subprotocols that are tokens, or handles where there are any.
+pub fn compose_subprotocols(
+    head: &mut HeadWriter,
+    request: &Request,
+    sources: Option<&TokenSources>,
+    has_handles: bool,
+) {
+    let stays = |offer: &[u8]| {
+        sources
+            .is_some_and(|sources| is_token_offer(offer, sources) || (has_handles && is_handle_offer(offer)))
+    };
     let mut passing = subprotocols(request).filter(|offer| !stays(offer));
     let Some(first) = passing.next() else { return };
     head.begin_field(b"Sec-WebSocket-Protocol");

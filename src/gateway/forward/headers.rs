@@ -44,6 +44,8 @@ pub struct Context<'a> {
     pub scheme: Scheme,
     /// The peer is a trusted proxy: its forwarding fields are trusted.
     pub is_peer_trusted: bool,
+    /// Clients choose handles for their WebSockets, which stay here.
+    pub has_handles: bool,
     /// Under which name the gateway stands in `Via`.
     pub via: &'a Via,
     /// The version of HTTP that the request came in, as `Via` has it, and a space.

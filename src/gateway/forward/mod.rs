@@ -181,6 +181,7 @@ pub fn context<'e>(exchange: &'e Exchange<'_>, admission: &'e Admission<'_>) -> 
         peer: exchange.peer(),
         scheme: exchange.scheme(),
         is_peer_trusted: exchange.is_peer_trusted,
+        has_handles: exchange.core.resources.renewals.is_some(),
         via: &exchange.core.snapshot.config.via,
         version: exchange.client.version(),
     }

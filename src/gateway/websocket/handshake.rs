@@ -1,7 +1,9 @@
 //! The WebSocket handshake (RFC 6455 §4): validates it, composes the head that goes upstream, and checks the upstream's
 //! 101. Its token is found by `auth::credentials`.
 
-use crate::auth::credentials::{is_access_token, is_token_offer, is_token_parameter, subprotocols};
+use crate::auth::credentials::{
+    is_access_token, is_handle_offer, is_token_offer, is_token_parameter, subprotocols,
+};
 use crate::config::{self, Access, Origins};
 use crate::gateway::answer::failure::HandshakeError;
 use crate::gateway::forward::credentials::{compose_subprotocols, put_query};
@@ -73,7 +75,7 @@ pub fn compose(
             matches!(field.kind, FieldKind::SecWebSocketProtocol | FieldKind::SecWebSocketAccept);
         !is_rewritten && headers::passes_upstream(field, route, context.is_peer_trusted)
     });
-    compose_subprotocols(&mut head, request, sources);
+    compose_subprotocols(&mut head, request, sources, context.has_handles);
     headers::compose_ours(&mut head, request, context);
     head
 }
@@ -81,7 +83,8 @@ pub fn compose(
 /// The subprotocol that the gateway chooses for a service that chooses none: a browser that has offered one beside its
 /// token would close the connection (WHATWG WebSockets, "establish a WebSocket connection").
 pub fn marker(request: &Request, route: &config::Route) -> Option<&'static [u8]> {
-    let has_token = || subprotocols(request).any(|offer| is_token_offer(offer, &route.token_sources));
+    let stays_here = |offer: &[u8]| is_token_offer(offer, &route.token_sources) || is_handle_offer(offer);
+    let has_token = || subprotocols(request).any(stays_here);
     let is_offered = || subprotocols(request).any(|offer| offer == MARKER);
     (route.access != Access::Public && has_token() && is_offered()).then_some(MARKER)
 }

@@ -4,11 +4,13 @@
 //! A tunnel has a leash only where sockets are controlled from outside ([`Leashes::are_kept`]). It costs the tunnel
 //! some 300 bytes, and nothing while nobody pulls: no wake-up, no timer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
+use super::handles::Handles;
 use super::tunnel::farewell::Farewell;
 use super::tunnel::ownership::Ownership;
 use crate::auth::{Holder, Mark};
@@ -19,6 +21,8 @@ use crate::telemetry::TunnelEnd;
 #[derive(Default)]
 pub struct Leashes {
     are_kept: Cell<bool>,
+    /// The handles of the process, and which core this is.
+    handles: OnceCell<(Arc<Handles>, usize)>,
     /// Each leash stands under every mark of its tunnel.
     by_mark: RefCell<BTreeMap<(Mark, u64), Rc<Leash>>>,
     /// The number of the next leash.
@@ -66,8 +70,13 @@ impl Leashes {
         self.are_kept.get()
     }
 
-    /// The leash of a tunnel that begins.
-    pub fn take(self: &Rc<Leashes>, ownership: Ownership) -> Leashed {
+    /// From now on the handles of its tunnels are known to the process.
+    pub fn share(&self, handles: Arc<Handles>, core: usize) {
+        let _ = self.handles.set((handles, core));
+    }
+
+    /// The leash of a tunnel that begins. `lifetime_ends_unix_s`: when it ends, whatever token it has.
+    pub fn take(self: &Rc<Leashes>, ownership: Ownership, lifetime_ends_unix_s: Option<u64>) -> Leashed {
         let number = self.next.replace(self.next.get() + 1);
         let leash = Rc::new(Leash {
             leashes: self.clone(),
@@ -79,6 +88,9 @@ impl Leashes {
             waker: RefCell::default(),
         });
         self.list(&leash);
+        if let Some((handles, core)) = self.handles.get() {
+            handles.begin((*core, number), &ownership, lifetime_ends_unix_s);
+        }
         Leashed(leash)
     }
 
@@ -152,7 +164,7 @@ impl Leashes {
 
 impl Leash {
     fn marks(&self) -> impl Iterator<Item = Mark> + use<> {
-        let Ownership { holder, handle } = self.ownership.get();
+        let Ownership { holder, handle, .. } = self.ownership.get();
         [Some(holder.user), holder.token, holder.session, handle].into_iter().flatten()
     }
 
@@ -212,7 +224,11 @@ impl Leashed {
 
 impl Drop for Leashed {
     fn drop(&mut self) {
-        self.0.leashes.strike(&self.0);
+        let leashes = &self.0.leashes;
+        leashes.strike(&self.0);
+        if let (Some((handles, core)), Some(handle)) = (leashes.handles.get(), self.ownership().handle) {
+            handles.end((*core, self.0.number), handle);
+        }
         // The waker holds the task, which holds this.
         self.0.waker.borrow_mut().take();
     }
@@ -220,7 +236,6 @@ impl Drop for Leashed {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -246,7 +261,8 @@ mod tests {
     }
 
     fn tunnel(leashes: &Rc<Leashes>, holder: Holder, handle: Option<&[u8]>) -> Leashed {
-        leashes.take(Ownership { holder, handle: handle.map(Mark::of_handle) })
+        let route = Mark::of_route("chat");
+        leashes.take(Ownership { holder, handle: handle.map(Mark::of_handle), route }, None)
     }
 
     fn is_told(leashed: &Leashed) -> bool {

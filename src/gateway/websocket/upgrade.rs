@@ -8,7 +8,8 @@ use super::metrics::TunnelMetrics;
 use super::online::{self, Arrival};
 use super::slots::{TunnelSlot, UserSlot};
 use super::tunnel::{Handover, Opened, Ownership, Registration, first_state};
-use crate::auth::{Identity, User};
+use crate::auth::credentials::offered_handle;
+use crate::auth::{Holder, Identity, Mark, User};
 use crate::clock;
 use crate::downstream::Outcome;
 use crate::downstream::clients::Network;
@@ -264,7 +265,7 @@ async fn begin(
     let opened = Opened {
         has_extension: switched.has_extension,
         expires_unix_s: identity.expires_unix_s(),
-        ownership: identity.holder().map(|holder| Ownership { holder, handle: None }),
+        ownership: identity.holder().map(|holder| ownership(exchange, admission, holder)),
         early_in: client.early,
         early_out: switched.early,
         context,
@@ -284,4 +285,13 @@ async fn begin(
         slot: switched.tunnel_slot,
         user_slot: switched.user_slot,
     })))
+}
+
+/// Who holds the tunnel.
+fn ownership(exchange: &Exchange<'_>, admission: &Admission<'_>, holder: Holder) -> Ownership {
+    let handle = match exchange.core.resources.renewals {
+        Some(_) => offered_handle(exchange.request),
+        None => None,
+    };
+    Ownership { holder, handle, route: Mark::of_route(&admission.route().name) }
 }

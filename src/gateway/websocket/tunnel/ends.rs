@@ -4,7 +4,6 @@ use super::close::Closing;
 use super::direction::Direction;
 use super::event::Actions;
 use super::farewell::Farewell;
-use super::ownership::Ownership;
 use super::phase::{Conclusion, Phase};
 use super::relay::{Ahead, Stage};
 use super::state::TunnelState;
@@ -55,8 +54,9 @@ impl TunnelState {
 
     /// The holder has another token. Where the token's end does not matter, neither does this one's.
     pub(super) fn renewed(&mut self, holder: Holder, unix_s: u64, now_ms: u64) {
-        let handle = self.ownership.as_ref().and_then(|ownership| ownership.handle);
-        self.ownership = Some(Box::new(Ownership { holder, handle }));
+        if let Some(ownership) = &mut self.ownership {
+            ownership.holder = holder;
+        }
         if self.timers.expiry.is_some() {
             self.timers.expiry = Some(Expiry::new(holder.expires_unix_s, unix_s, now_ms));
         }

@@ -9,4 +9,6 @@ pub struct Ownership {
     pub holder: Holder,
     /// The secret that the client has chosen for it; `None`: it has chosen none.
     pub handle: Option<Mark>,
+    /// The route that it is on.
+    pub route: Mark,
 }

@@ -177,6 +177,13 @@ impl TunnelState {
         self.ownership.as_deref().copied()
     }
 
+    /// When its lifetime is over, in seconds since 1970, as seen at this moment of both clocks; `None`: it has no
+    /// bound.
+    pub fn lifetime_ends_unix_s(&self, unix_s: u64, now_ms: u64) -> Option<u64> {
+        let ends_ms = self.timers.begun_ms.saturating_add(self.rules.lifetime_ms?.get());
+        Some(unix_s.saturating_add(ends_ms.saturating_sub(now_ms) / 1_000))
+    }
+
     /// What the access log says about the handshake.
     pub fn context(&self) -> Option<&AccessContext> {
         self.context.as_deref()

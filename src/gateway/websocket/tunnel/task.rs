@@ -178,8 +178,10 @@ impl Tunnel {
         upstream.watch_peer(patience);
         let (ownership, attendance) = (handover.state.ownership(), &handover.registration.attendance);
         let is_leashed = resources.leashes.are_kept() || attendance.is_some();
-        let leash = ownership.filter(|_| is_leashed);
-        let leash = leash.map(|ownership| take_leash(resources, ownership, handover.revoked_code));
+        let lifetime_ends_unix_s = handover.state.lifetime_ends_unix_s(clock::unix_s(), clock::now_ms());
+        let leash = ownership
+            .filter(|_| is_leashed)
+            .map(|ownership| take_leash(resources, ownership, lifetime_ends_unix_s, handover.revoked_code));
         let pull = || leash.as_ref().map(Leashed::pull);
         let attending = attendance.as_ref().map(|attendance| resources.online.keep(attendance, pull()));
         let sockets = Sockets { resources: resources.clone(), client, upstream, leash };
@@ -264,9 +266,14 @@ where
 
 /// The leash of a tunnel that begins. What was revoked since the token
 /// was looked at ends the tunnel at once; what is revoked from now on finds it by its leash.
-fn take_leash(resources: &Resources, ownership: Ownership, revoked_code: u16) -> Leashed {
+fn take_leash(
+    resources: &Resources,
+    ownership: Ownership,
+    lifetime_ends_unix_s: Option<u64>,
+    revoked_code: u16,
+) -> Leashed {
     let Resources { leashes, live, .. } = resources;
-    let leash = leashes.take(ownership);
+    let leash = leashes.take(ownership, lifetime_ends_unix_s);
     if live.refuses(&ownership.holder) {
         leash.end(&revoked_order(revoked_code));
     }
@@ -349,6 +356,7 @@ mod tests {
             instance: Arc::new(crate::gateway::websocket::online::Instance::new(1)),
             store: Store::Off,
             list_standing: None,
+            renewals: None,
             room: crate::gateway::core::Room {
                 connections: 1,
                 connections_bound: crate::gateway::core::ConnectionsBound::Files,

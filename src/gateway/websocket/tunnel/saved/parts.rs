@@ -49,7 +49,7 @@ structures! {
     Allowance { times: [filled_ms], values: [messages, frames, control_frames, pongs_owed] }
     Tally { times: [], values: [bytes_in, bytes_out, messages_in, messages_out] }
     Position { times: [], values: [payload_left, message_bytes, in_message] }
-    Ownership { times: [], values: [holder, handle] }
+    Ownership { times: [], values: [holder, handle, route] }
     Attendance { times: [], values: [id, user, route, is_entered] }
     SocketId { times: [], values: [opened_ms, instance, core, number] }
     Holder { times: [], values: [user, token, session, issued_unix_s, expires_unix_s] }

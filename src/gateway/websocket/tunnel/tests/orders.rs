@@ -6,6 +6,7 @@ use crate::gateway::websocket::tunnel::Ownership;
 use crate::gateway::websocket::tunnel::event::Event;
 use crate::gateway::websocket::tunnel::farewell::Farewell;
 use crate::gateway::websocket::tunnel::phase::{Conclusion, Phase};
+use crate::gateway::websocket::tunnel::rules::TunnelRules;
 use crate::gateway::websocket::tunnel::testing::rules;
 use crate::telemetry::TunnelEnd;
 
@@ -16,7 +17,7 @@ pub(super) fn ownership() -> Ownership {
         session: mark(Subject::Session),
         ..Holder::someone("alice", 1_700_000_000)
     };
-    Ownership { holder, handle: Some(Mark::of_handle(b"0123456789abcdef0123456789abcdef")) }
+    Ownership { holder, handle: Some(Mark::of_handle(b"secret")), route: Mark::of_route("chat") }
 }
 
 fn told(world: &mut World, code: u16, reason: &str) {
@@ -58,6 +59,7 @@ fn the_first_goodbye_holds() {
 #[test]
 fn a_renewed_token_moves_the_end() {
     let mut world = World::expiring(rules(), Some(10));
+    world.state.ownership = Some(Box::new(ownership()));
     let begun_s = world.unix_s();
     world.pass(9_000);
     let holder = Holder { expires_unix_s: begun_s + 30, ..ownership().holder };
@@ -73,4 +75,15 @@ fn a_renewed_token_moves_the_end() {
     careless.pass(29_999);
     careless.pass(60_000);
     assert_eq!(careless.state.timers.expiry, None);
+}
+
+#[test]
+fn its_lifetime_has_an_end_by_the_wall_clock() {
+    let mut world = World::with(TunnelRules { lifetime_ms: 60_000.try_into().ok(), ..rules() });
+    let ends_unix_s = Some(world.unix_s() + 60);
+    for passed_ms in [0, 20_000, 39_000] {
+        world.pass(passed_ms);
+        assert_eq!(world.state.lifetime_ends_unix_s(world.unix_s(), world.now_ms), ends_unix_s);
+    }
+    assert_eq!(World::new().state.lifetime_ends_unix_s(0, 0), None);
 }
