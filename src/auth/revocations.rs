@@ -129,7 +129,12 @@ impl Revocations {
             }
             Err(_) if is_full => Err(Full),
             Err(at) => {
-                Arc::make_mut(shard).insert(at, Entry { mark, time_s, subject });
+                let shard = Arc::make_mut(shard);
+                // A copy has no room, and twice as much as it needs would be half of the memory.
+                if shard.len() == shard.capacity() {
+                    shard.reserve_exact(shard.len() / 8 + 1);
+                }
+                shard.insert(at, Entry { mark, time_s, subject });
                 self.counts[subject as usize] += 1;
                 Ok(true)
             }
