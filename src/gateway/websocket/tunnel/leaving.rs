@@ -52,7 +52,7 @@ impl Tunnel {
 
     /// It is not called again.
     fn note(&mut self, why: Stay) {
-        self.stays = true;
+        self.state.stays = true;
         self.sockets.resources.metrics.departed.stays(why);
     }
 }

@@ -22,6 +22,8 @@ use crate::telemetry::TunnelEnd;
 pub struct TunnelState {
     pub(super) rules: TunnelRules,
     pub(super) has_extension: bool,
+    /// It does not move to another process. Like the drain, this is of the process that the tunnel is in.
+    pub(super) stays: bool,
     pub(super) phase: Phase,
     /// Why the tunnel ends: the first reason wins.
     pub(super) end: Option<TunnelEnd>,
@@ -81,6 +83,7 @@ impl TunnelState {
             allowance: Allowance::new(&rules, now_ms),
             tally: Tally::default(),
             has_extension,
+            stays: false,
             farewell: None,
             ownership: beginning.ownership,
             context: beginning.context,

@@ -40,8 +40,6 @@ pub(super) struct Tunnel {
     pub(super) state: TunnelState,
     pub(super) up: Lane,
     pub(super) down: Lane,
-    /// It does not move to another process.
-    pub(super) stays: bool,
     /// Boxed, because nothing of it is looked at before the end.
     pub(super) places: Box<Places>,
 }
@@ -190,7 +188,6 @@ impl Tunnel {
             up: Lane::new(Direction::Up, &sockets),
             down: Lane::new(Direction::Down, &sockets),
             sockets,
-            stays: false,
             places: Box::new(Places {
                 _client: resources.clients.enter_tunnel(handover.registration.network),
                 registration: handover.registration,
@@ -203,8 +200,8 @@ impl Tunnel {
 
     /// Carries frames until the tunnel is over. Dropped at any time it loses nothing: all is in the tunnel.
     async fn carry(&mut self) -> Carried {
-        let Tunnel { sockets, state, up, down, stays, .. } = self;
-        let (sockets, stays) = (&*sockets, *stays);
+        let Tunnel { sockets, state, up, down, .. } = self;
+        let sockets = &*sockets;
         let (up_wait, down_wait, timer) = (pin!(None), pin!(None), pin!(None));
         let mut up_wait = Waiter::new(up_wait, |interest| sockets.wait(Direction::Up, interest));
         let mut down_wait = Waiter::new(down_wait, |interest| sockets.wait(Direction::Down, interest));
@@ -220,7 +217,7 @@ impl Tunnel {
                 if let Some(conclusion) = turn.state.conclusion() {
                     return Poll::Ready(Carried::Over(conclusion));
                 }
-                if sockets.resources.departures.calls() && !stays {
+                if sockets.resources.departures.calls() && !turn.state.stays {
                     return Poll::Ready(Carried::Called);
                 }
                 if !has_moved && !was_due {

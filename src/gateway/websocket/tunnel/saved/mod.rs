@@ -79,6 +79,7 @@ impl TunnelState {
         let state = TunnelState {
             rules,
             has_extension,
+            stays: false,
             phase: Saved::read(from)?,
             end: Saved::read(from)?,
             close_code: Saved::read(from)?,
