@@ -14,6 +14,7 @@ mod misdirected;
 mod operators;
 mod peer;
 mod redirects;
+mod redis;
 mod renewal;
 mod sessions;
 mod upstream;

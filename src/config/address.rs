@@ -56,12 +56,14 @@ pub struct RedisUrl {
     pub password: Option<Secret>,
     /// The number of the database.
     pub database: u32,
+    /// Whether it is spoken to over TLS.
+    pub is_tls: bool,
 }
 
 impl RedisUrl {
     /// An address without user, password and database.
     fn at(address: RedisAddress) -> Self {
-        Self { address, username: None, password: None, database: 0 }
+        Self { address, username: None, password: None, database: 0, is_tls: false }
     }
 }
 
@@ -111,21 +113,22 @@ pub(super) fn redis(value: &str) -> Parsed<RedisUrl> {
     if let Some(path) = value.strip_prefix("unix:") {
         return redis_socket(value, path);
     }
-    if value.starts_with("rediss://") {
-        return wrong(value, "asks for TLS, which is not supported yet");
+    for (scheme, is_tls) in [("redis://", false), ("rediss://", true)] {
+        if let Some(url) = value.strip_prefix(scheme) {
+            return Ok(RedisUrl { is_tls, ..redis_url(value, url)? });
+        }
     }
-    if let Some(url) = value.strip_prefix("redis://") {
-        return redis_url(value, url);
-    }
-    if let Some(url) = value.strip_prefix("redis-cluster://") {
-        return redis_cluster(value, url);
+    for (scheme, is_tls) in [("redis-cluster://", false), ("rediss-cluster://", true)] {
+        if let Some(url) = value.strip_prefix(scheme) {
+            return Ok(RedisUrl { is_tls, ..redis_cluster(value, url)? });
+        }
     }
     match host_and_port(value) {
         Some((host, Some(port))) => Ok(RedisUrl::at(RedisAddress::Tcp { host, port })),
         _ => wrong(
             value,
             "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
-             redis-cluster://host:7000,host:7001, unix:/run/redis.sock)",
+             redis-cluster://host:7000,host:7001, the same with rediss, unix:/run/redis.sock)",
         ),
     }
 }
@@ -149,7 +152,7 @@ fn redis_cluster(value: &str, url: &str) -> Parsed<RedisUrl> {
         Some(credentials) => redis_credentials(value, credentials)?,
         None => (None, None),
     };
-    Ok(RedisUrl { address: RedisAddress::Cluster(nodes), username, password, database: 0 })
+    Ok(RedisUrl { address: RedisAddress::Cluster(nodes), username, password, database: 0, is_tls: false })
 }
 
 /// Hosts with commas between them.
@@ -189,7 +192,7 @@ fn redis_url(value: &str, url: &str) -> Parsed<RedisUrl> {
         Some(credentials) => redis_credentials(value, credentials)?,
         None => (None, None),
     };
-    Ok(RedisUrl { address, username, password, database })
+    Ok(RedisUrl { address, username, password, database, is_tls: false })
 }
 
 /// The part before the `@`: a user, which may be empty, and a password.
@@ -214,18 +217,19 @@ fn redis_credentials(value: &str, credentials: &str) -> Parsed<(Option<String>, 
 
 /// The address of Redis as an operator writes it, without user and password.
 pub(super) fn show_redis(redis: &Redis) -> String {
+    let s = if redis.tls.is_some() { "s" } else { "" };
     let hidden = if redis.password.is_some() { "…@" } else { "" };
     match &redis.address {
         RedisAddress::Unix(path) => format!("unix:{}", path.display()),
         RedisAddress::Cluster(nodes) => {
             let nodes: Vec<String> = nodes.iter().map(RedisHost::to_string).collect();
-            format!("redis-cluster://{hidden}{}", nodes.join(","))
+            format!("redis{s}-cluster://{hidden}{}", nodes.join(","))
         }
         RedisAddress::Tcp { host, port } => {
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             match redis.database {
-                0 if hidden.is_empty() => format!("{host}:{port}"),
-                database => format!("redis://{hidden}{host}:{port}/{database}"),
+                0 if hidden.is_empty() && s.is_empty() => format!("{host}:{port}"),
+                database => format!("redis{s}://{hidden}{host}:{port}/{database}"),
             }
         }
     }
@@ -321,8 +325,9 @@ mod tests {
     use super::*;
 
     fn show(url: RedisUrl) -> String {
-        let RedisUrl { address, username, password, database } = url;
-        show_redis(&Redis { address, username, password, database, timeout: std::time::Duration::ZERO })
+        let RedisUrl { address, username, password, database, is_tls } = url;
+        let (tls, timeout) = (is_tls.then(Default::default), std::time::Duration::ZERO);
+        show_redis(&Redis { address, username, password, database, tls, timeout })
     }
 
     fn tcp_address(host: &str, port: u16) -> UpstreamAddress {
@@ -407,7 +412,7 @@ mod tests {
             upstream("http://u:hunter2@auth").unwrap_err(),
             upstream("https://u:hunter2@auth").unwrap_err(),
             redis("redis://:hunter2@a b").unwrap_err(),
-            redis("rediss://:hunter2@a").unwrap_err(),
+            redis("rediss://:hunter2@a b").unwrap_err(),
             redis("redis-cluster://:hunter2@a,b b").unwrap_err(),
             redis("redis-cluster://:hunter2@a,").unwrap_err(),
         ] {
@@ -444,6 +449,9 @@ mod tests {
             ("redis://:p@[::1]:1/", "redis://…@[::1]:1/0"),
             ("unix:/run/r.sock", "unix:/run/r.sock"),
             ("redis-cluster://a:7000,B,[::1]:1/", "redis-cluster://a:7000,b:6379,[::1]:1"),
+            ("rediss://h", "rediss://h:6379/0"),
+            ("rediss://:p@h:1/2", "rediss://…@h:1/2"),
+            ("rediss-cluster://a,b", "rediss-cluster://a:6379,b:6379"),
             ("redis-cluster://u:p@a,b", "redis-cluster://…@a:6379,b:6379"),
         ] {
             assert_eq!(redis(value).map(show), Ok(shown.to_owned()));
@@ -462,7 +470,8 @@ mod tests {
             "redis://h/4294967296",
             "unix:run",
             "unix:/",
-            "rediss://h",
+            "rediss://",
+            "rediss-cluster://a/1",
             "redis-cluster://",
             "redis-cluster://a,",
             "redis-cluster://a;b",

@@ -115,7 +115,8 @@ fn config(layers: &mut Layers) -> Config {
     let rate_limit = limits::rate_limit(layers);
     let jwt = tokens::jwt(layers);
     let websocket = websockets::websocket(layers);
-    let control = control::control(layers, &jwt.issuers);
+    let redis = limits::redis(layers);
+    let control = control::control(layers, &jwt.issuers, &redis);
     let empty_segments = layers.value(&clients::EMPTY_SEGMENTS);
     let known = (&jwt.issuers[..], &websocket.origins, empty_segments);
     let (upstreams, mut routes) = routes::upstreams_and_routes(layers, &rate_limit, known);
@@ -142,7 +143,7 @@ fn config(layers: &mut Layers) -> Config {
         io_driver: process::driver(layers),
         jwt,
         rate_limit,
-        redis: limits::redis(layers),
+        redis,
         upstreams,
         routes,
         token_sources,

@@ -55,10 +55,10 @@ pub use meaning::{
     Http2, Https, HttpsRedirect, IoDriver, Issuer, IssuerSet, Jwt, KeySetSource, KeysUrl, LimitHeaders,
     LimitStore, Listen, LogFormat, Members, Oddities, OnRedisFailure, Online, Origins, OverMax,
     OwnCertificate, PathCase, PemFile, Per, Piece, Prefixes, ProxyProtocol, Rate, RateLimit, ReadyRequires,
-    Redirect, Redis, RedisAddress, RedisHost, Reply, RequiredClaim, Respond, Route, RouteKind, RouteLimit,
-    RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry, TokenPrefix,
-    TokenSources, TraceSample, Traces, TrailingSlash, UnknownName, Upstream, UpstreamAddress, UpstreamBounds,
-    UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
+    Redirect, Redis, RedisAddress, RedisHost, RedisTls, Reply, RequiredClaim, Respond, Route, RouteKind,
+    RouteLimit, RouteTimeouts, Secret, Share, Sizes, Timeouts, Tls, TlsVersion, TokenEncoding, TokenExpiry,
+    TokenPrefix, TokenSources, TraceSample, Traces, TrailingSlash, UnknownName, Upstream, UpstreamAddress,
+    UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
 pub use meaning::{Control, OnStreamFailure, Renewal};
 pub use mistake::Mistakes;

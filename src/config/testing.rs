@@ -6,6 +6,7 @@ use super::keys::control::{REVOCATION_MAX_STALE, REVOCATION_ON_REDIS_FAILURE};
 use super::keys::control::{REVOCATION_STREAM, SESSION_RENEW};
 use super::keys::limits::REDIS_USERNAME;
 use super::keys::listen::PROXY_PROTOCOL;
+use super::keys::redis_tls::{REDIS_CA_FILE, REDIS_CERT_FILE, REDIS_KEY_FILE, REDIS_SERVER_NAME};
 use super::keys::tls::{
     TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_HEADERS, TLS_KEY_FILE, TLS_PORT, TLS_PROXY_PROTOCOL,
 };
@@ -78,9 +79,13 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 13] = [
+const NEED_ANOTHER: [&str; 17] = [
     TRACE_SAMPLE.env,
     REDIS_USERNAME.env,
+    REDIS_CA_FILE.env,
+    REDIS_SERVER_NAME.env,
+    REDIS_CERT_FILE.env,
+    REDIS_KEY_FILE.env,
     REVOCATION_STREAM.env,
     REVOCATION_ON_REDIS_FAILURE.env,
     REVOCATION_MAX_STALE.env,

@@ -183,7 +183,7 @@ impl Reload {
             Ok(tls) => tls,
             Err(mistakes) => return refused(&mistakes.join("\n")),
         };
-        let originations = match Origination::load_all(&config.upstreams) {
+        let originations = match Origination::load_all(&config) {
             Ok(originations) => originations,
             Err(mistakes) => return refused(&mistakes.join("\n")),
         };
@@ -242,7 +242,7 @@ impl Reload {
         self.rosters.enrol(&services);
         // New services get members first, because the first requests would fail without them.
         self.watch_members(&config, services.clone());
-        self.watch_masters(&config);
+        self.watch_masters(&config, &replacement.originations);
         self.rosters.configure(replacement, &services);
         self.running.set(config);
         self.keep_keys();
@@ -343,13 +343,14 @@ impl Reload {
     }
 
     /// Replaces the watch over the masters of Redis by one for the new configuration, and waits until it has looked.
-    fn watch_masters(&self, config: &Config) {
+    fn watch_masters(&self, config: &Config, originations: &Originations) {
         let mut masters = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
-        if masters.as_ref().is_some_and(|watch| watch.is_over(config)) {
+        if masters.as_ref().is_some_and(|watch| watch.is_over(config, originations)) {
             return;
         }
         *masters = None;
-        match MasterWatch::begin(config, &self.cores, &self.rosters, self.redis_bell.clone()) {
+        match MasterWatch::begin((config, originations), &self.cores, &self.rosters, self.redis_bell.clone())
+        {
             Ok(watch) => *masters = watch,
             Err(error) => {
                 error!(%error, "cannot create the masters thread: the masters of Redis stay unknown")

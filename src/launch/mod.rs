@@ -58,7 +58,7 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let routes = Arc::new(RouteTable::new(&config.routes).map_err(LaunchError::Mistakes)?);
     let tls =
         Termination::load(&config.tls, inherited.ticket_secrets.as_ref()).map_err(LaunchError::Mistakes)?;
-    let originations = Origination::load_all(&config.upstreams).map_err(LaunchError::Mistakes)?;
+    let originations = Origination::load_all(&config).map_err(LaunchError::Mistakes)?;
     let (mut key_sets, warnings) = KeySets::of_files(&config.jwt).map_err(LaunchError::Mistakes)?;
     inherited.key_sets.give(&config.jwt, &mut key_sets);
     let keys = Keys::new(&config.jwt, &key_sets);
@@ -110,7 +110,8 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     let Shared { readiness, store, key_requests, room, lines, list_standing, .. } = shared;
     let rosters = Rosters::new(wanted.clone(), &services);
     let members = MemberWatch::begin(services, &config, &rosters).map_err(LaunchError::machine("names"))?;
-    let masters = MasterWatch::begin(&config, &wanted, &rosters, heard.clone())
+    let originations = wanted.configuration().originations.clone();
+    let masters = MasterWatch::begin((&config, &originations), &wanted, &rosters, heard.clone())
         .map_err(LaunchError::machine("masters"))?;
     let reload = Arc::new(Reload {
         load,
@@ -248,7 +249,7 @@ pub fn check(config: &Config) -> Vec<String> {
     if let Err(wrong) = Termination::load(&config.tls, None) {
         mistakes.extend(wrong);
     }
-    if let Err(wrong) = Origination::load_all(&config.upstreams) {
+    if let Err(wrong) = Origination::load_all(config) {
         mistakes.extend(wrong);
     }
     mistakes.extend(auth::mistakes(&config.jwt));

@@ -16,7 +16,7 @@ use super::queue::Expected;
 use super::reply::{self, Reply, UNASKED, UNEXPECTED_FORM};
 use crate::clock;
 use crate::limits::{REDIS_INTEGERS_MAX, REDIS_OUT_KEPT_BYTES};
-use crate::net::{Buffer, Io, Transport};
+use crate::net::{Buffer, Flush, Io, Transport};
 
 /// A connection that is ready for calls.
 pub(super) struct Connection<'p> {
@@ -60,8 +60,7 @@ impl<'p> Connection<'p> {
     async fn write(&self) -> OutageCause {
         loop {
             // A call wakes this task (`Pipeline::enqueue`).
-            poll_fn(|_| if self.pipeline.out.borrow().is_empty() { Poll::Pending } else { Poll::Ready(()) })
-                .await;
+            poll_fn(|_| if self.has_unsent() { Poll::Ready(()) } else { Poll::Pending }).await;
             match self.send() {
                 Ok(true) => {}
                 Ok(false) => {
@@ -74,11 +73,24 @@ impl<'p> Connection<'p> {
         }
     }
 
+    fn has_unsent(&self) -> bool {
+        !self.pipeline.out.borrow().is_empty() || self.transport.has_unsent()
+    }
+
+    /// Whether what TLS has sealed has left. Until then it counts as sent: it is a moment.
+    fn flush(&self) -> Result<bool, OutageCause> {
+        if !self.transport.has_unsent() {
+            return Ok(true);
+        }
+        let flushed = self.transport.try_flush().map_err(OutageCause::Broken)?;
+        Ok(flushed != Flush::Waiting)
+    }
+
     /// Sends what the socket takes. True: nothing is left to send.
     fn send(&self) -> Result<bool, OutageCause> {
         let mut out = self.pipeline.out.borrow_mut();
         if out.is_empty() {
-            return Ok(true);
+            return self.flush();
         }
         let sent = self.transport.try_send(&out).map_err(OutageCause::Broken)?;
         let Some(sent) = sent else {
@@ -98,7 +110,7 @@ impl<'p> Connection<'p> {
         }
         out.clear();
         out.shrink_to(REDIS_OUT_KEPT_BYTES);
-        Ok(true)
+        self.flush()
     }
 
     async fn read(&self) -> OutageCause {

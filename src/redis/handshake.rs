@@ -24,7 +24,7 @@ pub(super) async fn connect(
     script: &Script,
     io: &Io,
 ) -> Result<Transport, OutageCause> {
-    let transport = server.connect(&io.timers).await.map_err(OutageCause::Connect)?;
+    let transport = server.connect(io).await.map_err(OutageCause::Connect)?;
     let replies = io.buffers.buffer();
     let mut setup = Setup { settings, script, timers: &io.timers, transport: &transport, replies };
     setup.introduce().await?;

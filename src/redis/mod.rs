@@ -38,6 +38,6 @@ pub use breaker::BreakerState;
 pub use call::Unavailable;
 pub use client::Redis;
 pub use metrics::{NodeMetrics, OutageMetrics, RedisMetrics};
-pub use node::{Home, Node};
+pub use node::{Home, HomeTls, Node};
 pub use script::{Arg, CallWriter};
 pub use settings::{Arrangement, Settings};

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
 use super::backoff::Backoff;
 use super::bell::Bell;
 use super::breaker::BreakerState;
@@ -17,7 +20,7 @@ use super::handshake;
 use super::metrics::{NodeMetrics, OutageMetrics, RedisMetrics};
 use super::pipeline::{Leave, Pipeline};
 use super::script::{CallWriter, Scripts};
-use super::server::Server;
+use super::server::{Server, ServerTls};
 use super::settings::Settings;
 use super::slots::Seat;
 use crate::clock;
@@ -50,6 +53,31 @@ pub struct Home {
     pub outage: Arc<OutageMetrics>,
     /// Rung when a master may be another one.
     pub bell: Bell,
+    /// TLS to every server.
+    pub tls: Option<HomeTls>,
+}
+
+/// TLS to every server of a core.
+#[derive(Clone)]
+pub struct HomeTls {
+    /// What sessions are made with.
+    pub client: Arc<ClientConfig>,
+    /// What a server has to prove that it is.
+    pub name: ServerName<'static>,
+    /// A node of a cluster has to prove what the cluster calls it instead.
+    pub names_of_nodes: bool,
+}
+
+impl Home {
+    /// TLS to a server with this place in a cluster. Where TLS is wanted there is always some.
+    fn server_tls(&self, seat: Option<&Seat>) -> Option<ServerTls> {
+        let HomeTls { client, name, names_of_nodes } = self.tls.as_ref()?;
+        let name = match seat {
+            Some(seat) if *names_of_nodes => seat.server_name(),
+            _ => name.clone(),
+        };
+        Some(ServerTls { client: client.clone(), name })
+    }
 }
 
 /// Whether the first attempt to connect has ended, and the tasks that wait for that.
@@ -71,10 +99,11 @@ impl Node {
     ) -> Rc<Node> {
         let Home { io, metrics, bell, .. } = home;
         let outage = seat.as_ref().map_or(&home.outage, |seat| seat.outage()).clone();
+        let tls = home.server_tls(seat.as_deref());
         let first = seat.as_ref().map_or(0, |seat| seat.first_generation());
         Rc::new(Node {
             settings,
-            server: Server::unresolved(),
+            server: Server::unresolved(tls),
             io: io.clone(),
             pipeline: Pipeline::new(
                 Scripts::new(scripts),

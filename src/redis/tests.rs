@@ -51,6 +51,7 @@ fn home(io: &Rc<Io>, metrics: &Arc<RedisMetrics>) -> Home {
         nodes: Arc::new(Named::new("node")),
         outage: Arc::default(),
         bell: Bell::default(),
+        tls: None,
     }
 }
 

@@ -20,6 +20,6 @@ mod trust;
 pub use certificate::Certificate;
 pub use challenges::Challenges;
 pub use facts::Facts;
-pub use origination::{Origination, Originations};
+pub use origination::{Origination, Originations, REDIS};
 pub use termination::Termination;
 pub use tickets::TicketSecrets;

@@ -24,7 +24,7 @@ pub struct Origination {
     digest: [u8; 32],
 }
 
-/// Those of one configuration, by the name of the upstream.
+/// Those of one configuration, by the name of the upstream; that of Redis is [`REDIS`].
 pub type Originations = BTreeMap<String, Arc<Origination>>;
 
 impl PartialEq for Origination {
@@ -34,18 +34,28 @@ impl PartialEq for Origination {
 }
 
 impl Origination {
-    /// Reads the files of a configuration, and the authorities of the system if an upstream needs them. Blocks.
+    /// Reads the files of a configuration, and the authorities of the system if somebody needs them. Blocks.
     ///
     /// # Errors
-    /// Lines of the form `upstream "NAME": KEY reason`, one for each mistake.
-    pub fn load_all(upstreams: &[config::Upstream]) -> Result<Originations, Vec<String>> {
+    /// Lines of the form `upstream "NAME": KEY reason` or `KEY: reason`, one for each mistake.
+    pub fn load_all(config: &config::Config) -> Result<Originations, Vec<String>> {
         let (mut system, mut all, mut mistakes) = (None, Originations::new(), Vec::new());
-        for config::Upstream { name, tls, .. } in upstreams {
+        for config::Upstream { name, tls, .. } in &config.upstreams {
             let Some(tls) = tls else { continue };
             let mut of_system = || system.get_or_insert_with(Trust::of_system).clone();
             match Origination::make(tls, &mut of_system) {
                 Ok(origination) => drop(all.insert(name.clone(), Arc::new(origination))),
                 Err(why) => mistakes.push(format!("upstream {name:?}: tls{why}")),
+            }
+        }
+        if let Some(tls) = config.redis.tls_of(&config.rate_limit) {
+            let mut of_system = || system.get_or_insert_with(Trust::of_system).clone();
+            match Origination::make(&tls, &mut of_system) {
+                Ok(mut origination) => {
+                    origination.client.alpn_protocols.clear();
+                    drop(all.insert(REDIS.to_owned(), Arc::new(origination)));
+                }
+                Err(why) => mistakes.push(of_redis(&why)),
             }
         }
         if mistakes.is_empty() { Ok(all) } else { Err(mistakes) }
@@ -128,6 +138,20 @@ impl Own {
         Ok(Own { chain, key, digest })
     }
 }
+
+/// A reason with the key that is behind it, for Redis: `.ca_file: why` becomes `REDIS_CA_FILE: why`.
+fn of_redis(why: &str) -> String {
+    match why.strip_prefix('.') {
+        Some(why) => {
+            let (key, rest) = why.split_at(why.find([':', ' ']).unwrap_or(why.len()));
+            format!("REDIS_{}{rest}", key.to_ascii_uppercase())
+        }
+        None => format!("REDIS_ADDR{why}"),
+    }
+}
+
+/// The name of Redis among the upstreams, which no upstream can have.
+pub const REDIS: &str = "";
 
 /// The name of HTTP/1.1 in the application-layer protocol negotiation (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";

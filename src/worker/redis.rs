@@ -87,14 +87,14 @@ pub async fn reload(
 ) {
     let old = active.core();
     let wanted = configured(&replacement.config);
-    if wanted == configured(&old.snapshot.config) {
+    if wanted == configured(&old.snapshot.config) && old.snapshot.has_redis_tls_of(replacement) {
         active.replace(replacement, old.snapshot.redis.clone());
         if let (Some(redis), Some(topology)) = (&old.snapshot.redis, topology) {
             redis.take_topology(topology);
         }
         return;
     }
-    let another = wanted.map(|(_, settings)| old.another_redis(settings));
+    let another = wanted.map(|(_, settings)| old.another_redis(settings, replacement));
     if let Some(another) = &another {
         if let Some(roster) = roster {
             another.replace_endpoints(endpoints(roster));

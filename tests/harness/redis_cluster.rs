@@ -12,6 +12,8 @@ pub struct RedisCluster {
     /// The ports of the cluster's own connections. The ones that Redis would take are among those that the kernel gives
     /// to anybody's connections.
     buses: Vec<u16>,
+    /// A port of each node, for what the test wants.
+    pub further_ports: Vec<u16>,
     arguments: Vec<String>,
 }
 
@@ -22,7 +24,7 @@ impl RedisCluster {
         RedisCluster::start_with(replicas, &[])
     }
 
-    /// The same, each node with further arguments.
+    /// The same, each node with further arguments, in which `PORT` is a port of its own.
     #[track_caller]
     pub fn start_with(replicas: usize, further: &[&str]) -> RedisCluster {
         let mut arguments = vec![
@@ -35,11 +37,14 @@ impl RedisCluster {
         let arguments: Vec<String> =
             arguments.iter().flat_map(|pair| pair.split(' ')).map(str::to_owned).collect();
         let nodes = 3 * (1 + replicas);
-        let mut cluster = RedisCluster { nodes: Vec::new(), buses: Vec::new(), arguments };
+        let mut cluster =
+            RedisCluster { nodes: Vec::new(), buses: Vec::new(), further_ports: Vec::new(), arguments };
         for _ in 0..nodes {
-            let bus = port_for_later();
-            cluster.nodes.push(Redis::start_with(&cluster.arguments(&bus.to_string())));
-            cluster.buses.push(bus);
+            cluster.buses.push(port_for_later());
+            cluster.further_ports.push(port_for_later());
+            let arguments = cluster.arguments(cluster.nodes.len());
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            cluster.nodes.push(Redis::start_with(&arguments));
         }
         cluster.cli(&["--cluster-replicas", &replicas.to_string(), "--cluster-yes"], "create", true);
         cluster.wait_for_peace();
@@ -125,11 +130,15 @@ impl RedisCluster {
     #[track_caller]
     pub fn start_again(&self, node: &Redis) {
         let nth = self.nodes.iter().position(|known| known.addr() == node.addr()).expect("a node");
-        node.start_again(&self.arguments(&self.buses[nth].to_string()));
+        let arguments = self.arguments(nth);
+        node.start_again(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
-    fn arguments<'a>(&'a self, bus: &'a str) -> Vec<&'a str> {
-        self.arguments.iter().map(String::as_str).chain(["--cluster-port", bus]).collect()
+    /// The arguments of the node with this number.
+    fn arguments(&self, nth: usize) -> Vec<String> {
+        let (bus, further) = (self.buses[nth].to_string(), self.further_ports[nth].to_string());
+        let own = |word: &String| if word == "PORT" { further.clone() } else { word.clone() };
+        self.arguments.iter().map(own).chain(["--cluster-port".to_owned(), bus]).collect()
     }
 
     /// The slots that a node says are its own.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Choice, Config, Control, Issuer, OnStreamFailure, Renewal};
+use crate::config::meaning::{Choice, Config, Control, Issuer, OnStreamFailure, Redis, Renewal};
 use crate::config::value::{Parsed, choice, duration, quoted, show_duration};
 use crate::limits::{STREAM_KEY_BYTES_MAX, STREAM_STALE_DEFAULT, STREAM_STALE_LEAST};
 
@@ -77,8 +77,11 @@ pub const SESSION_RENEW: Key<Renewal> = Key {
 
 /// Live control. A revocation is kept until no token that it refuses can be valid any more, so there has to be such a
 /// time.
-pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer]) -> Control {
+pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer], redis: &Redis) -> Control {
     let stream = layers.option(&REVOCATION_STREAM);
+    if stream.is_some() && !redis.has_stream() {
+        layers.refuse(&REVOCATION_STREAM, "needs a Redis in REDIS_ADDR that is spoken to without TLS");
+    }
     let endless = issuers.iter().find(|issuer| issuer.lifetime_max.is_none());
     if let (Some(_), Some(issuer)) = (&stream, endless) {
         let name = &issuer.name;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::redis_tls::{REDIS_CA_FILE, REDIS_CERT_FILE, REDIS_KEY_FILE, REDIS_SERVER_NAME, redis_tls};
 use crate::config::address::{self, RedisUrl};
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
@@ -28,6 +29,10 @@ pub const SECTION: Section = Section {
         &REDIS_USERNAME,
         &REDIS_PASSWORD,
         &REDIS_PASSWORD_FILE,
+        &REDIS_CA_FILE,
+        &REDIS_SERVER_NAME,
+        &REDIS_CERT_FILE,
+        &REDIS_KEY_FILE,
         &REDIS_TIMEOUT,
     ],
 };
@@ -125,7 +130,7 @@ pub const REDIS_ADDR: Key<RedisUrl> = Key {
     in_file: InFile::Scalar,
     default: "localhost:6379",
     bounds: "`host:port`, `redis://[[user]:password@]host[:port][/db]`, \
-             `redis-cluster://[[user]:password@]host[:port],…`, `unix:/path`",
+             `redis-cluster://[[user]:password@]host[:port],…`, both with `rediss` for TLS, `unix:/path`",
     help: "Address of Redis: `host:port`, `redis://…`, `redis-cluster://…` or `unix:/path`",
     more: "Of a cluster, some nodes are enough: they know the others. User and password are percent-encoded.",
     parse: address::redis,
@@ -208,9 +213,9 @@ pub(crate) fn rate_limit(layers: &mut Layers) -> RateLimit {
 
 /// Where Redis is, and the user and password for it: from its URL, or from settings of their own.
 pub(crate) fn redis(layers: &mut Layers) -> Redis {
-    let RedisUrl { address, username, password, database } = layers.value(&REDIS_ADDR);
-    let timeout = layers.value(&REDIS_TIMEOUT);
-    let of_url = Redis { address, username, password, database, timeout };
+    let RedisUrl { address, username, password, database, is_tls } = layers.value(&REDIS_ADDR);
+    let (tls, timeout) = (redis_tls(layers, is_tls), layers.value(&REDIS_TIMEOUT));
+    let of_url = Redis { address, username, password, database, tls, timeout };
     let first_own = first_credential(layers);
     let username = layers.option(&REDIS_USERNAME);
     let keys = SecretKeys { value: &REDIS_PASSWORD, file: &REDIS_PASSWORD_FILE };

@@ -1,11 +1,8 @@
-//! The global rate limit, and the Redis that shares it between processes.
+//! The global rate limit.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use super::choice::Choice;
-use super::tokens::Secret;
 use crate::limits::RATE_MILLI_MAX;
 
 /// The global rate limit, and how all limits are stored.
@@ -119,52 +116,5 @@ impl Choice for LimitHeaders {
             Self::Refused => "refused",
             Self::All => "all",
         }
-    }
-}
-
-/// The shared store of the rate limit, and how to connect to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redis {
-    /// Where it listens.
-    pub address: RedisAddress,
-    /// The ACL user. `None`: the default user.
-    pub username: Option<String>,
-    /// The password of the user. `None`: no `AUTH` is sent.
-    pub password: Option<Secret>,
-    /// The number of the database.
-    pub database: u32,
-    /// How long one decision may take. `REDIS_TIMEOUT`, 25 ms.
-    pub timeout: Duration,
-}
-
-/// Where Redis listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedisAddress {
-    /// A name or an address literal, resolved on the control thread.
-    Tcp {
-        /// Name, or address literal without brackets.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// A stream socket in the file system.
-    Unix(PathBuf),
-    /// Some nodes of a cluster, which know the others.
-    Cluster(Vec<RedisHost>),
-}
-
-/// A host that a Redis listens on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisHost {
-    /// Name, or address literal without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for RedisHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RedisHost { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }

@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::{Config, RedisAddress};
 use crate::limits::{FIRST_RESOLUTION_MS, REDIS_FIRST_ATTEMPT_MS};
 use crate::net::Endpoint;
+use crate::tls::{self, Originations};
 
 /// The thread. Dropping this value stops it after its current look.
 pub struct MasterWatch {
@@ -34,7 +35,7 @@ pub struct MasterWatch {
 }
 
 /// What a watch depends on.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 struct Watched {
     address: RedisAddress,
     introduction: Introduction,
@@ -43,11 +44,11 @@ struct Watched {
 
 impl Watched {
     /// `None`: there is nothing to watch.
-    fn new(config: &Config) -> Option<Watched> {
+    fn new(config: &Config, originations: &Originations) -> Option<Watched> {
         let is_cluster = matches!(config.redis.address, RedisAddress::Cluster(_));
         (config.uses_redis() && is_cluster).then(|| Watched {
             address: config.redis.address.clone(),
-            introduction: Introduction::of(&config.redis),
+            introduction: Introduction::of(&config.redis, originations.get(tls::REDIS)),
             prefix: config.rate_limit.prefix.clone(),
         })
     }
@@ -60,12 +61,12 @@ impl MasterWatch {
     /// # Errors
     /// The thread cannot be created.
     pub fn begin(
-        config: &Config,
+        (config, originations): (&Config, &Originations),
         cores: &Arc<Cores>,
         rosters: &Arc<Rosters>,
         bell: Receiver<()>,
     ) -> io::Result<Option<MasterWatch>> {
-        let Some(of) = Watched::new(config) else { return Ok(None) };
+        let Some(of) = Watched::new(config, originations) else { return Ok(None) };
         let (stop_sender, stop) = bounded(0);
         let (look_sender, first_look) = bounded(0);
         let watching = Watching {
@@ -88,8 +89,8 @@ impl MasterWatch {
     }
 
     /// Whether a watch for this configuration would do the same.
-    pub fn is_over(&self, config: &Config) -> bool {
-        Watched::new(config).as_ref() == Some(&self.of)
+    pub fn is_over(&self, config: &Config, originations: &Originations) -> bool {
+        Watched::new(config, originations).as_ref() == Some(&self.of)
     }
 }
 

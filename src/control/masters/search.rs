@@ -81,11 +81,12 @@ impl Search {
     }
 
     fn ask(&mut self, address: SocketAddr) -> Result<Said, String> {
-        let Search { introduction, open, names, .. } = self;
+        let Search { introduction, open, names, known, .. } = self;
         let node = match open.entry(address) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(Dialogue::open(address, introduction)?)
+                let host = known.as_ref().and_then(|known| known.host(address));
+                free.insert(Dialogue::open(address, host.as_deref(), introduction)?)
             }
         };
         slots::ask(node, &mut |host| resolve(names, host))

@@ -130,6 +130,12 @@ impl Snapshot {
         metrics.upstreams.keep(self.config.upstreams.iter().map(|upstream| upstream.name.as_str()));
     }
 
+    /// Whether another configuration has the same TLS to Redis, made of the same files.
+    pub fn has_redis_tls_of(&self, other: &Replacement) -> bool {
+        self.originations.get(tls::REDIS).map(|tls| &**tls)
+            == other.originations.get(tls::REDIS).map(|tls| &**tls)
+    }
+
     /// The upstream that is this service, and whose TLS is made of the same files. Its bounds and the choice among its
     /// members may have changed.
     fn upstream(&self, wanted: &config::Upstream, tls: Option<&tls::Origination>) -> Option<Rc<Upstream>> {

@@ -12,6 +12,7 @@ use crate::limit;
 use crate::message::Recipient;
 use crate::net::{Pace, Transport};
 use crate::redis::{self, Redis};
+use crate::tls;
 use crate::upstream::{ExchangeContext, Terms};
 
 /// What serves a request. An exchange keeps the core that it began with.
@@ -37,7 +38,7 @@ impl Core {
     /// The core of a start. `redis`: how to speak with Redis; `None`: not at all.
     pub fn new(resources: Resources, first: &Replacement, redis: Option<redis::Settings>) -> Core {
         let resources = Rc::new(resources);
-        let redis = redis.map(|settings| connect_redis(&resources, settings));
+        let redis = redis.map(|settings| connect_redis(&resources, settings, first));
         let snapshot = Snapshot::new(first, &resources, redis, None);
         Core { resources, snapshot }
     }
@@ -60,8 +61,8 @@ impl Core {
     }
 
     /// A connection to Redis with other settings, not opened yet.
-    pub fn another_redis(&self, settings: redis::Settings) -> Rc<Redis> {
-        connect_redis(&self.resources, settings)
+    pub fn another_redis(&self, settings: redis::Settings, replacement: &Replacement) -> Rc<Redis> {
+        connect_redis(&self.resources, settings, replacement)
     }
 
     /// What an exchange with an upstream is bound to, on this route and for a client that `client` leads to. `None`:
@@ -125,7 +126,12 @@ impl Core {
     }
 }
 
-fn connect_redis(resources: &Resources, settings: redis::Settings) -> Rc<Redis> {
+fn connect_redis(resources: &Resources, settings: redis::Settings, wanted: &Replacement) -> Rc<Redis> {
+    let tls = wanted.originations.get(tls::REDIS).map(|origination| redis::HomeTls {
+        client: origination.for_core(),
+        name: origination.name.clone(),
+        names_of_nodes: wanted.config.redis.names_of_nodes(),
+    });
     let Resources { io, metrics, redis_bell, .. } = resources;
     let home = redis::Home {
         io: io.clone(),
@@ -133,6 +139,7 @@ fn connect_redis(resources: &Resources, settings: redis::Settings) -> Rc<Redis> 
         nodes: metrics.redis_nodes.clone(),
         outage: metrics.outage.clone(),
         bell: redis_bell.clone(),
+        tls,
     };
     let [attendance, events] = online::SCRIPTS;
     Redis::new(settings, &[limit::SCRIPT, attendance, events], home)

@@ -102,7 +102,11 @@ impl Nodes {
         let masters = topology.iter().flat_map(|topology| topology.masters());
         let master = masters.clone().find(|master| master.address == address);
         let metrics = self.home.nodes.of(&address.to_string());
-        let seat = Rc::new(Seat::new(address, self.peers.clone(), metrics));
+        let seat = Rc::new(Seat::new(
+            (address, master.and_then(|master| master.host.clone())),
+            self.peers.clone(),
+            metrics,
+        ));
         seat.set_slots(master.map_or_else(|| "none yet".to_owned(), |master| master.slots_text()));
         let probe = master.and_then(|master| master.probe);
         let settings = Settings { probe_keys: self.probe_keys(probe), ..self.settings.clone() };

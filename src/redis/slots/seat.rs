@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+
 use super::topology::Topology;
 use crate::redis::metrics::{NodeMetrics, OutageMetrics, RedisMetrics};
 
@@ -23,6 +25,8 @@ pub struct Peers {
 pub struct Seat {
     /// Where it is.
     pub(in crate::redis) address: SocketAddr,
+    /// How the cluster calls its host, if that is a name.
+    host: Option<Arc<str>>,
     /// A number that no other node has had.
     number: u64,
     peers: Rc<Peers>,
@@ -66,11 +70,16 @@ impl Peers {
 
 impl Seat {
     /// A node at this address. Nothing is known against it.
-    pub(in crate::redis) fn new(address: SocketAddr, peers: Rc<Peers>, metrics: Arc<NodeMetrics>) -> Seat {
+    pub(in crate::redis) fn new(
+        (address, host): (SocketAddr, Option<Arc<str>>),
+        peers: Rc<Peers>,
+        metrics: Arc<NodeMetrics>,
+    ) -> Seat {
         let number = peers.count.get() + 1;
         peers.count.set(number);
         Seat {
             address,
+            host,
             number,
             peers,
             metrics,
@@ -128,6 +137,13 @@ impl Seat {
         self.slots.borrow().clone()
     }
 
+    /// What it has to prove that it is, where it speaks TLS.
+    pub fn server_name(&self) -> ServerName<'static> {
+        let host = self.host.as_ref().and_then(|host| ServerName::try_from(host.to_string()).ok());
+        // What is no host name is no name of a certificate either.
+        host.unwrap_or_else(|| ServerName::IpAddress(self.address.ip().into()))
+    }
+
     /// Its address, as the log shows it.
     pub fn name(&self) -> SocketAddr {
         self.address
@@ -154,7 +170,7 @@ mod tests {
     use super::*;
 
     fn seat(peers: &Rc<Peers>) -> Seat {
-        Seat::new(([127, 0, 0, 1], 7000).into(), peers.clone(), Arc::default())
+        Seat::new((([127, 0, 0, 1], 7000).into(), None), peers.clone(), Arc::default())
     }
 
     #[test]
@@ -179,6 +195,18 @@ mod tests {
         ] {
             assert_eq!(seat.elsewhere(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_node_proves_its_name_or_where_it_has_none_its_address() {
+        let peers = Rc::new(Peers::new(Arc::default()));
+        let name = |host: Option<&str>| {
+            let place = (([127, 0, 0, 1], 7000).into(), host.map(Arc::from));
+            Seat::new(place, peers.clone(), Arc::default()).server_name().to_str().into_owned()
+        };
+        assert_eq!(name(Some("redis-1.internal")), "redis-1.internal");
+        assert_eq!(name(None), "127.0.0.1");
+        assert_eq!(name(Some("no name")), "127.0.0.1", "it is asked over TLS all the same");
     }
 
     #[test]

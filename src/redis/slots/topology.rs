@@ -88,6 +88,11 @@ impl Topology {
         self.masters.iter().find(named).map(|master| master.address)
     }
 
+    /// How the cluster calls the host of a master, if that is a name.
+    pub fn host(&self, address: SocketAddr) -> Option<Arc<str>> {
+        self.masters.iter().find(|master| master.address == address).and_then(|master| master.host.clone())
+    }
+
     /// Finds a number for each master, so that a new connection is tried with keys of its own slots.
     fn find_probes(&mut self, prefix: &str) {
         let mut missing = self.masters.iter().filter(|master| !master.slots.is_empty()).count();

@@ -60,7 +60,7 @@ fn origination(certificate: &rcgen::Certificate) -> Arc<Origination> {
          [[route]]\nname = 'r'\npaths = ['/']\nupstream = 'a'\n",
         file.path()
     );
-    let all = Origination::load_all(&config::testing::config(&written).upstreams).expect("a usable file");
+    let all = Origination::load_all(&config::testing::config(&written)).expect("a usable file");
     all["a"].clone()
 }
 
