@@ -3,6 +3,7 @@
 mod accuracy;
 mod faults;
 mod flood;
+mod sentinel;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +25,11 @@ fn kept_at(address: &str) -> Builder {
 /// So few requests per bucket, and hardly another one.
 fn few(builder: Builder, origin: &Origin, burst: &str) -> Builder {
     builder.everywhere(origin).env("RATE_LIMIT_RPS", "0.01").env("RATE_LIMIT_BURST", burst)
+}
+
+/// Requests that passed although nobody has decided them.
+fn unlimited(gateway: &Gateway) -> u64 {
+    gateway.metric("limit_unlimited_timeout_total") + gateway.metric("limit_unlimited_breaker_total")
 }
 
 fn me() -> Request {

@@ -8,7 +8,7 @@ use super::meaning::{
     UpstreamBounds, UpstreamTls,
 };
 use super::value::{Parsed, count, host_and_port, quoted};
-use crate::limits::REDIS_SEEDS_MAX;
+use crate::limits::{NAME_BYTES_MAX, REDIS_SEEDS_MAX};
 
 /// The meaning of an upstream's URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,11 @@ pub(super) fn redis(value: &str) -> Parsed<RedisUrl> {
             return Ok(RedisUrl { is_tls, ..redis_url(value, url)? });
         }
     }
+    for (scheme, is_tls) in [("redis-sentinel://", false), ("rediss-sentinel://", true)] {
+        if let Some(url) = value.strip_prefix(scheme) {
+            return Ok(RedisUrl { is_tls, ..redis_sentinel(value, url)? });
+        }
+    }
     for (scheme, is_tls) in [("redis-cluster://", false), ("rediss-cluster://", true)] {
         if let Some(url) = value.strip_prefix(scheme) {
             return Ok(RedisUrl { is_tls, ..redis_cluster(value, url)? });
@@ -128,7 +133,8 @@ pub(super) fn redis(value: &str) -> Parsed<RedisUrl> {
         _ => wrong(
             value,
             "is not an address of Redis (use localhost:6379, [::1]:6379, redis://host:6379/0, \
-             redis-cluster://host:7000,host:7001, the same with rediss, unix:/run/redis.sock)",
+             redis-cluster://host:7000,host:7001, redis-sentinel://host,host/master, the same with rediss, \
+             unix:/run/redis.sock)",
         ),
     }
 }
@@ -147,7 +153,7 @@ fn redis_socket(value: &str, path: &str) -> Parsed<RedisUrl> {
 /// The part after `redis-cluster://`. A cluster has one database.
 fn redis_cluster(value: &str, url: &str) -> Parsed<RedisUrl> {
     let (credentials, rest) = split_credentials(url);
-    let nodes = redis_hosts(value, rest.strip_suffix('/').unwrap_or(rest))?;
+    let nodes = redis_hosts(value, rest.strip_suffix('/').unwrap_or(rest), REDIS_PORT)?;
     let (username, password) = match credentials {
         Some(credentials) => redis_credentials(value, credentials)?,
         None => (None, None),
@@ -155,11 +161,34 @@ fn redis_cluster(value: &str, url: &str) -> Parsed<RedisUrl> {
     Ok(RedisUrl { address: RedisAddress::Cluster(nodes), username, password, database: 0, is_tls: false })
 }
 
+/// The part after `redis-sentinel://`: sentinels, the name of the master, and a database.
+fn redis_sentinel(value: &str, url: &str) -> Parsed<RedisUrl> {
+    let (credentials, rest) = split_credentials(url);
+    let Some((list, rest)) = rest.split_once('/') else {
+        return wrong(value, "has no name of a master behind the sentinels");
+    };
+    let sentinels = redis_hosts(value, list, SENTINEL_PORT)?;
+    let (master, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if master.is_empty() || master.len() > NAME_BYTES_MAX || !master.bytes().all(is_plain) {
+        return wrong(value, "has no name of a master behind the sentinels (letters, digits, '.', '_', '-')");
+    }
+    let Ok(database) = count(if database.is_empty() { "0" } else { database }, 0, u32::MAX) else {
+        return wrong(value, "has something else than the number of a database behind the master's name");
+    };
+    let (username, password) = match credentials {
+        Some(credentials) => redis_credentials(value, credentials)?,
+        None => (None, None),
+    };
+    let address = RedisAddress::Sentinel { sentinels, master: master.to_owned() };
+    Ok(RedisUrl { address, username, password, database, is_tls: false })
+}
+
 /// Hosts with commas between them.
-fn redis_hosts(value: &str, list: &str) -> Parsed<Vec<RedisHost>> {
+fn redis_hosts(value: &str, list: &str, default_port: u16) -> Parsed<Vec<RedisHost>> {
     let host = |text: &str| {
         let (host, port) = host_and_port(text)?;
-        Some(RedisHost { host, port: port.unwrap_or(REDIS_PORT) })
+        Some(RedisHost { host, port: port.unwrap_or(default_port) })
     };
     let Some(hosts) = list.split(',').map(host).collect::<Option<Vec<_>>>() else {
         return wrong(value, "has something else than hosts and ports with commas between them");
@@ -221,6 +250,11 @@ pub(super) fn show_redis(redis: &Redis) -> String {
     let hidden = if redis.password.is_some() { "…@" } else { "" };
     match &redis.address {
         RedisAddress::Unix(path) => format!("unix:{}", path.display()),
+        RedisAddress::Sentinel { sentinels, master } => {
+            let sentinels: Vec<String> = sentinels.iter().map(RedisHost::to_string).collect();
+            let database = redis.database;
+            format!("redis{s}-sentinel://{hidden}{}/{master}/{database}", sentinels.join(","))
+        }
         RedisAddress::Cluster(nodes) => {
             let nodes: Vec<String> = nodes.iter().map(RedisHost::to_string).collect();
             format!("redis{s}-cluster://{hidden}{}", nodes.join(","))
@@ -317,6 +351,8 @@ const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 /// The port of a `redis://` URL without one.
 const REDIS_PORT: u16 = 6379;
+/// The port of a sentinel without one.
+const SENTINEL_PORT: u16 = 26379;
 /// `sun_path` of `sockaddr_un` without its NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -327,7 +363,17 @@ mod tests {
     fn show(url: RedisUrl) -> String {
         let RedisUrl { address, username, password, database, is_tls } = url;
         let (tls, timeout) = (is_tls.then(Default::default), std::time::Duration::ZERO);
-        show_redis(&Redis { address, username, password, database, tls, timeout })
+        let (sentinel_username, sentinel_password) = (None, None);
+        show_redis(&Redis {
+            address,
+            username,
+            password,
+            database,
+            tls,
+            sentinel_username,
+            sentinel_password,
+            timeout,
+        })
     }
 
     fn tcp_address(host: &str, port: u16) -> UpstreamAddress {
@@ -452,6 +498,8 @@ mod tests {
             ("rediss://h", "rediss://h:6379/0"),
             ("rediss://:p@h:1/2", "rediss://…@h:1/2"),
             ("rediss-cluster://a,b", "rediss-cluster://a:6379,b:6379"),
+            ("redis-sentinel://a,b:1/chat", "redis-sentinel://a:26379,b:1/chat/0"),
+            ("rediss-sentinel://:p@a/chat/2", "rediss-sentinel://…@a:26379/chat/2"),
             ("redis-cluster://u:p@a,b", "redis-cluster://…@a:6379,b:6379"),
         ] {
             assert_eq!(redis(value).map(show), Ok(shown.to_owned()));
@@ -472,6 +520,11 @@ mod tests {
             "unix:/",
             "rediss://",
             "rediss-cluster://a/1",
+            "redis-sentinel://a,b",
+            "redis-sentinel://a,b/",
+            "redis-sentinel:///chat",
+            "redis-sentinel://a/chat/x",
+            "redis-sentinel://a/ch at",
             "redis-cluster://",
             "redis-cluster://a,",
             "redis-cluster://a;b",

@@ -16,6 +16,7 @@ use super::lower::{Lowered, lower, lower_beside};
 use super::meaning::Config;
 use super::mistake::Mistakes;
 use super::written::Written;
+use crate::config::keys::redis_sentinel::{REDIS_SENTINEL_PASSWORD, REDIS_SENTINEL_USERNAME};
 
 /// A secret that is long enough.
 pub(crate) const GOOD_SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -79,9 +80,11 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 17] = [
+const NEED_ANOTHER: [&str; 19] = [
     TRACE_SAMPLE.env,
     REDIS_USERNAME.env,
+    REDIS_SENTINEL_USERNAME.env,
+    REDIS_SENTINEL_PASSWORD.env,
     REDIS_CA_FILE.env,
     REDIS_SERVER_NAME.env,
     REDIS_CERT_FILE.env,

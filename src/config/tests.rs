@@ -40,6 +40,8 @@ fn has_the_defaults_of_the_documentation() {
         password: None,
         database: 0,
         tls: None,
+        sentinel_username: None,
+        sentinel_password: None,
         timeout: Duration::from_millis(25),
     };
     assert_eq!(config.redis, redis);
@@ -105,7 +107,8 @@ fn tells_all_mistakes_at_once() {
         "JWT_SECRET: is missing (set it, JWT_SECRET_FILE, JWKS_URL or JWKS_FILE)",
         "PORT (gateway.toml:1): \"70000\" is not a whole number from 0 to 65535",
         "REDIS_ADDR (gateway.toml:2): \"nowhere\" is not an address of Redis (use localhost:6379, [::1]:6379, \
-         redis://host:6379/0, redis-cluster://host:7000,host:7001, the same with rediss, unix:/run/redis.sock)",
+         redis://host:6379/0, redis-cluster://host:7000,host:7001, redis-sentinel://host,host/master, \
+         the same with rediss, unix:/run/redis.sock)",
         "UPSTREAM_AUTH_URL: \"https+unix://auth\": there is no TLS over a Unix socket (use http+unix://)",
     ];
     assert_eq!(lines, expected);

@@ -15,7 +15,7 @@ use super::permit::{Denied, Permit};
 use crate::clock;
 use crate::config::OnRedisFailure;
 use crate::limits::ROUTE_LIMITS_MAX;
-use crate::redis::{CallWriter, Redis, Unavailable};
+use crate::redis::{CallWriter, OutageMetrics, Redis, Unavailable};
 
 /// One core's limiter over the buckets in Redis.
 pub struct SharedLimiter {
@@ -145,9 +145,14 @@ impl SharedLimiter {
             }
             OnRedisFailure::Open => {}
         }
-        match why {
-            Outage::NotAsked => self.redis.outage().unlimited_breaker.add(1),
-            Outage::Late => self.redis.outage().unlimited_timeout.add(1),
+        let count = |outage: &OutageMetrics| match why {
+            Outage::NotAsked => outage.unlimited_breaker.add(1),
+            Outage::Late => outage.unlimited_timeout.add(1),
+        };
+        count(self.redis.outage());
+        if let Some(charge) = charges.all().first() {
+            let mut buffer = KeyBuf::default();
+            self.redis.count_undecided(charge.bucket.key(charges.prefix(), &mut buffer), count);
         }
         Ok(Permit::unlimited())
     }

@@ -19,6 +19,8 @@ pub enum Redis {
     Single(Rc<Node>),
     /// A cluster.
     Cluster(Rc<Cluster>),
+    /// A master whose place another server may take: a cluster of one that has all slots.
+    Replicated(Rc<Cluster>),
 }
 
 impl Redis {
@@ -27,6 +29,7 @@ impl Redis {
     pub fn new(settings: Settings, scripts: &[&'static str], home: Home) -> Rc<Redis> {
         Rc::new(match settings.arrangement {
             Arrangement::Single => Redis::Single(Node::new(settings, scripts, &home, None)),
+            Arrangement::Replicated => Redis::Replicated(Rc::new(Cluster::new(settings, scripts, home))),
             Arrangement::Cluster => Redis::Cluster(Rc::new(Cluster::new(settings, scripts, home))),
         })
     }
@@ -60,7 +63,9 @@ impl Redis {
         match self {
             Redis::Single(node) => node.call_script(script, asked_us, write).await,
             // Boxed, so that who has no cluster does not carry the way through one along.
-            Redis::Cluster(cluster) => Box::pin(cluster.call(script, asked_us, write)).await,
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => {
+                Box::pin(cluster.call(script, asked_us, write)).await
+            }
         }
     }
 
@@ -68,7 +73,7 @@ impl Redis {
     pub fn take_refusal(&self) -> Option<String> {
         match self {
             Redis::Single(node) => node.take_refusal(),
-            Redis::Cluster(cluster) => cluster.take_refusal(),
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.take_refusal(),
         }
     }
 
@@ -82,7 +87,7 @@ impl Redis {
     pub fn connection_of(&self, key: &[u8]) -> Option<u64> {
         match self {
             Redis::Single(node) => node.connection(),
-            Redis::Cluster(cluster) => cluster.connection_of(key),
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.connection_of(key),
         }
     }
 
@@ -90,13 +95,13 @@ impl Redis {
     pub fn outage(&self) -> &OutageMetrics {
         match self {
             Redis::Single(node) => node.outage(),
-            Redis::Cluster(cluster) => cluster.outage(),
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.outage(),
         }
     }
 
     /// Counts a decision about this key that a node of a cluster should have made, for what is said of that node.
     pub fn count_undecided(&self, key: &[u8], count: impl Fn(&OutageMetrics)) {
-        if let Redis::Cluster(cluster) = self {
+        if let Redis::Cluster(cluster) | Redis::Replicated(cluster) = self {
             cluster.count_undecided(key, count);
         }
     }
@@ -105,7 +110,7 @@ impl Redis {
     pub fn is_open(&self) -> bool {
         match self {
             Redis::Single(node) => node.state() != BreakerState::Closed,
-            Redis::Cluster(cluster) => cluster.is_open(),
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.is_open(),
         }
     }
 
@@ -119,7 +124,7 @@ impl Redis {
 
     /// The masters of a cluster have these slots from now on.
     pub fn take_topology(&self, topology: &Arc<Topology>) {
-        if let Redis::Cluster(cluster) = self {
+        if let Redis::Cluster(cluster) | Redis::Replicated(cluster) = self {
             cluster.take_topology(topology);
         }
     }
@@ -128,7 +133,7 @@ impl Redis {
     pub async fn run(self: Rc<Self>) {
         match &*self {
             Redis::Single(node) => node.clone().run().await,
-            Redis::Cluster(cluster) => cluster.clone().run().await,
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.clone().run().await,
         }
     }
 
@@ -136,7 +141,7 @@ impl Redis {
     pub fn retire(&self) {
         match self {
             Redis::Single(node) => node.retire(),
-            Redis::Cluster(cluster) => cluster.retire(),
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.retire(),
         }
     }
 
@@ -145,7 +150,7 @@ impl Redis {
     pub async fn first_attempt(&self, deadline_ms: u64) {
         match self {
             Redis::Single(node) => node.first_attempt(deadline_ms).await,
-            Redis::Cluster(cluster) => cluster.first_attempt(deadline_ms).await,
+            Redis::Cluster(cluster) | Redis::Replicated(cluster) => cluster.first_attempt(deadline_ms).await,
         }
     }
 }

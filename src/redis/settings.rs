@@ -8,6 +8,8 @@ pub enum Arrangement {
     Single,
     /// Each master has some slots.
     Cluster,
+    /// One master has every key, and another server takes its place when it fails.
+    Replicated,
 }
 
 /// How to speak with one Redis.

@@ -22,6 +22,7 @@ pub fn configured(config: &Config) -> Option<(RedisAddress, Settings)> {
     let arrangement = match &redis.address {
         RedisAddress::Tcp { .. } | RedisAddress::Unix(_) => Arrangement::Single,
         RedisAddress::Cluster(_) => Arrangement::Cluster,
+        RedisAddress::Sentinel { .. } => Arrangement::Replicated,
     };
     // The probe of a new connection uses both forms of a key, because the Redis ACL must allow both. The buckets of
     // the probe are never empty: a denied request writes nothing, so it would not detect a Redis that cannot write.
@@ -47,7 +48,7 @@ pub fn members(address: &RedisAddress) -> Members {
     match address {
         RedisAddress::Tcp { host, port } => Members::one(tcp(host, *port)),
         RedisAddress::Unix(path) => Members::one(UpstreamAddress::Unix(path.clone())),
-        RedisAddress::Cluster(nodes) => {
+        RedisAddress::Cluster(nodes) | RedisAddress::Sentinel { sentinels: nodes, .. } => {
             let seed = |node: &RedisHost| WeightedAddress { address: tcp(&node.host, node.port), weight: 1 };
             Members::Listed(nodes.iter().map(seed).collect())
         }

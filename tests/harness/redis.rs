@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -165,6 +165,19 @@ impl Drop for Redis {
 }
 
 impl RedisClient {
+    /// A connection to any server that speaks like Redis, if it takes one.
+    pub fn to(address: impl ToSocketAddrs) -> Option<RedisClient> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        Some(RedisClient { stream: BufReader::new(stream) })
+    }
+
+    /// The reply after a password, if there is one.
+    pub fn try_ask_after(&mut self, password: &str, command: &[&str]) -> Option<String> {
+        let welcome = self.try_ask(&["AUTH", password]).ok()?;
+        if welcome == "OK" { self.try_ask(command).ok() } else { None }
+    }
+
     /// The reply as text: an array has one element per line, an error begins with `-`, nothing is `(nil)`.
     #[track_caller]
     pub fn ask(&mut self, command: &[&str]) -> String {

@@ -80,7 +80,7 @@ pub const SESSION_RENEW: Key<Renewal> = Key {
 pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer], redis: &Redis) -> Control {
     let stream = layers.option(&REVOCATION_STREAM);
     if stream.is_some() && !redis.has_stream() {
-        layers.refuse(&REVOCATION_STREAM, "needs a Redis in REDIS_ADDR that is spoken to without TLS");
+        layers.refuse(&REVOCATION_STREAM, "needs a Redis in REDIS_ADDR without sentinels and without TLS");
     }
     let endless = issuers.iter().find(|issuer| issuer.lifetime_max.is_none());
     if let (Some(_), Some(issuer)) = (&stream, endless) {

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::redis_sentinel::{
+    self, REDIS_SENTINEL_PASSWORD, REDIS_SENTINEL_PASSWORD_FILE, REDIS_SENTINEL_USERNAME,
+};
 use super::redis_tls::{REDIS_CA_FILE, REDIS_CERT_FILE, REDIS_KEY_FILE, REDIS_SERVER_NAME, redis_tls};
 use crate::config::address::{self, RedisUrl};
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
@@ -29,6 +32,9 @@ pub const SECTION: Section = Section {
         &REDIS_USERNAME,
         &REDIS_PASSWORD,
         &REDIS_PASSWORD_FILE,
+        &REDIS_SENTINEL_USERNAME,
+        &REDIS_SENTINEL_PASSWORD,
+        &REDIS_SENTINEL_PASSWORD_FILE,
         &REDIS_CA_FILE,
         &REDIS_SERVER_NAME,
         &REDIS_CERT_FILE,
@@ -130,8 +136,10 @@ pub const REDIS_ADDR: Key<RedisUrl> = Key {
     in_file: InFile::Scalar,
     default: "localhost:6379",
     bounds: "`host:port`, `redis://[[user]:password@]host[:port][/db]`, \
-             `redis-cluster://[[user]:password@]host[:port],…`, both with `rediss` for TLS, `unix:/path`",
-    help: "Address of Redis: `host:port`, `redis://…`, `redis-cluster://…` or `unix:/path`",
+             `redis-cluster://[[user]:password@]host[:port],…`, \
+             `redis-sentinel://[[user]:password@]host[:port],…/master[/db]`, each with `rediss` for TLS, \
+             `unix:/path`",
+    help: "Address of Redis: `host:port`, `redis://…`, `redis-cluster://…`, `redis-sentinel://…` or `unix:/path`",
     more: "Of a cluster, some nodes are enough: they know the others. User and password are percent-encoded.",
     parse: address::redis,
     shown: Shown::Value(show_redis),
@@ -215,7 +223,9 @@ pub(crate) fn rate_limit(layers: &mut Layers) -> RateLimit {
 pub(crate) fn redis(layers: &mut Layers) -> Redis {
     let RedisUrl { address, username, password, database, is_tls } = layers.value(&REDIS_ADDR);
     let (tls, timeout) = (redis_tls(layers, is_tls), layers.value(&REDIS_TIMEOUT));
-    let of_url = Redis { address, username, password, database, tls, timeout };
+    let (sentinel_username, sentinel_password) = redis_sentinel::credentials(layers, &address);
+    let of_url =
+        Redis { address, username, password, database, tls, sentinel_username, sentinel_password, timeout };
     let first_own = first_credential(layers);
     let username = layers.option(&REDIS_USERNAME);
     let keys = SecretKeys { value: &REDIS_PASSWORD, file: &REDIS_PASSWORD_FILE };

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod listen;
 pub mod online;
 pub mod process;
+pub mod redis_sentinel;
 pub mod redis_tls;
 pub mod sections;
 #[cfg(test)]

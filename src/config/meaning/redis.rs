@@ -21,6 +21,10 @@ pub struct Redis {
     pub database: u32,
     /// TLS to it. `None`: none.
     pub tls: Option<RedisTls>,
+    /// The user of the sentinels' own access lists. `None`: their default user.
+    pub sentinel_username: Option<String>,
+    /// The password for the sentinels. `None`: no `AUTH` is sent to them.
+    pub sentinel_password: Option<Secret>,
     /// How long one decision may take. `REDIS_TIMEOUT`, 25 ms.
     pub timeout: Duration,
 }
@@ -38,9 +42,9 @@ pub struct RedisTls {
 }
 
 impl Redis {
-    /// Whether the stream of revocations can be read from it: its connection knows no TLS.
+    /// Whether the stream of revocations can be read from it: its connection knows no sentinels and no TLS.
     pub fn has_stream(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && !matches!(self.address, RedisAddress::Sentinel { .. })
     }
 
     /// TLS to it, if the limiter uses it and it is spoken to over TLS.
@@ -49,16 +53,18 @@ impl Redis {
         let host = match &self.address {
             RedisAddress::Tcp { host, .. } => host.clone(),
             // Each node of a cluster has its own.
-            RedisAddress::Unix(_) | RedisAddress::Cluster(_) => "localhost".to_owned(),
+            RedisAddress::Unix(_) | RedisAddress::Cluster(_) | RedisAddress::Sentinel { .. } => {
+                "localhost".to_owned()
+            }
         };
         let server_name = server_name.unwrap_or(host);
         (limit.store == LimitStore::Redis).then_some(UpstreamTls { server_name, ca, certificate })
     }
 
-    /// Whether each node of a cluster has to prove what the cluster calls it.
+    /// Whether each server has to prove what the cluster or the sentinels call it.
     pub fn names_of_nodes(&self) -> bool {
-        let is_cluster = matches!(self.address, RedisAddress::Cluster(_));
-        is_cluster && self.tls.as_ref().is_some_and(|tls| tls.server_name.is_none())
+        let are_many = matches!(self.address, RedisAddress::Cluster(_) | RedisAddress::Sentinel { .. });
+        are_many && self.tls.as_ref().is_some_and(|tls| tls.server_name.is_none())
     }
 }
 
@@ -76,6 +82,13 @@ pub enum RedisAddress {
     Unix(PathBuf),
     /// Some nodes of a cluster, which know the others.
     Cluster(Vec<RedisHost>),
+    /// Sentinels, which know who the master of this name is.
+    Sentinel {
+        /// Where they listen.
+        sentinels: Vec<RedisHost>,
+        /// The name of the master.
+        master: String,
+    },
 }
 
 /// A host that a Redis listens on.

@@ -30,6 +30,13 @@ impl Introduction {
         Introduction { username: redis.username.clone(), password, tls: tls.cloned(), names_of_nodes }
     }
 
+    /// The same to sentinels, which have users of their own.
+    pub(super) fn of_sentinels(redis: &config::Redis, tls: Option<&Arc<Origination>>) -> Introduction {
+        let password = redis.sentinel_password.as_ref().map(|password| password.0.clone());
+        let username = redis.sentinel_username.clone();
+        Introduction { username, password, ..Introduction::of(redis, tls) }
+    }
+
     /// The stream on which the node is asked. `host`: its name, if it is known by one.
     fn stream(&self, socket: TcpStream, host: Option<&str>) -> Result<Stream, String> {
         let Some(origination) = &self.tls else { return Ok(Stream::Plain(socket)) };

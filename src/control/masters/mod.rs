@@ -1,11 +1,12 @@
-//! The watch over the masters of Redis: a thread that asks the nodes of a cluster which master has which slots, and
-//! tells the cores.
+//! The watch over the masters of Redis: a thread that asks the nodes of a cluster which master has which slots, or
+//! sentinels who the master is, and tells the cores.
 //!
 //! Its connections are its own and block it; neither a core nor the control thread waits for it.
 
 mod dialogue;
 mod pace;
 mod search;
+mod sentinels;
 mod slots;
 
 use std::io;
@@ -23,7 +24,7 @@ use super::members::Rosters;
 use super::{Cores, Target};
 use crate::clock;
 use crate::config::{Config, RedisAddress};
-use crate::limits::{FIRST_RESOLUTION_MS, REDIS_FIRST_ATTEMPT_MS};
+use crate::limits::{FIRST_RESOLUTION_MS, REDIS_FIRST_ATTEMPT_MS, REDIS_LOOK_IDLE_MS, REDIS_LOOK_LATER_MS};
 use crate::net::Endpoint;
 use crate::tls::{self, Originations};
 
@@ -39,16 +40,25 @@ pub struct MasterWatch {
 struct Watched {
     address: RedisAddress,
     introduction: Introduction,
+    sentinels: Option<(String, Introduction)>,
     prefix: String,
 }
 
 impl Watched {
     /// `None`: there is nothing to watch.
     fn new(config: &Config, originations: &Originations) -> Option<Watched> {
-        let is_cluster = matches!(config.redis.address, RedisAddress::Cluster(_));
-        (config.uses_redis() && is_cluster).then(|| Watched {
+        let tls = originations.get(tls::REDIS);
+        let sentinels = match &config.redis.address {
+            RedisAddress::Cluster(_) => None,
+            RedisAddress::Sentinel { master, .. } => {
+                Some((master.clone(), Introduction::of_sentinels(&config.redis, tls)))
+            }
+            RedisAddress::Tcp { .. } | RedisAddress::Unix(_) => return None,
+        };
+        config.uses_redis().then(|| Watched {
             address: config.redis.address.clone(),
-            introduction: Introduction::of(&config.redis, originations.get(tls::REDIS)),
+            sentinels,
+            introduction: Introduction::of(&config.redis, tls),
             prefix: config.rate_limit.prefix.clone(),
         })
     }
@@ -70,7 +80,7 @@ impl MasterWatch {
         let (stop_sender, stop) = bounded(0);
         let (look_sender, first_look) = bounded(0);
         let watching = Watching {
-            search: Search::new(of.introduction.clone(), &of.prefix),
+            search: Search::new(of.introduction.clone(), of.sentinels.clone(), &of.prefix),
             address: of.address.clone(),
             cores: cores.clone(),
             rosters: rosters.clone(),
@@ -109,7 +119,11 @@ struct Watching {
 
 impl Watching {
     fn run(mut self) {
-        let (mut pace, begun_ms) = (Pace::default(), clock::now_ms());
+        let idle_ms = match self.address {
+            RedisAddress::Sentinel { .. } => REDIS_LOOK_LATER_MS,
+            _ => REDIS_LOOK_IDLE_MS,
+        };
+        let (mut pace, begun_ms) = (Pace::new(idle_ms), clock::now_ms());
         loop {
             let seeds = self.seeds();
             let is_named = !seeds.is_empty() || clock::now_ms() >= begun_ms + FIRST_RESOLUTION_MS;

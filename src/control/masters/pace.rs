@@ -1,18 +1,23 @@
 //! When the masters are looked for next: seldom while nothing is wrong, often while something is.
 
-use crate::limits::{
-    REDIS_LOOK_IDLE_MS, REDIS_LOOK_LATER_MS, REDIS_LOOK_MS, REDIS_WRONG_LONG_MS, REDIS_WRONG_MS,
-};
+use crate::limits::{REDIS_LOOK_LATER_MS, REDIS_LOOK_MS, REDIS_WRONG_LONG_MS, REDIS_WRONG_MS};
 
 /// The pace.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
+    /// How often to look while nothing is wrong.
+    idle_ms: u64,
     looked_ms: u64,
     /// Since when something is wrong, and when a core has said so last.
     wrong: Option<(u64, u64)>,
 }
 
 impl Pace {
+    /// Nothing is wrong, and nobody has looked.
+    pub(super) fn new(idle_ms: u64) -> Pace {
+        Pace { idle_ms, ..Pace::default() }
+    }
+
     /// A core says that something is wrong.
     pub(super) fn rung(&mut self, now_ms: u64) {
         let since_ms = self.wrong.map_or(now_ms, |(since_ms, _)| since_ms);
@@ -32,7 +37,7 @@ impl Pace {
         let wait_ms = match self.wrong {
             Some((since_ms, _)) if self.looked_ms < since_ms + REDIS_WRONG_LONG_MS => REDIS_LOOK_MS,
             Some(_) => REDIS_LOOK_LATER_MS,
-            None => (REDIS_LOOK_IDLE_MS as f64 * (1.0 + jitter)) as u64,
+            None => (self.idle_ms as f64 * (1.0 + jitter)) as u64,
         };
         self.looked_ms + wait_ms
     }
@@ -41,10 +46,11 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::REDIS_LOOK_IDLE_MS;
 
     #[test]
     fn looks_often_while_something_is_wrong_and_seldom_before_and_after() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(REDIS_LOOK_IDLE_MS);
         pace.looked(1_000);
         for jitter in [-0.1, 0.0, 0.1] {
             let next_ms = pace.next_ms(jitter);

@@ -1,4 +1,4 @@
-//! The search for the masters of a cluster: whom to ask, and which answer counts.
+//! The search for the masters: whom to ask, and which answer counts.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -7,15 +7,18 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::dialogue::{Dialogue, Introduction};
+use super::sentinels;
 use super::slots::{self, Said};
 use crate::clock;
 use crate::control::jitter::jitter;
 use crate::limits::{REDIS_ASKED_MAX, REDIS_LOOK_IDLE_MS, REDIS_MASTERS_MAX};
 use crate::redis::slots::Topology;
 
-/// What is known of a cluster.
+/// What is known of a cluster, or of the master behind sentinels.
 pub(super) struct Search {
     introduction: Introduction,
+    /// The master's name, and who the gateway is to those who know him. `None`: it is a cluster.
+    sentinels: Option<(String, Introduction)>,
     prefix: String,
     /// The nodes that have been seen, those that have answered last before the others.
     nodes: Vec<SocketAddr>,
@@ -27,9 +30,14 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(introduction: Introduction, prefix: &str) -> Search {
+    pub(super) fn new(
+        introduction: Introduction,
+        sentinels: Option<(String, Introduction)>,
+        prefix: &str,
+    ) -> Search {
         Search {
             introduction,
+            sentinels,
             prefix: prefix.to_owned(),
             nodes: Vec::new(),
             open: HashMap::new(),
@@ -39,8 +47,27 @@ impl Search {
         }
     }
 
-    /// Asks some nodes. Returns the masters if they are others than before. `seeds`: the configured nodes.
+    /// Asks some nodes, or all sentinels. Returns the masters if they are others than before. `seeds`: the configured
+    /// ones.
     pub(super) fn look(&mut self, seeds: &[SocketAddr]) -> Option<Arc<Topology>> {
+        match &self.sentinels {
+            Some((name, of_sentinels)) => {
+                let who = (of_sentinels, &self.introduction);
+                let names = &mut self.names;
+                let found = sentinels::ask(seeds, name, who, &mut |host| resolve(names, host));
+                match found {
+                    Ok(master) => {
+                        self.is_lost = false;
+                        self.take(Topology::new(vec![master], &self.prefix))
+                    }
+                    Err(why) => self.lose(&why),
+                }
+            }
+            None => self.look_at_cluster(seeds),
+        }
+    }
+
+    fn look_at_cluster(&mut self, seeds: &[SocketAddr]) -> Option<Arc<Topology>> {
         let mut candidates = self.nodes.clone();
         candidates.extend(seeds.iter().filter(|seed| !self.nodes.contains(seed)));
         let (mut best, mut failed, mut why): (Option<Said>, Vec<SocketAddr>, _) = (None, Vec::new(), None);
@@ -64,15 +91,22 @@ impl Search {
             }
         }
         let Some(said) = best else {
-            if !std::mem::replace(&mut self.is_lost, true) {
-                let cause = why.unwrap_or_else(|| "no address is known".to_owned());
-                warn!(cause, "Redis cluster: no node says which master has which slots");
-            }
-            return None;
+            return self.lose(&why.unwrap_or_else(|| "no address is known".to_owned()));
         };
         self.is_lost = false;
         self.turn(said.nodes, &failed);
         self.take(Topology::new(said.masters, &self.prefix))
+    }
+
+    /// Nobody says who the masters are. Those before stay.
+    fn lose(&mut self, cause: &str) -> Option<Arc<Topology>> {
+        if !std::mem::replace(&mut self.is_lost, true) {
+            match &self.sentinels {
+                Some((name, _)) => warn!(name, cause, "Redis: the sentinels name no master"),
+                None => warn!(cause, "Redis cluster: no node says which master has which slots"),
+            }
+        }
+        None
     }
 
     /// Whether a node has ever said who the masters are.
@@ -113,7 +147,12 @@ impl Search {
         let slots: usize =
             found.masters().iter().flat_map(|one| &one.slots).map(ExactSizeIterator::len).sum();
         let masters = found.masters().len();
-        info!(masters, slots, "Redis cluster: the masters and their slots are other ones");
+        match (&self.sentinels, found.masters().first()) {
+            (Some((name, _)), Some(one)) => {
+                info!(name, address = %one.address, "Redis: the sentinels name another master")
+            }
+            _ => info!(masters, slots, "Redis cluster: the masters and their slots are other ones"),
+        }
         let found = Arc::new(found);
         self.known = Some(found.clone());
         Some(found)

@@ -107,7 +107,7 @@ fn stated_ip(more: &[Value]) -> Option<IpAddr> {
     text(name).and_then(|_| text(value)?.parse().ok())
 }
 
-fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         Value::SimpleString(text) => Some(text),

@@ -145,6 +145,8 @@ impl Stream {
     fn connect(address: &RedisAddress) -> io::Result<Stream> {
         match address {
             RedisAddress::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            // The configuration has refused it.
+            RedisAddress::Sentinel { .. } => Err(io::Error::other("no stream is read behind sentinels")),
             RedisAddress::Tcp { host, port } => Stream::connect_to(host, *port),
             RedisAddress::Cluster(nodes) => {
                 let mut failed = Err(io::ErrorKind::NotFound.into());
