@@ -23,8 +23,8 @@ pub const REVOCATION_STREAM: Key<String, NoDefault> = Key {
     default: NoDefault,
     bounds: "visible ASCII, up to 128 characters",
     help: "Key of the Redis stream that revocations come by, as in `{rc}:control`",
-    more: "In the Redis of `REDIS_ADDR`, whatever `RATE_LIMIT_STORE` is. Every issuer needs a bound of its \
-           tokens' lifetime with it (`JWT_MAX_LIFETIME`).",
+    more: "In the Redis of `REDIS_ADDR`, without sentinels and TLS, whatever `RATE_LIMIT_STORE` is. Every issuer \
+           needs a bound of its tokens' lifetime with it (`JWT_MAX_LIFETIME`).",
     parse: stream_key,
     shown: Shown::Value(|config| config.control.stream.clone().unwrap_or_else(|| "off".to_owned())),
     on_reload: OnReload::NeedsRestart(|running, wanted| {
@@ -154,6 +154,15 @@ mod tests {
                 words.iter().any(|found| found.starts_with(line.trim_end_matches("60s"))),
                 "{line}: {shown}"
             );
+        }
+    }
+
+    #[test]
+    fn a_stream_is_not_read_behind_sentinels_or_over_tls() {
+        for address in ["redis-sentinel://a/chat", "rediss://a", "rediss-cluster://a"] {
+            let text = format!("redis_addr = '{address}'\n{STREAM}");
+            let told = lowered_toml(&text).map(|_| ()).expect_err(address).to_string();
+            assert!(told.contains("needs a Redis in REDIS_ADDR without sentinels"), "{told}");
         }
     }
 
