@@ -31,7 +31,7 @@ impl SharedLimiter {
             let moving = |nth: usize| answers[nth] == Err(Unavailable::Apart);
             let singly: Vec<Part<'_>> =
                 (0..parts.len()).filter(|nth| moving(*nth)).flat_map(|nth| parts[nth].singly()).collect();
-            let answered = self.ask_each(&singly, clock::now_us()).await;
+            let answered = self.ask_each(&singly, asked_us).await;
             let mut stays = answers.iter().map(|answer| *answer != Err(Unavailable::Apart));
             parts.retain(|_| stays.next().unwrap_or(true));
             answers.retain(|answer| *answer != Err(Unavailable::Apart));

@@ -77,10 +77,15 @@ impl Cluster {
         write: impl Fn(CallWriter<'_>),
     ) -> Result<[i64; N], Unavailable> {
         let deadline_us = asked_us + self.timeout_us;
-        let (mut node, mut leave) = (self.node(CallWriter::slot(&write)), Leave::Own);
-        let mut sent_us = asked_us;
+        let slot = CallWriter::slot(&write);
+        let (mut node, mut leave) = (self.node(slot), Leave::Own);
+        // A second call about the same request has what the first has left of the budget.
+        let mut sent_us = clock::now_us();
         for _ in 0..REDIS_HOPS_MAX {
             let Some(target) = node else { return self.nowhere() };
+            if sent_us >= deadline_us {
+                return Err(Unavailable::TimedOut);
+            }
             // A new connection is worth waiting for, but what is left must be enough for an answer.
             if !target.is_tried() {
                 let is_tried = target.tried(deadline_us - self.timeout_us / 4).await;
@@ -91,7 +96,13 @@ impl Cluster {
             }
             let elsewhere = match target.attempt(script, (sent_us, deadline_us), leave, &write).await {
                 Ok(answer) => return Ok(answer),
-                Err(Unanswered::Unavailable(why)) => return Err(why),
+                Err(Unanswered::Unavailable(why)) => {
+                    if why == Unavailable::Open {
+                        // Whoever has sent the slot there may have been wrong.
+                        self.moved.borrow_mut().remove(&slot);
+                    }
+                    return Err(why);
+                }
                 Err(Unanswered::Elsewhere(elsewhere)) => elsewhere,
             };
             self.metrics.redirects.add(1);
@@ -101,9 +112,6 @@ impl Cluster {
                 Elsewhere::Apart => return Err(Unavailable::Apart),
             };
             sent_us = clock::now_us();
-            if sent_us >= deadline_us {
-                return Err(Unavailable::TimedOut);
-            }
         }
         Err(Unavailable::Open)
     }

@@ -54,7 +54,7 @@ impl Nodes {
         }
         let node = self.open(address);
         self.open.borrow_mut().insert(address, node.clone());
-        self.count();
+        self.home.metrics.nodes.add(1);
         Some(node)
     }
 
@@ -92,9 +92,9 @@ impl Nodes {
     pub(super) fn retire_all(&self) {
         self.masters.borrow_mut().clear();
         for (_, node) in self.open.borrow_mut().drain() {
+            self.home.metrics.nodes.subtract(1);
             node.retire();
         }
-        self.count();
     }
 
     fn open(&self, address: SocketAddr) -> Rc<Node> {
@@ -152,7 +152,7 @@ impl Nodes {
                 known.as_ref().is_some_and(|known| gone.iter().any(|gone| Rc::ptr_eq(gone, known)))
             })
             .for_each(|known| *known = None);
-        self.count();
+        self.home.metrics.nodes.subtract(gone.len() as u64);
         // A call may be repeated once.
         let longest_ms = 2 * self.settings.timeout_ms + TICK_MS;
         let timers = self.home.io.timers.clone();
@@ -168,9 +168,5 @@ impl Nodes {
             timers.sleep_until(clock::now_ms() + longest_ms).await;
             gone.iter().for_each(|node| node.retire());
         });
-    }
-
-    fn count(&self) {
-        self.home.metrics.nodes.set(self.open.borrow().len() as u64);
     }
 }
