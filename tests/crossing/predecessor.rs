@@ -146,7 +146,7 @@ fn a_tunnel_that_it_cannot_make_sense_of_is_refused_and_its_sockets_are_left_alo
     let sockets = [ours.as_fd(), theirs.as_fd()];
     client.write_all(b"unread").expect("an open connection");
     for (number, (state, verdict)) in
-        [(&[99, 1, 2][..], 2), (&[], 3), (&[4], 3), (&[4; 300], 3)].into_iter().enumerate()
+        [(&[99, 1, 2][..], 2), (&[], 3), (&[VERSION], 3), (&[VERSION; 300], 3)].into_iter().enumerate()
     {
         send(&new.lines[0], &record(0, 1, number as u64, &entry(state, b"")), &sockets);
         let answer = receive(&new.lines[0]);
@@ -163,3 +163,6 @@ fn a_tunnel_that_it_cannot_make_sense_of_is_refused_and_its_sockets_are_left_alo
     assert_eq!(client.read(&mut bytes).expect("the end, since nobody else has the socket"), 0);
     new.serves();
 }
+
+/// Of the state of a tunnel.
+const VERSION: u8 = 5;

@@ -195,7 +195,10 @@ def answer(line, count, number, verdict):
 def lines():
     data, files, flags, _ = socket.recv_fds(pipe, 3, 250)
     assert data == b"go\n"
-    return [socket.socket(fileno=file) for file in files]
+    lines = [socket.socket(fileno=file) for file in files]
+    # They were made for a process that polls.
+    for line in lines: line.setblocking(True)
+    return lines
 
 {with_lines}
 "#

@@ -188,8 +188,8 @@ proptest! {
         let (mut theirs, mut ours) = (fluke_hpack::Decoder::new(), Decoder::default());
         theirs.set_max_table_size(4096);
         for block in blocks {
-            // Ours is stricter: a size of the table only at the beginning, and no longer number than there can be. Theirs
-            // panics at some of what is refused here.
+            // Ours is stricter: a size of the table only at the beginning, and no longer number than there can be.
+            // Theirs panics at some of what is refused here.
             let Ok(found) = decode(&mut ours, &block) else { break };
             match theirs.decode(&block) {
                 Ok(expected) => prop_assert_eq!(found, expected),
