@@ -89,7 +89,8 @@ fn redis_is_down() {
     eventually("every core has Redis", || gateway.metric("redis_breaker_open") == 0);
     redis.kill();
     eventually("every core knows", || gateway.metric("redis_breaker_open") == 2);
-    assert!(gateway.ask(Request::new("GET", "/readyz")).text().starts_with("degraded"));
+    let readyz = || gateway.ask(Request::new("GET", "/readyz")).text();
+    eventually("the gateway says that it is degraded", || readyz().starts_with("degraded"));
     gateway.wait_log("Redis is out of reach");
     let unlimited = gateway.metric("limit_unlimited_breaker_total");
     for _ in 0..5 {

@@ -109,5 +109,5 @@ fn a_user_has_twenty_sockets_unless_the_operator_wants_more() {
     Socket::open(&gateway, "bob").expect_echo("hi");
     let gateway = bounded(&origin).env("WS_MAX_PER_USER", "0").start();
     let sockets: Vec<Socket> = (0..30).map(|_| Socket::open(&gateway, "ann")).collect();
-    assert_eq!(gateway.metric("tunnels_open"), sockets.len() as u64);
+    eventually("all of them are open", || gateway.metric("tunnels_open") == sockets.len() as u64);
 }

@@ -32,6 +32,7 @@ pub const SECTION: Section = Section {
         &REDIS_USERNAME,
         &REDIS_PASSWORD,
         &REDIS_PASSWORD_FILE,
+        &REDIS_TIMEOUT,
         &REDIS_SENTINEL_USERNAME,
         &REDIS_SENTINEL_PASSWORD,
         &REDIS_SENTINEL_PASSWORD_FILE,
@@ -39,7 +40,6 @@ pub const SECTION: Section = Section {
         &REDIS_SERVER_NAME,
         &REDIS_CERT_FILE,
         &REDIS_KEY_FILE,
-        &REDIS_TIMEOUT,
     ],
 };
 
