@@ -29,8 +29,9 @@ pub fn tick(core: &Rc<Core>) {
     online.metrics.sockets.set(online.ledger.borrow().sockets() as u64);
     online.metrics.events_queued.set(online.outbox.borrow().len() as u64);
     let now_ms = clock::now_ms();
-    let is_there = core.snapshot.redis.as_ref().is_some_and(|redis| !redis.is_open());
-    if is_there && !online.is_busy.get() && now_ms >= online.rests_until_ms.get() && online.is_due(now_ms) {
+    // Of a cluster some nodes may answer.
+    let may_ask = core.snapshot.redis.as_ref().is_some_and(|redis| redis.is_cluster() || !redis.is_open());
+    if may_ask && !online.is_busy.get() && now_ms >= online.rests_until_ms.get() && online.is_due(now_ms) {
         online.is_busy.set(true);
         monoio::spawn(work(core.clone()));
     }
@@ -52,7 +53,9 @@ async fn work(core: Rc<Core>) {
         && let Err(why) = online.tell_redis(redis, &core).await
     {
         online.metrics.failures.add(1);
-        online.rests_until_ms.set(clock::now_ms() + ONLINE_RETRY_MS);
+        if !redis.is_cluster() {
+            online.rests_until_ms.set(clock::now_ms() + ONLINE_RETRY_MS);
+        }
         if why == Unavailable::Refused {
             online.log_refusal(redis);
         }
@@ -79,19 +82,25 @@ impl Online {
     }
 
     async fn tell_redis(&self, redis: &Redis, core: &Core) -> Result<(), Unavailable> {
-        let settings = self.settings();
+        let (settings, mut told) = (self.settings(), Ok(()));
         for _ in 0..ATTENDANCE_ROUNDS_PER_TICK {
             let leaves: Vec<Leave> = {
                 let mut leaves = self.leaves.borrow_mut();
                 let count = leaves.len().min(ATTENDANCE_CALLS_AT_ONCE);
                 leaves.drain(..count).collect()
             };
-            self.give_all_back(redis, &settings, leaves).await?;
-            if !self.renew(redis, &settings, core).await? && self.leaves.borrow().is_empty() {
+            told = told.and(self.give_all_back(redis, &settings, leaves).await);
+            let renewed = self.renew(redis, &settings, core).await;
+            told = told.and(renewed.map(drop));
+            // One server that does not answer has its rest; of a cluster the other nodes go on.
+            if told.is_err() && !redis.is_cluster() {
+                return told;
+            }
+            if renewed != Ok(true) && self.leaves.borrow().is_empty() {
                 break;
             }
         }
-        self.tell_events(redis, &settings).await
+        told.and(self.tell_events(redis, &settings).await)
     }
 
     async fn give_all_back(
@@ -136,7 +145,7 @@ impl Online {
                 Ok(place) => self.is_renewed(id, user, place),
                 Err(why) => {
                     failed = Err(why);
-                    self.ledger.borrow_mut().defer(id, clock::now_ms());
+                    self.ledger.borrow_mut().defer(id, clock::now_ms() + ONLINE_RETRY_MS);
                 }
             }
         }
