@@ -1,6 +1,7 @@
 //! One user's sockets over all instances, and who is online: real gateways on one real Redis.
 
 mod cap;
+mod cluster;
 mod events;
 mod failures;
 mod upgrade;
