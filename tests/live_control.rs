@@ -2,6 +2,7 @@
 
 mod command;
 mod faults;
+mod logout;
 mod renewal;
 mod sockets;
 mod tokens;

@@ -74,7 +74,7 @@ impl Authenticator {
     /// [`DEAR_TOKENS_PER_TICK`] are. Dear are long ones (over [`TOKEN_CACHED_BYTES_MAX`]) and those that a public key
     /// verifies. Others need no leave: one may be the new token of an honest neighbour, and a forged one costs less
     /// than the answer that it gets.
-    fn affords_dear(&self) -> bool {
+    pub(super) fn affords_dear(&self) -> bool {
         let now = clock::now_ms() / TICK_MS;
         let count = match self.dear.get() {
             (tick, count) if tick == now => count + 1,
@@ -82,6 +82,11 @@ impl Authenticator {
         };
         self.dear.set((now, count));
         count <= DEAR_TOKENS_PER_TICK
+    }
+
+    /// The keys of now.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        self.keys.borrow().clone()
     }
 
     /// Forgets the remembered tokens that were not used since the last call; they are verified again when they come.

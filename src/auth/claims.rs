@@ -78,6 +78,16 @@ impl ClaimRules {
         Ok(Verified { user, valid_from_unix_s, expires_unix_s, holder, claims })
     }
 
+    /// How far clocks may differ, in whole seconds.
+    pub(super) fn leeway_s(&self) -> u64 {
+        self.leeway.as_secs()
+    }
+
+    /// The names on the way to the claim that names the user.
+    pub(super) fn user_claim(&self) -> &[String] {
+        &self.user_claim.names
+    }
+
     /// A token that claims to be issued in the future lives no longer for it.
     fn check_lifetime(&self, claims: &Object<'_>, now_unix_s: u64) -> Result<(), CredentialError> {
         let Some(lifetime_max) = self.lifetime_max else { return Ok(()) };
@@ -103,7 +113,7 @@ impl ClaimRules {
         Some(whole_seconds(date_ns(nbf)?.saturating_sub(self.leeway.as_nanos())))
     }
 
-    fn is_issuer(&self, iss: Option<&Json<'_>>) -> bool {
+    pub(super) fn is_issuer(&self, iss: Option<&Json<'_>>) -> bool {
         self.issuer.as_deref().is_none_or(|issuer| iss.and_then(Json::as_str) == Some(issuer))
     }
 

@@ -47,7 +47,7 @@ pub struct Accepted {
 
 /// A token whose signature is right.
 pub(super) struct Signed<'t, 'k> {
-    parts: Parts<'t>,
+    pub(super) parts: Parts<'t>,
     pub(super) header: Header,
     pub(super) key: &'k Key,
 }
@@ -164,6 +164,11 @@ impl Keys {
         rules.check_type(header.typ.as_deref())?;
         let verified = rules.check(&token::decode(parts.claims)?, now_unix_s)?;
         Ok(Accepted { verified, key: key.id, issuer: key.issuer })
+    }
+
+    /// What the issuer of a key says of its tokens.
+    pub(super) fn rules_of(&self, key: &Key) -> &ClaimRules {
+        &self.issuers[key.issuer].claims
     }
 
     /// Each key: the index of its issuer, its name, its algorithms.

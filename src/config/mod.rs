@@ -60,7 +60,7 @@ pub use meaning::{
     TokenPrefix, TokenSources, TraceSample, Traces, TrailingSlash, UnknownName, Upstream, UpstreamAddress,
     UpstreamBounds, UpstreamTls, Via, WantedClaims, WebSocket, WeightedAddress,
 };
-pub use meaning::{Control, OnStreamFailure, Renewal};
+pub use meaning::{BackChannelLogout, Control, OnStreamFailure, Renewal};
 pub use mistake::Mistakes;
 pub use regular_file::{read_file, read_secret_file};
 pub(crate) use routes::method;

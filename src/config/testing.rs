@@ -2,6 +2,7 @@
 
 use super::describe::describe;
 use super::key::{AnyKey, Section, Shown};
+use super::keys::control::{BACKCHANNEL_LOGOUT_CLIENTS, BACKCHANNEL_LOGOUT_PATH};
 use super::keys::control::{REVOCATION_MAX_STALE, REVOCATION_ON_REDIS_FAILURE};
 use super::keys::control::{REVOCATION_STREAM, SESSION_RENEW};
 use super::keys::limits::REDIS_USERNAME;
@@ -80,7 +81,7 @@ pub(crate) fn moves(section: &Section, cases: &[(&dyn AnyKey, &str, &str)]) {
 }
 
 /// Settings that are a mistake, or nothing, without another one.
-const NEED_ANOTHER: [&str; 19] = [
+const NEED_ANOTHER: [&str; 21] = [
     TRACE_SAMPLE.env,
     REDIS_USERNAME.env,
     REDIS_SENTINEL_USERNAME.env,
@@ -93,6 +94,8 @@ const NEED_ANOTHER: [&str; 19] = [
     REVOCATION_ON_REDIS_FAILURE.env,
     REVOCATION_MAX_STALE.env,
     SESSION_RENEW.env,
+    BACKCHANNEL_LOGOUT_PATH.env,
+    BACKCHANNEL_LOGOUT_CLIENTS.env,
     PROXY_PROTOCOL.env,
     TLS_PORT.env,
     TLS_PROXY_PROTOCOL.env,

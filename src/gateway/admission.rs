@@ -228,7 +228,7 @@ impl<'c> Exchange<'c> {
     }
 
     /// What is limited of a client without a valid credential, whatever it asks for.
-    fn stranger(&self) -> LimitedRequest<'static> {
+    pub(in crate::gateway) fn stranger(&self) -> LimitedRequest<'static> {
         let address = self.record.client;
         LimitedRequest { client: Client::Bad(address), address, route: None }
     }

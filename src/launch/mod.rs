@@ -21,14 +21,15 @@ use crate::control::process::{Process, RunningCore};
 use crate::control::reload::{Load, Reload};
 use crate::control::running::RunningConfig;
 use crate::control::sockets::Sockets;
-use crate::control::stream::{ControlStream, StreamState, writer};
+use crate::control::stream::writer::{self, Outgoing};
+use crate::control::stream::{ControlStream, StreamState};
 use crate::control::traces::TraceExporter;
 use crate::control::{Cores, Desired, Target};
 use crate::gateway::core::live::ListStanding;
 use crate::gateway::core::readiness::Readiness;
-use crate::gateway::core::{Metrics, Prepared, Replacement, Room};
+use crate::gateway::core::{Logouts, Metrics, Prepared, Replacement, Room};
 use crate::gateway::forward::edits;
-use crate::gateway::websocket::handles::{self, Handles, Renewals};
+use crate::gateway::websocket::handles::{Handles, Renewals};
 use crate::gateway::websocket::online::Instance;
 use crate::gateway::websocket::slots::{TunnelSlots, UserSlots};
 use crate::gateway::websocket::tunnel::{Lines, Tunnels};
@@ -94,10 +95,10 @@ pub fn launch(config: Config, load: Load, inherited: Inherited) -> Result<Proces
     };
     let first = Desired::first(first, services.iter().map(|service| service.target.clone()));
     let running = Arc::new(RunningConfig::new(config.clone()));
-    let sender = match config.control.renewal {
-        Renewal::On => Some(writer::start(running.clone()).map_err(LaunchError::machine("control-writer"))?),
-        Renewal::Off => None,
-    };
+    let control = &config.control;
+    let writes = control.renewal == Renewal::On || control.logout.is_some();
+    let sender = writes.then(|| writer::start(running.clone())).transpose();
+    let sender = sender.map_err(LaunchError::machine("control-writer"))?;
     let (cores, wanted, handles) = start_cores(
         cpus,
         (sockets.public, sockets.tls),
@@ -191,16 +192,20 @@ fn start_cores(
     (public, tls): SocketsOfCores,
     (access_log, spans): (Option<&AccessLogWriter>, Option<&SpanQueue>),
     shared: &Shared,
-    (first, sender): (Desired, Option<Sender<handles::Renewal>>),
+    (first, sender): (Desired, Option<Sender<Outgoing>>),
 ) -> Result<StartedCores, LaunchError> {
     let io_driver = first.configuration.config.io_driver;
     let (wanted, mailboxes) = Cores::new(cpus.len(), first).map_err(LaunchError::machine("core"))?;
     let metrics: Vec<Metrics> = cpus.iter().map(|_| Metrics::default()).collect();
     let siblings = wanted.siblings(&metrics);
     let instance = Arc::new(Instance::new(cpus.len()));
-    let renewals = sender.map(|sender| Renewals {
+    let control = &wanted.configuration().config.control;
+    let logouts = sender.clone().filter(|_| control.logout.is_some());
+    let logouts = logouts
+        .map(|sender| Arc::new(move |logout| sender.try_send(Outgoing::Logout(logout)).is_ok()) as Logouts);
+    let renewals = sender.filter(|_| control.renewal == Renewal::On).map(|sender| Renewals {
         handles: Arc::new(Handles::new(wanted.tellers())),
-        send: Arc::new(move |renewal| sender.try_send(renewal).is_ok()),
+        send: Arc::new(move |renewal| sender.try_send(Outgoing::Renewal(renewal)).is_ok()),
     });
     let (slots, user_slots) = (TunnelSlots::new(cpus.len()), Arc::<UserSlots>::default());
     let (count, mut cores) = (cpus.len(), Vec::new());
@@ -226,6 +231,7 @@ fn start_cores(
             room: shared.room,
             list_standing: shared.list_standing.clone(),
             renewals: renewals.clone(),
+            logouts: logouts.clone(),
         };
         let assignment = Assignment { prepared, sockets, mailbox };
         let (thread, driver) = core_thread::start(index, cpu, assignment, io_driver)?;

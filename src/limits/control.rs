@@ -34,3 +34,14 @@ pub const RENEWALS_QUEUED_MAX: usize = 1_024;
 /// WebSockets that a core ends in one tick because somebody else wants it. Over it: they end in the next ticks. One
 /// costs some 20 µs.
 pub const SOCKETS_ENDED_PER_TICK: usize = 1_000;
+
+/// Bytes of the body of a back-channel logout. Over it: 413.
+pub const LOGOUT_BODY_BYTES_MAX: u64 = 32 * 1024;
+/// Client ids for which a logout token may be.
+pub const LOGOUT_CLIENTS_MAX: usize = 16;
+/// Bytes of the path of a back-channel logout, and of a client id.
+pub const LOGOUT_NAME_BYTES_MAX: usize = 256;
+/// How long a logout is tried again while Redis is away, in milliseconds. Over it: it is lost, which is an ERROR.
+pub const LOGOUT_RETRIED_MS: u64 = 120_000;
+/// The pause between two attempts, in milliseconds.
+pub const LOGOUT_PAUSE_MS: u64 = 500;

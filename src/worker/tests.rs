@@ -91,6 +91,7 @@ impl World {
                 store: Store::Off,
                 list_standing: None,
                 renewals: None,
+                logouts: None,
                 room: Room {
                     connections: 1_024,
                     connections_bound: crate::gateway::core::ConnectionsBound::Files,

@@ -4,15 +4,26 @@ use std::time::Duration;
 
 use crate::config::key::{InFile, Key, NoDefault, OnReload, Section, Shown};
 use crate::config::layers::Layers;
-use crate::config::meaning::{Choice, Config, Control, Issuer, OnStreamFailure, Redis, Renewal};
+use crate::config::meaning::{
+    BackChannelLogout, Choice, Config, Control, Issuer, OnStreamFailure, Redis, Renewal,
+};
 use crate::config::value::{Parsed, choice, duration, quoted, show_duration};
-use crate::limits::{STREAM_KEY_BYTES_MAX, STREAM_STALE_DEFAULT, STREAM_STALE_LEAST};
+use crate::limits::{
+    LOGOUT_CLIENTS_MAX, LOGOUT_NAME_BYTES_MAX, STREAM_KEY_BYTES_MAX, STREAM_STALE_DEFAULT, STREAM_STALE_LEAST,
+};
 
 /// The settings under "Live control".
 pub const SECTION: Section = Section {
     heading: "Live control",
     heading_in_check: "Live control",
-    keys: &[&REVOCATION_STREAM, &REVOCATION_ON_REDIS_FAILURE, &REVOCATION_MAX_STALE, &SESSION_RENEW],
+    keys: &[
+        &REVOCATION_STREAM,
+        &REVOCATION_ON_REDIS_FAILURE,
+        &REVOCATION_MAX_STALE,
+        &SESSION_RENEW,
+        &BACKCHANNEL_LOGOUT_PATH,
+        &BACKCHANNEL_LOGOUT_CLIENTS,
+    ],
 };
 
 pub const REVOCATION_STREAM: Key<String, NoDefault> = Key {
@@ -75,6 +86,42 @@ pub const SESSION_RENEW: Key<Renewal> = Key {
     on_reload: OnReload::NeedsRestart(|running, wanted| wanted.control.renewal = running.control.renewal),
 };
 
+pub const BACKCHANNEL_LOGOUT_PATH: Key<String, NoDefault> = Key {
+    env: "BACKCHANNEL_LOGOUT_PATH",
+    flag: "backchannel-logout-path",
+    value_name: "PATH",
+    in_file: InFile::Scalar,
+    default: NoDefault,
+    bounds: "a path, up to 256 bytes",
+    help: "Path of the public listener to which issuers post logout tokens (OpenID Connect Back-Channel Logout)",
+    more: "Needs `REVOCATION_STREAM` and `BACKCHANNEL_LOGOUT_CLIENTS`. Unset: no such path.",
+    parse: logout_path,
+    shown: Shown::Value(|config| {
+        config.control.logout.as_ref().map_or_else(|| "none".to_owned(), |logout| logout.path.clone())
+    }),
+    on_reload: OnReload::NeedsRestart(|running, wanted| {
+        wanted.control.logout.clone_from(&running.control.logout)
+    }),
+};
+
+pub const BACKCHANNEL_LOGOUT_CLIENTS: Key<Vec<String>, NoDefault> = Key {
+    env: "BACKCHANNEL_LOGOUT_CLIENTS",
+    flag: "backchannel-logout-clients",
+    value_name: "CLIENT,…",
+    in_file: InFile::List,
+    default: NoDefault,
+    bounds: "list of 1 to 16 client ids, up to 256 bytes each",
+    help: "Client ids at the issuers, comma-separated: `aud` of a logout token must be one of them or contain one",
+    more: "They are not `JWT_AUDIENCE`: an ID token has a client id there, and is no access token.",
+    parse: logout_clients,
+    shown: Shown::Value(|config| {
+        config.control.logout.as_ref().map_or_else(|| "none".to_owned(), |logout| logout.clients.join(", "))
+    }),
+    on_reload: OnReload::NeedsRestart(|running, wanted| {
+        wanted.control.logout.clone_from(&running.control.logout)
+    }),
+};
+
 /// Live control. A revocation is kept until no token that it refuses can be valid any more, so there has to be such a
 /// time.
 pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer], redis: &Redis) -> Control {
@@ -99,10 +146,63 @@ pub(crate) fn control(layers: &mut Layers, issuers: &[Issuer], redis: &Redis) ->
         );
     }
     Control {
+        logout: logout(layers, stream.is_some()),
         renewal,
         stream,
         on_failure: layers.value(&REVOCATION_ON_REDIS_FAILURE),
         stale_max: layers.value(&REVOCATION_MAX_STALE),
+    }
+}
+
+/// Back-channel logout: its keys go together.
+fn logout(layers: &mut Layers, has_stream: bool) -> Option<BackChannelLogout> {
+    let path = layers.option(&BACKCHANNEL_LOGOUT_PATH);
+    let clients = layers.option(&BACKCHANNEL_LOGOUT_CLIENTS);
+    if layers.any_is_wrong(&[&BACKCHANNEL_LOGOUT_PATH, &BACKCHANNEL_LOGOUT_CLIENTS, &REVOCATION_STREAM]) {
+        return None;
+    }
+    match (path, clients) {
+        (None, None) => None,
+        (Some(_), _) if !has_stream => {
+            layers.refuse(
+                &BACKCHANNEL_LOGOUT_PATH,
+                "needs REVOCATION_STREAM, by which instances learn of a logout",
+            );
+            None
+        }
+        (Some(path), Some(clients)) => Some(BackChannelLogout { path, clients }),
+        (Some(_), None) => {
+            let why = "needs BACKCHANNEL_LOGOUT_CLIENTS: for whom a logout token has to be";
+            layers.refuse(&BACKCHANNEL_LOGOUT_PATH, why);
+            None
+        }
+        (None, Some(_)) => {
+            layers.refuse(&BACKCHANNEL_LOGOUT_CLIENTS, "has no meaning without BACKCHANNEL_LOGOUT_PATH");
+            None
+        }
+    }
+}
+
+fn logout_path(value: &str) -> Parsed<String> {
+    let is_path = value.starts_with('/')
+        && value.len() <= LOGOUT_NAME_BYTES_MAX
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte))
+        && !value.contains("//")
+        && !value.split('/').any(|segment| segment == "." || segment == "..");
+    match is_path {
+        true => Ok(value.to_owned()),
+        false => {
+            Err(format!("{} is not a path of letters, digits and -._~, such as /oidc/logout", quoted(value)))
+        }
+    }
+}
+
+fn logout_clients(value: &str) -> Parsed<Vec<String>> {
+    let clients: Vec<String> = value.split(',').map(|client| client.trim().to_owned()).collect();
+    let is_client = |client: &String| (1..=LOGOUT_NAME_BYTES_MAX).contains(&client.len());
+    match clients.len() <= LOGOUT_CLIENTS_MAX && clients.iter().all(is_client) {
+        true => Ok(clients),
+        false => Err(format!("{} is not a list of 1 to {LOGOUT_CLIENTS_MAX} client ids", quoted(value))),
     }
 }
 
@@ -183,6 +283,19 @@ mod tests {
     }
 
     #[test]
+    fn a_logout_needs_a_stream_a_path_and_clients() {
+        let text = format!("{STREAM}backchannel_logout_path = '/oidc/logout'\n");
+        let told = lowered_toml(&text).map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("needs BACKCHANNEL_LOGOUT_CLIENTS"), "{told}");
+        let logout = config(&format!("{text}backchannel_logout_clients = ['chat', 'web']\n")).control.logout;
+        let logout = logout.expect("a logout");
+        assert_eq!(
+            (logout.path.as_str(), logout.clients),
+            ("/oidc/logout", vec!["chat".to_owned(), "web".to_owned()])
+        );
+    }
+
+    #[test]
     fn refuses_each_wrong_value_with_its_key() {
         refuses(&[
             (&REVOCATION_STREAM, "a b"),
@@ -191,6 +304,11 @@ mod tests {
             (&REVOCATION_MAX_STALE, "25h"),
             (&SESSION_RENEW, "maybe"),
             (&SESSION_RENEW, "on"),
+            (&BACKCHANNEL_LOGOUT_PATH, "logout"),
+            (&BACKCHANNEL_LOGOUT_PATH, "/a/../b"),
+            (&BACKCHANNEL_LOGOUT_PATH, "/logout"),
+            (&BACKCHANNEL_LOGOUT_CLIENTS, "a,,b"),
+            (&BACKCHANNEL_LOGOUT_CLIENTS, "chat"),
         ]);
     }
 }

@@ -15,6 +15,17 @@ pub struct Control {
     pub stale_max: Duration,
     /// Whether a client can renew the token of an open WebSocket. `SESSION_RENEW`, off.
     pub renewal: Renewal,
+    /// Where issuers post logout tokens. `BACKCHANNEL_LOGOUT_PATH`, nowhere.
+    pub logout: Option<BackChannelLogout>,
+}
+
+/// Back-channel logout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackChannelLogout {
+    /// The path of the public listener.
+    pub path: String,
+    /// For which clients of the issuers a logout token has to be.
+    pub clients: Vec<String>,
 }
 
 /// Whether a client can renew the token of an open WebSocket.

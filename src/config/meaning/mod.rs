@@ -42,7 +42,7 @@ pub use claims::{ClaimField, ClaimPath, RequiredClaim, WantedClaims};
 pub use client_networks::ClientNetworks;
 pub use conditions::FieldCondition;
 pub use config::Config;
-pub use control::{Control, OnStreamFailure, Renewal};
+pub use control::{BackChannelLogout, Control, OnStreamFailure, Renewal};
 pub use field_edits::{FieldEdits, FixedField};
 pub use half_close::HalfClose;
 pub use health::Health;

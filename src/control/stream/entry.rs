@@ -1,7 +1,7 @@
 //! The grammar of the control stream: what the fields of one entry mean. It is the API for whoever writes there
 //! (`docs/live-control.md`).
 
-use crate::auth::{Holder, Mark, Revocation, Subject};
+use crate::auth::{Holder, LoggedOut, Logout, Mark, Revocation, Subject};
 use crate::gateway::core::bulletin::Instruction;
 use crate::gateway::websocket::handles::Renewal;
 use crate::gateway::websocket::tunnel::farewell::Farewell;
@@ -89,6 +89,16 @@ pub fn of_renewal(renewal: &Renewal) -> Written {
     fields.extend(holder.token.map(|token| ("token", token.hex())));
     fields.extend(holder.session.map(|session| ("session", session.hex())));
     fields
+}
+
+/// The entry of a logout: what was issued up to its second does not count any more.
+pub fn of_logout(logout: &Logout) -> Written {
+    let named = match &logout.subject {
+        LoggedOut::Session(sid) => ("sid", sid.clone()),
+        LoggedOut::User(user) => ("user", user.clone()),
+    };
+    let before = logout.issued_unix_s.saturating_add(1).to_string();
+    vec![("op", "revoke".to_owned()), named, ("before", before)]
 }
 
 fn renewal(fields: &Named<'_>) -> Result<Renewal, Malformed> {

@@ -38,6 +38,8 @@ pub enum Failure {
     AddressNotAllowed,
     /// The user lacks a claim that the route requires. The record has the cause.
     Forbidden,
+    /// A logout token is not valid, or there is not exactly one.
+    LogoutToken,
     /// A renewal has not exactly one well-formed handle.
     Handle,
     /// A renewal is for another user's WebSocket, or one whose route does not take the token.
@@ -203,6 +205,7 @@ impl Failure {
             Failure::CrossSite => (403, "cross_site"),
             Failure::AddressNotAllowed => (403, "address_not_allowed"),
             Failure::Forbidden => (403, "forbidden"),
+            Failure::LogoutToken => (400, "logout_token"),
             Failure::Handle => (400, "socket_handle"),
             Failure::NotTheirs => (403, "socket_not_yours"),
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => (429, "rate_limited"),
@@ -281,6 +284,7 @@ impl Failure {
             Failure::CrossSite => "A page of another site may not do this.",
             Failure::AddressNotAllowed => "Clients of this network may not do this.",
             Failure::Forbidden => "The user may not do this.",
+            Failure::LogoutToken => "There is not one valid logout_token.",
             Failure::Handle => "X-Socket-Handle is not 32 to 64 hex digits.",
             Failure::NotTheirs => "The WebSocket does not take this token.",
             Failure::Limit(Denied::Limited(_)) | Failure::MalformedLimited(..) => "Too many requests.",

@@ -4,6 +4,7 @@
 //! page, however many of them share one address. A preflight of an origin that may not call is neither.
 
 use super::failure::Failure;
+use super::logout;
 use super::reply::{self, Answer, AnswerBody};
 use crate::config::{Config, Renewal};
 use crate::downstream::{AfterAnswer, Outcome};
@@ -26,6 +27,8 @@ pub enum Local<'c> {
     Challenge(&'c [u8]),
     /// A client has a new token for its WebSocket.
     Renew,
+    /// An issuer says that a session has ended.
+    Logout,
     /// A request in the clear belongs to this port of HTTPS.
     Redirect(u16),
 }
@@ -57,6 +60,7 @@ pub fn find<'c>(
         Method::Post if config.control.renewal == Renewal::On && request.path() == renewal::PATH => {
             Some(Local::Renew)
         }
+        Method::Post if logout::is_asked(config, request) => Some(Local::Logout),
         _ => probe(request),
     }
 }
@@ -106,6 +110,7 @@ pub async fn answer<U>(exchange: &mut Exchange<'_>, local: &Local<'_>) -> Outcom
         Local::Challenge(token) => challenge_answer(exchange, token).await,
         Local::Redirect(port) => redirect(exchange, *port).await,
         Local::Renew => renew(exchange).await,
+        Local::Logout => logout(exchange).await,
     }
 }
 
@@ -115,6 +120,16 @@ async fn renew<U>(exchange: &mut Exchange<'_>) -> Outcome<U> {
     };
     // Boxed, because it would be part of every exchange, and is rare.
     match Box::pin(renewal::serve(exchange, renewals)).await {
+        Ok(outcome) => outcome,
+        Err(failure) => reply::refuse(exchange, failure).await,
+    }
+}
+
+async fn logout<U>(exchange: &mut Exchange<'_>) -> Outcome<U> {
+    let Some(logouts) = &exchange.core.resources.logouts else {
+        return reply::refuse(exchange, Failure::NoRoute).await;
+    };
+    match Box::pin(logout::serve(exchange, logouts)).await {
         Ok(outcome) => outcome,
         Err(failure) => reply::refuse(exchange, failure).await,
     }

@@ -3,6 +3,7 @@
 
 pub mod failure;
 pub mod local;
+mod logout;
 mod reason;
 pub mod reply;
 pub mod routed;

@@ -22,7 +22,7 @@ mod state;
 pub use active::ActiveCore;
 pub use metrics::Metrics;
 pub use refusal_notes::RefusalNotes;
-pub use resources::{ConnectionsBound, Prepared, Resources, Room};
+pub use resources::{ConnectionsBound, Logouts, Prepared, Resources, Room};
 pub use roll_call::{Presences, Present, RollCall};
 pub use snapshot::{Replacement, Snapshot, body_bytes_max, head_limits};
 pub use state::{Beginning, Core};

@@ -11,7 +11,7 @@ use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::roll_call::RollCall;
-use crate::auth::KeyRequests;
+use crate::auth::{KeyRequests, Logout};
 use crate::clock;
 
 use crate::downstream::Pool;
@@ -71,6 +71,8 @@ pub struct Resources {
     pub live: Live,
     /// Renewals of WebSockets; `None`: there are none.
     pub renewals: Option<Renewals>,
+    /// Where logouts go; `None`: there are none.
+    pub logouts: Option<Logouts>,
     /// How fast WebSocket handshakes are taken.
     pub handshake_pace: HandshakePace,
     /// The tunnels that Redis knows of.
@@ -143,7 +145,12 @@ pub struct Prepared {
     pub list_standing: Option<Arc<ListStanding>>,
     /// Renewals of WebSockets; `None`: there are none.
     pub renewals: Option<Renewals>,
+    /// Where logouts go; `None`: there are none.
+    pub logouts: Option<Logouts>,
 }
+
+/// Sends a logout to all instances. It never waits; false: too many are on their way.
+pub type Logouts = Arc<dyn Fn(Logout) -> bool + Send + Sync>;
 
 impl Resources {
     /// The resources of the core that runs on this thread.
@@ -177,6 +184,7 @@ impl Resources {
             leashes,
             live,
             renewals: prepared.renewals,
+            logouts: prepared.logouts,
             handshake_pace: HandshakePace::default(),
             online: Rc::new(online),
             drain_schedule: DrainSchedule::default(),

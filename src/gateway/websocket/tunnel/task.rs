@@ -354,6 +354,7 @@ mod tests {
             store: Store::Off,
             list_standing: None,
             renewals: None,
+            logouts: None,
             room: crate::gateway::core::Room {
                 connections: 1,
                 connections_bound: crate::gateway::core::ConnectionsBound::Files,
