@@ -110,7 +110,7 @@ pub const BACKCHANNEL_LOGOUT_CLIENTS: Key<Vec<String>, NoDefault> = Key {
     value_name: "CLIENT,…",
     in_file: InFile::List,
     default: NoDefault,
-    bounds: "list of 1 to 16 client ids, up to 256 bytes each",
+    bounds: "list of client ids, up to 16 of up to 256 bytes",
     help: "Client ids at the issuers, comma-separated: `aud` of a logout token must be one of them or contain one",
     more: "They are not `JWT_AUDIENCE`: an ID token has a client id there, and is no access token.",
     parse: logout_clients,
