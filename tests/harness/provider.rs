@@ -25,7 +25,19 @@ impl Provider {
     /// The same at an address of the test's choice.
     #[track_caller]
     pub fn at(address: SocketAddr, algorithms: &str, seed: u32) -> Provider {
+        Provider::with(address, algorithms, seed, "")
+    }
+
+    /// One that posts logout tokens there.
+    #[track_caller]
+    pub fn telling(logout_uri: &str) -> Provider {
+        Provider::with(([127, 0, 0, 1], super::port_for_later()).into(), "ES256", 1, logout_uri)
+    }
+
+    #[track_caller]
+    fn with(address: SocketAddr, algorithms: &str, seed: u32, logout_uri: &str) -> Provider {
         let mut child = node("provider.mjs")
+            .env("LOGOUT_URI", logout_uri)
             .args([&address.port().to_string(), algorithms, &seed.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -47,7 +59,19 @@ impl Provider {
     /// The access token of a user who logs in, signed with this algorithm.
     #[track_caller]
     pub fn login(&self, user: &str, algorithm: &str) -> String {
-        let output = node("login.mjs").args([&self.issuer(), user, algorithm]).output().expect("node");
+        self.log_in_and(user, algorithm, "")
+    }
+
+    /// The access token of a user who logs in and out again.
+    #[track_caller]
+    pub fn login_and_logout(&self, user: &str) -> String {
+        self.log_in_and(user, "ES256", "logout")
+    }
+
+    #[track_caller]
+    fn log_in_and(&self, user: &str, algorithm: &str, then: &str) -> String {
+        let issuer = self.issuer();
+        let output = node("login.mjs").args([&issuer, user, algorithm, then]).output().expect("node");
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "no login: {told}");
         String::from_utf8(output.stdout).expect("text").trim().to_owned()

@@ -46,3 +46,26 @@ fn the_keys_of_a_provider_that_comes_up_late_are_found_and_its_new_keys_too() {
     assert_eq!(origin.last().field("x-internal-user-id"), Some("carol"));
     refuses(&gateway, &token);
 }
+
+#[test]
+fn who_logs_out_at_the_provider_is_out_at_the_gateway() {
+    let (redis, origin, port) = (Redis::start(), Origin::echo(), port_for_later());
+    let provider = Provider::telling(&format!("http://127.0.0.1:{port}/oidc/logout"));
+    let issuer = format!("issuer = '{}'\naudiences = ['chat']\ndiscovery = true", provider.issuer());
+    let gateway = builder(&file(&issuer, &origin))
+        .env("PORT", &port.to_string())
+        .env("REDIS_ADDR", &redis.addr())
+        .env("REVOCATION_STREAM", "{rc}:control")
+        .env("BACKCHANNEL_LOGOUT_PATH", "/oidc/logout")
+        .env("BACKCHANNEL_LOGOUT_CLIENTS", "app")
+        .start();
+    let [alice, bob] = ["alice", "bob"].map(|user| provider.login(user, "ES256"));
+    accepts(&gateway, &alice);
+    accepts(&gateway, &bob);
+    let again = provider.login_and_logout("alice");
+    for token in [&alice, &again] {
+        let revoked = (401, "token_revoked".to_owned());
+        eventually("her tokens do not count", || answer(&gateway, token) == revoked);
+    }
+    accepts(&gateway, &bob);
+}

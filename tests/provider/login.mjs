@@ -1,8 +1,8 @@
 // Logs a user in at the provider as a browser does (authorization code flow with PKCE) and prints the access token:
-// node login.mjs ISSUER USER ALG
+// node login.mjs ISSUER USER ALG [logout]: logs out again, with "logout"
 import { createHash, randomBytes } from 'node:crypto';
 
-const [issuer, user, alg] = process.argv.slice(2);
+const [issuer, user, alg, then] = process.argv.slice(2);
 const jar = new Map();
 const cookies = () => [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
 
@@ -51,3 +51,9 @@ const response = await go('/token', {
 const { access_token: token, ...rest } = await response.json();
 if (!token) throw new Error(JSON.stringify(rest));
 console.log(token);
+if (then === 'logout') {
+  const page = await (await go('/session/end?client_id=app')).text();
+  const xsrf = page.match(/name="xsrf" value="(\w+)"/)?.[1];
+  const ended = await go('/session/end/confirm', { xsrf, logout: 'yes' });
+  if (ended.status >= 400) throw new Error(`no logout: ${ended.status} ${page}`);
+}

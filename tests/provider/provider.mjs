@@ -1,5 +1,6 @@
 // An OpenID provider for the tests (oidc-provider): node provider.mjs PORT ALG[,ALG…] [SEED]
 // One signing key for each algorithm, whose `kid` is ALG-SEED: another seed is a rotation. The first one signs.
+// LOGOUT_URI: where it posts logout tokens when a session of its ends.
 // Prints "ready" when it listens, and ends with its standard input.
 import { generateKeyPairSync } from 'node:crypto';
 import Provider from 'oidc-provider';
@@ -27,10 +28,14 @@ const provider = new Provider(issuer, {
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: ['authorization_code', 'client_credentials'],
     id_token_signed_response_alg: algorithms[0],
+    ...(process.env.LOGOUT_URI ? { backchannel_logout_uri: process.env.LOGOUT_URI } : {}),
   }],
   scopes: ['openid', 'chat:read', 'chat:write'],
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  // As it is, it posts to no loopback address.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   features: {
+    backchannelLogout: { enabled: true },
     clientCredentials: { enabled: true },
     introspection: { enabled: true },
     resourceIndicators: {
