@@ -85,3 +85,53 @@ fn a_user_of_redis_needs_few_rights_and_a_unix_socket_does() {
     gateway.wait_log("NOPERM");
     assert!(gateway.log().iter().all(|line| !line.contains("hunter2")));
 }
+
+#[test]
+fn a_stream_whose_ids_go_back_is_read_from_its_beginning() {
+    let (redis, origin) = (Redis::start(), either());
+    let gateway = controlled(&redis, &origin).start();
+    let [ann, bob, carl] = ["ann", "bob", "carl"].map(|user| issued(user, 60, ""));
+    // As by a Redis whose clock was ahead.
+    let ahead = format!("{}-0", (now() + 600) * 1_000);
+    redis.cli(&["XADD", STREAM, &ahead, "op", "revoke", "user", "ann", "before", &now().to_string()]);
+    until_revoked(&gateway, &ann);
+    redis.kill();
+    redis.start_again(&[]);
+    ban(&redis, "bob");
+    until_revoked(&gateway, &bob);
+    gateway.wait_log("older than those that were read");
+    // The same over a connection that lasts.
+    redis.cli(&["XADD", STREAM, &ahead, "op", "revoke", "user", "ann", "before", &now().to_string()]);
+    eventually("it is read", || gateway.metric("control_entries_total") >= 3);
+    redis.cli(&["DEL", STREAM]);
+    ban(&redis, "carl");
+    until_revoked(&gateway, &carl);
+    assert_eq!(asked(&gateway, &ann), revoked());
+}
+
+#[test]
+fn an_entry_that_is_too_long_is_said_and_closes_where_that_is_asked_for() {
+    let (redis, origin) = (Redis::start(), either());
+    let builder = controlled(&redis, &origin).env("REVOCATION_ON_REDIS_FAILURE", "closed");
+    let gateway = builder.env("REVOCATION_MAX_STALE", "10s").start();
+    let ann = issued("ann", 60, "");
+    assert_eq!(asked(&gateway, &ann), fine());
+    ban(&redis, "somebody");
+    let long = "x".repeat(17 << 20);
+    redis.cli(&["XADD", STREAM, "*", "op", "close", "user", "nobody", "more", &long]);
+    ban(&redis, "ann");
+    gateway.wait_log("is too long");
+    // That is said again after ten seconds.
+    gateway.wait_log("still out of reach");
+    eventually("the list is too old", || asked(&gateway, &ann) == (503, "revocation_unavailable".to_owned()));
+    redis.cli(&["XTRIM", STREAM, "MAXLEN", "1"]);
+    until_revoked(&gateway, &ann);
+    // Many that are long together are read one by one.
+    let long = "x".repeat(20 << 10);
+    for _ in 0..900 {
+        redis.cli(&["XADD", STREAM, "*", "op", "close", "user", "nobody", "more", &long]);
+    }
+    let bob = issued("bob", 60, "");
+    ban(&redis, "bob");
+    until_revoked(&gateway, &bob);
+}

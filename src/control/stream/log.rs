@@ -53,6 +53,12 @@ impl Log {
         self.last
     }
 
+    /// What was read so far is of another stream. What is known stays in force.
+    pub(super) fn begin_again(&mut self) {
+        self.last = None;
+        self.recent = Recent::default();
+    }
+
     /// How many revocations are known.
     pub(super) fn len(&self) -> usize {
         self.list.len()

@@ -48,6 +48,15 @@ enum Next {
     Reconnect,
 }
 
+/// What the stream is found to be.
+#[derive(PartialEq, Eq)]
+enum Found {
+    /// The one that was read so far.
+    TheSame,
+    /// Another one under its name.
+    Another,
+}
+
 /// Names and values, in pairs.
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -133,12 +142,16 @@ impl Reader {
             }
             command.arg("STREAMS").arg(&stream).arg(from.text());
             let entries = entries(wire.ask(&command, PATIENCE)?).ok_or_else(unexpected)?;
-            if let Some(since_ms) = failed_ms.take() {
-                info!(for_ms = clock::now_ms() - since_ms, "control stream: within reach again");
-            }
-            *attempts = 0;
             let is_to_its_end = entries.len() < self.count;
-            self.count = STREAM_ENTRIES_READ;
+            if is_to_its_end {
+                // Before, an entry that is too long may still be ahead, and they are read one by one.
+                self.count = STREAM_ENTRIES_READ;
+                *attempts = 0;
+                if let Some(since_ms) = failed_ms.take() {
+                    info!(for_ms = clock::now_ms() - since_ms, "control stream: within reach again");
+                }
+            }
+            let (is_idle, known) = (entries.is_empty(), self.log.last());
             for (id, fields) in entries {
                 from = from.max(id);
                 self.take(id, &fields, lifetime);
@@ -147,7 +160,10 @@ impl Reader {
             self.forget(lifetime);
             self.tell(is_first);
             self.renew();
-            self.state.was_read(is_to_its_end);
+            // What is read once more before an entry that is too long is no news.
+            if is_to_its_end || self.log.last() > known {
+                self.state.was_read(is_to_its_end);
+            }
             if is_first {
                 self.state.look(&self.running.get().control, clock::now_ms());
                 info!(revocations = self.log.len(), "control stream: read to its end");
@@ -155,6 +171,9 @@ impl Reader {
             }
             if self.has_ended(0) {
                 return Ok(Next::Stop);
+            }
+            if is_idle && self.look_for_gaps(&mut wire, &stream, lifetime)? == Found::Another {
+                return Ok(Next::Reconnect);
             }
             let is_other = |now: &Config| (&now.redis, token_lifetime(now)) != (&config.redis, lifetime);
             if is_other(&self.running.get()) {
@@ -231,19 +250,30 @@ impl Reader {
         }
     }
 
-    /// Whether entries are gone that should have been read, because somebody trims the stream too early.
+    /// Whether entries are gone that should have been read, because somebody trims the stream too early; and whether it
+    /// is another stream than before, whose ids are behind those that were read: it is read from its beginning then.
     fn look_for_gaps(
         &mut self,
         wire: &mut Wire,
         stream: &str,
         lifetime: TokenLifetime,
-    ) -> Result<(), WireError> {
+    ) -> Result<Found, WireError> {
         let info = match wire.ask(redis::cmd("XINFO").arg("STREAM").arg(stream), PATIENCE) {
             // There is no stream yet, or the user may not ask.
-            Err(WireError::Refused(_)) => return Ok(()),
+            Err(WireError::Refused(_)) => return Ok(Found::TheSame),
             info => info?,
         };
-        let Some(deleted) = max_deleted(&info) else { return Ok(()) };
+        let newest = id_of(&info, "last-generated-id");
+        if newest.is_some_and(|newest| self.log.last().is_some_and(|last| newest < last)) {
+            self.state.metrics.missed.add(1);
+            error!(
+                last = self.position(),
+                "control stream: its entries are older than those that were read: it is read from its beginning"
+            );
+            self.log.begin_again();
+            return Ok(Found::Another);
+        }
+        let Some(deleted) = id_of(&info, "max-deleted-entry-id") else { return Ok(Found::TheSame) };
         let matters_s = lifetime.lifetime_s - (lifetime.lifetime_s / 10).min(SLACK_S);
         let oldest = Id { ms: clock::unix_s().saturating_sub(matters_s) * 1_000, number: 0 };
         if deleted > self.log.last().unwrap_or(oldest) && self.missed != Some(deleted) {
@@ -254,7 +284,7 @@ impl Reader {
                 "control stream: entries were deleted before they were read: tokens may count that were revoked"
             );
         }
-        Ok(())
+        Ok(Found::TheSame)
     }
 
     fn position(&self) -> String {
@@ -295,9 +325,9 @@ fn entry(value: Value) -> Option<(Id, Fields)> {
 }
 
 /// The newest entry that was deleted or trimmed, since Redis 7.
-fn max_deleted(info: &Value) -> Option<Id> {
+fn id_of(info: &Value, name: &str) -> Option<Id> {
     let Value::Array(items) = info else { return None };
-    let is_it = |name: &Value| matches!(name, Value::BulkString(name) if name == b"max-deleted-entry-id");
+    let is_it = |item: &Value| matches!(item, Value::BulkString(item) if item == name.as_bytes());
     let at = items.iter().position(is_it)?;
     match items.get(at + 1)? {
         Value::BulkString(id) => Id::parse(str::from_utf8(id).ok()?),
@@ -367,7 +397,7 @@ mod tests {
     fn the_newest_deleted_entry_is_found() {
         let info =
             Value::Array(vec![text("length"), Value::Int(1), text("max-deleted-entry-id"), text("7-0")]);
-        assert_eq!(max_deleted(&info), Some(Id { ms: 7, number: 0 }));
-        assert_eq!(max_deleted(&Value::Array(vec![text("length"), Value::Int(1)])), None);
+        assert_eq!(id_of(&info, "max-deleted-entry-id"), Some(Id { ms: 7, number: 0 }));
+        assert_eq!(id_of(&Value::Array(vec![text("length"), Value::Int(1)]), "length"), None);
     }
 }
