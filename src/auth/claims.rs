@@ -64,6 +64,10 @@ impl ClaimRules {
         if claims.get("cnf").is_some() {
             return Err(TokenFault::Bound.into());
         }
+        // An issuer that does not type its logout tokens signs them with the same key.
+        if is_logout(&claims) {
+            return Err(TokenFault::Type.into());
+        }
         self.check_lifetime(&claims, now_unix_s)?;
         if now_unix_s < valid_from_unix_s {
             return Err(TokenFault::NotYetValid.into());
@@ -132,6 +136,15 @@ impl ClaimRules {
         }
     }
 }
+
+/// Whether these are the claims of a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4).
+pub(super) fn is_logout(claims: &Object<'_>) -> bool {
+    matches!(claims.get("events"), Some(Json::Object(events)) if
+        matches!(events.get(LOGOUT_EVENT), Some(Json::Object(_))))
+}
+
+/// The member of `events` that makes a token a logout token.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// The user whom a value names: a text, or a whole number as its decimal digits, which is how many databases name
 /// theirs.

@@ -1,7 +1,7 @@
 //! Logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4): what an issuer says when a session of its ends.
 
 use super::authenticator::Authenticator;
-use super::claims::ClaimRules;
+use super::claims::{ClaimRules, is_logout};
 use super::error::{CredentialError, TokenFault};
 use super::json::{self, Json};
 use super::keys::Keys;
@@ -92,10 +92,8 @@ impl ClaimRules {
         if issued_unix_s > now_unix_s + leeway_s {
             return Err(TokenFault::NotYetValid.into());
         }
-        let is_event = matches!(claims.get("events"), Some(Json::Object(events)) if
-            matches!(events.get(EVENT), Some(Json::Object(_))));
         // An ID token of the same issuer has a nonce and no event: it must not end a session.
-        if !is_event || claims.get("nonce").is_some() || text(claims.get("jti")).is_none() {
+        if !is_logout(&claims) || claims.get("nonce").is_some() || text(claims.get("jti")).is_none() {
             return Err(TokenFault::Type.into());
         }
         let subject = match (text(claims.get("sid")), claims.at(self.user_claim())) {
@@ -134,8 +132,6 @@ fn whole_second(date: &Json<'_>) -> Option<u64> {
     }
 }
 
-/// The member of `events` that makes a token a logout token.
-const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// An issuer tries again for a while; what is older is somebody else's doing. In seconds.
 const LOGOUT_AGE_MAX_S: u64 = 600;
 const NAME_BYTES_MAX: usize = 256;

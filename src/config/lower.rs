@@ -117,6 +117,7 @@ fn config(layers: &mut Layers) -> Config {
     let websocket = websockets::websocket(layers);
     let redis = limits::redis(layers);
     let control = control::control(layers, &jwt.issuers, &redis);
+    let control_stream = control.stream.clone();
     let empty_segments = layers.value(&clients::EMPTY_SEGMENTS);
     let known = (&jwt.issuers[..], &websocket.origins, empty_segments);
     let (upstreams, mut routes) = routes::upstreams_and_routes(layers, &rate_limit, known);
@@ -156,7 +157,7 @@ fn config(layers: &mut Layers) -> Config {
         cors: layers.value(&listen::CORS_ALLOWED_ORIGINS),
         websocket: Arc::new(websocket),
         control,
-        online: online::online(layers),
+        online: online::online(layers, control_stream.as_deref()),
         timeouts: timeouts(layers),
         sizes,
         ready_requires,

@@ -289,7 +289,8 @@ mod tests {
             assert!(head.len() <= HEAD_BYTES_DEFAULT, "{name}: {} bytes", head.len());
             let cost = cost(head);
             println!("{name}: {cost:?}");
-            assert!(cost < plain * 15, "{name}: {cost:?}, a plain head {plain:?}");
+            // The dearest takes some 15 times as long; what else the machine does must not matter.
+            assert!(cost < plain * 25, "{name}: {cost:?}, a plain head {plain:?}");
         }
     }
 }

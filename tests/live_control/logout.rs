@@ -101,6 +101,11 @@ fn what_is_no_logout_token_ends_nothing() {
     assert_ne!(gateway.ask(Request::new("GET", PATH)).status, 200);
     assert_eq!(asked(&gateway, &ann), fine());
     assert_eq!(redis.cli(&["EXISTS", STREAM]), "0");
+    // Nor is a logout token an access token, whatever its type says.
+    let claims = claims(now, &format!(r#"{events},"exp":{}"#, now + 100));
+    for header in [r#"{"alg":"HS256","typ":"JWT"}"#, r#"{"alg":"HS256"}"#] {
+        assert_eq!(asked(&gateway, &token_with(claims.clone(), header, SECRET)).0, 401, "{header}");
+    }
     // Chunked, and with an expectation, as some HTTP clients send it.
     let body = format!("logout_token={right}");
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());

@@ -110,11 +110,16 @@ pub const WS_PREFIX: Key<String> = Key {
 };
 
 /// What Redis is told of WebSockets.
-pub(crate) fn online(layers: &mut Layers) -> Online {
+/// Who is online. `control_stream`: the key of the other stream.
+pub(crate) fn online(layers: &mut Layers, control_stream: Option<&str>) -> Online {
+    let events = layers.value(&WS_EVENTS);
+    if events.as_ref().is_some_and(|events| Some(events.0.as_str()) == control_stream) {
+        layers.refuse(&WS_EVENTS, "is REVOCATION_STREAM too: events would push revocations out");
+    }
     Online {
         per_user_max: layers.value(&WS_MAX_PER_USER_GLOBAL),
         over_max: layers.value(&WS_MAX_PER_USER_GLOBAL_ACTION),
-        events: layers.value(&WS_EVENTS),
+        events,
         events_max: layers.value(&WS_EVENTS_MAX),
         lease: layers.value(&WS_LEASE),
         prefix: layers.value(&WS_PREFIX),
@@ -192,5 +197,18 @@ mod tests {
             (&WS_LEASE, "1s"),
             (&WS_PREFIX, "{rc}"),
         ]);
+    }
+
+    #[test]
+    fn events_do_not_go_into_the_stream_of_revocations() {
+        let text = "jwt_max_lifetime = '1h'\nrevocation_stream = '{rc}:control'\n";
+        let told =
+            crate::config::testing::lowered_toml(&format!("{text}ws_events = 'redis:{{rc}}:control'\n"));
+        let told = told.map(|_| ()).unwrap_err().to_string();
+        assert!(told.starts_with("WS_EVENTS: is REVOCATION_STREAM too"), "{told}");
+        assert!(
+            crate::config::testing::lowered_toml(&format!("{text}ws_events = 'redis:{{rc}}:events'\n"))
+                .is_ok()
+        );
     }
 }
