@@ -149,13 +149,6 @@ impl Timers {
     }
 }
 
-/// Lets every task have a turn that is ready now. A task that wakes itself is the next one to run, so this waits for
-/// another task, behind all that are ready. Under some rings completions are made only when no task is ready: who calls
-/// this many times in a row has to wait for something else in between.
-pub async fn yield_now() {
-    monoio::spawn(async {}).await;
-}
-
 struct Slots {
     taken: Vec<Slot>,
     free: Vec<u32>,

@@ -26,7 +26,7 @@ mod turns;
 
 pub use buffer::{Buffer, BufferPool};
 pub use connect::{Candidate, ConnectError, connect, connect_any};
-pub use deadline::{Elapsed, NEVER, Timers, yield_now};
+pub use deadline::{Elapsed, NEVER, Timers};
 pub use endpoint::Endpoint;
 pub use errno::errno_name;
 pub use io::Io;

@@ -31,7 +31,8 @@ impl Turns {
         .await
     }
 
-    /// Waits until every task that is ready now has had its turn.
+    /// Waits until every task that is ready now has had its turn. Under some rings completions are made only when no
+    /// task is ready: who calls this many times in a row has to wait for something else in between.
     pub fn pass(&self) -> impl Future<Output = ()> {
         let (begun, mut is_listed) = (self.number.get(), false);
         poll_fn(move |context| {

@@ -14,7 +14,6 @@ use crate::clock;
 use crate::gateway::core::Resources;
 use crate::limits::{EMPTY_WINDOWS_MAX, LAST_LOOKS, RECORD_BYTES_MAX, TICK_MS, TUNNELS_PER_RECORD};
 use crate::net::descriptors::{RecordSocket, Sending};
-use crate::net::yield_now;
 
 /// Sends the tunnels of this core over `line`, until the coarse clock shows `deadline_ms`. Those that are left say
 /// goodbye then. `line`: `None`: all of them do, at once.
@@ -93,7 +92,7 @@ impl Departure {
         resources.departures.call(TUNNELS_PER_RECORD);
         let next = resources.io.timers.wake_some(place, TUNNELS_PER_RECORD);
         // Whoever was woken has a turn before this task has its next one.
-        yield_now().await;
+        resources.io.turns.pass().await;
         (next, resources.departures.close())
     }
 
