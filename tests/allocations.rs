@@ -65,7 +65,9 @@ fn spare(driver: &str, case: &Case) -> u64 {
     // Where polls are over at once, a core that has not waited for many of them sleeps for a turn, and that sleep is
     // boxed (`Timers::leave_a_turn`). It has not been seen here.
     let turns = if driver == "epoll" { REQUESTS / u64::from(WAITS_AT_ONCE_MAX) } else { 0 };
-    log_buffers + turns
+    // How many streams are at work in one moment is chance; the pools grow to the most that there were, each once.
+    let pools = if case.settings.contains(H2C) { 2 * CONNECTIONS } else { 0 };
+    log_buffers + turns + pools
 }
 
 fn cases(redis: &Redis, (signer, set): (&Signer, &TempFile)) -> Vec<Case> {
